@@ -1,0 +1,1 @@
+"""Raw files -> prepared folders that :mod:`grn_cotrain` reads."""

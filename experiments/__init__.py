@@ -1,0 +1,1 @@
+"""Studies, recipes and benchmarks over :mod:`grn_cotrain`."""

@@ -1,0 +1,60 @@
+"""Contract of link scorers. Models and controls implement it, so one evaluator prints them side by side."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+
+from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.splits import EdgeSplit
+from grn_cotrain.registry import Registry
+
+__all__ = ["CONTROLS", "Control", "EmptyConfig", "LinkScorer"]
+
+CONTROLS: Registry[Control] = Registry("control", __package__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmptyConfig:
+    """For controls without settings."""
+
+
+class LinkScorer(Protocol):
+    """Anything that ranks (TF, gene) pairs."""
+
+    name: str
+
+    def fit(self, split: EdgeSplit, cells: CellMatrix | None) -> Self:
+        """Learn from training positives (validation may choose a constant); test pairs are never read."""
+        ...
+
+    def score(self, pairs_2M: np.ndarray) -> np.ndarray:
+        """Higher means more likely; float64 ``[M]``, finite. Gene indices, row 0 sources, row 1 targets."""
+        ...
+
+
+class Control(ABC):
+    """A scorer that needs no model: ``__init__(config, *, seed)``.
+
+    ``cost`` is ``"default"`` or ``"costly"`` (only in ``--controls all``); ``needs_cells`` says whether it reads expression.
+    """
+
+    Config: ClassVar[type[Any]] = EmptyConfig
+    cost: ClassVar[str] = "default"
+    needs_cells: ClassVar[bool] = False
+    name: str
+
+    def __init__(self, config: Any, *, seed: int = 0) -> None:
+        self.config = config
+        self.seed = seed
+
+    @abstractmethod
+    def fit(self, split: EdgeSplit, cells: CellMatrix | None) -> Self:
+        """See :class:`LinkScorer`."""
+
+    @abstractmethod
+    def score(self, pairs_2M: np.ndarray) -> np.ndarray:
+        """See :class:`LinkScorer`."""

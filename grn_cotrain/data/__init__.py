@@ -1,0 +1,1 @@
+"""Vocabulary, networks, splits, leak audit, cells and packed batches. No model code."""

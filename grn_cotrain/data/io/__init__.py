@@ -1,0 +1,1 @@
+"""Parsing of users' files: count matrices, edge lists, counts-or-log detection."""

@@ -1,0 +1,1 @@
+"""Metrics and evaluators; every number stands beside its controls."""

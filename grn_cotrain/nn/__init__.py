@@ -1,0 +1,1 @@
+"""Neural building blocks: gene embedding, message passing, packed attention, encoders, couplings, decoders."""

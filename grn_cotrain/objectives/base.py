@@ -1,0 +1,73 @@
+"""Contract of objectives: they see the model through a small protocol and return a record, never a bare number."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.negatives import LinkSupervision
+from grn_cotrain.nn.cell_encoders.base import CellStates
+from grn_cotrain.nn.link_decoders.base import LinkDecoder
+from grn_cotrain.registry import Registry
+
+__all__ = ["OBJECTIVES", "GeneStates", "LossOutput", "ModelView", "Objective", "Step"]
+
+OBJECTIVES: Registry[Objective] = Registry("objective", __package__)
+
+
+@dataclass(frozen=True)
+class LossOutput:
+    """``loss`` is a mean over ``count`` items; ``parts`` are named summands or class means; ``metrics`` plain floats."""
+
+    loss: Tensor
+    count: int
+    parts: dict[str, Tensor] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class GeneStates:
+    """``table_GD`` rows of the shared table, ``graph_GD`` the graph encoder's output on this step's message edges."""
+
+    table_GD: Tensor
+    graph_GD: Tensor
+
+
+class ModelView(Protocol):
+    """What objectives may ask of the model."""
+
+    @property
+    def link_decoder(self) -> LinkDecoder: ...
+
+    def encode_cells(self, batch: CellBatch, genes: GeneStates) -> CellStates: ...
+
+    def gene_rows(self, genes: GeneStates, feature_ids_T: Tensor) -> Tensor:
+        """Rows of the shared table for vocabulary ids (for tied output heads)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one micro-batch offers to the objectives; a field is None where the schedule leaves that side out."""
+
+    genes: GeneStates
+    cells: CellBatch | None
+    links: LinkSupervision | None
+    generator: torch.Generator
+
+
+class Objective(nn.Module, ABC):
+    """``__init__(config, *, width, num_bins, num_genes)``. May own parameters (heads)."""
+
+    Config: ClassVar[type[Any]]
+    reads_cells: ClassVar[bool] = False
+    reads_links: ClassVar[bool] = False
+
+    @abstractmethod
+    def forward(self, model: ModelView, step: Step) -> LossOutput:
+        """Loss of one micro-batch."""

@@ -1,0 +1,234 @@
+"""The dataclass tree of one run: data, graph, model, objectives, training, evaluation. No torch here.
+
+A recipe is a YAML file with these keys; ``grn-cotrain check RECIPE`` parses, resolves and audits it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from grn_cotrain.config import ComponentSpec, apply_overrides, expand_environment, load_yaml, parse
+from grn_cotrain.errors import UserError
+
+__all__ = [
+    "DataConfig",
+    "EvaluateConfig",
+    "GraphConfig",
+    "ModelConfig",
+    "PrepConfig",
+    "Recipe",
+    "ScheduleConfig",
+    "SplitConfig",
+    "TableConfig",
+    "TokenConfig",
+    "TrainConfig",
+    "WeightingConfig",
+    "load_recipe",
+]
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise UserError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitConfig:
+    """How edges are split: the options of ``grn-prep splits``."""
+
+    kind: Literal["random", "unseen-tf", "unseen-target", "unseen-both", "published", "transfer"]
+    seed: int = 0
+    track: Literal["hidden", "visible"] = "visible"
+    train: str | None = None
+    validation: str | None = None
+    test: str | None = None
+    index: str | None = None
+    source_prep: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepConfig:
+    """How the prepared folder is made from raw files; it is made anew when this block or a file has changed."""
+
+    counts: str
+    layer: str | None = None
+    genes: str = "all"
+    species: Literal["auto", "human", "mouse"] = "auto"
+    grn: str | None = None
+    grn_format: str = "auto"
+    tf_list: str | None = None
+    min_mapped: float = 0.5
+    splits: tuple[SplitConfig, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """``prep`` is the prepared folder, ``split`` the name of one of its edge splits, for example ``unseen-tf-visible-seed0-fold0``.
+
+    ``expression`` selects an ablation: ``permuted_genes`` exchanges profiles between genes (TFs among TFs),
+    ``permuted_cells`` shuffles each gene over cells.
+    """
+
+    prep: str
+    split: str
+    expression: Literal["true", "permuted_genes", "permuted_cells"] = "true"
+    validation_cells: float = 0.1
+    test_cells: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("validation_cells", "test_cells"):
+            _require(0 < getattr(self, name) < 0.5, f"{name}: got {getattr(self, name)}; give a share between 0 and 0.5")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphConfig:
+    """Message edges: the true training edges, or a control graph drawn from training edges alone."""
+
+    messages: Literal["true", "rewired", "random", "none"] = "true"
+    bidirectional: bool = True
+    backend: Literal["torch_geometric", "csr", "dgl", "torch_scatter"] = "torch_geometric"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableConfig:
+    """The shared table of gene embeddings: learned id rows + inductive features.
+
+    ``init`` fills id rows; ``mode`` says whether they train (``frozen_pca``: PCA rows, never updated; ``random``:
+    random rows, never updated). ``inductive`` names feature sources; ``id_dropout`` is the chance that a gene's id row is left out in a step.
+    """
+
+    init: Literal["random", "pca", "factor_analysis"] = "pca"
+    mode: Literal["trainable", "frozen_pca", "random"] = "trainable"
+    id_dropout: float = 0.1
+    inductive: tuple[str, ...] = ("expression", "tf_family")
+    feature_matrix: str | None = None
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.id_dropout < 1, f"id_dropout: got {self.id_dropout}; give a share in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenConfig:
+    """How a cell becomes packed tokens. ``max_tokens`` caps a cell by random down-sampling at each draw."""
+
+    max_tokens: int = 2048
+    num_bins: int = 16
+    zeros_per_cell: int = 0
+
+    def __post_init__(self) -> None:
+        _require(self.max_tokens >= 2, f"max_tokens: got {self.max_tokens}; give at least 2 (CLS and one gene)")
+        _require(self.num_bins >= 2, f"num_bins: got {self.num_bins}; give at least 2")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Width of the shared table and the interchangeable parts around it."""
+
+    width: int = 64
+    table: TableConfig = field(default_factory=TableConfig)
+    graph_encoder: ComponentSpec = ComponentSpec("sage")
+    coupling: ComponentSpec = ComponentSpec("residual")
+    cell_encoder: ComponentSpec = ComponentSpec("transformer")
+    link_decoder: ComponentSpec = ComponentSpec("residual")
+    tokens: TokenConfig = field(default_factory=TokenConfig)
+
+    def __post_init__(self) -> None:
+        _require(self.width >= 4, f"width: got {self.width}; give at least 4")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleConfig:
+    """Which losses act when. ``pretrain_share`` is the share of steps spent on masked values by ``pretrain_then_link``."""
+
+    name: Literal[
+        "joint", "alternating", "mlm_only", "link_only", "pretrain_then_link", "frozen_graph", "frozen_cells"
+    ] = "joint"
+    pretrain_share: float = 0.5
+    alternate_every: int = 1
+
+    def __post_init__(self) -> None:
+        _require(0 < self.pretrain_share < 1, f"pretrain_share: got {self.pretrain_share}; give a share between 0 and 1")
+        _require(self.alternate_every >= 1, f"alternate_every: got {self.alternate_every}; give at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightingConfig:
+    """Loss weights: ``fixed``; ``scheduled`` (linear from ``start`` to ``weights`` over ``steps``); ``uncertainty`` (Kendall et al. 2018)."""
+
+    name: Literal["fixed", "scheduled", "uncertainty"] = "fixed"
+    weights: dict[str, float] = field(default_factory=dict)
+    start: dict[str, float] = field(default_factory=dict)
+    steps: int = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Optimisation. ``max_steps`` optimiser steps; ``tokens_per_batch`` caps a micro-batch, ``accumulate`` of which make a step."""
+
+    max_steps: int = 300
+    tokens_per_batch: int = 32_768
+    accumulate: int = 1
+    learning_rate: float = 2e-3
+    table_learning_rate: float | None = None
+    weight_decay: float = 0.01
+    warmup_steps: int = 20
+    clip_norm: float = 1.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    device: str = "cpu"
+    threads: int | None = None
+    deterministic: bool = True
+    validate_every: int = 50
+    patience: int = 5
+    select_on: Literal["auto", "links", "cells"] = "auto"
+    checkpoint_every: int = 50
+    keep_checkpoints: int = 2
+    log_every: int = 10
+    gradient_cosine_every: int = 50
+    max_minutes: float | None = None
+    loggers: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    weighting: WeightingConfig = field(default_factory=WeightingConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("max_steps", "tokens_per_batch", "accumulate", "validate_every", "patience", "checkpoint_every", "log_every"):
+            _require(getattr(self, name) >= 1, f"{name}: got {getattr(self, name)}; give at least 1")
+        _require(self.learning_rate > 0, f"learning_rate: got {self.learning_rate}; give a positive number")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """What ``grn-cotrain evaluate links`` prints by default."""
+
+    controls: str = "default"
+    bootstrap: int = 1000
+    probe_steps: int = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One run, complete."""
+
+    name: str
+    data: DataConfig
+    seed: int = 0
+    prep: PrepConfig | None = None
+    graph: GraphConfig = field(default_factory=GraphConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    objectives: dict[str, dict[str, Any]] = field(
+        default_factory=lambda: {"masked_value": {}, "link_prediction": {}}
+    )
+    train: TrainConfig = field(default_factory=TrainConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+    def with_seed(self, seed: int) -> Recipe:
+        """The same run under another seed."""
+        return replace(self, seed=seed)
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a YAML recipe, apply ``--set`` overrides, expand ``${NAME}``, and parse it strictly."""
+    mapping = load_yaml(path)
+    return parse(Recipe, expand_environment(apply_overrides(mapping, overrides)))
