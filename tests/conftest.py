@@ -1,0 +1,24 @@
+"""Fixtures shared by all tests. Real data are reached through ``GRN_COTRAIN_DATA`` only."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The one place besides the Makefile that knows where a checkout's neighbour keeps real data.
+_NEIGHBOUR = Path(__file__).resolve().parents[2] / "shared" / "data"
+if "GRN_COTRAIN_DATA" not in os.environ and _NEIGHBOUR.is_dir():
+    os.environ["GRN_COTRAIN_DATA"] = str(_NEIGHBOUR)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of real data sets; skips, with the reason, where there is none."""
+    folder = os.environ.get("GRN_COTRAIN_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("real data absent: set GRN_COTRAIN_DATA to the folder of real data sets")
+    return Path(folder)
