@@ -1,0 +1,188 @@
+"""CoTrainModel: one table of gene embeddings under a cell encoder, a graph encoder and a link decoder.
+
+Dimension letters: G genes, V vocabulary (special tokens, then genes), T packed tokens, B cells, D width, M pairs, S sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.vocab import NUM_SPECIAL, FeatureVocab
+from grn_cotrain.nn.backends import get_backend
+from grn_cotrain.nn.cell_encoders import CELL_ENCODERS, AttentionBias, CellStates
+from grn_cotrain.nn.couplings import COUPLINGS
+from grn_cotrain.nn.gene_embedding import GeneEmbedding
+from grn_cotrain.nn.graph_encoders import GRAPH_ENCODERS
+from grn_cotrain.nn.link_decoders import LINK_DECODERS, PairEvidence
+from grn_cotrain.nn.sparse import MessageGraph
+from grn_cotrain.objectives import OBJECTIVES, GeneStates, LossOutput, Step
+from grn_cotrain.recipe import ModelConfig
+
+__all__ = ["CoTrainModel", "ModelInputs"]
+
+
+@dataclass(frozen=True)
+class ModelInputs:
+    """What only the data know: arrays that initialise the table and the decoder, and the message edges.
+
+    Attributes
+    ----------
+    vocab
+        Features, in table order.
+    init_GD
+        Starting rows of the table (PCA or factor-analysis loadings), or None for random rows.
+    features
+        Inductive features by source name, float32 ``[G, F]`` each.
+    evidence
+        Closed-form evidence for decoders that use it, or None.
+    message_2E, sign_E
+        All training message edges (gene indices) and their signs (-1, 0, 1).
+    bidirectional
+        Whether messages also pass from target to source.
+    """
+
+    vocab: FeatureVocab
+    init_GD: np.ndarray | None
+    features: Mapping[str, np.ndarray]
+    evidence: PairEvidence | None
+    message_2E: np.ndarray
+    sign_E: np.ndarray
+    bidirectional: bool = True
+
+
+class CoTrainModel(nn.Module):
+    """Masked-value modelling and link prediction over one table.
+
+    Parameters
+    ----------
+    config
+        Parts and sizes.
+    objectives
+        Objective name -> its options, as in the recipe.
+    inputs
+        Arrays from the data.
+    backend
+        Name of the message-passing back end.
+    seed
+        Seeds every initial weight; the caller's random state is left as it was.
+    """
+
+    graph: MessageGraph
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        objectives: Mapping[str, Mapping[str, Any]],
+        inputs: ModelInputs,
+        *,
+        backend: str = "torch_geometric",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.vocab = inputs.vocab
+        self.inputs = inputs
+        width, num_genes = config.width, inputs.vocab.num_features
+        num_modalities = 3
+        self.graph = MessageGraph.build(
+            torch.from_numpy(np.ascontiguousarray(inputs.message_2E)).long(),
+            num_genes,
+            sign_E=torch.from_numpy(np.ascontiguousarray(inputs.sign_E)).long(),
+            bidirectional=inputs.bidirectional,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.table = GeneEmbedding(
+                num_genes, width, config=config.table, init_GD=inputs.init_GD, features=dict(inputs.features)
+            )
+            self.special_SD = nn.Parameter(torch.randn(NUM_SPECIAL, width))
+            self.graph_encoder = GRAPH_ENCODERS.build(
+                config.graph_encoder.name,
+                config.graph_encoder.options,
+                path="model.graph_encoder",
+                width=width,
+                num_relations=self.graph.num_relations,
+                backend=get_backend(backend),
+            )
+            self.coupling = COUPLINGS.build(
+                config.coupling.name, config.coupling.options, path="model.coupling", width=width
+            )
+            self.cell_encoder = CELL_ENCODERS.build(
+                config.cell_encoder.name,
+                config.cell_encoder.options,
+                path="model.cell_encoder",
+                width=width,
+                num_bins=config.tokens.num_bins,
+                num_modalities=num_modalities,
+            )
+            self.link_decoder = LINK_DECODERS.build(
+                config.link_decoder.name,
+                config.link_decoder.options,
+                path="model.link_decoder",
+                width=width,
+                num_genes=num_genes,
+            )
+            if inputs.evidence is not None:
+                self.link_decoder.prepare(inputs.evidence)
+            self.objectives = nn.ModuleDict(
+                {
+                    name: OBJECTIVES.build(
+                        name,
+                        options,
+                        path=f"objectives.{name}",
+                        width=width,
+                        num_bins=config.tokens.num_bins,
+                        num_genes=num_genes,
+                    )
+                    for name, options in objectives.items()
+                }
+            )
+
+    def encode_graph(self, graph: MessageGraph | None = None, generator: torch.Generator | None = None) -> GeneStates:
+        """Table rows and encoded genes; ``graph`` defaults to all training message edges.
+
+        ``generator`` draws the id-dropout of the step, so that its micro-batches share one draw.
+        """
+        table_GD = self.table(generator=generator)
+        return GeneStates(table_GD, self.graph_encoder(table_GD, self.graph if graph is None else graph))
+
+    def encode_cells(self, batch: CellBatch, genes: GeneStates) -> CellStates:
+        """Encode packed cells over the coupled gene rows."""
+        coupled = self.coupling(genes.table_GD, genes.graph_GD)
+        special_SD = self.special_SD.to(coupled.features_GD.dtype)
+        features_VD = torch.cat([special_SD, coupled.features_GD])
+        bias = coupled.bias
+        if bias is not None:  # special tokens neither give nor receive a bias
+            query_SR = bias.query_VR.new_zeros(NUM_SPECIAL, bias.query_VR.shape[1])
+            bias = AttentionBias(torch.cat([query_SR, bias.query_VR]), torch.cat([query_SR, bias.key_VR]))
+        return self.cell_encoder(batch, features_VD, bias)
+
+    def gene_rows(self, genes: GeneStates, feature_ids_T: Tensor) -> Tensor:
+        """Rows of the shared table for vocabulary ids of genes (never special tokens)."""
+        return genes.table_GD[feature_ids_T - NUM_SPECIAL]
+
+    def losses(self, step: Step, active: frozenset[str]) -> dict[str, LossOutput]:
+        """One record per active objective."""
+        return {name: module(self, step) for name, module in self.objectives.items() if name in active}
+
+    @torch.no_grad()
+    def link_logits(self, genes: GeneStates, pairs_2M: np.ndarray, *, block: int = 64) -> np.ndarray:
+        """Float64 logits ``[M]`` of pairs, computed by blocks of ``block`` whole TF rows."""
+        device = genes.graph_GD.device
+        sources_S, row_M = np.unique(pairs_2M[0], return_inverse=True)
+        order_M = np.argsort(row_M, kind="stable")
+        starts_S = np.searchsorted(row_M[order_M], np.arange(len(sources_S) + 1))
+        logits_M = np.empty(pairs_2M.shape[1])
+        for first in range(0, len(sources_S), block):
+            chunk_S = sources_S[first : first + block]
+            rows_SG = self.link_decoder.block(genes.graph_GD, torch.from_numpy(chunk_S).to(device))
+            picked_M = order_M[starts_S[first] : starts_S[first + len(chunk_S)]]
+            logits_M[picked_M] = rows_SG.double().cpu().numpy()[row_M[picked_M] - first, pairs_2M[1, picked_M]]
+        return logits_M
