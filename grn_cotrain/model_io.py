@@ -1,0 +1,125 @@
+"""A model folder: safetensors + JSON, written atomically, checked on reading. Nothing is unpickled."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
+from safetensors.torch import load_file, save_file
+
+from grn_cotrain.config import parse, to_dict
+from grn_cotrain.data.vocab import FeatureVocab
+from grn_cotrain.errors import UserError
+from grn_cotrain.files import atomic_folder, read_json, sha256_file, write_json
+from grn_cotrain.model import CoTrainModel, ModelInputs
+from grn_cotrain.nn.link_decoders import PairEvidence
+from grn_cotrain.recipe import ModelConfig
+
+__all__ = ["FORMAT_VERSION", "load_model", "read_tensors", "save_model"]
+
+FORMAT_VERSION = 1
+
+
+def save_model(folder: str | Path, model: CoTrainModel, *, backend: str, meta: dict[str, Any]) -> None:
+    """Write ``model`` to ``folder`` (config.json, vocab.json, model.safetensors, graph.safetensors, evidence.safetensors).
+
+    ``meta`` is kept in config.json: hashes of recipe, split and data, step, validation metrics.
+    """
+    inputs = model.inputs
+    with atomic_folder(folder) as temporary:
+        state = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
+        save_file(state, temporary / "model.safetensors")
+        save_arrays(
+            {"message_2E": np.ascontiguousarray(inputs.message_2E), "sign_E": np.ascontiguousarray(inputs.sign_E)},
+            temporary / "graph.safetensors",
+        )
+        if inputs.evidence is not None:
+            save_arrays(inputs.evidence.to_arrays(), temporary / "evidence.safetensors")
+        inputs.vocab.save(temporary / "vocab.json")
+        files = sorted(path.name for path in temporary.iterdir())
+        config = {
+            "format_version": FORMAT_VERSION,
+            "model": to_dict(model.config),
+            "objectives": {name: to_dict(module.config) for name, module in model.objectives.items()},
+            "features": {name: list(array.shape) for name, array in inputs.features.items()},
+            "evidence": list(inputs.evidence.names) if inputs.evidence is not None else None,
+            "bidirectional": inputs.bidirectional,
+            "backend": backend,
+            "vocab_hash": inputs.vocab.content_hash,
+            "sha256": {name: sha256_file(temporary / name) for name in files},
+            "meta": meta,
+        }
+        write_json(temporary / "config.json", config)
+
+
+def read_tensors(path: Path, *, sha256: str | None = None, numpy: bool = False) -> dict[str, Any]:
+    """Read a safetensors file; a missing, damaged or exchanged file is a one-line error."""
+    if not path.is_file():
+        raise UserError(f"file '{path}': missing; the folder is incomplete, train again or copy it whole")
+    if sha256 is not None and sha256_file(path) != sha256:
+        raise UserError(f"file '{path}': damaged (its checksum differs from the one recorded); copy it again or train again")
+    try:
+        return dict(load_arrays(path) if numpy else load_file(path))
+    except SafetensorError as error:
+        raise UserError(f"file '{path}': damaged ({error}); copy it again or train again") from None
+
+
+def load_model(folder: str | Path, *, backend: str | None = None) -> tuple[CoTrainModel, dict[str, Any]]:
+    """Read a model folder; returns the model in evaluation mode and its config.json.
+
+    Parameters
+    ----------
+    folder
+        A ``model/`` folder, as :func:`save_model` writes it.
+    backend
+        Message-passing back end; default: the one it was trained with.
+
+    Raises
+    ------
+    UserError
+        The folder is missing, incomplete, damaged, or written by a newer version.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"model folder '{folder}': no such folder; train first, or give the folder of a finished run")
+    config = read_json(folder / "config.json", what="model configuration")
+    if config.get("format_version") != FORMAT_VERSION:
+        raise UserError(
+            f"model folder '{folder}': format_version {config.get('format_version')!r}, this version reads {FORMAT_VERSION};"
+            " install the version that wrote it"
+        )
+    sums = config["sha256"]
+    vocab = FeatureVocab.load(folder / "vocab.json")
+    if vocab.content_hash != config["vocab_hash"]:
+        raise UserError(f"model folder '{folder}': vocab.json belongs to another model; copy the folder whole")
+    state = read_tensors(folder / "model.safetensors", sha256=sums["model.safetensors"])
+    graph = read_tensors(folder / "graph.safetensors", sha256=sums["graph.safetensors"], numpy=True)
+    evidence = None
+    if config["evidence"] is not None:
+        arrays = read_tensors(folder / "evidence.safetensors", sha256=sums["evidence.safetensors"], numpy=True)
+        evidence = PairEvidence.from_arrays(arrays, names=tuple(config["evidence"]))
+    model_config = parse(ModelConfig, config["model"], path="model")
+    inputs = ModelInputs(
+        vocab=vocab,
+        # Starting rows only need the right shape: the saved state overwrites them.
+        init_GD=np.zeros((vocab.num_features, model_config.width), np.float32),
+        features={name: np.zeros(shape, np.float32) for name, shape in config["features"].items()},
+        evidence=evidence,
+        message_2E=graph["message_2E"],
+        sign_E=graph["sign_E"],
+        bidirectional=config["bidirectional"],
+    )
+    # The table's mode only concerns training; loading must not ask for PCA rows again.
+    loadable = replace(model_config, table=replace(model_config.table, feature_matrix=None))
+    model = CoTrainModel(loadable, config["objectives"], inputs, backend=backend or config["backend"])
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise UserError(f"model folder '{folder}': weights do not fit config.json ({error}); copy the folder whole") from None
+    model.eval()
+    return model, config
