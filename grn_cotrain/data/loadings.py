@@ -1,0 +1,85 @@
+"""Coordinates of genes from expression alone: what the shared table of gene embeddings starts from.
+
+Dimension letters: C cells, G genes, R rank.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Literal
+
+import numpy as np
+
+from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.factor_analysis import Standardised, fit_factor_analysis, principal_axes
+from grn_cotrain.errors import UserError
+
+__all__ = ["gene_loadings"]
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def gene_loadings(
+    cells: CellMatrix,
+    *,
+    rank: int = 50,
+    method: Literal["pca", "factor_analysis"] = "pca",
+    seed: int = 0,
+    rows: np.ndarray | None = None,
+) -> np.ndarray:
+    """Loadings of every gene on the leading components of normalised, gene-standardised expression.
+
+    Parameters
+    ----------
+    rank
+        Number of components. Where the cells support fewer, the last columns are 0 and a warning says how many.
+    method
+        ``"pca"``: ``V S / sqrt(C - 1)`` (a gene's row has squared length = the share of its variance explained);
+        ``"factor_analysis"``: maximum-likelihood loadings, rotated to orthogonal columns in descending order.
+    seed
+        Start vector of the eigen-solver; the result depends on it only by rounding.
+    rows
+        Cells to use (training cells, say); default all.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 ``[G, rank]``; rows of genes that are constant over the cells are 0. In each column the largest entry
+        by size is positive.
+
+    Raises
+    ------
+    UserError
+        Unknown method, ``rank`` below 1, or fewer than two cells.
+    """
+    if method not in ("pca", "factor_analysis"):
+        raise UserError(f"method '{method}': unknown; choose from pca, factor_analysis")
+    if rank < 1:
+        raise UserError(f"rank {rank}: give at least 1")
+    values_CG = cells.normalised()
+    if rows is not None:
+        values_CG = values_CG[np.asarray(rows)]
+    num_cells = values_CG.shape[0]
+    if num_cells < 2:
+        raise UserError(f"cells: {num_cells} of them; loadings need at least 2")
+    z = Standardised.of(values_CG)
+    varying_G = z.std_G > 0
+    feasible = min(rank, num_cells - 1, int(varying_G.sum()))
+    loadings_GR = np.zeros((cells.num_genes, rank), dtype=np.float32)
+    if feasible < rank:
+        _LOGGER.warning("rank %d: only %d components exist; the other columns are 0", rank, feasible)
+    if feasible == 0:
+        return loadings_GR
+    if method == "pca":
+        axes_GR, singular_R = principal_axes(z, feasible, seed)
+        found_GR = axes_GR * (singular_R / np.sqrt(num_cells - 1))
+    else:
+        model = fit_factor_analysis(z, feasible, seed=seed)
+        # Factors are defined up to a rotation; this one makes columns orthogonal, ordered by size.
+        left_GR, singular_R, _ = np.linalg.svd(model.loading_GR, full_matrices=False)
+        found_GR = left_GR * singular_R
+        peak_R = found_GR[np.abs(found_GR).argmax(axis=0), np.arange(feasible)]
+        found_GR = found_GR * np.where(peak_R < 0, -1.0, 1.0)
+    loadings_GR[:, :feasible] = found_GR
+    loadings_GR[~varying_G] = 0.0
+    return loadings_GR
