@@ -1,0 +1,443 @@
+"""The ordered features of a run, and the alignment of other people's gene names to them.
+
+A **gene index** (0..G-1) addresses tables, graphs, pairs and splits. A **vocabulary id** addresses tokens: PAD, MASK
+and CLS first, then feature ``i`` at ``i + NUM_SPECIAL``.
+
+G genes (features), V vocabulary (special tokens, then features), N names given.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from grn_cotrain.config import canonical_hash
+from grn_cotrain.data.files import read_json, write_json
+from grn_cotrain.errors import UserError, did_you_mean
+
+__all__ = [
+    "CLS_ID",
+    "MASK_ID",
+    "MODALITIES",
+    "NUM_SPECIAL",
+    "PAD_ID",
+    "SPECIAL_TOKENS",
+    "Alignment",
+    "AlignmentReport",
+    "FeatureVocab",
+    "detect_species",
+    "is_ensembl_id",
+    "is_spike_in",
+    "name_some",
+]
+
+SPECIAL_TOKENS = ("PAD", "MASK", "CLS")
+PAD_ID, MASK_ID, CLS_ID = 0, 1, 2
+NUM_SPECIAL = 3
+
+Species = Literal["human", "mouse", "simulated", "unknown"]
+_SPECIES = ("human", "mouse", "simulated", "unknown")
+MODALITIES = ("gene", "peak", "protein")  # position = code in a CellBatch; earlier ones are looked up first
+
+_SPIKE_IN = re.compile(r"ERCC-\d+", re.IGNORECASE)
+_ENSEMBL = re.compile(r"(ENS(?:MUS)?G\d{5,})(?:\.\d+)?", re.IGNORECASE)
+_HUMAN_ONLY = re.compile(r"ENSG\d{5,}.*|HLA-.+|C(?:\d+|X|Y)orf\d+", re.IGNORECASE)
+_MOUSE_ONLY = re.compile(r"ENSMUSG\d{5,}.*|\d{4,}[A-Z]\d+RIK|H2-[A-Z].*", re.IGNORECASE)
+_CAPITALISED = re.compile(r"[A-Z][a-z0-9.\-]*[a-z][a-z0-9.\-]*")  # Stat1, Gata3: how mouse symbols are written
+_OPEN_READING_FRAME = re.compile(r"C(?:\d+|X|Y)orf\d+")  # human, though it looks capitalised
+_LEAST_NAMES = 5  # fewer names than this are no evidence of a species
+
+
+def is_spike_in(name: str) -> bool:
+    """Whether ``name`` is an ERCC spike-in control (``ERCC-00002``); ``ERCC6L`` is a gene."""
+    return _SPIKE_IN.fullmatch(name) is not None
+
+
+def is_ensembl_id(name: str) -> bool:
+    """Whether ``name`` is a human or mouse Ensembl gene id, with or without a version suffix."""
+    return _ENSEMBL.fullmatch(name) is not None
+
+
+def name_some(names: Sequence[str], limit: int = 5) -> str:
+    """``a, b, c and 12 more``: how reports and errors name what they count."""
+    shown = ", ".join(str(name) for name in names[:limit])
+    return shown + (f" and {len(names) - limit:,} more" if len(names) > limit else "")
+
+
+def detect_species(names: Iterable[str]) -> tuple[Literal["human", "mouse"] | None, str]:
+    """Return the species the names speak for, and the evidence in words; None when they do not tell.
+
+    Plain upper-case symbols do not tell: human data are written so, and so are BEELINE's mouse networks.
+    """
+    given = [name for name in dict.fromkeys(names) if not is_spike_in(name)]
+    if len(given) < _LEAST_NAMES:
+        return None, f"only {len(given)} names"
+    human = [name for name in given if _HUMAN_ONLY.fullmatch(name)]
+    mouse = [name for name in given if _MOUSE_ONLY.fullmatch(name)]
+    capitalised = [name for name in given if _CAPITALISED.fullmatch(name) and not _OPEN_READING_FRAME.fullmatch(name)]
+    if len(capitalised) > 0.5 * len(given):
+        return "mouse", f"{len(capitalised):,} of {len(given):,} names are capitalised like {capitalised[0]}"
+    if len(mouse) > 2 * len(human):
+        return "mouse", f"{len(mouse):,} names are the mouse's, like {mouse[0]}"
+    if len(human) > 2 * len(mouse):
+        return "human", f"{len(human):,} names are human, like {human[0]}"
+    return None, "the names are upper-case symbols, as in human data and in BEELINE's mouse data"
+
+
+@dataclass
+class AlignmentReport:
+    """What became of names that were aligned to a vocabulary; nothing is lost without its name.
+
+    Attributes
+    ----------
+    num_given
+        Names given.
+    mapped
+        Names that received a feature.
+    renamed
+        ``(given, feature)`` where they differ: other case, Ensembl id, version suffix.
+    duplicated
+        Names whose feature an earlier name had taken already.
+    lost
+        Names that no feature has.
+    """
+
+    num_given: int = 0
+    mapped: int = 0
+    renamed: list[tuple[str, str]] = field(default_factory=list)
+    duplicated: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+
+    @property
+    def share_mapped(self) -> float:
+        """Share of the given names that some feature has."""
+        return 1 - len(self.lost) / self.num_given if self.num_given else 0.0
+
+    def summary(self) -> str:
+        """One line with counts, and some names of each kind of trouble."""
+        parts = [f"{self.mapped:,} of {self.num_given:,} mapped"]
+        if self.renamed:
+            parts.append(f"{len(self.renamed):,} renamed ({name_some([f'{a} -> {b}' for a, b in self.renamed], 3)})")
+        for kind in ("duplicated", "lost"):
+            names = getattr(self, kind)
+            if names:
+                parts.append(f"{len(names):,} {kind} ({name_some(names, 3)})")
+        return "; ".join(parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, every name included."""
+        return {
+            "num_given": self.num_given,
+            "mapped": self.mapped,
+            "renamed": [list(pair) for pair in self.renamed],
+            "duplicated": list(self.duplicated),
+            "lost": list(self.lost),
+        }
+
+    @classmethod
+    def from_dict(cls, mapping: dict[str, Any]) -> AlignmentReport:
+        """Inverse of :meth:`to_dict`."""
+        return cls(**{**mapping, "renamed": [(given, feature) for given, feature in mapping["renamed"]]})
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """``index_N``: int64 gene index of each given name, -1 where it has none; and the report."""
+
+    index_N: np.ndarray
+    report: AlignmentReport
+
+
+@dataclass(frozen=True)
+class FeatureVocab:
+    """Ordered features with symbol, Ensembl id and modality; see :meth:`from_symbols` for the usual way to make one.
+
+    Parameters
+    ----------
+    symbols
+        ``G`` names, unique within a modality.
+    ids
+        Ensembl ids without version suffix, ``""`` where unknown.
+    modality
+        ``gene``, ``protein`` or ``peak`` for each feature.
+    is_token
+        False for features that are graph nodes but never tokens (ERCC spike-ins).
+    species
+        ``human``, ``mouse``, ``simulated`` or ``unknown``.
+
+    Raises
+    ------
+    UserError
+        Fields of unequal length, an empty or duplicated name, an unknown modality or species.
+    """
+
+    symbols: tuple[str, ...]
+    ids: tuple[str, ...]
+    modality: tuple[str, ...]
+    is_token: tuple[bool, ...]
+    species: Species = "unknown"
+
+    def __post_init__(self) -> None:
+        lengths = {name: len(getattr(self, name)) for name in ("symbols", "ids", "modality", "is_token")}
+        if len(set(lengths.values())) != 1:
+            raise UserError(f"vocabulary {lengths}: fields of unequal length; give one value of each for every feature")
+        if self.species not in _SPECIES:
+            raise UserError(f"species '{self.species}': unknown; choose from {', '.join(_SPECIES)}")
+        strange = sorted(set(self.modality) - set(MODALITIES))
+        if strange:
+            raise UserError(f"modality '{strange[0]}': unknown; choose from {', '.join(MODALITIES)}")
+        empty = [i for i, symbol in enumerate(self.symbols) if not symbol.strip()]
+        if empty:
+            raise UserError(f"feature {empty[0]}: its name is empty ({len(empty):,} such); name every feature")
+        twice = [key[1] for key, n in Counter(zip(self.modality, self.symbols, strict=True)).items() if n > 1]
+        if twice:
+            raise UserError(
+                f"feature names: {len(twice):,} occur more than once ({name_some(twice)}); "
+                "make them unique (adata.var_names_make_unique()) or sum their counts"
+            )
+
+    @classmethod
+    def from_symbols(
+        cls,
+        symbols: Iterable[str],
+        ids: Iterable[str] | None = None,
+        *,
+        modality: str | Sequence[str] = "gene",
+        species: str = "auto",
+    ) -> FeatureVocab:
+        """Build from names alone: Ensembl ids among ``symbols`` fill empty ``ids``, spike-ins are no tokens.
+
+        ``species="auto"`` takes what :func:`detect_species` finds, ``unknown`` otherwise.
+        """
+        names = tuple(str(symbol) for symbol in symbols)
+        given = tuple("" if value is None else str(value) for value in ids) if ids is not None else ("",) * len(names)
+        if len(given) != len(names):
+            raise UserError(f"ids: {len(given):,} for {len(names):,} symbols; give one for each")
+        return cls(
+            symbols=names,
+            ids=tuple(_without_version(value) or _ensembl_of(name) for value, name in zip(given, names, strict=True)),
+            modality=(modality,) * len(names) if isinstance(modality, str) else tuple(modality),
+            is_token=tuple(not is_spike_in(name) for name in names),
+            species=(detect_species(names + given)[0] or "unknown") if species == "auto" else species,  # type: ignore[arg-type]
+        )
+
+    # -- sizes and identity ------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    @property
+    def num_features(self) -> int:
+        """G: features, special tokens not counted."""
+        return len(self.symbols)
+
+    @property
+    def size(self) -> int:
+        """V: special tokens and features."""
+        return len(self.symbols) + NUM_SPECIAL
+
+    @cached_property
+    def content_hash(self) -> str:
+        """16 hex digits that change with any name, id, modality, flag, the order or the species."""
+        return canonical_hash(self.to_dict())
+
+    # -- looking names up --------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _exact(self) -> dict[str, dict[str, int]]:
+        """modality -> symbol -> gene index."""
+        table: dict[str, dict[str, int]] = {name: {} for name in MODALITIES}
+        for i, (symbol, modality) in enumerate(zip(self.symbols, self.modality, strict=True)):
+            table[modality][symbol] = i
+        return table
+
+    @cached_property
+    def _folded(self) -> dict[str, dict[str, int]]:
+        """modality -> folded symbol or id -> gene index; -1 where several features share it: it decides nothing."""
+        table: dict[str, dict[str, int]] = {name: {} for name in MODALITIES}
+        for names in (self.symbols, self.ids):  # a symbol takes precedence over another feature's id
+            taken = {modality: set(entries) for modality, entries in table.items()}
+            for i, (name, modality) in enumerate(zip(names, self.modality, strict=True)):
+                key = _fold(name)
+                if key and key not in taken[modality]:
+                    entries = table[modality]
+                    entries[key] = i if entries.get(key, i) == i else -1
+        return table
+
+    def get(self, symbol: str, modality: str | None = None) -> int | None:
+        """Gene index of a symbol or Ensembl id, or None; exact case first, then ignoring case and version suffix."""
+        searched = MODALITIES if modality is None else (modality,)
+        for table, key in ((self._exact, symbol), (self._folded, _fold(symbol))):
+            for name in searched:
+                found = table[name].get(key, -1)
+                if found >= 0:
+                    return found
+        return None
+
+    def index(self, symbol: str, modality: str | None = None) -> int:
+        """Gene index of a symbol or Ensembl id; a UserError with the nearest name if there is none."""
+        found = self.get(symbol, modality)
+        if found is None:
+            near = did_you_mean(symbol, self.symbols) or did_you_mean(symbol.upper(), self.symbols)
+            raise UserError(f"gene '{symbol}': not among the vocabulary's {len(self):,} features{near}")
+        return found
+
+    def align(
+        self,
+        names: Iterable[str],
+        *,
+        min_mapped: float = 0.5,
+        what: str = "genes",
+        modality: str | None = None,
+        repeats: Literal["drop", "keep"] = "drop",
+    ) -> Alignment:
+        """Find the feature of every name.
+
+        Parameters
+        ----------
+        names
+            Symbols or Ensembl ids, in any order.
+        min_mapped
+            Least share of the names that must have a feature.
+        what
+            How errors call the names, for example ``"genes of cells.h5ad"``.
+        modality
+            Search only features of this modality.
+        repeats
+            ``"drop"``: when several names lead to one feature, only the first keeps it (columns of a matrix).
+            ``"keep"``: all keep it (ends of edges). Both report the later ones as duplicated.
+
+        Raises
+        ------
+        UserError
+            No names, fewer than ``min_mapped`` mapped, or names of another species.
+        """
+        given = [str(name) for name in names]
+        if not given:
+            raise UserError(f"{what}: none given; the list is empty")
+        report = AlignmentReport(num_given=len(given))
+        index_N = np.full(len(given), -1, dtype=np.int64)
+        taken: set[int] = set()
+        for i, name in enumerate(given):
+            found = self.get(name, modality)
+            if found is None:
+                report.lost.append(name)
+                continue
+            if found in taken:
+                report.duplicated.append(name)
+                if repeats == "drop":
+                    continue
+            elif name != self.symbols[found]:
+                report.renamed.append((name, self.symbols[found]))
+            taken.add(found)
+            report.mapped += 1
+            index_N[i] = found
+        self._refuse_other_species(given, report, min_mapped, what)
+        if report.share_mapped < min_mapped:
+            raise UserError(
+                f"{what}: only {report.num_given - len(report.lost):,} of {report.num_given:,} are in the vocabulary "
+                f"({report.share_mapped:.0%}, min_mapped is {min_mapped:.0%}); lost: {name_some(report.lost)}; "
+                "check species and naming, or lower min_mapped"
+            )
+        return Alignment(index_N, report)
+
+    def _refuse_other_species(self, given: list[str], report: AlignmentReport, min_mapped: float, what: str) -> None:
+        """Ignoring case must not marry mouse ``Stat1`` to human ``STAT1``.
+
+        Names are called another species' only if they speak for one AND they do not match as written: BEELINE's mouse
+        matrices carry human-looking symbols, which match their networks letter by letter.
+        """
+        species, evidence = detect_species(given)
+        if species is None or self.species == species or self.species == "simulated":
+            return
+        as_written = 1 - (len(report.lost) + len(report.renamed)) / report.num_given
+        too_few = report.share_mapped < min_mapped
+        if too_few or (self.species != "unknown" and as_written < min(min_mapped, 0.5)):
+            raise UserError(
+                f"{what}: look like {species} ({evidence}), but the vocabulary is {self.species}: "
+                f"{as_written:.0%} match as written; give names of the same species, "
+                f"or prepare the data with --species {species} if they are {species}"
+            )
+
+    # -- growing, saving ---------------------------------------------------------------------------------------------
+
+    def extend(
+        self, symbols: Iterable[str], ids: Iterable[str] | None = None, *, modality: str | Sequence[str] = "gene"
+    ) -> FeatureVocab:
+        """Return a vocabulary with new features appended; features already here are skipped, so no id moves."""
+        more = FeatureVocab.from_symbols(dict.fromkeys(symbols) if ids is None else symbols, ids, modality=modality)
+        new = [i for i in range(len(more)) if self.get(more.symbols[i], more.modality[i]) is None]
+        return FeatureVocab(
+            symbols=self.symbols + tuple(more.symbols[i] for i in new),
+            ids=self.ids + tuple(more.ids[i] for i in new),
+            modality=self.modality + tuple(more.modality[i] for i in new),
+            is_token=self.is_token + tuple(more.is_token[i] for i in new),
+            species=self.species,
+        )
+
+    def select(self, index: Sequence[int] | np.ndarray) -> FeatureVocab:
+        """Return a new vocabulary of the features at these gene indices, in that order: ids do move."""
+        chosen = [int(i) for i in index]
+        return FeatureVocab(
+            symbols=tuple(self.symbols[i] for i in chosen),
+            ids=tuple(self.ids[i] for i in chosen),
+            modality=tuple(self.modality[i] for i in chosen),
+            is_token=tuple(self.is_token[i] for i in chosen),
+            species=self.species,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "species": self.species,
+            "symbols": list(self.symbols),
+            "ids": list(self.ids),
+            "modality": list(self.modality),
+            "is_token": list(self.is_token),
+        }
+
+    @classmethod
+    def from_dict(cls, mapping: dict[str, Any]) -> FeatureVocab:
+        """Inverse of :meth:`to_dict`; a ``content_hash`` among the keys must agree."""
+        keys = ("symbols", "ids", "modality", "is_token")
+        try:
+            vocab = cls(**{key: tuple(mapping[key]) for key in keys}, species=mapping["species"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"vocabulary: not a vocabulary ({error!r}); prepare the folder anew") from None
+        if mapping.get("content_hash", vocab.content_hash) != vocab.content_hash:
+            raise UserError(
+                "vocabulary: its content does not have its hash; the file was changed, prepare the folder anew"
+            )
+        return vocab
+
+    def save(self, path: str | Path) -> None:
+        """Write JSON, atomically."""
+        write_json(path, {"special_tokens": list(SPECIAL_TOKENS), "content_hash": self.content_hash, **self.to_dict()})
+
+    @classmethod
+    def load(cls, path: str | Path) -> FeatureVocab:
+        """Read what :meth:`save` wrote."""
+        return cls.from_dict(read_json(path, what="vocabulary"))
+
+
+def _without_version(value: str) -> str:
+    """``ENSG00000115415.21`` -> ``ENSG00000115415``; other ids as they are; missing-value texts become empty."""
+    match = _ENSEMBL.fullmatch(value)
+    if match:
+        return match.group(1).upper()
+    return "" if value.lower() in ("nan", "none", "na") else value
+
+
+def _ensembl_of(name: str) -> str:
+    return _without_version(name) if is_ensembl_id(name) else ""
+
+
+def _fold(name: str) -> str:
+    return (_ensembl_of(name) or name).strip().casefold()
