@@ -1,0 +1,53 @@
+"""Full bilinear form of gene rows.
+
+Dimension letters: D width, X any number of rows.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from grn_cotrain.nn.link_decoders.base import LINK_DECODERS, FactoredDecoder
+
+__all__ = ["BilinearDecoder"]
+
+
+@LINK_DECODERS.register("bilinear", paper="Nickel et al. 2011, A three-way model for collective learning (RESCAL)")
+class BilinearDecoder(FactoredDecoder):
+    r"""Directed bilinear form: sources and targets play different roles.
+
+    .. math:: z_{st} = \frac{1}{\sqrt{D}}\, g_s^\top W g_t + \beta
+
+    ``W`` starts as N(0, 1/D), so that rows of unit RMS give logits of unit variance.
+
+    Parameters
+    ----------
+    config
+        No options.
+    width
+        D, width of the gene rows.
+    num_genes
+        Not used.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """No options."""
+
+    def __init__(self, config: Config, *, width: int, num_genes: int) -> None:
+        super().__init__()
+        del config, num_genes
+        self.weight_DD = nn.Parameter(torch.randn(width, width) / math.sqrt(width))
+        self._norm = 1.0 / math.sqrt(width)
+
+    def query(self, rows_XD: Tensor) -> Tensor:
+        """See :class:`FactoredDecoder`."""
+        return (rows_XD @ self.weight_DD) * self._norm
+
+    def last_layer(self) -> nn.Parameter:
+        """The matrix."""
+        return self.weight_DD

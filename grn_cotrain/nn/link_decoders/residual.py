@@ -1,0 +1,181 @@
+"""Closed-form control plus a learned residual that starts at zero.
+
+Dimension letters: D width, G genes, K evidence channels, M pairs, S sources.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from grn_cotrain.errors import UserError
+from grn_cotrain.nn.link_decoders.base import LINK_DECODERS, LearnedDecoder, LinkDecoder, PairEvidence
+
+__all__ = ["ResidualDecoder"]
+
+
+@LINK_DECODERS.register(
+    "residual", paper="after Stock et al. 2018 (two-step kernel ridge) and He et al. 2016 (learn the residual)"
+)
+class ResidualDecoder(LinkDecoder):
+    r"""TF bias + target bias + closed-form evidence + learned residual that starts at exactly zero.
+
+    .. math::
+        z_{st} = (a_s + \delta_s) + (b_t + \epsilon_t) + \sum_k w_k E_{kst} + r(\hat g_s, \hat g_t) + \beta
+
+    ``a`` and ``b`` are the smoothed log-odds of :class:`PairEvidence`, centred, with learned deviations that start at
+    zero; ``E`` is out-of-fold in training mode and the full fit in evaluation mode, and 0 for sources without a row.
+    ``r`` is another decoder whose last layer starts at zero, so that training begins at the control itself.
+
+    Two traps are closed here. *Degree*: on a held-out side (``PairEvidence.held_out``) every bias stays at its prior
+    mean, in training as at test; biases fitted to training genes would explain away what the evidence has to say about
+    genes without one. *Escape*: rows enter ``r`` with fixed length :math:`D^{1/4}`, which makes the residual at most
+    the (spectral) norm of its last layer, so that no growth of the table weakens the L2 penalty.
+
+    Parameters
+    ----------
+    config
+        ``evidence``: channels, in the order of ``PairEvidence.names``. ``residual``: the learned part.
+        ``residual_l2``: penalty per squared norm of its last layer. ``bias_l2``: penalty on the mean squared deviation
+        of each side's biases. ``evidence_weight``: starting weight, shared by the channels, unless the evidence brings
+        fitted ones.
+    width
+        D, width of the gene rows.
+    num_genes
+        G.
+
+    Raises
+    ------
+    RuntimeError
+        Used before :meth:`prepare`.
+    ValueError
+        The evidence has other channels or another number of genes.
+
+    Notes
+    -----
+    The evidence itself is not part of ``state_dict()`` (it is large and never trained): call :meth:`prepare` with the
+    same evidence before or after loading weights.
+    """
+
+    uses_evidence = True
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Channels of evidence, kind of residual, penalties."""
+
+        evidence: tuple[str, ...] = ("kernel_ridge", "knn_family")
+        residual: Literal["bilinear", "distmult", "inner", "mlp"] = "bilinear"
+        residual_l2: float = 0.03
+        bias_l2: float = 0.03
+        evidence_weight: float = 1.0
+
+        def __post_init__(self) -> None:
+            for name in ("residual_l2", "bias_l2", "evidence_weight"):
+                if not getattr(self, name) >= 0:
+                    raise UserError(f"{name}: got {getattr(self, name)}; give 0 or more")
+            if len(set(self.evidence)) != len(self.evidence):
+                raise UserError(f"evidence: got {', '.join(self.evidence)}; name each channel once")
+
+    train_KSG: Tensor
+    full_KSG: Tensor
+    row_G: Tensor
+    source_prior_G: Tensor
+    target_prior_G: Tensor
+    free_2: Tensor
+
+    def __init__(self, config: Config, *, width: int, num_genes: int) -> None:
+        super().__init__()
+        self.config = config
+        channels = len(config.evidence)
+        self._row_length = width**0.25
+        self._is_prepared = False
+        self.evidence_weight_K = nn.Parameter(torch.full((channels,), config.evidence_weight / max(1, channels)))
+        self.source_deviation_G = nn.Parameter(torch.zeros(num_genes))
+        self.target_deviation_G = nn.Parameter(torch.zeros(num_genes))
+        self.residual = cast(LearnedDecoder, LINK_DECODERS.build(config.residual, width=width, num_genes=num_genes))
+        nn.init.zeros_(self.residual.last_layer())
+        # Buffers, so that they follow the module to its device; not saved (see Notes).
+        self.register_buffer("train_KSG", torch.zeros(channels, 0, num_genes), persistent=False)
+        self.register_buffer("full_KSG", torch.zeros(channels, 0, num_genes), persistent=False)
+        self.register_buffer("row_G", torch.full((num_genes,), -1), persistent=False)
+        self.register_buffer("source_prior_G", torch.zeros(num_genes), persistent=False)
+        self.register_buffer("target_prior_G", torch.zeros(num_genes), persistent=False)
+        self.register_buffer("free_2", torch.ones(2), persistent=False)
+
+    @torch.no_grad()
+    def prepare(self, evidence: PairEvidence) -> None:
+        """See :class:`LinkDecoder`. Fitted starting weights of the evidence replace the configured one."""
+        if tuple(evidence.names) != tuple(self.config.evidence):
+            raise ValueError(
+                f"evidence: channels {evidence.names}; this decoder was configured for {self.config.evidence}"
+            )
+        num_genes = len(self.row_G)
+        if len(evidence.target_logit_G) != num_genes:
+            raise ValueError(f"evidence: {len(evidence.target_logit_G)} genes; this decoder has {num_genes}")
+        device = self.row_G.device
+        sources_S = torch.as_tensor(evidence.sources_S, dtype=torch.long, device=device)
+
+        def tensor(array: object) -> Tensor:
+            return torch.as_tensor(array, dtype=torch.float32, device=device)
+
+        self.train_KSG, self.full_KSG = tensor(evidence.train_KSG), tensor(evidence.full_KSG)
+        self.row_G = torch.full((num_genes,), -1, device=device)
+        self.row_G[sources_S] = torch.arange(len(sources_S), device=device)
+        free_source, free_target = (evidence.held_out not in (side, "both") for side in ("source", "target"))
+        self.free_2 = tensor([float(free_source), float(free_target)])
+        # Centred, so that a class-balanced loss starts near its own intercept, not at the log-odds of a rare edge.
+        source_G, target_G = tensor(evidence.source_logit_G), tensor(evidence.target_logit_G)
+        centre = source_G[sources_S].mean() if len(sources_S) else source_G.mean()
+        self.source_prior_G = (source_G - centre) * self.free_2[0]
+        self.target_prior_G = (target_G - target_G.mean()) * self.free_2[1]
+        if evidence.weight_K is not None:
+            self.evidence_weight_K.copy_(tensor(evidence.weight_K))
+        self._is_prepared = True
+
+    def forward(self, genes_GD: Tensor, pairs_2M: Tensor) -> Tensor:
+        """See :class:`LinkDecoder`."""
+        source_G, target_G = self._biases()
+        sources_M, targets_M = pairs_2M
+        row_M = self.row_G[sources_M]
+        has_row_M = row_M >= 0
+        evidence_M = source_G.new_zeros(sources_M.shape)
+        if self._evidence().shape[1]:
+            evidence_KM = self._evidence()[:, row_M.clamp_min(0), targets_M]
+            # A product and a sum, no matmul: autocast would round the evidence to bfloat16.
+            evidence_M = (self.evidence_weight_K[:, None] * evidence_KM).sum(0) * has_row_M
+        learned_M = self.residual(self._rows(genes_GD), pairs_2M)
+        return source_G[sources_M] + target_G[targets_M] + evidence_M + learned_M
+
+    def block(self, genes_GD: Tensor, sources_S: Tensor) -> Tensor:
+        """See :class:`LinkDecoder`."""
+        source_G, target_G = self._biases()
+        row_S = self.row_G[sources_S]
+        logits_SG = source_G[sources_S][:, None] + target_G
+        if self._evidence().shape[1]:
+            evidence_KSG = self._evidence()[:, row_S.clamp_min(0)] * (row_S >= 0)[:, None]
+            logits_SG = logits_SG + (self.evidence_weight_K[:, None, None] * evidence_KSG).sum(0)
+        return logits_SG + self.residual.block(self._rows(genes_GD), sources_S)
+
+    def regulariser(self) -> Tensor:
+        """``residual_l2 |last layer|^2 + bias_l2 (mean delta^2 + mean epsilon^2)``, over the biases that are free."""
+        deviations = torch.stack([self.source_deviation_G.square().mean(), self.target_deviation_G.square().mean()])
+        residual = self.residual.last_layer().square().sum()
+        return self.config.residual_l2 * residual + self.config.bias_l2 * (deviations * self.free_2).sum()
+
+    def _evidence(self) -> Tensor:
+        return self.train_KSG if self.training else self.full_KSG
+
+    def _biases(self) -> tuple[Tensor, Tensor]:
+        if not self._is_prepared:
+            raise RuntimeError("the residual decoder was used before prepare(evidence)")
+        return (
+            self.source_prior_G + self.free_2[0] * self.source_deviation_G,
+            self.target_prior_G + self.free_2[1] * self.target_deviation_G,
+        )
+
+    def _rows(self, genes_GD: Tensor) -> Tensor:
+        return F.normalize(genes_GD, dim=-1, eps=1e-6) * self._row_length
