@@ -1,4 +1,4 @@
-"""One edge split: who is trained on, who is scored, among which candidates. A file with guards, not a seed's side effect.
+"""One edge split: who is trained on, who is scored, among which candidates. Files with guards, not a seed's effect.
 
 Dimension letters: G genes, E edges, M and N pairs, S sources, T targets.
 """
@@ -14,8 +14,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
-from grn_cotrain.data.files import atomic_file, read_json, write_json
 from grn_cotrain.errors import UserError
+from grn_cotrain.files import atomic_file, read_json, write_json
 
 __all__ = [
     "SPLIT_KINDS",
@@ -256,7 +256,7 @@ class EdgeSplit:
         return f"{self.name}: {'; '.join(parts)}; withheld {self.withheld_2E.shape[1]:,}; hash {self.content_hash}"
 
     def save(self, folder: str | Path) -> Path:
-        """Write ``NAME.parquet`` (role, source, target) and its sidecar ``NAME.json``, atomically; return the former."""
+        """Write ``NAME.parquet`` (role, source, target) and its sidecar ``NAME.json``, atomically; return its path."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         frames = [

@@ -29,12 +29,23 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 
 from grn_cotrain.data.edge_split import EdgeSplit, LabelledPairs, SplitKind, Track, pair_keys, sorted_pairs
+from grn_cotrain.data.split_published import published_split
+from grn_cotrain.data.split_transfer import transfer_split
 from grn_cotrain.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from grn_cotrain.data.grn import GRN
 
-__all__ = ["EdgeSplit", "LabelledPairs", "is_undirected", "make_split", "reciprocity", "split_name"]
+__all__ = [
+    "EdgeSplit",
+    "LabelledPairs",
+    "is_undirected",
+    "make_split",
+    "published_split",
+    "reciprocity",
+    "split_name",
+    "transfer_split",
+]
 
 logger = logging.getLogger(__name__)
 
