@@ -193,5 +193,5 @@ def _refuse_mixture(labelled: dict[str, tuple[np.ndarray, np.ndarray]], files: d
         if shared:
             raise UserError(
                 f"{held} '{files[held]}': {shared} of {labelled[held][0].size} pairs are in {earlier} too; the "
-                "files are not one split (GENELink's and scRegNet's mESC files differ): take all of them from one source"
+                "files are not one split (GENELink's and scRegNet's mESC files differ): take all from one source"
             )
