@@ -19,8 +19,8 @@ from typing import Any, Literal
 import numpy as np
 
 from grn_cotrain.config import canonical_hash
-from grn_cotrain.data.files import read_json, write_json
 from grn_cotrain.errors import UserError, did_you_mean
+from grn_cotrain.files import read_json, write_json
 
 __all__ = [
     "CLS_ID",
@@ -355,14 +355,15 @@ class FeatureVocab:
         matrices carry human-looking symbols, which match their networks letter by letter.
         """
         species, evidence = detect_species(given)
-        if species is None or self.species == species or self.species == "simulated":
+        if species is None or self.species in (species, "simulated"):
             return
-        as_written = 1 - (len(report.lost) + len(report.renamed)) / report.num_given
-        too_few = report.share_mapped < min_mapped
-        if too_few or (self.species != "unknown" and as_written < min(min_mapped, 0.5)):
+        found = report.num_given - len(report.lost)
+        as_written = 1 - len(report.renamed) / found if found else 0.0
+        too_few = found == 0 or report.share_mapped < min_mapped
+        if too_few or (self.species != "unknown" and as_written < 0.5):
             raise UserError(
-                f"{what}: look like {species} ({evidence}), but the vocabulary is {self.species}: "
-                f"{as_written:.0%} match as written; give names of the same species, "
+                f"{what}: look like {species} ({evidence}), but the vocabulary is {self.species}; {found:,} of "
+                f"{report.num_given:,} match, {as_written:.0%} of these as written; give names of the same species, "
                 f"or prepare the data with --species {species} if they are {species}"
             )
 
