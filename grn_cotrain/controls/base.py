@@ -39,12 +39,14 @@ class LinkScorer(Protocol):
 class Control(ABC):
     """A scorer that needs no model: ``__init__(config, *, seed)``.
 
-    ``cost`` is ``"default"`` or ``"costly"`` (only in ``--controls all``); ``needs_cells`` says whether it reads expression.
+    ``cost`` is ``"default"`` or ``"costly"`` (only in ``--controls all``); ``needs_cells`` says whether it reads
+    expression; ``version`` is raised when a change alters scores, so that cached ones are computed anew.
     """
 
     Config: ClassVar[type[Any]] = EmptyConfig
     cost: ClassVar[str] = "default"
     needs_cells: ClassVar[bool] = False
+    version: ClassVar[int] = 1
     name: str
 
     def __init__(self, config: Any, *, seed: int = 0) -> None:
@@ -58,3 +60,8 @@ class Control(ABC):
     @abstractmethod
     def score(self, pairs_2M: np.ndarray) -> np.ndarray:
         """See :class:`LinkScorer`."""
+
+    def estimate_seconds(self, split: EdgeSplit, cells: CellMatrix | None) -> float | None:
+        """Rough time of a fit, printed before a costly control runs; None: unknown."""
+        del split, cells
+        return None
