@@ -1,0 +1,1 @@
+"""Small studies: each is a module that prints what it found."""
