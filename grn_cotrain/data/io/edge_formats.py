@@ -61,7 +61,7 @@ class EdgeList:
 
 def merge_pairs(
     frame: pd.DataFrame, *, keys: tuple[str, str] = ("source", "target")
-) -> tuple[pd.DataFrame, int, list[tuple[str, str]]]:
+) -> tuple[pd.DataFrame, int, list[tuple[Any, Any]]]:
     """Merge rows of one pair: largest weight, agreeing sign (contradiction: 0), evidence joined by ``;``.
 
     A ``conflict`` column marks rows that contradict themselves already.

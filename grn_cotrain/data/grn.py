@@ -1,0 +1,406 @@
+"""A gene regulatory network over a vocabulary: distinct TF -> target pairs, and a report of what did not fit.
+
+Dimension letters: G genes, E edges.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from grn_cotrain.data.io.edge_formats import merge_pairs
+from grn_cotrain.data.io.edges import EDGE_COLUMNS, EdgeList, load_edges
+from grn_cotrain.data.vocab import FeatureVocab, name_some
+from grn_cotrain.errors import UserError
+from grn_cotrain.files import atomic_file
+
+if TYPE_CHECKING:
+    import anndata
+    import networkx
+
+__all__ = ["GRN", "EdgeReport", "OnTrouble"]
+
+logger = logging.getLogger(__name__)
+
+OnTrouble = Literal["ignore", "warn", "error"]
+_INDEXED = (*EDGE_COLUMNS[:2], "source_index", "target_index", *EDGE_COLUMNS[2:])
+
+
+@dataclass
+class EdgeReport:
+    """What became of the edges that were given; every gene that was left out is named.
+
+    Attributes
+    ----------
+    num_given, num_edges
+        Pairs given, and pairs in the network.
+    num_sources, num_targets
+        Distinct genes with out-edges, with in-edges.
+    duplicates
+        Rows merged into an earlier row of the same pair.
+    conflicting_signs
+        ``TF->target`` of pairs whose rows say both activation and repression; their sign is 0.
+    self_loops
+        Genes whose edge to themselves was dropped.
+    reciprocal
+        Edges whose reverse is an edge too.
+    outside_edges, unknown_sources, unknown_targets
+        Edges dropped since an end is not in the vocabulary, and the genes to blame. A TF here has no gene in the data.
+    renamed
+        ``(given, symbol)`` where they differ.
+    complexes, notes
+        As said by the parser of the file.
+    """
+
+    num_given: int = 0
+    num_edges: int = 0
+    num_sources: int = 0
+    num_targets: int = 0
+    duplicates: int = 0
+    conflicting_signs: list[str] = field(default_factory=list)
+    self_loops: list[str] = field(default_factory=list)
+    reciprocal: int = 0
+    outside_edges: int = 0
+    unknown_sources: list[str] = field(default_factory=list)
+    unknown_targets: list[str] = field(default_factory=list)
+    renamed: list[tuple[str, str]] = field(default_factory=list)
+    complexes: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """What a user should read, one fact a line."""
+        lines = [
+            *self.notes,
+            f"{self.num_edges:,} edges of {self.num_given:,} given: "
+            f"{self.num_sources:,} TFs, {self.num_targets:,} targets",
+        ]
+        if self.outside_edges:
+            lines.append(f"{self.outside_edges:,} edges have an end outside the data")
+        if self.unknown_sources:
+            lines.append(
+                f"{len(self.unknown_sources):,} TFs have no gene in the data: {name_some(self.unknown_sources)}"
+            )
+        if self.unknown_targets:
+            lines.append(
+                f"{len(self.unknown_targets):,} targets have no gene in the data: {name_some(self.unknown_targets)}"
+            )
+        if self.renamed:
+            pairs = [f"{given} -> {symbol}" for given, symbol in self.renamed]
+            lines.append(f"{len(self.renamed):,} genes go by another name in the data: {name_some(pairs, 3)}")
+        if self.duplicates:
+            lines.append(f"{self.duplicates:,} repeated edges were merged")
+        if self.conflicting_signs:
+            clashes = name_some(self.conflicting_signs, 3)
+            lines.append(f"{len(self.conflicting_signs):,} edges have both signs, so none: {clashes}")
+        if self.self_loops:
+            lines.append(f"{len(self.self_loops):,} self-loops were dropped: {name_some(self.self_loops)}")
+        if self.reciprocal:
+            lines.append(f"{self.reciprocal:,} edges have their reverse in the network too")
+        return lines
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {**asdict(self), "renamed": [list(pair) for pair in self.renamed]}
+
+    @classmethod
+    def from_dict(cls, mapping: dict[str, Any]) -> EdgeReport:
+        """Inverse of :meth:`to_dict`; keys of later versions are left out."""
+        known = {name.name: mapping[name.name] for name in fields(cls) if name.name in mapping}
+        return cls(**{**known, "renamed": [(given, symbol) for given, symbol in known.get("renamed", [])]})
+
+
+@dataclass(frozen=True, eq=False)
+class GRN:
+    """Distinct directed edges between genes of one vocabulary, without self-loops, sorted by source, then target.
+
+    Attributes
+    ----------
+    vocab
+        The vocabulary that gene indices refer to.
+    edges
+        ``source, target`` (symbols of the vocabulary), ``source_index, target_index`` int64, ``weight`` float32,
+        ``sign`` int8 (-1 repression, 0 unknown, 1 activation), ``evidence`` text.
+    report
+        What was merged, dropped or renamed on the way.
+    """
+
+    vocab: FeatureVocab
+    edges: pd.DataFrame
+    report: EdgeReport
+
+    # -- making one --------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pd.DataFrame,
+        vocab: FeatureVocab,
+        *,
+        on_duplicates: OnTrouble = "ignore",
+        on_self_loops: OnTrouble = "ignore",
+        on_unknown: OnTrouble = "ignore",
+        on_reciprocal: OnTrouble = "ignore",
+        min_mapped: float = 0.0,
+        what: str = "edge list",
+    ) -> GRN:
+        """Align a frame of edges to the vocabulary.
+
+        Parameters
+        ----------
+        frame
+            ``source`` and ``target`` (symbols or Ensembl ids), optionally ``weight``, ``sign``, ``evidence``.
+        vocab
+            Edges with an end outside it are dropped, counted and named.
+        on_duplicates, on_self_loops, on_unknown, on_reciprocal
+            What to do about each trouble besides reporting it: nothing, a logged warning, an error.
+        min_mapped
+            Least share of the frame's genes that must be in the vocabulary. The default asks for one edge only, since
+            a small panel rightly keeps a small part of a genome-wide network.
+
+        Raises
+        ------
+        UserError
+            Missing columns, weights that are no finite numbers, names of another species, no edge left.
+        """
+        given = _standard(frame, what)
+        names = pd.unique(pd.concat([given["source"], given["target"]]))
+        alignment = vocab.align(names, min_mapped=min_mapped, what=f"genes of the {what}", repeats="keep")
+        index_of = dict(zip(names, alignment.index_N.tolist(), strict=True))
+        source, target = (given[end].map(index_of).to_numpy(np.int64) for end in ("source", "target"))
+        inside = (source >= 0) & (target >= 0)
+        loops = inside & (source == target)
+        report = EdgeReport(
+            num_given=len(given),
+            outside_edges=int((~inside).sum()),
+            unknown_sources=sorted(set(given["source"][source < 0])),
+            unknown_targets=sorted(set(given["target"][target < 0])),
+            self_loops=sorted({vocab.symbols[i] for i in source[loops]}),
+            renamed=alignment.report.renamed,
+        )
+        kept = inside & ~loops
+        indexed = given[kept].assign(source_index=source[kept], target_index=target[kept])
+        merged, report.duplicates, conflicts = merge_pairs(
+            indexed.drop(columns=["source", "target"]), keys=("source_index", "target_index")
+        )
+        report.conflicting_signs = [f"{vocab.symbols[a]}->{vocab.symbols[b]}" for a, b in conflicts]
+        if merged.empty:
+            raise UserError(
+                f"{what}: no edge has both ends among the data's {vocab.num_features:,} features "
+                f"({len(given):,} edges given; TFs not found: {name_some(report.unknown_sources, 3) or 'none'}); "
+                "check species and naming"
+            )
+        grn = cls._from_indexed(merged, vocab, report)
+        grn.check(
+            duplicates=on_duplicates, self_loops=on_self_loops, unknown=on_unknown, reciprocal=on_reciprocal, what=what
+        )
+        return grn
+
+    @classmethod
+    def _from_indexed(cls, edges: pd.DataFrame, vocab: FeatureVocab, report: EdgeReport) -> GRN:
+        """Sort, name and type merged edges, and fill in the counts of the report."""
+        edges = edges.sort_values(["source_index", "target_index"], ignore_index=True)
+        symbols = np.asarray(vocab.symbols, dtype=object)
+        edges["source"], edges["target"] = symbols[edges["source_index"]], symbols[edges["target_index"]]
+        edges = edges.astype(
+            {"source_index": np.int64, "target_index": np.int64, "weight": np.float32, "sign": np.int8}
+        )
+        keys = edges["source_index"] * vocab.num_features + edges["target_index"]
+        report.reciprocal = int(keys.isin(edges["target_index"] * vocab.num_features + edges["source_index"]).sum())
+        report.num_edges = len(edges)
+        report.num_sources, report.num_targets = edges["source_index"].nunique(), edges["target_index"].nunique()
+        return cls(vocab, edges[list(_INDEXED)], report)
+
+    @classmethod
+    def from_edge_list(cls, edges: EdgeList, vocab: FeatureVocab, **options: Any) -> GRN:
+        """Align a parsed file (see :func:`~grn_cotrain.data.io.edges.load_edges`); its counts join the report."""
+        grn = cls.from_frame(edges.frame, vocab, **options)
+        inside = {f"{a}->{b}" for a, b in zip(grn.edges["source"], grn.edges["target"], strict=True)}
+        clashes = {
+            f"{vocab.symbols[a]}->{vocab.symbols[b]}"
+            for a, b in ((vocab.get(source), vocab.get(target)) for source, target in edges.conflicts)
+            if a is not None and b is not None
+        }
+        grn.report.conflicting_signs = sorted(set(grn.report.conflicting_signs) | (clashes & inside))
+        grn.report.complexes = list(edges.complexes)
+        grn.report.notes = list(edges.notes)
+        return grn
+
+    @classmethod
+    def from_file(cls, path: str | Path, vocab: FeatureVocab, *, format: str = "auto", **options: Any) -> GRN:
+        """Read and align an edge list of any format."""
+        return cls.from_edge_list(load_edges(path, format), vocab, **{"what": f"edge list '{path}'", **options})
+
+    @classmethod
+    def from_networkx(cls, graph: networkx.DiGraph, vocab: FeatureVocab, **options: Any) -> GRN:
+        """Edges of a directed graph whose nodes are gene names; see :mod:`grn_cotrain.data.grn_convert`."""
+        from grn_cotrain.data.grn_convert import frame_from_networkx
+
+        return cls.from_frame(frame_from_networkx(graph), vocab, **{"what": "networkx graph", **options})
+
+    @classmethod
+    def from_adata_varp(cls, adata: anndata.AnnData, vocab: FeatureVocab, *, key: str = "grn", **options: Any) -> GRN:
+        """Edges of a gene x gene matrix ``adata.varp[key]``, row = TF, column = target."""
+        from grn_cotrain.data.grn_convert import frame_from_varp
+
+        return cls.from_frame(frame_from_varp(adata, key), vocab, **{"what": f"adata.varp['{key}']", **options})
+
+    # -- looking at it -----------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self.edges)
+
+    @property
+    def num_edges(self) -> int:
+        """E."""
+        return len(self.edges)
+
+    @property
+    def num_genes(self) -> int:
+        """G: features of the vocabulary, with or without edges."""
+        return self.vocab.num_features
+
+    @cached_property
+    def pairs_2E(self) -> np.ndarray:
+        """int64 ``[2, E]``, row 0 sources, row 1 targets; read-only."""
+        pairs = np.ascontiguousarray(self.edges[["source_index", "target_index"]].to_numpy(np.int64).T)
+        pairs.flags.writeable = False
+        return pairs
+
+    @property
+    def sign_E(self) -> np.ndarray:
+        """int8 ``[E]``: -1 repression, 0 unknown, 1 activation."""
+        return self.edges["sign"].to_numpy(np.int8)
+
+    @property
+    def weight_E(self) -> np.ndarray:
+        """float32 ``[E]``."""
+        return self.edges["weight"].to_numpy(np.float32)
+
+    @cached_property
+    def source_index(self) -> np.ndarray:
+        """int64, sorted: the genes that have out-edges."""
+        return np.unique(self.pairs_2E[0])
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 (first 16 hex digits) of vocabulary, pairs, signs and weights; evidence does not count."""
+        digest = hashlib.sha256(self.vocab.content_hash.encode())
+        digest.update(self.pairs_2E.astype("<i8").tobytes())
+        digest.update(self.sign_E.tobytes())
+        digest.update(self.weight_E.astype("<f4").tobytes())
+        return digest.hexdigest()[:16]
+
+    def check(
+        self,
+        *,
+        duplicates: OnTrouble = "warn",
+        self_loops: OnTrouble = "warn",
+        unknown: OnTrouble = "warn",
+        reciprocal: OnTrouble = "warn",
+        what: str = "network",
+    ) -> list[str]:
+        """Return the troubles found, one line each; log or raise those that are asked for.
+
+        Raises
+        ------
+        UserError
+            For a kind of trouble set to ``"error"``.
+        """
+        report = self.report
+        outside = list(dict.fromkeys(report.unknown_sources + report.unknown_targets))
+        kinds: list[tuple[str, OnTrouble, int, str]] = [
+            ("duplicates", duplicates, report.duplicates, "repeated edges, merged"),
+            ("self_loops", self_loops, len(report.self_loops), f"self-loops, dropped ({name_some(report.self_loops)})"),
+            (
+                "unknown",
+                unknown,
+                report.outside_edges,
+                f"edges with an end outside the vocabulary, dropped ({name_some(outside)})",
+            ),
+            ("reciprocal", reciprocal, report.reciprocal, "edges whose reverse is an edge too"),
+        ]
+        found = []
+        for kind, level, count, text in kinds:
+            if level not in ("ignore", "warn", "error"):
+                raise UserError(f"{kind} '{level}': choose from ignore, warn, error")
+            if not count:
+                continue
+            line = f"{what}: {count:,} {text}"
+            found.append(line)
+            if level == "error":
+                raise UserError(f"{line}; mend the list, or set on_{kind} to warn or ignore")
+            if level == "warn":
+                logger.warning("%s", line)
+        return found
+
+    # -- giving it away ----------------------------------------------------------------------------------------------
+
+    def to_tsv(self, path: str | Path) -> None:
+        """Write ``source, target, weight, sign, evidence``, atomically; reads back as format ``tsv``."""
+        with atomic_file(path) as temporary:
+            self.edges[list(EDGE_COLUMNS)].to_csv(temporary, sep="\t", index=False)
+
+    def to_decoupler(self) -> pd.DataFrame:
+        """Return decoupler's frame ``source, target, weight``; weights carry signs, unknown ones as positive."""
+        signs_E = np.where(self.sign_E == 0, 1, self.sign_E)
+        return self.edges[["source", "target"]].assign(weight=self.weight_E * signs_E)
+
+    def to_networkx(self) -> networkx.DiGraph:
+        """Directed graph over symbols; genes without edges are left out."""
+        from grn_cotrain.data.grn_convert import to_networkx
+
+        return to_networkx(self)
+
+    def to_graphml(self, path: str | Path) -> None:
+        """Write GraphML (Cytoscape, Gephi), atomically."""
+        from grn_cotrain.data.grn_convert import to_graphml
+
+        to_graphml(self, path)
+
+    def to_pyg(self) -> Any:
+        """``torch_geometric.data.Data`` over all G genes: edge_index, edge_weight, edge_sign, node_names."""
+        from grn_cotrain.data.grn_convert import to_pyg
+
+        return to_pyg(self)
+
+    def to_dgl(self) -> Any:
+        """``dgl.DGLGraph`` over all G genes with edata ``weight`` and ``sign``."""
+        from grn_cotrain.data.grn_convert import to_dgl
+
+        return to_dgl(self)
+
+    def to_adata_varp(self, adata: anndata.AnnData, *, key_added: str = "grn") -> None:
+        """Write ``adata.varp[key_added]`` (weights) and ``varp[key_added + "_sign"]``; row = TF, column = target."""
+        from grn_cotrain.data.grn_convert import to_adata_varp
+
+        to_adata_varp(self, adata, key_added)
+
+
+def _standard(frame: pd.DataFrame, what: str) -> pd.DataFrame:
+    """The five columns, typed; missing ones filled."""
+    missing = [name for name in ("source", "target") if name not in frame.columns]
+    if missing:
+        raise UserError(f"{what}: no column '{missing[0]}'; give source and target")
+    if frame.empty:
+        raise UserError(f"{what}: holds no edges; give at least one")
+    result = pd.DataFrame({end: frame[end].astype(str).to_numpy(dtype=object) for end in ("source", "target")})
+    defaults: dict[str, Any] = {"weight": 1.0, "sign": 0, "evidence": ""}
+    for name, default in defaults.items():
+        result[name] = frame[name].to_numpy() if name in frame.columns else default
+    weight = pd.to_numeric(result["weight"], errors="coerce").to_numpy(np.float32)
+    if not np.isfinite(weight).all():
+        row = int(np.flatnonzero(~np.isfinite(weight))[0])
+        raise UserError(
+            f"{what}: weight '{result['weight'].iloc[row]}' in row {row + 1} is no finite number; repair it"
+        )
+    sign = pd.to_numeric(result["sign"], errors="coerce")
+    if not sign.isin((-1, 0, 1)).all():
+        raise UserError(f"{what}: sign '{result['sign'][~sign.isin((-1, 0, 1))].iloc[0]}' is no sign; give -1, 0 or 1")
+    return result.assign(weight=weight, sign=sign.to_numpy(np.int8), evidence=result["evidence"].astype(str))
