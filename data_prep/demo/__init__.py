@@ -1,7 +1,7 @@
 """The demo's data: 700 labelled PBMCs that scanpy carries inside its package, and a small literature network.
 
-Nothing is fetched. The cells are those of ``scanpy.datasets.pbmc68k_reduced`` (Zheng et al. 2017, Nat Commun), which keeps
-765 genes as log1p of counts per 10,000; counts are recovered from there.
+Nothing is fetched. The cells are those of ``scanpy.datasets.pbmc68k_reduced`` (Zheng et al. 2017, Nat Commun), which
+keeps 765 genes as log1p of counts per 10,000; counts are recovered from there.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ __all__ = ["MIN_TARGETS", "blood_network", "pbmc_counts", "prepare_demo"]
 #: TFs with fewer targets than this are never held out as unseen.
 MIN_TARGETS = 5
 _TARGET_SUM = 1e4
-# The values were log-transformed in float32 and n_counts was rounded, so the largest count (259) comes back 0.08 off. A wrong
-# size factor would put counts anywhere between integers.
+# Counts come back within a thousandth of their size: the largest, 259, is 0.08 off. A wrong size factor would put them
+# anywhere between integers.
 _MAX_FRACTION = 0.1
 
 
@@ -45,8 +45,8 @@ def blood_network() -> pd.DataFrame:
 def pbmc_counts() -> AnnData:
     """Recover the counts of scanpy's 700 PBMCs: ``round(expm1(raw) * n_counts / 1e4)``.
 
-    The size factor is ``obs.n_counts``, the cell's total over the whole transcriptome; the row sum over the 765 genes is about a fifth
-    of it and would give fractions.
+    The size factor is ``obs.n_counts``, the cell's total over the whole transcriptome; the row sum over the 765 genes
+    is a fifth of it and would give fractions.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def _near_integers(values_CG: sparse.csr_matrix) -> sparse.csr_matrix:
 
 
 def prepare_demo(out: str | Path) -> tuple[Path, Path]:
-    """Write ``counts.h5ad`` and ``edges.tsv`` into folder ``out``, as a user's own files would look; returns their paths."""
+    """Write ``counts.h5ad`` and ``edges.tsv`` into folder ``out``, as a user's own files would look; returns both."""
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     counts, edges = folder / "counts.h5ad", folder / "edges.tsv"

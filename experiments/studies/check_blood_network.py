@@ -17,7 +17,7 @@ __all__ = ["confirmations", "main", "prior_pairs"]
 
 
 def prior_pairs(folder: Path) -> dict[str, set[tuple[str, str]]]:
-    """(TF, target) pairs of each prior, upper case; complexes dropped, DoRothEA down to confidence C, TRRUST of both species."""
+    """(TF, target) pairs of each prior, upper case: DoRothEA down to confidence C, TRRUST of both species."""
     collectri = pd.read_csv(folder / "collectri_human_from_omnipath.tsv.gz", sep="\t", dtype=str)
     dorothea = pd.read_csv(folder / "dorothea_hs.tsv.gz", sep="\t", dtype=str)
     human = pd.read_csv(folder / "trrust_v2_human.tsv.gz", sep="\t", dtype=str)
@@ -56,7 +56,9 @@ def main() -> None:
     factors = set((data / "tf_lists" / "lambert2018.txt").read_text().split())
     outside = sorted(set(network["source"]) - factors)
     by_factor = network["source"].value_counts()
-    print(f"genes: {len(genes)}, of them {len(genes & factors)} TFs of Lambert 2018; sources outside that list: {outside}")
+    print(
+        f"genes: {len(genes)}, of them {len(genes & factors)} TFs of Lambert 2018; sources outside that list: {outside}"
+    )
     print(f"TFs with at least {MIN_TARGETS} targets: {(by_factor >= MIN_TARGETS).sum()} of {len(by_factor)}")
     known = set().union(*priors.values())
     for row in network.itertuples():
