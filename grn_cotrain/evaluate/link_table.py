@@ -1,0 +1,328 @@
+"""The link table: one row per split x scorer x metric, kept with its bootstrap replicates, printed and written.
+
+Dimension letters: L rows, B bootstrap replicates.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+
+from grn_cotrain.errors import UserError, did_you_mean
+from grn_cotrain.evaluate.bootstrap import MIN_TFS, SeedResult, interval
+from grn_cotrain.files import atomic_file, read_json, write_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["COLUMNS", "LinkTable"]
+
+COLUMNS = {
+    "split": "str",
+    "scorer": "str",
+    "kind": "str",
+    "metric": "str",
+    "value": "float64",
+    "low": "float64",
+    "high": "float64",
+    "num_tfs": "int64",
+    "num_pairs": "int64",
+    "prevalence": "float64",
+    "seconds": "float64",
+    "seed": "int64",
+    "track": "str",
+    "candidates": "str",
+    "split_hash": "str",
+    "recipe_hash": "str",
+    "commit": "str",
+}
+_FORMAT = 1
+_HEADLINE = "macro_auroc"
+# What is printed: metric, heading, whether its interval is printed too.
+_PRINTED = {
+    "all": (
+        ("macro_auroc", "macro AUROC", True),
+        ("macro_ap", "macro AP", True),
+        ("auroc", "AUROC", True),
+        ("auprc", "AUPRC", True),
+        ("auprc_ratio", "AUPRC/prev", False),
+        ("epr", "EPR", False),
+        ("mrr_adjusted", "adj. MRR", False),
+        ("degree_matched_auroc", "matched", False),
+        ("residual_auroc", "residual", False),
+        ("brier", "Brier", False),
+    ),
+    "matched": (("macro_auroc", "macro AUROC", True), ("auroc", "AUROC", True)),
+    "known_regulator": (
+        ("macro_auroc", "macro AUROC", True),
+        ("macro_ap", "macro AP", True),
+        ("auroc", "AUROC", True),
+        ("auprc", "AUPRC", True),
+        ("degree_matched_auroc", "matched", False),
+        ("residual_auroc", "residual", False),
+    ),
+}
+_TITLES = {
+    "all": "all candidates",
+    "matched": "degree-matched 1:1 candidates (.5: nothing but degree)",
+    "known_regulator": "genes with a known regulator only",
+}
+_LEGEND = (
+    "matched: macro concordance among targets of equal in-degree; residual: within strata of the additive model's "
+    "logit; .5 means nothing beyond degree. Intervals: 95 %, bootstrap over {units}. * best control of a column."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class LinkTable:
+    """Rows, their replicates, and what has to be read beside them.
+
+    Attributes
+    ----------
+    frame
+        Columns as in :data:`COLUMNS`.
+    replicates_LB
+        float32, one row a row of ``frame``.
+    keys
+        Bootstrap key of each split name: differences are paired only where keys are equal.
+    two_way
+        Whether held-out genes were resampled too.
+    audits
+        Audit text of each split.
+    notes
+        What was left out, recomputed or merged.
+    reliability
+        Reliability bins of each scorer with probabilities.
+    headline_split
+        Split name that is printed: the split, or all folds together.
+    """
+
+    frame: pd.DataFrame
+    replicates_LB: np.ndarray
+    keys: Mapping[str, str]
+    two_way: bool
+    headline_split: str
+    audits: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    reliability: Mapping[str, list[dict[Any, Any]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if list(self.frame.columns) != list(COLUMNS) or len(self.frame) != len(self.replicates_LB):
+            raise ValueError("frame and replicates do not fit together")
+
+    # ---------------------------------------------------------------- reading one result
+
+    def row(self, scorer: str, metric: str, *, split: str | None = None, candidates: str = "all") -> int:
+        """Position of the row of a scorer and metric; by default of the headline split."""
+        frame = self.frame
+        chosen = (frame["split"] == (split or self.headline_split)) & (frame["candidates"] == candidates)
+        found = np.flatnonzero(chosen & (frame["scorer"] == scorer) & (frame["metric"] == metric))
+        if not len(found):
+            scorers = list(frame.loc[chosen & (frame["metric"] == metric), "scorer"])
+            raise UserError(
+                f"link table: no row for scorer '{scorer}', metric '{metric}', candidates '{candidates}'; "
+                f"scorers of this metric: {', '.join(scorers) or 'none'}{did_you_mean(scorer, scorers)}"
+            )
+        return int(found[0])
+
+    def result(self, scorer: str, metric: str, *, split: str | None = None, candidates: str = "all") -> SeedResult:
+        """What :func:`~grn_cotrain.evaluate.bootstrap.beats` takes, from one run's table."""
+        row = self.row(scorer, metric, split=split, candidates=candidates)
+        record = self.frame.iloc[row]
+        key = f"{self.keys[record['split']]}-{candidates}"
+        return SeedResult(
+            int(record["seed"]), float(record["value"]), self.replicates_LB[row], key, int(record["num_tfs"])
+        )
+
+    def difference(
+        self, a: str, b: str, metric: str = _HEADLINE, *, split: str | None = None, candidates: str = "all"
+    ) -> tuple[float, float, float]:
+        """Paired difference of two scorers of this table: value, low, high."""
+        rows = [self.row(scorer, metric, split=split, candidates=candidates) for scorer in (a, b)]
+        values = self.frame["value"].to_numpy()[rows]
+        return interval(float(values[0] - values[1]), self.replicates_LB[rows[0]] - self.replicates_LB[rows[1]])
+
+    def best_control(self, metric: str = _HEADLINE, *, split: str | None = None, candidates: str = "all") -> str | None:
+        """Control with the best value; None without controls. It is chosen on the test set, in the controls' favour."""
+        frame = self.frame
+        chosen = (frame["split"] == (split or self.headline_split)) & (frame["candidates"] == candidates)
+        controls = frame[chosen & (frame["metric"] == metric) & (frame["kind"] == "control")].dropna(subset="value")
+        if controls.empty:
+            return None
+        values = controls["value"].to_numpy()
+        best = int(values.argmin() if metric == "brier" else values.argmax())
+        return str(controls["scorer"].iloc[best])
+
+    def difference_to_best_control(self, metric: str = _HEADLINE, *, candidates: str = "all") -> pd.DataFrame:
+        """Each model and ablation minus the best control: columns split, scorer, control, metric, value, low, high."""
+        records = []
+        for split in self.frame["split"].unique():
+            control = self.best_control(metric, split=split, candidates=candidates)
+            mine = self.frame[(self.frame["split"] == split) & (self.frame["kind"] != "control")]
+            mine = mine[(mine["metric"] == metric) & (mine["candidates"] == candidates)]
+            if control is None:
+                continue
+            for scorer in mine["scorer"]:
+                value, low, high = self.difference(scorer, control, metric, split=split, candidates=candidates)
+                records.append((split, scorer, control, metric, value, low, high))
+        return pd.DataFrame(records, columns=["split", "scorer", "control", "metric", "value", "low", "high"])
+
+    # ---------------------------------------------------------------- files
+
+    def write(self, folder: str | Path) -> None:
+        """Write ``links.json``, ``links.parquet`` and ``links_replicates.npz``, each atomically; JSON comes last."""
+        folder = Path(folder)
+        with atomic_file(folder / "links_replicates.npz") as temporary:
+            np.savez_compressed(temporary, replicates=self.replicates_LB.astype(np.float32))
+        with atomic_file(folder / "links.parquet") as temporary:
+            self.frame.to_parquet(temporary, index=False)
+        rows = [
+            {name: _plain(value) for name, value in zip(self.frame.columns, record, strict=True)}
+            for record in self.frame.itertuples(index=False, name=None)
+        ]
+        header = {
+            "format_version": _FORMAT,
+            "headline_split": self.headline_split,
+            "bootstrap": {"replicates": self.replicates_LB.shape[1], "two_way": self.two_way, "keys": dict(self.keys)},
+            "audits": dict(self.audits),
+            "warnings": self.warnings(),
+            "notes": list(self.notes),
+            "reliability": json.loads(json.dumps(self.reliability)),
+        }
+        write_json(folder / "links.json", {**header, "rows": rows})
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Self:
+        """Read what :meth:`write` wrote."""
+        folder = Path(folder)
+        stored = read_json(folder / "links.json", what="link table")
+        try:
+            frame = pd.read_parquet(folder / "links.parquet")
+            with np.load(folder / "links_replicates.npz", allow_pickle=False) as arrays:
+                replicates_LB = arrays["replicates"]
+            return cls(
+                frame=frame[list(COLUMNS)],
+                replicates_LB=replicates_LB,
+                keys=stored["bootstrap"]["keys"],
+                two_way=stored["bootstrap"]["two_way"],
+                headline_split=stored["headline_split"],
+                audits=stored["audits"],
+                notes=stored["notes"],
+                reliability=stored["reliability"],
+            )
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise UserError(f"link table '{folder}': cannot be read ({error}); evaluate anew") from None
+
+    # ---------------------------------------------------------------- printing
+
+    def warnings(self) -> list[str]:
+        """What forbids a claim."""
+        frame = self.frame
+        headline = frame[(frame["split"] == self.headline_split) & (frame["metric"] == _HEADLINE)]
+        num_tfs = int(headline.loc[headline["candidates"] == "all", "num_tfs"].max()) if len(headline) else 0
+        if num_tfs < MIN_TFS:
+            return [f"only {num_tfs} TFs have enough test positives: so few TFs support no claim (at least {MIN_TFS})"]
+        return []
+
+    def render(self, console: Console | None = None) -> None:
+        """Print the table: rich on a terminal, aligned plain lines elsewhere."""
+        if console is None:
+            from rich.console import Console as RichConsole
+
+            console = RichConsole()
+
+        def line(text: str, style: str | None = None) -> None:
+            console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+        for candidates in _TITLES:
+            if (self.frame["candidates"] == candidates).any():
+                self._render_candidates(console, candidates, line)
+        units = "TFs x held-out genes" if self.two_way else "TFs"
+        line(_LEGEND.format(units=units))
+        for record in self.difference_to_best_control().itertuples():
+            if record.split == self.headline_split:
+                line(
+                    f"{record.scorer} - {record.control} (best control, macro AUROC): {record.value:+.3f} "
+                    f"[{record.low:+.3f}, {record.high:+.3f}]"
+                )
+        for audit in self.audits.values():
+            line(audit)
+        for note in self.notes:
+            line(f"note: {note}")
+        for warning in self.warnings():
+            line(f"warning: {warning}", "bold yellow")
+
+    def _render_candidates(self, console: Console, candidates: str, line: Any) -> None:
+        frame = self.frame
+        part = frame[(frame["split"] == self.headline_split) & (frame["candidates"] == candidates)]
+        header, rows, styles = self._cells(part, candidates)
+        pooled = part[part["metric"] == "auroc"].iloc[0]
+        macro_tfs = part.loc[part["metric"] == _HEADLINE, "num_tfs"]
+        facts = (
+            f"{self.headline_split}, {_TITLES[candidates]}: {pooled['num_pairs']:,} pairs, prevalence "
+            f"{pooled['prevalence']:.4f}, {pooled['num_tfs']} TFs ({macro_tfs.max() if len(macro_tfs) else 0} in macro)"
+        )
+        if console.is_terminal:
+            from rich.table import Table
+
+            table = Table(title=facts, title_justify="left", title_style="bold", header_style="bold", pad_edge=False)
+            for index, name in enumerate(header):
+                table.add_column(name, justify="left" if index == 0 else "right", no_wrap=True)
+            for cells, style in zip(rows, styles, strict=True):
+                table.add_row(
+                    *(f"[bold green]{cell}[/]" if cell.endswith("*") else cell for cell in cells), style=style
+                )
+            console.print(table)
+            return
+        line(facts)
+        widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+        for cells in [header, *rows]:
+            aligned = [
+                cell.ljust(w) if i == 0 else cell.rjust(w)
+                for i, (cell, w) in enumerate(zip(cells, widths, strict=True))
+            ]
+            line("  ".join(aligned).rstrip())
+        line("")
+
+    def _cells(self, part: pd.DataFrame, candidates: str) -> tuple[list[str], list[list[str]], list[str]]:
+        """Header, rows (models first, then controls from best to worst) and a style per row."""
+        printed = [entry for entry in _PRINTED[candidates] if (part["metric"] == entry[0]).any()]
+        best = {metric: self.best_control(metric, candidates=candidates) for metric, _, _ in printed}
+        rank = part[part["metric"] == _HEADLINE].set_index("scorer")["value"].fillna(-1.0)
+        scorers = part.drop_duplicates("scorer")[["scorer", "kind"]]
+        order = sorted(
+            scorers.itertuples(index=False), key=lambda s: (s.kind == "control", s.kind, -float(rank.get(s.scorer, -1)))
+        )
+        by_key: dict[tuple[Any, Any], Any] = {(record.scorer, record.metric): record for record in part.itertuples()}
+        rows, styles = [], []
+        for scorer, kind in order:
+            cells = [scorer if kind == "control" else f"{scorer} ({kind})"]
+            for metric, _, with_interval in printed:
+                record = by_key.get((scorer, metric))
+                text = "-" if record is None else _number(record.value, metric)
+                if record is not None and with_interval and math.isfinite(record.low):
+                    text += f" [{_number(record.low, metric)}, {_number(record.high, metric)}]"
+                cells.append(text + ("*" if best[metric] == scorer else ""))
+            rows.append(cells)
+            styles.append("" if kind == "control" else "bold")
+        return ["scorer", *(heading for _, heading, _ in printed)], rows, styles
+
+
+def _number(value: float, metric: str) -> str:
+    if not math.isfinite(value):
+        return "-"
+    if metric in ("epr", "auprc_ratio"):
+        return f"{value:.1f}"
+    return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"
+
+
+def _plain(value: Any) -> Any:
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
