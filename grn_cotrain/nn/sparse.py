@@ -51,6 +51,9 @@ class MessageGraph:
         6 if edges are carried both ways, else 3.
     weight_E
         float32 edge weights, or None for 1.
+    num_self_loops
+        Pairs of a gene with itself among those given to :meth:`build`. They carry no message (every encoder reads a
+        gene's own row anyway) and are only counted.
     """
 
     num_nodes: int
@@ -61,6 +64,7 @@ class MessageGraph:
     transpose_order_E: Tensor
     num_relations: int
     weight_E: Tensor | None = None
+    num_self_loops: int = 0
 
     @classmethod
     def build(
@@ -77,7 +81,7 @@ class MessageGraph:
         Parameters
         ----------
         pairs_2E
-            Integer gene indices, row 0 sources (TFs), row 1 targets; may be empty.
+            Integer gene indices, row 0 sources (TFs), row 1 targets; may be empty. Self-loops are left out and counted.
         num_nodes
             Number of genes.
         sign_E
@@ -103,6 +107,11 @@ class MessageGraph:
                 raise UserError("argument 'sign_E': holds values outside {-1, 0, 1}; give the sign of each pair")
             type_E = torch.tensor([2, 0, 1], device=device)[sign_E]  # 0 unknown, 1 activation, -1 repression
         weight = None if weight_E is None else _as_column(weight_E, num_pairs, "weight_E", device).float()
+        proper_E = source_E != target_E
+        num_self_loops = num_pairs - int(proper_E.sum())
+        if num_self_loops:
+            source_E, target_E, type_E = source_E[proper_E], target_E[proper_E], type_E[proper_E]
+            weight = None if weight is None else weight[proper_E]
         if bidirectional:
             source_E, target_E = torch.cat([source_E, target_E]), torch.cat([target_E, source_E])
             type_E = torch.cat([type_E, type_E + _NUM_SIGNS])
@@ -119,6 +128,7 @@ class MessageGraph:
             transpose_order_E=torch.argsort(source_E, stable=True),
             num_relations=len(RELATIONS) if bidirectional else _NUM_SIGNS,
             weight_E=None if weight is None else weight[order_E],
+            num_self_loops=num_self_loops,
         )
 
     @property
@@ -140,6 +150,56 @@ class MessageGraph:
     def transpose_target_E(self) -> Tensor:
         """Targets in the order of :attr:`transpose_order_E`: column indices of the transposed CSR matrix."""
         return self.edge_index_2E[1][self.transpose_order_E]
+
+    @cached_property
+    def weight_by_source_E(self) -> Tensor | None:
+        """Edge weights in the order of :attr:`transpose_order_E`."""
+        return None if self.weight_E is None else self.weight_E[self.transpose_order_E]
+
+    @cached_property
+    def by_relation(self) -> tuple[MessageGraph, ...]:
+        """One graph per relation id, some of them empty."""
+        return tuple(self._keep(self.edge_type_E == relation) for relation in range(self.num_relations))
+
+    @cached_property
+    def with_self_loops(self) -> MessageGraph:
+        """The graph with one more edge per node, from itself to itself, as one more relation of weight 1.
+
+        The new edges are merged into both orders by counting; nothing is sorted again.
+        """
+        source_E, target_E = self.edge_index_2E
+        node_G = torch.arange(self.num_nodes, device=self.device)
+        # An edge is pushed back by the loops of all smaller targets, and by its own target's loop if that sorts first.
+        place_E = torch.arange(self.num_edges, device=self.device) + target_E + (source_E > target_E)
+        place_G = torch.searchsorted(target_E * self.num_nodes + source_E, node_G * (self.num_nodes + 1)) + node_G
+        edge_index_2E = self.edge_index_2E.new_empty((2, self.num_edges + self.num_nodes))
+        edge_index_2E[:, place_E], edge_index_2E[:, place_G] = self.edge_index_2E, node_G
+        edge_type_E = torch.full_like(edge_index_2E[0], self.num_relations)
+        edge_type_E[place_E] = self.edge_type_E
+        weight_E = None
+        if self.weight_E is not None:
+            weight_E = torch.ones(edge_type_E.shape[0], device=self.device)
+            weight_E[place_E] = self.weight_E
+
+        # The same merge, by source; edges of one source lie there by ascending target.
+        order_E = self.transpose_order_E
+        leaving_E, entering_E = source_E[order_E], target_E[order_E]
+        slot_E = torch.arange(self.num_edges, device=self.device) + leaving_E + (entering_E > leaving_E)
+        key_E = leaving_E * self.num_nodes + entering_E
+        slot_G = torch.searchsorted(key_E, node_G * (self.num_nodes + 1)) + node_G
+        transpose_order_E = torch.empty_like(edge_type_E)
+        transpose_order_E[slot_E], transpose_order_E[slot_G] = place_E[order_E], place_G
+        offset = torch.arange(self.num_nodes + 1, device=self.device)
+        return MessageGraph(
+            num_nodes=self.num_nodes,
+            edge_index_2E=edge_index_2E,
+            edge_type_E=edge_type_E,
+            rowptr=self.rowptr + offset,
+            transpose_rowptr=self.transpose_rowptr + offset,
+            transpose_order_E=transpose_order_E,
+            num_relations=self.num_relations + 1,
+            weight_E=weight_E,
+        )
 
     def without(self, drop_2M: Tensor | np.ndarray) -> MessageGraph:
         """Drop the messages of pairs, in both directions of travel, whichever way the pairs are written.
@@ -177,6 +237,7 @@ class MessageGraph:
             transpose_order_E=kept_before[self.transpose_order_E[transpose_keep_E]],
             num_relations=self.num_relations,
             weight_E=None if self.weight_E is None else self.weight_E[keep_E],
+            num_self_loops=self.num_self_loops,
         )
 
     def to(self, device: torch.device | str) -> MessageGraph:
@@ -190,6 +251,7 @@ class MessageGraph:
             transpose_order_E=self.transpose_order_E.to(device),
             num_relations=self.num_relations,
             weight_E=None if self.weight_E is None else self.weight_E.to(device),
+            num_self_loops=self.num_self_loops,
         )
 
 

@@ -1,0 +1,43 @@
+"""The fast path: sorted runs and a cached transpose, in plain torch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from grn_cotrain.nn import sparse_kernels
+from grn_cotrain.nn.backends.base import BACKENDS, MessageBackend, Reduce
+from grn_cotrain.nn.sparse import MessageGraph
+
+__all__ = ["CsrBackend"]
+
+
+@BACKENDS.register("csr", paper="this project; kernels in grn_cotrain/nn/sparse_kernels.py")
+class CsrBackend(MessageBackend):
+    """Sums over sorted edges without an E x D buffer; no library beside torch."""
+
+    def aggregate(
+        self, x_GD: Tensor, graph: MessageGraph, weight_E: Tensor | None = None, reduce: Reduce = "sum"
+    ) -> Tensor:
+        """See :class:`MessageBackend`."""
+        sum_GD = sparse_kernels.spmm(x_GD, graph, weight_E)
+        if reduce == "sum":
+            return sum_GD
+        return sum_GD / graph.in_degree_G.clamp(min=1).to(sum_GD.dtype).unsqueeze(1)
+
+    def aggregate_heads(self, values_GHK: Tensor, graph: MessageGraph, weight_EH: Tensor) -> Tensor:
+        """See :class:`MessageBackend`."""
+        heads = zip(values_GHK.unbind(1), weight_EH.unbind(1), strict=True)
+        return torch.stack(
+            [sparse_kernels.spmm(value.contiguous(), graph, weight.contiguous()) for value, weight in heads], 1
+        )
+
+    def edge_softmax(self, logits_EH: Tensor, graph: MessageGraph) -> Tensor:
+        """See :class:`MessageBackend`."""
+        return sparse_kernels.edge_softmax(logits_EH, graph)
+
+    def gatv2_logits(
+        self, source_GHK: Tensor, target_GHK: Tensor, attention_HK: Tensor, graph: MessageGraph, slope: float = 0.2
+    ) -> Tensor:
+        """See :class:`MessageBackend`."""
+        return sparse_kernels.gatv2_logits(source_GHK, target_GHK, attention_HK, graph, slope)

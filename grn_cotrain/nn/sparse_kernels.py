@@ -1,0 +1,170 @@
+"""Differentiable kernels over a :class:`~grn_cotrain.nn.sparse.MessageGraph`: nothing of size E x D is kept.
+
+Edges are sorted by target and their transpose is cached, so forward and backward are both sums over contiguous runs,
+which ``embedding_bag`` does in parallel, in a fixed order and without a buffer (20k genes, 1M edges, D = 256: 0.12 s
+against 2 s for gather + ``index_add`` and 0.17 s for a CSR product). Gradients of edge weights are dense-dense products
+sampled at the edges.
+
+Dimension letters: E edges, G genes, H heads, K width of a head, D width.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from grn_cotrain.nn.sparse import MessageGraph
+
+__all__ = ["edge_dot", "edge_softmax", "gatv2_logits", "spmm"]
+
+# Edges at once where an E x D product can't be avoided: the buffers stay in the cache and are reused by the allocator.
+_EDGES_PER_CHUNK = 4096
+
+
+def spmm(x_GD: Tensor, graph: MessageGraph, weight_E: Tensor | None = None) -> Tensor:
+    """Sum of (weighted) messages per target, ``[G, D]``; differentiable in rows and in weights."""
+    return _Spmm.apply(x_GD, weight_E, graph)
+
+
+def edge_softmax(logits_EH: Tensor, graph: MessageGraph) -> Tensor:
+    """Softmax over the incoming edges of every target, per head, ``[E, H]``."""
+    return _EdgeSoftmax.apply(logits_EH, graph)
+
+
+def gatv2_logits(
+    source_GHK: Tensor, target_GHK: Tensor, attention_HK: Tensor, graph: MessageGraph, slope: float
+) -> Tensor:
+    """``attention . leaky_relu(source[u] + target[v])`` per edge and head, ``[E, H]``; recomputed backwards."""
+    return _Gatv2Logits.apply(source_GHK, target_GHK, attention_HK, graph, slope)
+
+
+def edge_dot(target_GD: Tensor, source_GD: Tensor, graph: MessageGraph) -> Tensor:
+    """``target[v] . source[u]`` per edge ``u -> v``, ``[E]``: a dense-dense product sampled at the edges.
+
+    Not differentiable by itself; it is the gradient of :func:`spmm` with respect to edge weights.
+    """
+    source_E, target_E = graph.edge_index_2E
+    if graph.num_edges == 0:
+        return target_GD.new_zeros(0)
+    if target_GD.device.type == "cpu" and target_GD.dtype == torch.float32 and torch.backends.mkl.is_available():
+        pattern = _csr(graph.rowptr, source_E, target_GD.new_zeros(graph.num_edges), graph.num_nodes)
+        return torch.sparse.sampled_addmm(pattern, target_GD, source_GD.t(), beta=0.0).values()
+    result_E = target_GD.new_empty(graph.num_edges)
+    for start in range(0, graph.num_edges, _EDGES_PER_CHUNK):
+        chunk = slice(start, start + _EDGES_PER_CHUNK)
+        left, right = target_GD.index_select(0, target_E[chunk]), source_GD.index_select(0, source_E[chunk])
+        result_E[chunk] = torch.linalg.vecdot(left, right)
+    return result_E
+
+
+def _csr(rowptr: Tensor, column_E: Tensor, value_E: Tensor, num_nodes: int) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        return torch.sparse_csr_tensor(rowptr, column_E, value_E, (num_nodes, num_nodes), check_invariants=False)
+
+
+def _row_sums(index_E: Tensor, rowptr: Tensor, weight_E: Tensor | None, x_GD: Tensor) -> Tensor:
+    """``out[v] = sum of weight[e] * x[index[e]] over e in rowptr[v]:rowptr[v + 1]``."""
+    if index_E.shape[0] == 0:
+        return x_GD.new_zeros((rowptr.shape[0] - 1, x_GD.shape[1]))
+    return F.embedding_bag(
+        index_E, x_GD.contiguous(), rowptr, mode="sum", per_sample_weights=weight_E, include_last_offset=True
+    )
+
+
+def _segment_sum(x_EH: Tensor, graph: MessageGraph) -> Tensor:
+    return _row_sums(torch.arange(x_EH.shape[0], device=x_EH.device), graph.rowptr, None, x_EH)
+
+
+class _Spmm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x_GD: Tensor, weight_E: Tensor | None, graph: MessageGraph) -> Tensor:
+        ctx.graph = graph
+        weight_needs_gradient = weight_E is not None and ctx.needs_input_grad[1]
+        ctx.save_for_backward(x_GD if weight_needs_gradient else None, weight_E)
+        return _row_sums(graph.edge_index_2E[0], graph.rowptr, weight_E, x_GD)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient_GD: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        graph: MessageGraph = ctx.graph
+        x_GD, weight_E = ctx.saved_tensors
+        gradient_GD = gradient_GD.contiguous()
+        x_gradient = weight_gradient = None
+        if ctx.needs_input_grad[0]:
+            if weight_E is None:
+                by_source_E = None
+            elif weight_E is graph.weight_E:
+                by_source_E = graph.weight_by_source_E
+            else:
+                by_source_E = weight_E.index_select(0, graph.transpose_order_E)
+            x_gradient = _row_sums(graph.transpose_target_E, graph.transpose_rowptr, by_source_E, gradient_GD)
+        if x_GD is not None:
+            weight_gradient = edge_dot(gradient_GD, x_GD, graph)
+        return x_gradient, weight_gradient, None
+
+
+class _EdgeSoftmax(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, logits_EH: Tensor, graph: MessageGraph) -> Tensor:
+        target_E = graph.edge_index_2E[1]
+        if graph.num_edges == 0:
+            result_EH = logits_EH.clone()
+        else:
+            top_GH = torch.segment_reduce(logits_EH, "max", offsets=graph.rowptr, axis=0, unsafe=True)
+            result_EH = (logits_EH - top_GH.index_select(0, target_E)).exp_()
+            result_EH /= _segment_sum(result_EH, graph).index_select(0, target_E)
+        ctx.graph = graph
+        ctx.save_for_backward(result_EH)
+        return result_EH
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient_EH: Tensor) -> tuple[Tensor, None]:
+        (result_EH,) = ctx.saved_tensors
+        product_EH = result_EH * gradient_EH
+        sum_EH = _segment_sum(product_EH, ctx.graph).index_select(0, ctx.graph.edge_index_2E[1])
+        return product_EH.addcmul_(result_EH, sum_EH, value=-1), None
+
+
+class _Gatv2Logits(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, source_GHK: Tensor, target_GHK: Tensor, attention_HK: Tensor, graph: MessageGraph, slope: float
+    ) -> Tensor:
+        ctx.graph, ctx.slope = graph, slope
+        ctx.save_for_backward(source_GHK, target_GHK, attention_HK)
+        source_E, target_E = graph.edge_index_2E
+        logits_EH = source_GHK.new_empty((graph.num_edges, attention_HK.shape[0]))
+        for start in range(0, graph.num_edges, _EDGES_PER_CHUNK):
+            chunk = slice(start, start + _EDGES_PER_CHUNK)
+            sum_EHK = source_GHK.index_select(0, source_E[chunk])
+            sum_EHK += target_GHK.index_select(0, target_E[chunk])
+            F.leaky_relu_(sum_EHK, slope).mul_(attention_HK)
+            torch.sum(sum_EHK, -1, out=logits_EH[chunk])
+        return logits_EH
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient_EH: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        graph: MessageGraph = ctx.graph
+        source_GHK, target_GHK, attention_HK = ctx.saved_tensors
+        source_E, target_E = graph.edge_index_2E
+        source_gradient, target_gradient = torch.zeros_like(source_GHK), torch.zeros_like(target_GHK)
+        attention_gradient = torch.zeros_like(attention_HK)
+        for start in range(0, graph.num_edges, _EDGES_PER_CHUNK):
+            chunk = slice(start, start + _EDGES_PER_CHUNK)
+            sum_EHK = source_GHK.index_select(0, source_E[chunk])
+            sum_EHK += target_GHK.index_select(0, target_E[chunk])
+            slope_EHK = torch.where(sum_EHK > 0, 1.0, ctx.slope).to(sum_EHK.dtype)
+            gradient_EHK = slope_EHK * gradient_EH[chunk].unsqueeze(-1)  # of attention-weighted sums
+            attention_gradient += torch.mul(sum_EHK, gradient_EHK, out=sum_EHK).sum(0)
+            gradient_EHK *= attention_HK
+            source_gradient.index_add_(0, source_E[chunk], gradient_EHK)
+            target_gradient.index_add_(0, target_E[chunk], gradient_EHK)
+        return source_gradient, target_gradient, attention_gradient, None, None
