@@ -30,6 +30,7 @@ __all__ = ["GRN", "EdgeReport", "OnTrouble"]
 logger = logging.getLogger(__name__)
 
 OnTrouble = Literal["ignore", "warn", "error"]
+_ENDS = ("source", "target")
 _INDEXED = (*EDGE_COLUMNS[:2], "source_index", "target_index", *EDGE_COLUMNS[2:])
 
 
@@ -216,6 +217,12 @@ class GRN:
         report.num_edges = len(edges)
         report.num_sources, report.num_targets = edges["source_index"].nunique(), edges["target_index"].nunique()
         return cls(vocab, edges[list(_INDEXED)], report)
+
+    @classmethod
+    def from_symbols(cls, edges: pd.DataFrame, vocab: FeatureVocab, report: EdgeReport) -> GRN:
+        """Rebuild a saved network whose ends are symbols of ``vocab`` exactly, with the report it was saved with."""
+        indexed = edges.assign(**{f"{end}_index": [vocab.index(name) for name in edges[end]] for end in _ENDS})
+        return cls._from_indexed(indexed, vocab, report)
 
     @classmethod
     def from_edge_list(cls, edges: EdgeList, vocab: FeatureVocab, **options: Any) -> GRN:
