@@ -62,7 +62,9 @@ def read_tensors(path: Path, *, sha256: str | None = None, numpy: bool = False) 
     if not path.is_file():
         raise UserError(f"file '{path}': missing; the folder is incomplete, train again or copy it whole")
     if sha256 is not None and sha256_file(path) != sha256:
-        raise UserError(f"file '{path}': damaged (its checksum differs from the one recorded); copy it again or train again")
+        raise UserError(
+            f"file '{path}': damaged (its checksum differs from the one recorded); copy it again or train again"
+        )
     try:
         return dict(load_arrays(path) if numpy else load_file(path))
     except SafetensorError as error:
@@ -120,6 +122,8 @@ def load_model(folder: str | Path, *, backend: str | None = None) -> tuple[CoTra
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        raise UserError(f"model folder '{folder}': weights do not fit config.json ({error}); copy the folder whole") from None
+        raise UserError(
+            f"model folder '{folder}': weights do not fit config.json ({error}); copy the folder whole"
+        ) from None
     model.eval()
     return model, config

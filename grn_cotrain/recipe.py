@@ -80,7 +80,9 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         for name in ("validation_cells", "test_cells"):
-            _require(0 < getattr(self, name) < 0.5, f"{name}: got {getattr(self, name)}; give a share between 0 and 0.5")
+            _require(
+                0 < getattr(self, name) < 0.5, f"{name}: got {getattr(self, name)}; give a share between 0 and 0.5"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +152,9 @@ class ScheduleConfig:
     alternate_every: int = 1
 
     def __post_init__(self) -> None:
-        _require(0 < self.pretrain_share < 1, f"pretrain_share: got {self.pretrain_share}; give a share between 0 and 1")
+        _require(
+            0 < self.pretrain_share < 1, f"pretrain_share: got {self.pretrain_share}; give a share between 0 and 1"
+        )
         _require(self.alternate_every >= 1, f"alternate_every: got {self.alternate_every}; give at least 1")
 
 
@@ -193,7 +197,15 @@ class TrainConfig:
     weighting: WeightingConfig = field(default_factory=WeightingConfig)
 
     def __post_init__(self) -> None:
-        for name in ("max_steps", "tokens_per_batch", "accumulate", "validate_every", "patience", "checkpoint_every", "log_every"):
+        for name in (
+            "max_steps",
+            "tokens_per_batch",
+            "accumulate",
+            "validate_every",
+            "patience",
+            "checkpoint_every",
+            "log_every",
+        ):
             _require(getattr(self, name) >= 1, f"{name}: got {getattr(self, name)}; give at least 1")
         _require(self.learning_rate > 0, f"learning_rate: got {self.learning_rate}; give a positive number")
 
@@ -217,9 +229,7 @@ class Recipe:
     prep: PrepConfig | None = None
     graph: GraphConfig = field(default_factory=GraphConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
-    objectives: dict[str, dict[str, Any]] = field(
-        default_factory=lambda: {"masked_value": {}, "link_prediction": {}}
-    )
+    objectives: dict[str, dict[str, Any]] = field(default_factory=lambda: {"masked_value": {}, "link_prediction": {}})
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 

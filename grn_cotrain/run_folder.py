@@ -27,7 +27,9 @@ class RunFolder:
         """Open an existing run; anything else is a one-line error."""
         run = cls(Path(folder))
         if not run.recipe_file.is_file():
-            raise UserError(f"run '{folder}': no run folder (it has no recipe.yaml); give the --out of `grn-cotrain train`")
+            raise UserError(
+                f"run '{folder}': no run folder (it has no recipe.yaml); give the --out of `grn-cotrain train`"
+            )
         return run
 
     @property

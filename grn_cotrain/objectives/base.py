@@ -6,10 +6,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.negatives import LinkSupervision
 from grn_cotrain.nn.cell_encoders.base import CellStates
 from grn_cotrain.nn.link_decoders.base import LinkDecoder
@@ -67,6 +69,10 @@ class Objective(nn.Module, ABC):
     Config: ClassVar[type[Any]]
     reads_cells: ClassVar[bool] = False
     reads_links: ClassVar[bool] = False
+
+    def prepare(self, cells: CellMatrix, rows_C: np.ndarray) -> None:
+        """Receive statistics of the training cells ``rows_C`` once, before training; kept as buffers. Default: nothing."""
+        del cells, rows_C
 
     @abstractmethod
     def forward(self, model: ModelView, step: Step) -> LossOutput:

@@ -1,0 +1,63 @@
+"""Recipe + data -> model: starting rows, inductive features, closed-form evidence, objective statistics."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from grn_cotrain.data.loadings import gene_loadings
+from grn_cotrain.model import CoTrainModel, ModelInputs
+from grn_cotrain.nn.gene_embedding import loadings_method
+from grn_cotrain.nn.inductive import inductive_features
+from grn_cotrain.nn.link_decoders import LINK_DECODERS
+from grn_cotrain.recipe import Recipe
+from grn_cotrain.train.data import RunData
+from grn_cotrain.train.evidence import build_evidence
+
+__all__ = ["build_model", "model_inputs"]
+
+
+def model_inputs(recipe: Recipe, data: RunData) -> ModelInputs:
+    """Arrays that only the data know. Expression is read from training cells alone."""
+    table, width = recipe.model.table, recipe.model.width
+    rows_C = data.cell_split.train_C
+    method = loadings_method(table)
+    init_GD = None
+    if method is not None:
+        rank = min(width, len(rows_C) - 1, data.vocab.num_features - 1)
+        init_GD = gene_loadings(data.cells, rank=rank, method=method, seed=recipe.seed, rows=rows_C)
+    features: dict[str, np.ndarray] = {}
+    if table.mode == "trainable":
+        features = inductive_features(
+            table.inductive,
+            data.vocab,
+            data.cells,
+            rows=rows_C,
+            feature_matrix=table.feature_matrix,
+            seed=recipe.seed,
+        )
+    decoder = recipe.model.link_decoder
+    evidence = None
+    if LINK_DECODERS.get(decoder.name).uses_evidence:
+        config = LINK_DECODERS.config(decoder.name, decoder.options, path="model.link_decoder")
+        evidence = build_evidence(
+            config.evidence, data.split, data.cells.rows(rows_C), seed=recipe.seed, cache=data.prep.folder / "controls"
+        )
+    return ModelInputs(
+        vocab=data.vocab,
+        init_GD=init_GD,
+        features=features,
+        evidence=evidence,
+        message_2E=data.messages.pairs_2E,
+        sign_E=data.messages.sign_E,
+        bidirectional=recipe.graph.bidirectional,
+    )
+
+
+def build_model(recipe: Recipe, data: RunData) -> CoTrainModel:
+    """Build the model of a recipe, its objectives prepared with statistics of the training cells."""
+    model = CoTrainModel(
+        recipe.model, recipe.objectives, model_inputs(recipe, data), backend=recipe.graph.backend, seed=recipe.seed
+    )
+    for objective in model.objectives.values():
+        objective.prepare(data.cells, data.cell_split.train_C)
+    return model

@@ -1,0 +1,86 @@
+"""Try a recipe for one step: what ``grn-cotrain check`` prints."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from grn_cotrain.data.leakage import LeakReport, audit
+from grn_cotrain.data.tokens import Tokenizer
+from grn_cotrain.recipe import Recipe
+from grn_cotrain.run_folder import RunFolder
+from grn_cotrain.train.build import build_model
+from grn_cotrain.train.data import load_run_data
+from grn_cotrain.train.environment import deterministic
+from grn_cotrain.train.run import peak_memory_mb
+from grn_cotrain.train.trainer import Trainer
+
+__all__ = ["CheckReport", "check_recipe"]
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a run of the recipe will cost.
+
+    ``tokens_per_epoch`` and ``tokens_per_cell`` (median) count CLS tokens; ``minutes`` is an estimate from the timed
+    steps; ``memory_mb`` the peak so far.
+    """
+
+    num_cells: int
+    num_genes: int
+    num_train_edges: int
+    num_parameters: int
+    tokens_per_epoch: int
+    tokens_per_cell: int
+    steps_per_epoch: float
+    seconds_per_step: float
+    minutes: float
+    memory_mb: float
+    split_summary: str
+    audit: LeakReport
+
+
+def check_recipe(recipe: Recipe, *, timed_steps: int = 2) -> CheckReport:
+    """Parse, load, align, audit, and run one step plus ``timed_steps`` that are timed; nothing is kept."""
+    with (
+        deterministic(recipe.train.deterministic, threads=recipe.train.threads),
+        tempfile.TemporaryDirectory(prefix="grn-cotrain-check-") as folder,
+    ):
+        data = load_run_data(recipe)
+        model = build_model(recipe, data)
+        steps = min(recipe.train.max_steps, 1 + timed_steps)
+        short = replace(
+            recipe,
+            train=replace(recipe.train, checkpoint_every=10**9, validate_every=10**9, loggers=(), log_every=10**9),
+        )
+        trainer = Trainer(short, data, model, RunFolder(Path(folder)))
+        seconds = []
+        for step in range(steps):
+            began = time.monotonic()
+            trainer.one_step(step)
+            seconds.append(time.monotonic() - began)
+        began = time.monotonic()
+        trainer.validator(model)
+        validation = time.monotonic() - began
+    lengths_C = Tokenizer(data.cells, recipe.model.tokens).lengths_C[data.cell_split.train_C]
+    tokens = int(lengths_C.sum())
+    per_step = float(np.median(seconds[1:] or seconds))
+    validations = recipe.train.max_steps / recipe.train.validate_every
+    return CheckReport(
+        num_cells=data.cells.num_cells,
+        num_genes=data.vocab.num_features,
+        num_train_edges=int(data.split.train_2E.shape[1]),
+        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        tokens_per_epoch=tokens,
+        tokens_per_cell=int(np.median(lengths_C)),
+        steps_per_epoch=tokens / (recipe.train.tokens_per_batch * recipe.train.accumulate),
+        seconds_per_step=per_step,
+        minutes=(per_step * recipe.train.max_steps + validation * validations) / 60,
+        memory_mb=peak_memory_mb(),
+        split_summary=data.split.summary(),
+        audit=audit(data.split, data.messages.pairs_2E if recipe.graph.messages == "true" else None),
+    )

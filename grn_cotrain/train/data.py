@@ -1,0 +1,131 @@
+"""What a run reads: cells, split, message edges, after the recipe's ablations.
+
+Dimension letters: E edges, M pairs, C cells, G genes.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+
+from grn_cotrain.data.cells import CellMatrix, CellSplit, cell_split
+from grn_cotrain.data.edge_split import EdgeSplit, pair_keys
+from grn_cotrain.data.grn import GRN
+from grn_cotrain.data.leakage import assert_no_leak
+from grn_cotrain.data.prep import Prep
+from grn_cotrain.data.prep_hook import open_prepared
+from grn_cotrain.data.rewire import random_graph, rewired
+from grn_cotrain.data.vocab import FeatureVocab
+from grn_cotrain.errors import UserError
+from grn_cotrain.recipe import Recipe
+
+__all__ = ["Messages", "RunData", "load_run_data", "message_edges"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Messages:
+    """Message edges of a run, and what to drop when training edges are supervised.
+
+    Attributes
+    ----------
+    pairs_2E, sign_E
+        Message edges (gene indices) and signs -1, 0, 1.
+    train_keys_E
+        Sorted keys of the training edges, where a control graph replaced them: message edge ``i`` stands for training
+        edge ``i``. None for the true graph.
+    num_genes
+        G.
+    """
+
+    pairs_2E: np.ndarray
+    sign_E: np.ndarray
+    train_keys_E: np.ndarray | None
+    num_genes: int
+
+    def dropped_by(self, supervised_2M: np.ndarray) -> np.ndarray:
+        """Message pairs that must not pass while ``supervised_2M`` are supervised.
+
+        In a control graph the stand-ins of the supervised edges rest too, so that every arm of a comparison trains on
+        as many messages as the true graph does.
+        """
+        if self.train_keys_E is None or not self.pairs_2E.shape[1]:
+            return supervised_2M
+        at_M = np.searchsorted(self.train_keys_E, pair_keys(supervised_2M, self.num_genes))
+        return np.concatenate([supervised_2M, self.pairs_2E[:, at_M]], axis=1)
+
+
+def message_edges(kind: str, split: EdgeSplit, grn: GRN, *, seed: int) -> Messages:
+    """Message edges of a run: the training edges, or a control graph drawn from training edges alone.
+
+    Parameters
+    ----------
+    kind
+        ``true``; ``rewired`` (degrees kept); ``random`` (as many edges from the same TFs to training targets); ``none``.
+    split, grn
+        Training edges, and the signs of the network.
+    seed
+        Of the control graph.
+    """
+    train_2E = split.train_2E
+    keys_E = pair_keys(train_2E, split.num_genes)
+    grn_keys_E = pair_keys(grn.pairs_2E, split.num_genes)
+    order_E = np.argsort(grn_keys_E, kind="stable")
+    at_E = np.searchsorted(grn_keys_E[order_E], keys_E).clip(max=max(0, grn_keys_E.size - 1))
+    found_E = grn_keys_E[order_E[at_E]] == keys_E if grn_keys_E.size else np.zeros(keys_E.size, dtype=bool)
+    sign_E = np.where(found_E, grn.sign_E[order_E[at_E]], 0) if grn_keys_E.size else np.zeros(keys_E.size)
+    sign_E = sign_E.astype(np.int64)
+    if kind == "none":
+        return Messages(train_2E[:, :0], sign_E[:0], None, split.num_genes)
+    if kind == "true":
+        return Messages(train_2E, sign_E, None, split.num_genes)
+    if kind == "rewired":
+        drawn_2E = rewired(train_2E, seed)
+    else:
+        drawn_2E = random_graph(train_2E, split.num_genes, seed, targets_N=split.train_targets_N)
+    return Messages(drawn_2E, sign_E, keys_E, split.num_genes)
+
+
+@dataclass(frozen=True)
+class RunData:
+    """Everything a run reads, aligned to one vocabulary."""
+
+    prep: Prep
+    vocab: FeatureVocab
+    cells: CellMatrix
+    cell_split: CellSplit
+    split: EdgeSplit
+    messages: Messages
+
+
+def load_run_data(recipe: Recipe) -> RunData:
+    """Open (and, by the recipe's ``prep:`` block, prepare) the data of a run and audit them.
+
+    Raises
+    ------
+    UserError
+        The folder or split is missing or belongs to other data, or the leak audit found an error.
+    """
+    prep = open_prepared(recipe)
+    split = prep.split(recipe.data.split)
+    if split.vocab_hash != prep.vocab.content_hash:
+        raise UserError(
+            f"data.split '{split.name}': made for another vocabulary ({split.vocab_hash}, the folder's is"
+            f" {prep.vocab.content_hash}); make it again with grn-prep splits"
+        )
+    cells = prep.cells
+    if recipe.data.expression == "permuted_genes":
+        cells = cells.permuted_genes(prep.tf_index, recipe.seed)
+    elif recipe.data.expression == "permuted_cells":
+        cells = cells.permuted_cells(recipe.seed)
+    messages = message_edges(recipe.graph.messages, split, prep.grn, seed=recipe.seed)
+    # Control graphs are drawn at random and may hold a test pair by chance, as any random pair may: not a leak of truth.
+    assert_no_leak(split, messages.pairs_2E if recipe.graph.messages == "true" else None)
+    # Which cells are held out never depends on the run's seed: arms and seeds are compared on the same cells.
+    held = cell_split(
+        cells.num_cells, validation=recipe.data.validation_cells, test=recipe.data.test_cells, seed=split.seed
+    )
+    return RunData(prep, prep.vocab, cells, held, split, messages)

@@ -1,0 +1,88 @@
+"""What a run ran under. Equal numbers are promised under an equal environment alone."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import subprocess
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+__all__ = ["deterministic", "differences", "environment", "git_commit"]
+
+_PACKAGES = ("grn-cotrain", "torch", "torch-geometric", "lightning", "numpy", "scipy", "anndata")
+
+
+def environment(device: str) -> dict[str, Any]:
+    """Python, packages, processor, threads, device."""
+    versions = {}
+    for name in _PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return {
+        "python": platform.python_version(),
+        "packages": versions,
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        "device": device,
+    }
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """What differs of that on which bitwise equality depends, in words."""
+    found = [
+        f"{key} was {old.get(key)}, is {new.get(key)}"
+        for key in ("machine", "processor", "threads", "device")
+        if old.get(key) != new.get(key)
+    ]
+    before, now = old.get("packages", {}).get("torch"), new.get("packages", {}).get("torch")
+    return found + ([f"torch was {before}, is {now}"] if before != now else [])
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def git_commit() -> str:
+    """Commit of the checkout this package lies in (with ``+`` if it is changed), or an empty string."""
+    folder = Path(__file__).resolve().parent
+    try:
+        head = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, timeout=10
+        )
+        if head.returncode:
+            return ""
+        dirty = subprocess.run(
+            ["git", "-C", str(folder), "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
+
+
+@contextlib.contextmanager
+def deterministic(enabled: bool, *, threads: int | None = None) -> Iterator[None]:
+    """Deterministic algorithms and thread count inside; the caller's settings and random state outside."""
+    old_deterministic = torch.are_deterministic_algorithms_enabled()
+    old_threads = torch.get_num_threads()
+    with torch.random.fork_rng():
+        try:
+            torch.use_deterministic_algorithms(enabled)
+            if threads:
+                torch.set_num_threads(threads)
+            yield
+        finally:
+            torch.use_deterministic_algorithms(old_deterministic)
+            torch.set_num_threads(old_threads)

@@ -1,0 +1,128 @@
+"""Train a recipe in a run folder: the function behind ``grn-cotrain train``."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+import grn_cotrain
+from grn_cotrain.config import canonical_hash
+from grn_cotrain.errors import UserError
+from grn_cotrain.recipe import Recipe
+from grn_cotrain.run_folder import RunFolder
+from grn_cotrain.train.build import build_model
+from grn_cotrain.train.checkpoint import weights_hash
+from grn_cotrain.train.data import RunData, load_run_data
+from grn_cotrain.train.environment import deterministic, environment, git_commit
+from grn_cotrain.train.probe import fit_probe
+from grn_cotrain.train.progress import LogReporter, Reporter
+from grn_cotrain.train.trainer import Trainer
+
+__all__ = ["peak_memory_mb", "train"]
+
+
+def peak_memory_mb() -> float:
+    """Largest resident size of this process so far, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+
+
+def train(recipe: Recipe, out: str | Path, *, resume: bool = False, reporter: Reporter | None = None) -> RunFolder:
+    """Train ``recipe`` in the folder ``out``.
+
+    Parameters
+    ----------
+    recipe
+        Resolved recipe.
+    out
+        Run folder; must be empty or absent unless ``resume``.
+    resume
+        Go on from the last checkpoint of ``out``; a finished run is left as it is.
+    reporter
+        Told of progress.
+
+    Raises
+    ------
+    UserError
+        ``out`` holds something else, the recipe or data do not fit, or the loss is not finite.
+    """
+    run = RunFolder(Path(out))
+    reporter = reporter or LogReporter()
+    if _already_finished(run, recipe, resume, reporter):
+        return run
+    with deterministic(recipe.train.deterministic, threads=recipe.train.threads):
+        # Everything that can refuse does so before the folder is made.
+        data = load_run_data(recipe)
+        model = build_model(recipe, data)
+        trainer = Trainer(recipe, data, model, run, reporter)
+        run.folder.mkdir(parents=True, exist_ok=True)
+        resumed = resume and trainer.resume()
+        run.write_recipe(recipe)
+        record = _record(recipe, data, trainer)
+        run.write_record({**record, "status": "running"})
+        state = trainer.fit()
+        final_hash = weights_hash(trainer.model)
+        validation: dict[str, float] | None = None
+        if not trainer.schedule.trains_links and trainer.schedule.link_objectives:
+            validation = fit_probe(trainer)
+        run.write_record(
+            {
+                **record,
+                "status": "finished",
+                "resumed": resumed,
+                "steps": state.step,
+                "best_step": state.best_step,
+                "best_value": state.best_value,
+                "criterion": trainer.validator.criterion,
+                "probe": validation,
+                "seconds": round(state.seconds, 2),
+                "peak_memory_mb": round(peak_memory_mb(), 1),
+                "weights_sha256": final_hash,
+            }
+        )
+    return run
+
+
+def _already_finished(run: RunFolder, recipe: Recipe, resume: bool, reporter: Reporter) -> bool:
+    folder = run.folder
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--out '{folder}': is a file; give a folder")
+    if not folder.exists() or not any(folder.iterdir()):
+        return False
+    if not run.recipe_file.is_file():
+        raise UserError(f"--out '{folder}': holds other files; give an empty or new folder")
+    if not resume:
+        raise UserError(f"--out '{folder}': holds a run already; add --resume to go on with it, or give another folder")
+    if canonical_hash(run.recipe()) != canonical_hash(recipe):
+        raise UserError(f"--resume '{folder}': the run was made by another recipe; resume with its own recipe.yaml")
+    if run.is_finished:
+        reporter.note(f"{folder} is finished; nothing to do")
+        return True
+    return False
+
+
+def _record(recipe: Recipe, data: RunData, trainer: Trainer) -> dict[str, Any]:
+    model = trainer.model
+    parameters = {
+        name: sum(parameter.numel() for parameter in child.parameters()) for name, child in model.named_children()
+    }
+    return {
+        "format_version": 1,
+        "name": recipe.name,
+        "seed": recipe.seed,
+        "schedule": recipe.train.schedule.name,
+        "version": grn_cotrain.__version__,
+        "commit": git_commit(),
+        "recipe_hash": canonical_hash(recipe),
+        "vocab_hash": data.vocab.content_hash,
+        "cells_hash": data.cells.content_hash,
+        "split": data.split.name,
+        "split_hash": data.split.content_hash,
+        "num_cells": data.cells.num_cells,
+        "num_genes": data.vocab.num_features,
+        "message_edges": int(data.messages.pairs_2E.shape[1]),
+        "parameters": parameters | {"total": sum(p.numel() for p in model.parameters())},
+        "environment": environment(str(trainer.fabric.device)),
+    }
