@@ -42,14 +42,24 @@ def read_text(path: str | Path, *, what: str = "file") -> str:
     return text
 
 
-def read_table(path: str | Path, *, what: str = "table", header: bool = True) -> pd.DataFrame:
+def read_table(path: str | Path, *, what: str = "table", header: bool = True, corner: bool = False) -> pd.DataFrame:
     """Read a delimited table with every cell as text (a gene may be called ``NAN``); blank lines are skipped.
 
     The delimiter is the one of tab, comma, semicolon that is most frequent in the first line; else white space.
+
+    Parameters
+    ----------
+    header
+        Whether the first line names the columns.
+    corner
+        The first column names the rows, and the first line may lack a cell above it, as R writes tables.
     """
     text = read_text(path, what=what)
-    first = next(line for line in text.splitlines() if line.strip())
+    lines = (line for line in text.splitlines() if line.strip())
+    first, second = next(lines), next(lines, "")
     count, delimiter = max((first.count(mark), mark) for mark in ("\t", ",", ";"))
+    if corner and count and second.count(delimiter) == count + 1:
+        text = delimiter + text.lstrip("\r\n")
     try:
         table = pd.read_csv(
             io.StringIO(text),
