@@ -22,7 +22,10 @@ __all__ = ["ComponentSpec", "apply_overrides", "canonical_hash", "expand_environ
 C = TypeVar("C")
 
 _ENVIRONMENT_HINTS = {
-    "GRN_COTRAIN_DATA": "set it to the folder of real data sets (export GRN_COTRAIN_DATA=/path/to/data), or run `make demo`, which needs none",
+    "GRN_COTRAIN_DATA": (
+        "set it to the folder of real data sets (export GRN_COTRAIN_DATA=/path/to/data), or run `make demo`,"
+        " which needs none"
+    ),
 }
 
 

@@ -25,7 +25,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
     except OSError as error:
-        raise UserError(f"output '{path}': cannot be written ({error.strerror}); choose a folder you may write") from None
+        raise UserError(f"output '{path}': cannot be written ({error.strerror}); choose another place") from None
     os.close(handle)
     temporary = Path(name)
     try:
@@ -44,7 +44,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     except OSError as error:
-        raise UserError(f"output '{path}': cannot be written ({error.strerror}); choose a folder you may write") from None
+        raise UserError(f"output '{path}': cannot be written ({error.strerror}); choose another place") from None
     try:
         yield temporary
         temporary.chmod(0o755)

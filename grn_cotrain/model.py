@@ -1,6 +1,7 @@
 """CoTrainModel: one table of gene embeddings under a cell encoder, a graph encoder and a link decoder.
 
-Dimension letters: G genes, V vocabulary (special tokens, then genes), T packed tokens, B cells, D width, M pairs, S sources.
+Dimension letters: G genes, V vocabulary (special tokens, then genes), T packed tokens, B cells, D width, M pairs,
+S sources.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ FORMAT_VERSION = 1
 
 
 def save_model(folder: str | Path, model: CoTrainModel, *, backend: str, meta: dict[str, Any]) -> None:
-    """Write ``model`` to ``folder`` (config.json, vocab.json, model.safetensors, graph.safetensors, evidence.safetensors).
+    """Write ``model`` to ``folder``: config.json, vocab.json, and the weights, graph and evidence as safetensors.
 
     ``meta`` is kept in config.json: hashes of recipe, split and data, step, validation metrics.
     """
@@ -63,7 +63,7 @@ def read_tensors(path: Path, *, sha256: str | None = None, numpy: bool = False) 
         raise UserError(f"file '{path}': missing; the folder is incomplete, train again or copy it whole")
     if sha256 is not None and sha256_file(path) != sha256:
         raise UserError(
-            f"file '{path}': damaged (its checksum differs from the one recorded); copy it again or train again"
+            f"file '{path}': damaged (checksum differs from the recorded one); copy it again or train again"
         )
     try:
         return dict(load_arrays(path) if numpy else load_file(path))
@@ -92,8 +92,8 @@ def load_model(folder: str | Path, *, backend: str | None = None) -> tuple[CoTra
     config = read_json(folder / "config.json", what="model configuration")
     if config.get("format_version") != FORMAT_VERSION:
         raise UserError(
-            f"model folder '{folder}': format_version {config.get('format_version')!r}, this version reads {FORMAT_VERSION};"
-            " install the version that wrote it"
+            f"model folder '{folder}': format_version {config.get('format_version')!r}, this version reads"
+            f" {FORMAT_VERSION}; install the version that wrote it"
         )
     sums = config["sha256"]
     vocab = FeatureVocab.load(folder / "vocab.json")
@@ -122,8 +122,6 @@ def load_model(folder: str | Path, *, backend: str | None = None) -> tuple[CoTra
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        raise UserError(
-            f"model folder '{folder}': weights do not fit config.json ({error}); copy the folder whole"
-        ) from None
+        raise UserError(f"model folder '{folder}': weights do not fit config.json ({error}); copy it whole") from None
     model.eval()
     return model, config

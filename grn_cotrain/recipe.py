@@ -66,7 +66,7 @@ class PrepConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """``prep`` is the prepared folder, ``split`` the name of one of its edge splits, for example ``unseen-tf-visible-seed0-fold0``.
+    """``prep`` is the prepared folder, ``split`` the name of one of its edge splits: ``unseen-tf-visible-seed0-fold0``.
 
     ``expression`` selects an ablation: ``permuted_genes`` exchanges profiles between genes (TFs among TFs),
     ``permuted_cells`` shuffles each gene over cells.
@@ -99,7 +99,8 @@ class TableConfig:
     """The shared table of gene embeddings: learned id rows + inductive features.
 
     ``init`` fills id rows; ``mode`` says whether they train (``frozen_pca``: PCA rows, never updated; ``random``:
-    random rows, never updated). ``inductive`` names feature sources; ``id_dropout`` is the chance that a gene's id row is left out in a step.
+    random rows, never updated). ``inductive`` names feature sources; ``id_dropout`` is the chance that a gene's id row
+    is left out in a step.
     """
 
     init: Literal["random", "pca", "factor_analysis"] = "pca"
@@ -131,10 +132,10 @@ class ModelConfig:
 
     width: int = 64
     table: TableConfig = field(default_factory=TableConfig)
-    graph_encoder: ComponentSpec = ComponentSpec("sage")
-    coupling: ComponentSpec = ComponentSpec("residual")
-    cell_encoder: ComponentSpec = ComponentSpec("transformer")
-    link_decoder: ComponentSpec = ComponentSpec("residual")
+    graph_encoder: ComponentSpec = field(default_factory=lambda: ComponentSpec("sage"))
+    coupling: ComponentSpec = field(default_factory=lambda: ComponentSpec("residual"))
+    cell_encoder: ComponentSpec = field(default_factory=lambda: ComponentSpec("transformer"))
+    link_decoder: ComponentSpec = field(default_factory=lambda: ComponentSpec("residual"))
     tokens: TokenConfig = field(default_factory=TokenConfig)
 
     def __post_init__(self) -> None:
@@ -143,7 +144,7 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleConfig:
-    """Which losses act when. ``pretrain_share`` is the share of steps spent on masked values by ``pretrain_then_link``."""
+    """Which losses act when; ``pretrain_share`` is the first phase of ``pretrain_then_link``."""
 
     name: Literal[
         "joint", "alternating", "mlm_only", "link_only", "pretrain_then_link", "frozen_graph", "frozen_cells"
@@ -160,7 +161,7 @@ class ScheduleConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class WeightingConfig:
-    """Loss weights: ``fixed``; ``scheduled`` (linear from ``start`` to ``weights`` over ``steps``); ``uncertainty`` (Kendall et al. 2018)."""
+    """Loss weights: ``fixed``; ``scheduled`` (from ``start`` to ``weights`` in ``steps``); ``uncertainty`` (learned)."""
 
     name: Literal["fixed", "scheduled", "uncertainty"] = "fixed"
     weights: dict[str, float] = field(default_factory=dict)
@@ -170,7 +171,7 @@ class WeightingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Optimisation. ``max_steps`` optimiser steps; ``tokens_per_batch`` caps a micro-batch, ``accumulate`` of which make a step."""
+    """Optimisation: ``max_steps`` optimiser steps of ``accumulate`` micro-batches of ``tokens_per_batch`` tokens."""
 
     max_steps: int = 300
     tokens_per_batch: int = 32_768

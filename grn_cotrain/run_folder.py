@@ -28,7 +28,7 @@ class RunFolder:
         run = cls(Path(folder))
         if not run.recipe_file.is_file():
             raise UserError(
-                f"run '{folder}': no run folder (it has no recipe.yaml); give the --out of `grn-cotrain train`"
+                f"run '{folder}': no run folder (no recipe.yaml in it); give the --out of `grn-cotrain train`"
             )
         return run
 
@@ -77,6 +77,7 @@ class RunFolder:
         """The model folder, or an error that says what to do."""
         if not (self.model / "config.json").is_file():
             raise UserError(
-                f"run '{self.folder}': it holds no model yet; finish it with `grn-cotrain train ... --out {self.folder} --resume`"
+                f"run '{self.folder}': it holds no model yet; finish it with"
+                f" `grn-cotrain train RECIPE --out {self.folder} --resume`"
             )
         return self.model

@@ -1,8 +1,9 @@
-"""Atomic, checked, resumable checkpoints: safetensors for weights, JSON for positions, ``weights_only`` for the optimiser."""
+"""Atomic, checked, resumable checkpoints: safetensors for weights, JSON for positions, tensors for the optimiser."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import pickle
 import shutil
 from dataclasses import dataclass, field
@@ -125,9 +126,8 @@ class Checkpoints:
         earlier = sorted(p.name for p in self.folder.glob("step-*") if p.name < self._path(step).name)
         if not earlier:
             return "no earlier one is left: remove the run folder and train again"
-        return (
-            f'to resume from {earlier[-1]}, write {{"step": {int(earlier[-1][5:])}}} into {self.folder / "latest.json"}'
-        )
+        pointer = json.dumps({"step": int(earlier[-1][5:])})
+        return f"to resume from {earlier[-1]}, write {pointer} into {self.folder / 'latest.json'}"
 
 
 def _plain(state: dict[str, Tensor]) -> dict[str, Tensor]:

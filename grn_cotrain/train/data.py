@@ -64,7 +64,7 @@ def message_edges(kind: str, split: EdgeSplit, grn: GRN, *, seed: int) -> Messag
     Parameters
     ----------
     kind
-        ``true``; ``rewired`` (degrees kept); ``random`` (as many edges from the same TFs to training targets); ``none``.
+        ``true``; ``rewired`` (degrees kept); ``random`` (as many edges, same TFs, training targets); ``none``.
     split, grn
         Training edges, and the signs of the network.
     seed
@@ -122,7 +122,7 @@ def load_run_data(recipe: Recipe) -> RunData:
     elif recipe.data.expression == "permuted_cells":
         cells = cells.permuted_cells(recipe.seed)
     messages = message_edges(recipe.graph.messages, split, prep.grn, seed=recipe.seed)
-    # Control graphs are drawn at random and may hold a test pair by chance, as any random pair may: not a leak of truth.
+    # A control graph may hold a test pair by chance, as any random pair may: no leak of the truth.
     assert_no_leak(split, messages.pairs_2E if recipe.graph.messages == "true" else None)
     # Which cells are held out never depends on the run's seed: arms and seeds are compared on the same cells.
     held = cell_split(

@@ -1,4 +1,4 @@
-"""JSONL and CSV records of a run: one line a logged step or validation; a resumed run cuts what came after its checkpoint."""
+"""JSONL and CSV records of a run; a resumed run cuts what came after its checkpoint."""
 
 from __future__ import annotations
 

@@ -149,8 +149,8 @@ def _through_graph(genes: GeneStates, leaves: GeneStates, *, retain_graph: bool 
 def gradient_cosine(model: CoTrainModel, inputs: StepInputs, active: frozenset[str]) -> dict[str, float]:
     """Cosine between the objectives' gradients on the shared table, and their norms; ``.grad`` stays untouched.
 
-    The gradient is taken at the table's output, after both ways back to it (directly, and through the graph encoder), so
-    that it means the same whatever the table is made of. Empty where fewer than two objectives act.
+    The gradient is taken at the table's output, after both ways back to it (directly, and through the graph
+    encoder), so that it means the same whatever the table is made of. Empty where fewer than two objectives act.
     """
     if len(active) < 2:
         return {}

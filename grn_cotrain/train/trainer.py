@@ -194,7 +194,8 @@ class Trainer:
         norm = nn.utils.clip_grad_norm_(parameters, config.clip_norm)
         if not torch.isfinite(norm):
             raise UserError(
-                f"step {step}: the gradient is {float(norm)}; lower train.learning_rate, or look for infinite values in the data"
+                f"step {step}: the gradient is {float(norm)}; lower train.learning_rate, or look for"
+                " infinite values in the data"
             )
         self.optimizer.step()
         seconds = time.monotonic() - began
@@ -255,7 +256,7 @@ class Trainer:
         with self.fabric.autocast():
             metrics = self.validator(self.model)
         value = metrics.get(self.validator.criterion, float("nan"))
-        # Before the selecting phase begins (pretrain_then_link) no value is kept, so the latest model stands in as best.
+        # Before the selecting phase (pretrain_then_link) no value is kept, so the latest model stands in as best.
         better = state.best_value is None or value > state.best_value
         if better:
             selecting = self.schedule.may_stop(state.step - 1)
