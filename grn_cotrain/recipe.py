@@ -161,7 +161,7 @@ class ScheduleConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class WeightingConfig:
-    """Loss weights: ``fixed``; ``scheduled`` (from ``start`` to ``weights`` in ``steps``); ``uncertainty`` (learned)."""
+    """Loss weights: ``fixed``; ``scheduled`` (from ``start`` to ``weights`` in ``steps``); ``uncertainty``."""
 
     name: Literal["fixed", "scheduled", "uncertainty"] = "fixed"
     weights: dict[str, float] = field(default_factory=dict)
