@@ -122,6 +122,7 @@ class CoTrainModel(nn.Module):
                 width=width,
                 num_bins=config.tokens.num_bins,
                 num_modalities=num_modalities,
+                num_genes=num_genes,
             )
             self.link_decoder = LINK_DECODERS.build(
                 config.link_decoder.name,

@@ -54,10 +54,11 @@ def model_inputs(recipe: Recipe, data: RunData) -> ModelInputs:
 
 
 def build_model(recipe: Recipe, data: RunData) -> CoTrainModel:
-    """Build the model of a recipe, its objectives prepared with statistics of the training cells."""
+    """Build the model of a recipe, its encoder and objectives prepared with statistics of the training cells."""
     model = CoTrainModel(
         recipe.model, recipe.objectives, model_inputs(recipe, data), backend=recipe.graph.backend, seed=recipe.seed
     )
+    model.cell_encoder.prepare(data.cells, data.cell_split.train_C)
     for objective in model.objectives.values():
         objective.prepare(data.cells, data.cell_split.train_C)
     return model

@@ -6,9 +6,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 from torch import Tensor, nn
 
 from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.registry import Registry
 
 __all__ = ["CELL_ENCODERS", "AttentionBias", "CellEncoder", "CellStates"]
@@ -38,12 +40,17 @@ class CellStates:
 class CellEncoder(nn.Module, ABC):
     """Encoder of packed cells over shared gene features.
 
-    ``__init__(config, *, width, num_bins, num_modalities)``. Each subclass is one file with a ``Config`` dataclass.
+    ``__init__(config, *, width, num_bins, num_modalities, num_genes)``. Each subclass is one file with a
+    ``Config`` dataclass.
     Contract (tests/cases/cell_encoders.py): the output of a cell depends neither on the other cells of the batch nor
     on the order of its tokens; hidden values (``batch.masked_T``) are never read; two evaluation passes are equal.
     """
 
     Config: ClassVar[type[Any]]
+
+    def prepare(self, cells: CellMatrix, rows_C: np.ndarray) -> None:
+        """Receive the training cells once, before training, for statistics kept as buffers. Default: nothing."""
+        del cells, rows_C
 
     @abstractmethod
     def forward(self, batch: CellBatch, features_VD: Tensor, bias: AttentionBias | None = None) -> CellStates:

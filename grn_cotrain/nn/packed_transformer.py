@@ -1,0 +1,93 @@
+"""Pre-norm transformer over packed tokens: no padding, so no token is computed that nobody reads.
+
+Dimension letters: T packed tokens, D width, H heads, K head width, R rank of the attention bias.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from grn_cotrain.errors import UserError
+from grn_cotrain.nn.ragged_attention import ragged_attention
+
+__all__ = ["PackedTransformer", "TransformerBlock", "default_num_heads"]
+
+_HEAD_WIDTH = 64
+
+
+def default_num_heads(width: int) -> int:
+    """One head per 64 columns, at least one: narrower heads cost more for the same products."""
+    num_heads = max(1, width // _HEAD_WIDTH)
+    while width % num_heads:
+        num_heads -= 1
+    return num_heads
+
+
+class TransformerBlock(nn.Module):
+    """``x + attention(norm(x))``, then ``x + ffn(norm(x))`` with GELU (pre-norm: Xiong et al. 2020)."""
+
+    def __init__(self, width: int, num_heads: int, ffn_width: int, dropout: float) -> None:
+        super().__init__()
+        if width % num_heads:
+            raise UserError(f"num_heads: {num_heads} does not divide width {width}; choose a divisor")
+        self.num_heads = num_heads
+        self.attention_norm = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.attention_out = nn.Linear(width, width)
+        self.ffn_norm = nn.LayerNorm(width)
+        self.ffn_up = nn.Linear(width, ffn_width)
+        self.ffn_down = nn.Linear(ffn_width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        tokens_TD: Tensor,
+        cu_lens: Tensor,
+        max_len: int,
+        bias_TR: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        """One block; ``bias_TR`` holds query and key factors of logits to add in every head."""
+        num_tokens, width = tokens_TD.shape
+        head_width = width // self.num_heads
+        scale = head_width**-0.5
+        qkv_T3HK = self.qkv(self.attention_norm(tokens_TD)).view(num_tokens, 3, self.num_heads, head_width)
+        q_THK, k_THK, v_THK = qkv_T3HK.unbind(1)
+        if bias_TR is not None:
+            # scale * [q, b/scale] . [k, c] = scale * q.k + b.c
+            query_THR, key_THR = (x_TR.unsqueeze(1).expand(-1, self.num_heads, -1).to(q_THK.dtype) for x_TR in bias_TR)
+            q_THK = torch.cat([q_THK, query_THR / scale], dim=-1)
+            k_THK = torch.cat([k_THK, key_THR], dim=-1)
+        read_THK = ragged_attention(q_THK, k_THK, v_THK, cu_lens, cu_lens, max_len, max_len, scale=scale)
+        tokens_TD = tokens_TD + self.dropout(self.attention_out(read_THK.reshape(num_tokens, width)))
+        return tokens_TD + self.dropout(self.ffn_down(F.gelu(self.ffn_up(self.ffn_norm(tokens_TD)))))
+
+
+class PackedTransformer(nn.Module):
+    """A stack of blocks and a final norm.
+
+    Parameters
+    ----------
+    width, num_layers, num_heads, ffn_width
+        Sizes.
+    dropout
+        After each sub-layer.
+    """
+
+    def __init__(self, width: int, num_layers: int, num_heads: int, ffn_width: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(TransformerBlock(width, num_heads, ffn_width, dropout) for _ in range(num_layers))
+        self.final_norm = nn.LayerNorm(width)
+
+    def forward(
+        self,
+        tokens_TD: Tensor,
+        cu_lens: Tensor,
+        max_len: int,
+        bias_TR: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        """Encode packed tokens ``[T, D]``; segments do not see each other."""
+        for block in self.blocks:
+            tokens_TD = block(tokens_TD, cu_lens, max_len, bias_TR)
+        return self.final_norm(tokens_TD)

@@ -1,0 +1,177 @@
+"""Objective ``masked_value``: predict hidden expression values from the visible ones.
+
+Dimension letters: T packed tokens, M masked tokens, G genes, D width, K value bins, B cells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.value_statistics import ValueStatistics
+from grn_cotrain.data.vocab import NUM_SPECIAL
+from grn_cotrain.errors import UserError
+from grn_cotrain.objectives.base import OBJECTIVES, GeneStates, LossOutput, ModelView, Objective, Step
+from grn_cotrain.objectives.masking import draw_mask, hide
+
+__all__ = ["MaskedValue"]
+
+
+@OBJECTIVES.register("masked_value", paper="Devlin et al. 2019; values as in scBERT (Yang et al. 2022), scGPT")
+class MaskedValue(Objective):
+    r"""Masked-value prediction: mean squared error of standardised values, or cross-entropy over bins.
+
+    The head sees the final state ``h_t`` of the hidden token and the gene's row ``e_g`` of the shared table:
+
+    .. math:: o_t = \mathrm{MLP}(h_t) + (A h_t)^\top (B e_g) / \sqrt{D}
+
+    (one such output per bin for cross-entropy, where the second term is a linear map of ``e_g``). The bilinear term is
+    the decoder of factor analysis with the table as loadings, and what ties this loss to the shared table.
+
+    ``"mse"``: the value of a non-zero token is ``mean_g + std_g * o_t``, with the gene's statistics on training cells
+    (:meth:`prepare`), and the loss is the squared error of ``o_t`` in these units. ``o`` starts at 0, so training
+    starts at the gene's mean (R2 = 0), and the loss is 1 - R2 in expectation. Hidden zeros add the cross-entropy of
+    "is it zero?".
+
+    ``"cross_entropy"``: classes are bins 0..K (0: a zero). A value is read from class probabilities as the mean visible
+    value of each bin in the same cell, given that it is not zero.
+
+    Parameters
+    ----------
+    loss
+        Default ``"mse"``.
+    mask_share
+        Share of non-zero values to hide. Default 0.3.
+    mask_zeros
+        Also hide zero tokens (``tokens.zeros_per_cell`` must offer some), with the same share. Default False.
+    """
+
+    reads_cells = True
+
+    mean_G: Tensor
+    std_G: Tensor
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Settings of :class:`MaskedValue`."""
+
+        loss: Literal["mse", "cross_entropy"] = "mse"
+        mask_share: float = 0.3
+        mask_zeros: bool = False
+
+        def __post_init__(self) -> None:
+            if not 0 < self.mask_share < 1:
+                raise UserError(f"mask_share: got {self.mask_share}; give a share between 0 and 1")
+
+    def __init__(self, config: Config, *, width: int, num_bins: int, num_genes: int) -> None:
+        super().__init__()
+        self.config = config
+        self.num_bins = num_bins
+        # mse: one output for the value, one for the logit of "not zero"; cross-entropy: one per bin.
+        num_outputs = 2 if config.loss == "mse" else num_bins + 1
+        last = nn.Linear(width, num_outputs)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.state_mlp = nn.Sequential(nn.Linear(width, width), nn.GELU(), last)
+        if config.loss == "mse":
+            self.state_map = nn.Linear(width, width, bias=False)
+            self.gene_map = nn.Linear(width, width, bias=False)
+            nn.init.zeros_(self.state_map.weight)  # starts at the gene's mean; the other factor gives it a gradient
+        else:
+            self.gene_map = nn.Linear(width, num_outputs, bias=False)
+            nn.init.zeros_(self.gene_map.weight)
+        self.register_buffer("mean_G", torch.zeros(num_genes))
+        self.register_buffer("std_G", torch.ones(num_genes))
+
+    @torch.no_grad()
+    def prepare(self, cells: CellMatrix, rows_C: np.ndarray) -> None:
+        """Take the statistics of the training cells, once, before training; they are saved with the weights."""
+        statistics = ValueStatistics.of(cells.normalised()[rows_C])
+        self.mean_G.copy_(torch.from_numpy(np.ascontiguousarray(statistics.mean_G)))
+        self.std_G.copy_(torch.from_numpy(np.ascontiguousarray(statistics.std_G)))
+
+    def forward(self, model: ModelView, step: Step) -> LossOutput:
+        """Hide values of ``step.cells``, drawn from ``step.generator``, and score their prediction."""
+        assert step.cells is not None
+        masked_T = draw_mask(
+            step.cells,
+            step.generator,
+            share=self.config.mask_share,
+            zero_share=self.config.mask_share if self.config.mask_zeros else 0.0,
+        )
+        batch = hide(step.cells, masked_T, num_bins=self.num_bins)
+        where_M, outputs_MK = self._outputs(model, batch, step.genes)
+        count = len(where_M)
+        if count == 0:  # a gradient of zero, not a missing one
+            return LossOutput(outputs_MK.sum(), 0)
+        if self.config.loss == "cross_entropy":
+            loss = F.cross_entropy(outputs_MK, batch.bins_T[where_M])
+            return LossOutput(loss, count, {"cross_entropy": loss})
+        value_M = batch.values_T[where_M]
+        nonzero_M = value_M != 0
+        gene_M = batch.feature_ids_T[where_M] - NUM_SPECIAL
+        target_M = (value_M - self.mean_G[gene_M]) / self.std_G[gene_M]
+        squared_M = (outputs_MK[:, 0] - target_M).square()
+        loss = squared_M[nonzero_M].sum() / nonzero_M.sum().clamp_min(1)
+        parts = {"squared_error": loss}
+        if self.config.mask_zeros:
+            zero = F.binary_cross_entropy_with_logits(outputs_MK[:, 1], nonzero_M.to(outputs_MK.dtype))
+            parts["nonzero"] = zero
+            loss = loss + zero
+        return LossOutput(loss, count, parts)
+
+    @torch.no_grad()
+    def predict_values(self, model: ModelView, batch: CellBatch, genes: GeneStates) -> Tensor:
+        """Predict hidden values, given that they are not zero.
+
+        Parameters
+        ----------
+        batch
+            Cells with ``masked_T`` set (see :func:`~grn_cotrain.objectives.masking.hide`).
+
+        Returns
+        -------
+        Tensor
+            float32 ``[M]`` on the scale of ``batch.values_T``, in the order of ``nonzero(masked_T)``.
+        """
+        where_M, outputs_MK = self._outputs(model, batch, genes)
+        outputs_MK = outputs_MK.float()
+        gene_M = batch.feature_ids_T[where_M] - NUM_SPECIAL
+        if self.config.loss == "mse":
+            return self.mean_G[gene_M] + self.std_G[gene_M] * outputs_MK[:, 0]
+        share_MK = outputs_MK[:, 1:].softmax(dim=-1)
+        return (share_MK * self._bin_values(batch)[batch.cell_of_token_T[where_M]]).sum(dim=-1)
+
+    def _outputs(self, model: ModelView, batch: CellBatch, genes: GeneStates) -> tuple[Tensor, Tensor]:
+        """Positions of hidden tokens and the head's outputs there; only these rows pass the head."""
+        assert batch.masked_T is not None
+        where_M = torch.nonzero(batch.masked_T).squeeze(1)
+        state_MD = model.encode_cells(batch, genes).tokens_TD[where_M]
+        row_MD = model.gene_rows(genes, batch.feature_ids_T[where_M])
+        outputs_MK = self.state_mlp(state_MD)
+        if self.config.loss == "cross_entropy":
+            return where_M, outputs_MK + self.gene_map(row_MD)
+        joint_M = (self.state_map(state_MD) * self.gene_map(row_MD)).sum(dim=-1) * row_MD.shape[-1] ** -0.5
+        return where_M, torch.stack([outputs_MK[:, 0] + joint_M, outputs_MK[:, 1]], dim=-1)
+
+    def _bin_values(self, batch: CellBatch) -> Tensor:
+        """Mean visible value of each cell's bins ``[B, K]``; an empty bin takes the value of the bin below it."""
+        assert batch.masked_T is not None
+        seen_T = torch.nonzero(~batch.masked_T & (batch.values_T != 0)).squeeze(1)
+        slot_T = batch.cell_of_token_T[seen_T] * self.num_bins + batch.bins_T[seen_T] - 1
+        shape = (batch.num_cells, self.num_bins)
+        sums = torch.bincount(slot_T, batch.values_T[seen_T].double(), minlength=shape[0] * shape[1]).view(shape)
+        counts = torch.bincount(slot_T, minlength=shape[0] * shape[1]).view(shape)
+        columns: list[Tensor] = []
+        for bin_index in range(self.num_bins):
+            mean_B = sums[:, bin_index] / counts[:, bin_index].clamp_min(1)
+            below_B = columns[-1] if columns else mean_B
+            columns.append(torch.where(counts[:, bin_index] > 0, mean_B, below_B))
+        return torch.stack(columns, dim=1).float()
