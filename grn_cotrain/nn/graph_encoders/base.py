@@ -27,5 +27,3 @@ class GraphEncoder(nn.Module, ABC):
     @abstractmethod
     def forward(self, genes_GD: Tensor, graph: MessageGraph) -> Tensor:
         """Return encoded genes ``[G, D]``."""
-
-
