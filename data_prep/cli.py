@@ -1,0 +1,124 @@
+"""``grn-prep``: raw files -> prepared folders."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from grn_cotrain.commandline import run_app, say
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="grn-prep",
+    help="Prepare cells, networks and edge splits for grn-cotrain.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+_FORMATS = "auto, tsv, beeline, trrust, dorothea[:AB], collectri[:expand,signed], decoupler"
+
+
+@app.command()
+def counts(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="h5ad, 10x h5, folder with mtx, or CSV/TSV")],
+    out: Annotated[Path, typer.Option(help="prepared folder to write; an earlier one is replaced")],
+    layer: Annotated[str | None, typer.Option(help="layer of an h5ad; raw for adata.raw")] = None,
+    genes: Annotated[str, typer.Option(help="all, or a sum such as hvg:2000+tf+targets")] = "all",
+    grn: Annotated[str | None, typer.Option(help="edge list to add at once", metavar="EDGES")] = None,
+    grn_format: Annotated[str, typer.Option(help=_FORMATS)] = "auto",
+    tf_list: Annotated[Path | None, typer.Option(help="TF symbols, one a line", metavar="FILE")] = None,
+    species: Annotated[str, typer.Option(help="auto, human or mouse")] = "auto",
+) -> None:
+    """Read, validate and select cells; write a prepared folder."""
+    from data_prep.counts import prepare_counts
+
+    prep = prepare_counts(
+        source, out, layer=layer, genes=genes, grn=grn, grn_format=grn_format, tf_list=tf_list, species=species
+    )
+    for note in prep.meta["notes"]:
+        say(note)
+    say(f"cells: {prep.meta['num_cells']:,} x {prep.meta['num_genes']:,} genes, {prep.meta['num_values']:,} values")
+    if prep.has_grn:
+        for line in prep.grn.report.lines():
+            say(f"network: {line}")
+    say(f"prepared {out} (hash {prep.content_hash})")
+
+
+@app.command()
+def grn(
+    edges: Annotated[str, typer.Argument(metavar="EDGES", help="edge list; FILE:network/cell/set for BEELINE")],
+    prep: Annotated[Path, typer.Option(help="prepared folder")],
+    format: Annotated[str, typer.Option(help=_FORMATS)] = "auto",
+) -> None:
+    """Add a network to a prepared folder."""
+    from data_prep.grn import prepare_grn
+
+    network = prepare_grn(edges, prep, format=format)
+    for line in network.report.lines():
+        say(f"network: {line}")
+    say(f"added to {prep} (hash {network.content_hash})")
+
+
+@app.command()
+def splits(
+    prep: Annotated[Path, typer.Argument(metavar="PREP", help="prepared folder")],
+    kind: Annotated[str, typer.Option(help="random, unseen-tf, unseen-target, unseen-both, published, transfer")],
+    seed: Annotated[int, typer.Option(help="of every draw", min=0)] = 0,
+    track: Annotated[str, typer.Option(help="hidden or visible: the other edges of held-out genes")] = "visible",
+    source_prep: Annotated[Path | None, typer.Option("--from", metavar="PREP2", help="transfer: trains there")] = None,
+    train: Annotated[Path | None, typer.Option(help="published: labelled pairs")] = None,
+    validation: Annotated[Path | None, typer.Option(help="published: labelled pairs")] = None,
+    test: Annotated[Path | None, typer.Option(help="published: labelled pairs")] = None,
+    index: Annotated[str | None, typer.Option(help="published: FILE:network/cell/set of integer ids")] = None,
+) -> None:
+    """Split a network's edges, with guards."""
+    from data_prep.splits import prepare_splits
+    from grn_cotrain.data.prep import Prep
+
+    names = prepare_splits(
+        prep,
+        kind,  # type: ignore[arg-type]
+        seed=seed,
+        track=track,  # type: ignore[arg-type]
+        train=train,
+        validation=validation,
+        test=test,
+        index=index,
+        source_prep=source_prep,
+    )
+    opened = Prep.open(prep)
+    for name in names:
+        say(opened.split(name).summary())
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Option(help="prepared folder to write; an earlier one is replaced")],
+    seed: Annotated[int, typer.Option(help="of every draw", min=0)] = 0,
+    genes: Annotated[int, typer.Option(help="genes, TFs included")] = 500,
+    tfs: Annotated[int, typer.Option(help="TFs")] = 60,
+    cells: Annotated[int, typer.Option(help="cells")] = 2500,
+    signal: Annotated[bool, typer.Option(help="whether regulation shows in expression")] = True,
+) -> None:
+    """Write a small two-omics world whose network is known."""
+    from data_prep.simulate import simulate as simulate_folder
+    from grn_cotrain.data.prep import Prep
+
+    simulate_folder(out, seed=seed, num_genes=genes, num_tfs=tfs, num_cells=cells, signal=signal)
+    prep = Prep.open(out)
+    say(f"simulated {prep.meta['num_cells']:,} cells x {prep.meta['num_genes']:,} genes, {prep.grn.num_edges:,} edges")
+    say(f"prepared {out} (hash {prep.content_hash})")
+
+
+def main() -> None:
+    """Entry point of ``grn-prep``."""
+    sys.exit(run_app(app))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""Raw cells -> a prepared folder: ``grn-prep counts``.
+
+Dimension letters: C cells, G genes.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from data_prep.selection import parse_selection, select_genes
+from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.grn import GRN
+from grn_cotrain.data.io.counts import CountsFile, load_counts
+from grn_cotrain.data.io.edges import load_edges
+from grn_cotrain.data.io.tables import read_names
+from grn_cotrain.data.prep import Prep, check_output, write_prep
+from grn_cotrain.data.vocab import AlignmentReport, FeatureVocab, detect_species, is_spike_in, name_some
+from grn_cotrain.errors import UserError, did_you_mean
+
+__all__ = ["prepare_counts"]
+
+logger = logging.getLogger(__name__)
+
+_SIZE_FACTOR = "size_factor"
+_SPECIES = ("auto", "human", "mouse")
+
+
+def prepare_counts(
+    source: str | Path,
+    out: str | Path,
+    *,
+    layer: str | None = None,
+    genes: str = "all",
+    grn: str | Path | None = None,
+    grn_format: str = "auto",
+    tf_list: str | Path | None = None,
+    species: str = "auto",
+    min_mapped: float = 0.5,
+    vocab: FeatureVocab | None = None,
+) -> Prep:
+    """Read, validate, select and write cells, and the network if one is given.
+
+    Parameters
+    ----------
+    source
+        h5ad, 10x h5, folder with Matrix Market files, or CSV/TSV.
+    out
+        Prepared folder to write. An earlier one is replaced as a whole; other content is never touched.
+    layer
+        Layer of an h5ad that holds the counts; ``raw`` for ``adata.raw``.
+    genes
+        ``all``, or a sum such as ``hvg:2000+tf+targets``.
+    grn, grn_format
+        Edge list and its format; see :func:`~grn_cotrain.data.io.edges.load_edges`.
+    tf_list
+        File of TF symbols, one a line: TFs beyond the network's.
+    species
+        ``auto`` believes the names; ``human`` or ``mouse`` decide where they do not tell.
+    vocab
+        Align to this vocabulary instead of making one from the data (another data set's genes); ``genes`` must be
+        ``all`` then. Features that the data lack are zero.
+    min_mapped
+        With ``vocab``: least share of the data's genes that it must hold.
+
+    Returns
+    -------
+    Prep
+        The folder, opened; ``meta["notes"]`` says what was detected and left out.
+
+    Raises
+    ------
+    UserError
+        Whatever is wrong with the files or arguments; nothing is written then.
+    """
+    selection = parse_selection(genes)
+    if species not in _SPECIES:
+        raise UserError(f"--species '{species}': choose from {', '.join(_SPECIES)}{did_you_mean(species, _SPECIES)}")
+    if vocab is not None and not selection.everything:
+        raise UserError(f"--genes '{genes}': a given vocabulary decides about genes; leave it at all")
+    replaced = check_output(out)
+    counts = load_counts(source, layer)
+    notes = list(counts.notes)
+    cells, report = _aligned_cells(counts, species, vocab, min_mapped, notes)
+    edges = None if grn is None else load_edges(grn, grn_format)
+    network = None if edges is None else GRN.from_edge_list(edges, cells.vocab, what=f"edge list '{grn}'")
+    listed = _listed_tfs(tf_list, cells.vocab, notes) if tf_list is not None else np.empty(0, dtype=np.int64)
+    sources, targets = (np.empty(0, dtype=np.int64),) * 2 if network is None else map(np.unique, network.pairs_2E)
+    kept, said = select_genes(cells, selection, tf_index=np.union1d(listed, sources), target_index=targets)
+    notes.append(said)
+    tfs = [cells.vocab.symbols[i] for i in np.intersect1d(listed, kept)]
+    if kept.size < cells.num_genes:
+        cells = _take(cells, kept)
+        network = None if network is None else _restricted(network, cells.vocab, kept)
+    if replaced:
+        notes.append(f"an earlier prepared folder at {out} was replaced")
+    meta = {
+        "source": {"counts": Path(source).name, "layer": layer, "genes": genes, "grn_format": grn_format}
+        | {"grn": None if grn is None else Path(grn).name, "tf_list": None if tf_list is None else Path(tf_list).name},
+        "notes": notes,
+    }
+    return write_prep(out, cells.vocab, cells, report=report, grn=network, tfs=tfs, meta=meta)
+
+
+def _aligned_cells(
+    counts: CountsFile, species: str, vocab: FeatureVocab | None, min_mapped: float, notes: list[str]
+) -> tuple[CellMatrix, AlignmentReport]:
+    """Cells over their own vocabulary, or over a given one, with size factors from before any selection."""
+    adata = counts.adata
+    names = list(adata.var_names)
+    values_CG: Any = adata.X
+    size_factor_C = _size_factors(counts, notes)
+    if vocab is None:
+        vocab = FeatureVocab.from_symbols(
+            names,
+            adata.var["gene_ids"],
+            modality=list(adata.var["modality"]),
+            species=_species(names + list(adata.var["gene_ids"]), species, notes),
+        )
+        report = AlignmentReport(num_given=len(names), mapped=len(names), renamed=counts.renamed)
+    else:
+        alignment = vocab.align(names, min_mapped=min_mapped, what="genes of the cells")
+        report = alignment.report
+        notes.append(report.summary())
+        found = np.flatnonzero(alignment.index_N >= 0)
+        shape = (len(names), vocab.num_features)
+        place = sparse.csr_matrix((np.ones(found.size, np.float32), (found, alignment.index_N[found])), shape=shape)
+        values_CG = values_CG @ place
+    spikes = [name for name in vocab.symbols if is_spike_in(name)]
+    if spikes:
+        notes.append(f"{len(spikes):,} ERCC spike-ins are graph nodes but never tokens: {name_some(spikes, 3)}")
+    obs = adata.obs.drop(columns=_SIZE_FACTOR, errors="ignore")
+    cells = CellMatrix.build(vocab, values_CG, kind=counts.kind, obs=obs, size_factor_C=size_factor_C)
+    return cells, report
+
+
+def _size_factors(counts: CountsFile, notes: list[str]) -> np.ndarray | None:
+    """Total counts of each cell over all genes of the file, or the file's own ``obs["size_factor"]``."""
+    if counts.kind == "log":
+        return None
+    adata = counts.adata
+    if _SIZE_FACTOR in adata.obs:
+        values_C = pd.to_numeric(adata.obs[_SIZE_FACTOR], errors="coerce").to_numpy(np.float64)
+        if not (np.isfinite(values_C).all() and (values_C > 0).all()):
+            raise UserError(
+                "obs['size_factor']: holds values that are no positive numbers; repair or remove the column"
+            )
+        notes.append("size factors: taken from obs['size_factor']")
+        return values_C
+    genes_G = (adata.var["modality"] == "gene").to_numpy()
+    used = adata.X[:, genes_G] if genes_G.any() else adata.X
+    totals_C = np.asarray(used.sum(axis=1, dtype=np.float64)).ravel()
+    # A cell with counts in another modality only still needs a scale.
+    return np.where(totals_C > 0, totals_C, 1.0)
+
+
+def _species(names: list[str], asked: str, notes: list[str]) -> str:
+    found, evidence = detect_species(name for name in names if name)
+    if asked == "auto":
+        notes.append(
+            f"species: {found} ({evidence})" if found else f"species: unknown ({evidence}); --species names it"
+        )
+        return found or "unknown"
+    if found is not None and found != asked:
+        raise UserError(
+            f"--species '{asked}': the names are of another species: {found} ({evidence}); leave it at auto"
+        )
+    notes.append(f"species: {asked}, as given")
+    return asked
+
+
+def _listed_tfs(tf_list: str | Path, vocab: FeatureVocab, notes: list[str]) -> np.ndarray:
+    """Gene indices of the TFs of a list; those without a gene in the data are counted and named."""
+    names = read_names(tf_list, what="TF list")
+    alignment = vocab.align(names, min_mapped=0.0, what=f"TF list '{tf_list}'", modality="gene")
+    found = alignment.index_N[alignment.index_N >= 0]
+    if not found.size:
+        raise UserError(
+            f"TF list '{tf_list}': none of its {len(names):,} names is a gene of the data "
+            f"({name_some(names, 3)}); check species and naming"
+        )
+    notes.append(f"TF list: {alignment.report.summary()}")
+    return np.sort(found)
+
+
+def _take(cells: CellMatrix, kept: np.ndarray) -> CellMatrix:
+    """The cells with fewer features; size factors stay those of all."""
+    vocab = cells.vocab.select(kept)
+    return CellMatrix.build(
+        vocab, cells.values_CG[:, kept], kind=cells.kind, obs=cells.obs, size_factor_C=cells.size_factor_C
+    )
+
+
+def _restricted(network: GRN, vocab: FeatureVocab, kept: np.ndarray) -> GRN:
+    """The network over the selected features; its report stays that of all features, plus what the selection cost."""
+    inside_E = np.isin(network.pairs_2E, kept).all(axis=0)
+    if not inside_E.any():
+        raise UserError("--genes: the selection leaves no edge of the network; add +tf+targets to it")
+    if not inside_E.all():
+        network.report.notes.append(f"the selection of genes left {int((~inside_E).sum()):,} edges out")
+    return GRN.from_symbols(network.edges[inside_E], vocab, network.report)

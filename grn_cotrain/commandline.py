@@ -1,0 +1,84 @@
+"""Manners shared by the project's command-line programs.
+
+Bad input is one line on stderr, ``error: ...``, and exit code 2; never a traceback. Output is plain lines unless stdout
+is a terminal.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from grn_cotrain.errors import UserError
+
+__all__ = ["console", "run_app", "say"]
+
+# Typer carries its own copy of click in some versions, so the base of its errors is found through a class it exports.
+_CommandError: type[Exception] = next(cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException")
+
+
+@cache
+def console() -> Console:
+    """The console for results, on stdout."""
+    return Console(highlight=False)
+
+
+def say(line: str = "", *, style: str | None = None) -> None:
+    """Print one line, unwrapped and without interpreting brackets; ``style`` shows on terminals only."""
+    console().print(line, style=style, markup=False, soft_wrap=True)
+
+
+def run_app(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
+    """Run a typer app and return its exit code: 0, or 2 for bad input, or 130 after Ctrl-C.
+
+    :class:`UserError`, usage errors and errors of the operating system become one line. Anything else is a defect of
+    ours and keeps its traceback.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr, force=True)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    try:
+        result: Any = typer.main.get_command(app).main(
+            args=None if arguments is None else list(arguments), standalone_mode=False
+        )
+    except UserError as error:
+        return _fail(str(error))
+    except _CommandError as error:
+        return _usage(error)
+    except typer.Abort:
+        return 130
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `| head` closed our output: point it elsewhere so that the flush at exit is quiet
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except MemoryError as error:
+        return _fail(f"out of memory ({error}); take fewer cells or genes, or a larger machine")
+    except OSError as error:
+        place = f" '{error.filename}'" if error.filename else ""
+        return _fail(f"the system refused{place}: {error.strerror or error}; check path, permissions and free space")
+    return result if isinstance(result, int) else 0
+
+
+def _fail(message: str) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _usage(error: Exception) -> int:
+    """One line for an unknown option or a missing argument; no arguments at all print the help."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(getattr(error, "message", ""), file=sys.stderr)
+        return 2
+    context = getattr(error, "ctx", None)
+    hint = f"; see {context.command_path} --help" if context is not None else ""
+    return _fail(error.format_message().rstrip(".") + hint)  # type: ignore[attr-defined]
