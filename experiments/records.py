@@ -1,0 +1,106 @@
+"""Run records: small JSON files under ``experiments/records`` from which every number in the documents is made.
+
+A record keeps the command, commit, seeds, environment, seconds and memory beside the numbers, and what was published
+for the same question, with its source (``experiments/published.yaml``).
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from grn_cotrain.errors import UserError
+from grn_cotrain.files import read_json, write_json
+
+__all__ = ["RECORDS", "make_record", "read_records", "write_record"]
+
+ROOT = Path(__file__).resolve().parent
+RECORDS = ROOT / "records"
+_PUBLISHED = ROOT / "published.yaml"
+_FORMAT = 1
+_LINK_METRICS = ("macro_auroc", "macro_ap", "auroc", "auprc", "degree_matched_auroc", "residual_auroc")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+
+
+def make_record(folder: Path, name: str, *, command: str | None = None) -> dict[str, Any]:
+    """Condense a comparison, an evaluated run, or a folder of benchmarks.
+
+    Parameters
+    ----------
+    folder
+        What ``experiments compare``, ``grn-cotrain evaluate links --out`` or ``experiments.benchmarks --out`` wrote.
+    name
+        Lower case, digits, ``-`` and ``_``; names the file, and the published figures that belong to it.
+    command
+        The command that made the folder; by default the present one.
+
+    Raises
+    ------
+    UserError
+        The folder holds none of these, or the name is not of that form.
+    """
+    from grn_cotrain.train.environment import environment, git_commit
+
+    if not _NAME.fullmatch(name):
+        raise UserError(f"--name '{name}': not of lower-case letters, digits, - and _; choose another")
+    if (folder / "compare.json").is_file():
+        kind, body = "compare", dict(read_json(folder / "compare.json", what="comparison"))
+    elif (folder / "links.json").is_file():
+        kind, body = "links", _links(folder)
+    elif benchmarks := sorted(folder.glob("b*.json")):
+        kind, body = "bench", {"benchmarks": [read_json(file, what="benchmark") for file in benchmarks]}
+    else:
+        raise UserError(f"folder '{folder}': holds no compare.json, links.json or b*.json; name the --out of a run")
+    return {
+        "format_version": _FORMAT,
+        "name": name,
+        "kind": kind,
+        "command": command or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "commit": git_commit() or "unknown",
+        "environment": environment("cpu"),
+        "published": _published(name),
+        "body": body,
+    }
+
+
+def _links(folder: Path) -> dict[str, Any]:
+    table = dict(read_json(folder / "links.json", what="link table"))
+    rows = [
+        {key: row[key] for key in ("scorer", "kind", "metric", "value", "low", "high", "num_tfs", "prevalence", "seed")}
+        for row in table["rows"]
+        if row["split"] == table["headline_split"] and row["candidates"] == "all" and row["metric"] in _LINK_METRICS
+    ]
+    run = read_json(folder / "run.json", what="run record") if (folder / "run.json").is_file() else {}
+    return {
+        "split": table["headline_split"],
+        "rows": rows,
+        "warnings": table["warnings"],
+        "audits": table["audits"],
+        "run": {key: run.get(key) for key in ("seed", "commit", "schedule", "steps", "seconds", "peak_memory_mb")},
+    }
+
+
+def _published(name: str) -> list[dict[str, Any]]:
+    table = yaml.safe_load(_PUBLISHED.read_text(encoding="utf-8")) or {}
+    return list(table.get(name, []))
+
+
+def write_record(record: dict[str, Any], folder: Path = RECORDS) -> Path:
+    """Write the record; a record of the same name is replaced."""
+    path = folder / f"{record['name']}.json"
+    write_json(path, record)
+    return path
+
+
+def read_records(folder: Path = RECORDS) -> list[dict[str, Any]]:
+    """All records, by name."""
+    records = [dict(read_json(path, what="run record")) for path in sorted(folder.glob("*.json"))]
+    for record in records:
+        if record.get("format_version") != _FORMAT:
+            raise UserError(f"record '{record.get('name')}': of another format; make it anew with `experiments record`")
+    return records

@@ -1,0 +1,87 @@
+"""The table of a comparison, on hand-made link tables whose differences are known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from experiments.__main__ import parse_seeds
+from experiments.compare import change, number, tabulate
+from grn_cotrain.errors import UserError
+from tests.unit.experiments.tables import cell_result, link_table
+
+CONTROLS = {"random": ("control", 0.5), "kernel_ridge": ("control", 0.65)}
+
+
+def test_differences_are_paired_by_seed() -> None:
+    results = [cell_result("joint", seed, 0.70 + seed / 100) for seed in range(3)]
+    results += [cell_result("joint+rewired", seed, 0.69 + seed / 100) for seed in range(3)]
+    table = tabulate(results, link_table(CONTROLS))
+    joint, rewired, control = table.rows
+    assert joint["macro_auroc"]["mean"] == pytest.approx(0.71)
+    assert joint["macro_auroc"]["by_seed"] == pytest.approx([0.70, 0.71, 0.72])
+    assert joint["against_joint"] is None
+    assert joint["against_control"]["difference"] == pytest.approx(0.06)
+    assert joint["against_control"]["beats"]
+    # The replicates scatter alike, so a paired difference has no width: an unpaired interval would be .04 wide.
+    assert rewired["against_joint"]["low"] == pytest.approx(-0.01, abs=1e-6)
+    assert rewired["against_joint"]["high"] == pytest.approx(-0.01, abs=1e-6)
+    assert not rewired["against_joint"]["beats"]
+    assert control["arm"] == "kernel_ridge"
+    assert control["against_joint"]["difference"] == pytest.approx(-0.06)
+    assert control["cells_r2"]["mean"] == 0.3
+
+
+def test_two_seeds_and_few_tfs_beat_nothing() -> None:
+    two = tabulate([cell_result("joint", seed, 0.9) for seed in range(2)], link_table(CONTROLS))
+    assert two.rows[0]["against_control"]["beats"] is False
+    assert "seeds" in two.rows[0]["against_control"]["reason"]
+    few = tabulate([cell_result("joint", 0, 0.9)], link_table(CONTROLS, num_tfs=5))
+    assert any("support no claim" in warning for warning in few.warnings)
+
+
+def test_link_only_has_no_r2_and_mlm_only_is_a_probe() -> None:
+    results = [cell_result("link_only", 0, 0.7), cell_result("mlm_only", 0, 0.6, kind="probe")]
+    table = tabulate(results, link_table(CONTROLS))
+    assert table.rows[0]["cells_r2"]["mean"] is None
+    assert table.rows[1]["cells_r2"]["mean"] == 0.2
+    lines = table.lines()
+    assert any(line.startswith("mlm_only (probe)") for line in lines)
+    assert " - " in next(line for line in lines if line.startswith("link_only"))
+    assert "no arm 'joint'" in table.notes[-1]
+
+
+def test_failed_rows_stay(tmp_path: Path) -> None:
+    results = [cell_result("joint", 0, 0.7), cell_result("joint", 1, None), cell_result("link_only", 0, None)]
+    table = tabulate(results, link_table(CONTROLS))
+    joint, failed, _ = table.rows
+    assert joint["seeds"] == [0]
+    assert joint["error"] == "seed 1: killed by signal 9"
+    assert failed["seeds"] == []
+    assert failed["macro_auroc"]["mean"] is None
+    assert "failed: link_only: seed 0: killed by signal 9" in table.lines()
+    table.write(tmp_path)
+    stored = json.loads((tmp_path / "compare.json").read_text())
+    assert [row["arm"] for row in stored["rows"]] == ["joint", "link_only", "kernel_ridge"]
+    frame = pd.read_parquet(tmp_path / "compare.parquet")
+    assert set(frame["arm"]) == {"joint", "kernel_ridge"}
+    assert len(frame[frame["arm"] == "joint"]) == 6
+
+
+def test_numbers() -> None:
+    assert number(None) == "-"
+    assert number(0.7128) == ".713"
+    assert number(-0.05) == "-.050"
+    verdict = {"difference": -0.0129, "low": -0.02, "high": 0.001, "beats": False}
+    assert change(verdict) == "-.013 [-.020, +.001]"
+    assert change({**verdict, "low": None, "beats": True}) == "-.013 *"
+    assert change(None) == "-"
+
+
+def test_seeds() -> None:
+    assert parse_seeds("0, 1,2") == [0, 1, 2]
+    with pytest.raises(UserError, match="--seeds '0,x'"):
+        parse_seeds("0,x")
