@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from grn_cotrain.commandline import run_app, say
 from grn_cotrain.errors import UserError
 
 __all__ = ["app", "main"]
@@ -32,12 +33,12 @@ def compare(
     from experiments.records import make_record, write_record
 
     comparison = run_comparison(
-        recipe, parse_arms(arms), parse_seeds(seeds), out, jobs=jobs, overrides=set_ or [], say=typer.echo
+        recipe, parse_arms(arms), parse_seeds(seeds), out, jobs=jobs, overrides=set_ or [], say=say
     )
-    typer.echo("\n" + "\n".join(comparison.lines()))
-    typer.echo(f"written: {out / 'compare.json'}, {out / 'compare.parquet'}")
+    say("\n" + "\n".join(comparison.lines()))
+    say(f"written: {out / 'compare.json'}, {out / 'compare.parquet'}")
     if record is not None:
-        typer.echo(f"recorded: {write_record(make_record(out, record))}")
+        say(f"recorded: {write_record(make_record(out, record))}")
 
 
 @app.command("record")
@@ -49,7 +50,7 @@ def keep_record(
     """Condense a result into experiments/records."""
     from experiments.records import make_record, write_record
 
-    typer.echo(f"recorded: {write_record(make_record(folder, name, command=command))}")
+    say(f"recorded: {write_record(make_record(folder, name, command=command))}")
 
 
 @app.command()
@@ -58,7 +59,7 @@ def results() -> None:
     from experiments.results import write_documents
 
     for path in write_documents():
-        typer.echo(f"written: {path}")
+        say(f"written: {path}")
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -71,9 +72,7 @@ def parse_seeds(text: str) -> list[int]:
 
 def main() -> None:
     """Entry point: bad input is one line and exit code 2."""
-    from grn_cotrain.commandline import run_app
-
-    run_app(app)
+    raise SystemExit(run_app(app))
 
 
 if __name__ == "__main__":
