@@ -40,10 +40,11 @@ class ValueStatistics:
         count_G = np.bincount(gene_N, minlength=num_genes)
         sum_G = np.bincount(gene_N, value_N, minlength=num_genes)
         overall = value_N.mean() if len(value_N) else 0.0
-        mean_G = (sum_G + prior * overall) / (count_G + prior)
+        weight_G = np.maximum(count_G + prior, 1e-12)  # without a prior, a gene that is never seen has mean 0
+        mean_G = (sum_G + prior * overall) / weight_G
         square_G = np.bincount(gene_N, (value_N - mean_G[gene_N]) ** 2, minlength=num_genes)
         spread = square_G.sum() / max(len(value_N), 1)
-        std_G = np.sqrt((square_G + prior * spread) / (count_G + prior))
+        std_G = np.sqrt((square_G + prior * spread) / weight_G)
         return cls(
             mean_G.astype(np.float32),
             np.maximum(std_G, _MIN_STD).astype(np.float32),
