@@ -59,7 +59,7 @@ _PRINTED = {
         ("residual_auroc", "residual", False),
         ("brier", "Brier", False),
     ),
-    "matched": (("macro_auroc", "macro AUROC", True), ("auroc", "AUROC", True)),
+    "matched": (("auroc", "AUROC", True),),
     "known_regulator": (
         ("macro_auroc", "macro AUROC", True),
         ("macro_ap", "macro AP", True),
@@ -265,9 +265,10 @@ class LinkTable:
         header, rows, styles = self._cells(part, candidates)
         pooled = part[part["metric"] == "auroc"].iloc[0]
         macro_tfs = part.loc[part["metric"] == _HEADLINE, "num_tfs"]
+        in_macro = f" ({macro_tfs.max()} in macro)" if len(macro_tfs) else ""
         facts = (
             f"{self.headline_split}, {_TITLES[candidates]}: {pooled['num_pairs']:,} pairs, prevalence "
-            f"{pooled['prevalence']:.4f}, {pooled['num_tfs']} TFs ({macro_tfs.max() if len(macro_tfs) else 0} in macro)"
+            f"{pooled['prevalence']:.4f}, {pooled['num_tfs']} TFs{in_macro}"
         )
         if console.is_terminal:
             from rich.table import Table
@@ -295,7 +296,7 @@ class LinkTable:
         """Header, rows (models first, then controls from best to worst) and a style per row."""
         printed = [entry for entry in _PRINTED[candidates] if (part["metric"] == entry[0]).any()]
         best = {metric: self.best_control(metric, candidates=candidates) for metric, _, _ in printed}
-        rank = part[part["metric"] == _HEADLINE].set_index("scorer")["value"].fillna(-1.0)
+        rank = part[part["metric"] == printed[0][0]].set_index("scorer")["value"].fillna(-1.0)
         scorers = part.drop_duplicates("scorer")[["scorer", "kind"]]
         order = sorted(
             scorers.itertuples(index=False), key=lambda s: (s.kind == "control", s.kind, -float(rank.get(s.scorer, -1)))
@@ -309,7 +310,7 @@ class LinkTable:
                 text = "-" if record is None else _number(record.value, metric)
                 if record is not None and with_interval and math.isfinite(record.low):
                     text += f" [{_number(record.low, metric)}, {_number(record.high, metric)}]"
-                cells.append(text + ("*" if best[metric] == scorer else ""))
+                cells.append(text + ("*" if best[metric] == scorer else " "))
             rows.append(cells)
             styles.append("" if kind == "control" else "bold")
         return ["scorer", *(heading for _, heading, _ in printed)], rows, styles
