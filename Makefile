@@ -43,14 +43,17 @@ $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or newer found; install one, or name it: make setup PYTHON=..." >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
-# torch comes first and alone, so that nothing else chooses its build.
+# torch comes first and alone, so that nothing else chooses its build. The egg-info that a build leaves beside the sources
+# goes: once stale, it would hide the installed entry points from programs run here.
 $(CORE): pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
 	$(PIP) install --constraint constraints.txt --editable ".[dev]"
+	@rm -rf grn_cotrain.egg-info
 	@touch $@
 
 $(BACKENDS): $(CORE)
 	$(PIP) install --constraint constraints.txt --editable ".[dev,dgl,metrics,prior,bench]"
+	@rm -rf grn_cotrain.egg-info
 	PYTHON=$(BIN)/python WHEELS="$(WHEELS)" tools/torch_scatter.sh
 	@touch $@
 
