@@ -45,6 +45,7 @@ COLUMNS = {
 }
 _FORMAT = 1
 _HEADLINE = "macro_auroc"
+_KINDS = ("model", "ablation", "control")  # order of print
 # What is printed: metric, heading, whether its interval is printed too.
 _PRINTED = {
     "all": (
@@ -299,7 +300,8 @@ class LinkTable:
         rank = part[part["metric"] == printed[0][0]].set_index("scorer")["value"].fillna(-1.0)
         scorers = part.drop_duplicates("scorer")[["scorer", "kind"]]
         order = sorted(
-            scorers.itertuples(index=False), key=lambda s: (s.kind == "control", s.kind, -float(rank.get(s.scorer, -1)))
+            scorers.itertuples(index=False),
+            key=lambda s: (_KINDS.index(s.kind) if s.kind in _KINDS else 1, -float(rank.get(s.scorer, -1))),
         )
         by_key: dict[tuple[Any, Any], Any] = {(record.scorer, record.metric): record for record in part.itertuples()}
         rows, styles = [], []
