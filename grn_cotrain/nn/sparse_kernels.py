@@ -5,7 +5,7 @@ which ``embedding_bag`` does in parallel, in a fixed order and without a buffer 
 against 2 s for gather + ``index_add`` and 0.17 s for a CSR product). Gradients of edge weights are dense-dense products
 sampled at the edges.
 
-Dimension letters: E edges, G genes, H heads, K width of a head, D width.
+Dimension letters: E edges (entries), G genes, S rows, H heads, K width of a head, D width.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 
 from grn_cotrain.nn.sparse import MessageGraph
 
-__all__ = ["edge_dot", "edge_softmax", "gatv2_logits", "spmm"]
+__all__ = ["edge_softmax", "gatv2_logits", "row_sums", "sampled_dot", "spmm"]
 
 # Edges at once where an E x D product can't be avoided: the buffers stay in the cache and are reused by the allocator.
 _EDGES_PER_CHUNK = 4096
@@ -43,42 +43,44 @@ def gatv2_logits(
     return _Gatv2Logits.apply(source_GHK, target_GHK, attention_HK, graph, slope)
 
 
-def edge_dot(target_GD: Tensor, source_GD: Tensor, graph: MessageGraph) -> Tensor:
-    """``target[v] . source[u]`` per edge ``u -> v``, ``[E]``: a dense-dense product sampled at the edges.
+def sampled_dot(left_SD: Tensor, right_GD: Tensor, rowptr: Tensor, row_E: Tensor, column_E: Tensor) -> Tensor:
+    """``left[row[e]] . right[column[e]]`` for sorted entries ``[E]``: a dense-dense product sampled at a CSR pattern.
 
-    Not differentiable by itself; it is the gradient of :func:`spmm` with respect to edge weights.
+    Not differentiable by itself: it is the gradient of :func:`row_sums` with respect to weights.
     """
-    source_E, target_E = graph.edge_index_2E
-    if graph.num_edges == 0:
-        return target_GD.new_zeros(0)
-    if target_GD.device.type == "cpu" and target_GD.dtype == torch.float32 and torch.backends.mkl.is_available():
-        pattern = _csr(graph.rowptr, source_E, target_GD.new_zeros(graph.num_edges), graph.num_nodes)
-        return torch.sparse.sampled_addmm(pattern, target_GD, source_GD.t(), beta=0.0).values()
-    result_E = target_GD.new_empty(graph.num_edges)
-    for start in range(0, graph.num_edges, _EDGES_PER_CHUNK):
+    num_entries = column_E.shape[0]
+    if num_entries == 0:
+        return left_SD.new_zeros(0)
+    if left_SD.device.type == "cpu" and left_SD.dtype == torch.float32 and torch.backends.mkl.is_available():
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+            pattern = torch.sparse_csr_tensor(
+                rowptr,
+                column_E,
+                left_SD.new_zeros(num_entries),
+                (left_SD.shape[0], right_GD.shape[0]),
+                check_invariants=False,
+            )
+        return torch.sparse.sampled_addmm(pattern, left_SD, right_GD.t(), beta=0.0).values()
+    result_E = left_SD.new_empty(num_entries)
+    for start in range(0, num_entries, _EDGES_PER_CHUNK):
         chunk = slice(start, start + _EDGES_PER_CHUNK)
-        left, right = target_GD.index_select(0, target_E[chunk]), source_GD.index_select(0, source_E[chunk])
+        left, right = left_SD.index_select(0, row_E[chunk]), right_GD.index_select(0, column_E[chunk])
         result_E[chunk] = torch.linalg.vecdot(left, right)
     return result_E
 
 
-def _csr(rowptr: Tensor, column_E: Tensor, value_E: Tensor, num_nodes: int) -> Tensor:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-        return torch.sparse_csr_tensor(rowptr, column_E, value_E, (num_nodes, num_nodes), check_invariants=False)
-
-
-def _row_sums(index_E: Tensor, rowptr: Tensor, weight_E: Tensor | None, x_GD: Tensor) -> Tensor:
-    """``out[v] = sum of weight[e] * x[index[e]] over e in rowptr[v]:rowptr[v + 1]``."""
-    if index_E.shape[0] == 0:
+def row_sums(column_E: Tensor, rowptr: Tensor, weight_E: Tensor | None, x_GD: Tensor) -> Tensor:
+    """``out[v] = sum of weight[e] * x[column[e]] over e in rowptr[v]:rowptr[v + 1]``; not differentiable by itself."""
+    if column_E.shape[0] == 0:
         return x_GD.new_zeros((rowptr.shape[0] - 1, x_GD.shape[1]))
     return F.embedding_bag(
-        index_E, x_GD.contiguous(), rowptr, mode="sum", per_sample_weights=weight_E, include_last_offset=True
+        column_E, x_GD.contiguous(), rowptr, mode="sum", per_sample_weights=weight_E, include_last_offset=True
     )
 
 
 def _segment_sum(x_EH: Tensor, graph: MessageGraph) -> Tensor:
-    return _row_sums(torch.arange(x_EH.shape[0], device=x_EH.device), graph.rowptr, None, x_EH)
+    return row_sums(torch.arange(x_EH.shape[0], device=x_EH.device), graph.rowptr, None, x_EH)
 
 
 class _Spmm(torch.autograd.Function):
@@ -87,7 +89,7 @@ class _Spmm(torch.autograd.Function):
         ctx.graph = graph
         weight_needs_gradient = weight_E is not None and ctx.needs_input_grad[1]
         ctx.save_for_backward(x_GD if weight_needs_gradient else None, weight_E)
-        return _row_sums(graph.edge_index_2E[0], graph.rowptr, weight_E, x_GD)
+        return row_sums(graph.edge_index_2E[0], graph.rowptr, weight_E, x_GD)
 
     @staticmethod
     @once_differentiable
@@ -103,9 +105,9 @@ class _Spmm(torch.autograd.Function):
                 by_source_E = graph.weight_by_source_E
             else:
                 by_source_E = weight_E.index_select(0, graph.transpose_order_E)
-            x_gradient = _row_sums(graph.transpose_target_E, graph.transpose_rowptr, by_source_E, gradient_GD)
+            x_gradient = row_sums(graph.transpose_target_E, graph.transpose_rowptr, by_source_E, gradient_GD)
         if x_GD is not None:
-            weight_gradient = edge_dot(gradient_GD, x_GD, graph)
+            weight_gradient = sampled_dot(gradient_GD, x_GD, graph.rowptr, *graph.edge_index_2E.flip(0))
         return x_gradient, weight_gradient, None
 
 

@@ -57,6 +57,7 @@ class TorchScatterBackend(MessageBackend):
         self, source_GHK: Tensor, target_GHK: Tensor, attention_HK: Tensor, graph: MessageGraph, slope: float = 0.2
     ) -> Tensor:
         """See :class:`MessageBackend`."""
-        sum_EHK = source_GHK.index_select(0, graph.edge_index_2E[0])
-        sum_EHK = sum_EHK + self._library.gather_csr(target_GHK, graph.rowptr)
+        # Not gather_csr: of a graph without edges, torch-scatter 2.1.2 returns uninitialised memory as its gradient.
+        source_E, target_E = graph.edge_index_2E
+        sum_EHK = source_GHK.index_select(0, source_E) + target_GHK.index_select(0, target_E)
         return (leaky_relu(sum_EHK, slope) * attention_HK).sum(-1)
