@@ -3,8 +3,8 @@
 The world holds what the project's hypothesis is about, so that a failure here would count, and says so plainly: rates
 depend on TF activities through Hill functions and co-factors (not linearly), an activity is seen only through a few
 noisy transcripts, and counts are sparse. Unseen genes are predictable in principle, since their expression follows
-their regulators; unseen TFs too, since their transcripts follow their activity and their family shares targets. A model that
-reads cells well can therefore gain over linear controls; nothing here makes sure that any particular model does.
+their regulators; unseen TFs too, since their transcripts follow their activity and their family shares targets. A model
+that reads cells well can therefore gain over linear controls; nothing here makes sure that a particular model does.
 
 With ``signal=False`` the same cells are dealt to other genes (TFs among TFs): network, marginals of the cells, families
 and degrees are the same, and expression says nothing about regulation. A gain there is an artefact.

@@ -135,6 +135,6 @@ def simulate_peaks(
     bound_CE = hill(cells.activity_CS[:, network.source_E], network.threshold_E)
     for peak in np.unique(peak_E):
         logit_CP[:, peak] += 1.5 * bound_CE[:, peak_E == peak].sum(axis=1)
-    depth_C = rng.lognormal(0, 0.3, cells.activity_CS.shape[0])
+    depth_C = rng.lognormal(0.0, 0.3, size=(cells.activity_CS.shape[0],))
     chance_CP = np.clip(0.6 * depth_C[:, None], 0, 1) / (1 + np.exp(-logit_CP))
     return SimulatedPeaks((rng.random(logit_CP.shape) < chance_CP).astype(np.float32), gene_P, peak_E)

@@ -53,7 +53,8 @@ def simulate_network(
     The affinity of a TF to a promoter is a sum of four normal terms: how much the TF's family likes the gene's program
     (the motif), how much it likes this gene, how much this TF differs from its family here, and how promiscuous the
     gene is. A TF takes a log-normal number of targets (median 24) among all genes, TFs included, by affinity with
-    Gumbel noise. So targets overlap within families, in-degrees are skewed, and TFs are targets as often as other genes are.
+    Gumbel noise. So targets overlap within families, in-degrees are skewed, and TFs are targets as often as other
+    genes are.
     """
     family_S = _families(num_tfs, rng)
     num_families = int(family_S.max()) + 1

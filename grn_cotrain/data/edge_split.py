@@ -138,9 +138,19 @@ class EdgeSplit:
         for name in (*_PAIRS, *_NEGATIVES):
             value = getattr(self, name)
             if value is not None:
+                self._check_range(name, value)
                 object.__setattr__(self, name, _frozen(sorted_pairs(value, self.num_genes)))
         for name in _GENES:
+            self._check_range(name, getattr(self, name))
             object.__setattr__(self, name, _frozen(np.unique(np.asarray(getattr(self, name), dtype=np.int64))))
+
+    def _check_range(self, name: str, index: np.ndarray) -> None:
+        # Keys would turn an index outside the vocabulary into another pair, silently.
+        if index.size and (index.min() < 0 or index.max() >= self.num_genes):
+            raise UserError(
+                f"split '{self.name}': {name} holds indices {index.min()} to {index.max()}, the vocabulary has "
+                f"{self.num_genes} genes; the split belongs to another vocabulary"
+            )
 
     @property
     def labelled(self) -> bool:

@@ -153,8 +153,6 @@ class _Auditor:
         """Positives of the three parts against each other."""
         for part in _PARTS:
             pairs_2E = self.split.positives(part)
-            outside_E = ((pairs_2E < 0) | (pairs_2E >= self.split.num_genes)).any(axis=0)
-            yield self._genes("index-out-of-range", pairs_2E[:, outside_E].ravel(), f"{part}: no gene has this index")
             loops_E = self.keys[part][pairs_2E[0] == pairs_2E[1]]
             yield self._pairs("self-pair", loops_E, f"{part}: a gene is its own target")
         for held in ("test", "validation"):
@@ -225,6 +223,9 @@ class _Auditor:
         self, message_2E: np.ndarray, supervision_2P: np.ndarray | None, control_graph: bool
     ) -> Iterator[Finding]:
         """Message edges against training positives, held-out positives and the step's supervision."""
+        outside_2E = (message_2E < 0) | (message_2E >= self.split.num_genes)
+        yield self._genes("index-out-of-range", message_2E[outside_2E], "message edges of no gene of the vocabulary")
+        message_2E = message_2E[:, ~outside_2E.any(axis=0)]
         keys_E = self._keys(message_2E)
         distinct_E, count_E = np.unique(keys_E, return_counts=True)
         yield self._pairs("duplicated-message", distinct_E[count_E > 1], "an edge carries its message twice")
