@@ -203,4 +203,4 @@ def _restricted(network: GRN, vocab: FeatureVocab, kept: np.ndarray) -> GRN:
         raise UserError("--genes: the selection leaves no edge of the network; add +tf+targets to it")
     if not inside_E.all():
         network.report.notes.append(f"the selection of genes left {int((~inside_E).sum()):,} edges out")
-    return GRN.from_symbols(network.edges[inside_E], vocab, network.report)
+    return GRN.from_symbols(network.edges.iloc[np.flatnonzero(inside_E)], vocab, network.report)

@@ -17,6 +17,10 @@ logger = logging.getLogger(__name__)
 
 _BEELINE_KEYS = ("network", "cell", "set")
 _TRRUST_MODES = {"activation", "repression", "unknown"}
+_KNOWN_COLUMNS = {
+    *("source", "target", "tf", "gene", "gene1", "gene2", "regulator", "regulated", "from", "to"),
+    *("source_symbol", "target_symbol", "source_genesymbol", "target_genesymbol"),
+}
 
 
 def read_edges(path: str | Path, format: str = "auto") -> pd.DataFrame:
@@ -64,7 +68,7 @@ def load_edges(path: str | Path, format: str = "auto") -> EdgeList:
     """
     name, options = parse_format(format)
     file, selector = split_selector(path)
-    table = _with_header(read_table(file, what="edge list"), file)
+    table = _with_header(read_table(file, what="edge list", header=False), file)
     table, notes = _select(table, selector, file)
     if name == "auto":
         name = detect_format(table)
@@ -82,19 +86,21 @@ def load_edges(path: str | Path, format: str = "auto") -> EdgeList:
 
 
 def _with_header(table: pd.DataFrame, file: Path) -> pd.DataFrame:
-    """Name the columns of a table whose first line is an edge already (TRRUST's raw file, two bare columns)."""
-    columns = [str(column) for column in table.columns]
-    lower = [column.lower() for column in columns]
-    if len(columns) == 4 and lower[2].split(".")[0] in _TRRUST_MODES:
-        return read_table(file, what="edge list", header=False).set_axis(["TF", "target", "mode", "pmid"], axis=1)
-    known = {"source", "target", "tf", "gene1", "gene2", "gene", "regulator", "from", "to", "target_symbol"}
-    if known & set(lower) or "source_genesymbol" in lower or len(columns) not in (2, 3):
-        return table
-    # No column has a known name: a file of bare edges, or a header nobody knows, which is then counted as lost.
-    names = ["source", "target", "weight"][: len(columns)]
-    if len(columns) == 3 and pd.to_numeric(pd.Series(columns[2:]), errors="coerce").isna().any():
+    """Name the columns: by the first line, unless that is an edge already (TRRUST's raw file, bare columns)."""
+    first = [str(value).strip() for value in table.iloc[0]]
+    lower = [value.lower() for value in first]
+    if len(first) == 4 and lower[2] in _TRRUST_MODES:
+        return table.set_axis(["TF", "target", "mode", "pmid"], axis=1)
+    if _KNOWN_COLUMNS & set(lower) or len(first) not in (2, 3):
+        body = table.iloc[1:].reset_index(drop=True).set_axis(first, axis=1)
+        if body.empty:
+            raise UserError(f"edge list '{file}': holds no rows below its header; give a table with content")
+        return body
+    # No column has a known name: bare edges, or a header nobody knows, which is then counted as a lost edge.
+    names = ["source", "target", "weight"][: len(first)]
+    if len(first) == 3 and pd.to_numeric(table[2], errors="coerce").isna().any():
         names[2] = "sign"
-    return read_table(file, what="edge list", header=False).set_axis(names, axis=1)
+    return table.set_axis(names, axis=1)
 
 
 def _select(table: pd.DataFrame, selector: str | None, file: Path) -> tuple[pd.DataFrame, list[str]]:
