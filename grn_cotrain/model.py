@@ -93,9 +93,9 @@ class CoTrainModel(nn.Module):
         width, num_genes = config.width, inputs.vocab.num_features
         num_modalities = 3
         self.graph = MessageGraph.build(
-            torch.from_numpy(np.ascontiguousarray(inputs.message_2E)).long(),
+            torch.tensor(inputs.message_2E, dtype=torch.long),
             num_genes,
-            sign_E=torch.from_numpy(np.ascontiguousarray(inputs.sign_E)).long(),
+            sign_E=torch.tensor(inputs.sign_E, dtype=torch.long),
             bidirectional=inputs.bidirectional,
         )
         with torch.random.fork_rng(devices=[]):

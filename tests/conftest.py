@@ -22,3 +22,11 @@ def real_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("real data absent: set GRN_COTRAIN_DATA to the folder of real data sets")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared folder of a tiny simulated world with one split of each kind. Read only."""
+    from tests.worlds import make_world
+
+    return make_world(tmp_path_factory.mktemp("world") / "prep")

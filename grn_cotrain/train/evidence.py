@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from grn_cotrain.config import canonical_hash
-from grn_cotrain.controls.evidence import degree_logits, out_of_fold
+
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.negatives import LinkSampler
@@ -64,6 +64,8 @@ def build_evidence(
 
 
 def _fit(names: tuple[str, ...], split: EdgeSplit, cells: CellMatrix, seed: int) -> PairEvidence:
+    from grn_cotrain.controls.evidence import degree_logits, out_of_fold
+
     source_logit_G, target_logit_G = degree_logits(split)
     train, full = [], []
     sources_S = np.zeros(0, dtype=np.int64)

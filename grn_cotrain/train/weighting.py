@@ -32,7 +32,7 @@ class LossWeighting(nn.Module, ABC):
 
     def current(self, names: Sequence[str], step: int) -> dict[str, float]:
         """Plain numbers, for the record."""
-        return {name: float(self.weight(name, step)) for name in names}
+        return {name: float(torch.as_tensor(self.weight(name, step)).detach()) for name in names}
 
 
 class FixedWeighting(LossWeighting):

@@ -1,0 +1,52 @@
+"""Message edges of a run: the training edges, or control graphs drawn from them alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from grn_cotrain.data.edge_split import pair_keys
+from grn_cotrain.data.prep import Prep
+from grn_cotrain.train.data import message_edges
+
+
+@pytest.fixture(scope="module")
+def prep(tiny_world: Path) -> Prep:
+    return Prep.open(tiny_world)
+
+
+def test_true_messages_are_the_training_edges_with_their_signs(prep: Prep) -> None:
+    split = prep.split("unseen-target-seed0")
+    messages = message_edges("true", split, prep.grn, seed=0)
+    np.testing.assert_array_equal(messages.pairs_2E, split.train_2E)
+    sign = dict(zip(map(tuple, prep.grn.pairs_2E.T.tolist()), prep.grn.sign_E.tolist(), strict=True))
+    assert [sign[tuple(pair)] for pair in messages.pairs_2E.T.tolist()] == messages.sign_E.tolist()
+    assert set(messages.sign_E.tolist()) >= {-1, 1}
+
+
+@pytest.mark.parametrize("kind", ["rewired", "random"])
+def test_control_graphs_keep_the_number_of_edges_and_touch_no_hidden_gene(prep: Prep, kind: str) -> None:
+    split = prep.split("unseen-target-seed0")
+    messages = message_edges(kind, split, prep.grn, seed=0)
+    assert messages.pairs_2E.shape == split.train_2E.shape
+    assert not np.isin(messages.pairs_2E[1], split.hidden_targets_N).any()
+    moved = ~np.isin(pair_keys(messages.pairs_2E, split.num_genes), pair_keys(split.train_2E, split.num_genes))
+    assert moved.mean() > 0.3
+    if kind == "rewired":
+        for side in (0, 1):
+            np.testing.assert_array_equal(np.bincount(messages.pairs_2E[side]), np.bincount(split.train_2E[side]))
+
+
+def test_stand_ins_of_supervised_edges_rest_too(prep: Prep) -> None:
+    split = prep.split("unseen-target-seed0")
+    messages = message_edges("rewired", split, prep.grn, seed=0)
+    dropped = messages.dropped_by(split.train_2E[:, 3:5])
+    np.testing.assert_array_equal(dropped[:, :2], split.train_2E[:, 3:5])
+    np.testing.assert_array_equal(dropped[:, 2:], messages.pairs_2E[:, 3:5])
+
+
+def test_no_messages(prep: Prep) -> None:
+    split = prep.split("random-seed0")
+    assert message_edges("none", split, prep.grn, seed=0).pairs_2E.shape == (2, 0)
