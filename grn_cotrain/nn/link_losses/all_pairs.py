@@ -13,7 +13,7 @@ from torch import Tensor
 
 from grn_cotrain.data.negatives import LinkSupervision, SupervisionMode
 from grn_cotrain.errors import UserError
-from grn_cotrain.nn.link_decoders.base import LinkDecoder
+from grn_cotrain.nn.link_decoders.base import LinkDecoder, LinkFactors
 from grn_cotrain.nn.link_losses.base import (
     LINK_LOSSES,
     LinkLoss,
@@ -21,6 +21,7 @@ from grn_cotrain.nn.link_losses.base import (
     recomputed,
     row_blocks,
 )
+from grn_cotrain.nn.pairwise import ClassMeans, PairSet, all_pairs_bce
 
 __all__ = ["AllPairs"]
 
@@ -40,7 +41,8 @@ class AllPairs(LinkLoss):
     Parameters
     ----------
     config
-        ``block_rows``: TF rows scored at once; memory is ``block_rows`` x G, whatever S is. ``balanced``.
+        ``block_rows``: TF rows scored at once, where the logits are no inner product; memory is ``block_rows`` x G,
+        whatever S is. ``balanced``.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -61,30 +63,58 @@ class AllPairs(LinkLoss):
 
     def __call__(self, decoder: LinkDecoder, genes_GD: Tensor, supervision: LinkSupervision) -> LinkLossOutput:
         """See :class:`LinkLoss`."""
-        blocks = list(row_blocks(supervision, self.config.block_rows))
-        num_positives = sum(int(positive_SG.sum()) for _, positive_SG, _ in blocks)
-        num_negatives = sum(int(negative_SG.sum()) for _, _, negative_SG in blocks)
+        # Checks the mode, and lends the first rows to watch training by.
+        sources_S, positive_SG, negative_SG = next(row_blocks(supervision, self.config.block_rows))
+        with torch.no_grad():
+            watched_SG = decoder.block(genes_GD, sources_S).float()
+        factors = decoder.factors(genes_GD)
+        means = (
+            self._by_blocks(decoder, genes_GD, supervision) if factors is None else _by_factors(factors, supervision)
+        )
+        count = means.num_positives + means.num_negatives
+        positive_share = 0.5 if self.config.balanced else means.num_positives / max(1, count)
+        return LinkLossOutput(
+            loss=positive_share * means.positive + (1 - positive_share) * means.negative,
+            count=count,
+            parts={"positive": means.positive, "negative": means.negative},
+            positive_P=watched_SG[positive_SG],
+            negative_N=watched_SG[negative_SG],
+        )
+
+    def _by_blocks(self, decoder: LinkDecoder, genes_GD: Tensor, supervision: LinkSupervision) -> ClassMeans:
+        """Any decoder: each block is scored again in the backward pass."""
         positive_sum = negative_sum = genes_GD.new_zeros((), dtype=torch.float32)
-        watched: tuple[Tensor, Tensor] | None = None
-        for sources_S, positive_SG, negative_SG in blocks:
-            positive, negative, logits_SG = recomputed(
-                _block_sums, decoder, genes_GD, sources_S, positive_SG, negative_SG
-            )
+        num_positives = num_negatives = 0
+        for sources_S, positive_SG, negative_SG in row_blocks(supervision, self.config.block_rows):
+            positive, negative = recomputed(_block_sums, decoder, genes_GD, sources_S, positive_SG, negative_SG)
             positive_sum, negative_sum = positive_sum + positive, negative_sum + negative
-            watched = watched or (logits_SG[positive_SG], logits_SG[negative_SG])
-        assert watched is not None  # row_blocks yields at least one block
-        positive, negative = positive_sum / max(1, num_positives), negative_sum / max(1, num_negatives)
-        total = num_positives + num_negatives
-        loss = 0.5 * (positive + negative) if self.config.balanced else (positive_sum + negative_sum) / max(1, total)
-        return LinkLossOutput(loss, total, {"positive": positive, "negative": negative}, *watched)
+            num_positives += int(positive_SG.sum())
+            num_negatives += int(negative_SG.sum())
+        return ClassMeans(
+            positive_sum / max(1, num_positives), negative_sum / max(1, num_negatives), num_positives, num_negatives
+        )
+
+
+def _by_factors(factors: LinkFactors, supervision: LinkSupervision) -> ClassMeans:
+    """Logits that are inner products: fused tiles, which score nothing twice."""
+    label_SG, allowed_SG = supervision.row_labels_SG, supervision.row_allowed_SG
+    assert label_SG is not None  # row_blocks has checked the mode
+    assert allowed_SG is not None
+    row_P, column_P = (label_SG & allowed_SG).nonzero().T
+    return all_pairs_bce(
+        factors.source_GR[supervision.sources_S].float(),
+        factors.target_GR.float(),
+        PairSet.build(row_P, column_P, *label_SG.shape),
+        bias_S=factors.bias.float().expand(len(label_SG)).contiguous(),
+        allowed=allowed_SG,
+    )
 
 
 def _block_sums(
     decoder: LinkDecoder, genes_GD: Tensor, sources_S: Tensor, positive_SG: Tensor, negative_SG: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Loss summed over the block's positives and negatives, and its detached logits."""
+) -> tuple[Tensor, Tensor]:
+    """Loss summed over the block's positives, and over its negatives."""
     logits_SG = decoder.block(genes_GD, sources_S).float()
     # softplus(-z) = softplus(z) - z: one softplus serves both classes.
     softplus_SG = F.softplus(logits_SG)
-    positive = ((softplus_SG - logits_SG) * positive_SG).sum()
-    return positive, (softplus_SG * negative_SG).sum(), logits_SG.detach()
+    return ((softplus_SG - logits_SG) * positive_SG).sum(), (softplus_SG * negative_SG).sum()

@@ -73,7 +73,7 @@ def test_fitted_weights_replace_the_configured_start() -> None:
 )
 def test_held_out_sides_have_no_bias(held_out: str, source_moves: bool, target_moves: bool) -> None:
     evidence = make_evidence(NAMES, held_out=held_out)
-    decoder = build(evidence, evidence_weight=0.0)
+    decoder = build(evidence, evidence_weight=0.0, bias_l2=0.03)
     genes_GD = torch.randn(NUM_GENES, WIDTH)
     start_GG = decoder.block(genes_GD, ALL_S)
     assert bool(start_GG.std(0).max() > 1e-3) == source_moves
@@ -91,10 +91,20 @@ def test_held_out_sides_have_no_bias(held_out: str, source_moves: bool, target_m
 
 def test_penalty_counts_the_last_layer() -> None:
     decoder = build(residual_l2=0.5, bias_l2=0.0)
-    assert float(decoder.regulariser()) == 0.0
+    assert float(decoder.regulariser().detach()) == 0.0
     with torch.no_grad():
         decoder.residual.last_layer().fill_(2.0)
-    assert float(decoder.regulariser()) == pytest.approx(0.5 * 4 * WIDTH * WIDTH)
+    assert float(decoder.regulariser().detach()) == pytest.approx(0.5 * 4 * WIDTH * WIDTH)
+
+
+def test_default_penalty_is_stronger_where_the_residual_makes_its_own_features() -> None:
+    penalties = {}
+    for kind in ("bilinear", "mlp"):
+        decoder = build(residual=kind)
+        with torch.no_grad():
+            decoder.residual.last_layer().fill_(1.0)
+        penalties[kind] = float(decoder.regulariser().detach()) / decoder.residual.last_layer().numel()
+    assert penalties["mlp"] > 10 * penalties["bilinear"] > 0
 
 
 @pytest.mark.parametrize("kind", ["bilinear", "distmult", "inner", "mlp"])
