@@ -227,9 +227,9 @@ class _Maker:
         """TFs with at least 5 targets, shuffled, in ``folds`` parts of nearly equal size."""
         sources_S, count_S = np.unique(self.pairs_2E[0], return_counts=True)
         eligible = sources_S[count_S >= MIN_TARGETS]
-        if eligible.size < 2 * self.folds:
+        if eligible.size < self.folds:
             raise UserError(
-                f"folds: {self.folds} folds need at least {2 * self.folds} TFs with {MIN_TARGETS} or more targets, the "
+                f"folds: {self.folds} folds need at least {self.folds} TFs with {MIN_TARGETS} or more targets, the "
                 f"network has {eligible.size}; give fewer folds or a larger network"
             )
         return np.array_split(self._generator(1).permutation(eligible), self.folds)

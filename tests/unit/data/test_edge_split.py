@@ -116,7 +116,7 @@ def test_self_loops_leave_with_a_count(caplog: pytest.LogCaptureFixture) -> None
         ({"kind": "published"}, "kind 'published'"),
         ({"kind": "random", "track": "seen"}, "track 'seen'"),
         ({"kind": "unseen-tf", "folds": 1}, "folds: got 1"),
-        ({"kind": "unseen-tf", "folds": 9}, "9 folds need at least 18 TFs"),
+        ({"kind": "unseen-tf", "folds": 99}, "99 folds need at least 99 TFs"),
         ({"kind": "unseen-target", "folds": 500}, "cannot be held out"),
     ],
 )
