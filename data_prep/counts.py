@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
-from scipy import sparse
 
 from data_prep.selection import parse_selection, select_genes
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.grn import GRN
+from grn_cotrain.data.io.align import SIZE_FACTOR, align_cells, size_factors
 from grn_cotrain.data.io.counts import CountsFile, load_counts
 from grn_cotrain.data.io.edges import load_edges
 from grn_cotrain.data.io.tables import read_names
@@ -27,7 +25,6 @@ __all__ = ["prepare_counts"]
 
 logger = logging.getLogger(__name__)
 
-_SIZE_FACTOR = "size_factor"
 _SPECIES = ("auto", "human", "mouse")
 
 
@@ -111,52 +108,22 @@ def _aligned_cells(
     counts: CountsFile, species: str, vocab: FeatureVocab | None, min_mapped: float, notes: list[str]
 ) -> tuple[CellMatrix, AlignmentReport]:
     """Cells over their own vocabulary, or over a given one, with size factors from before any selection."""
-    adata = counts.adata
-    names = list(adata.var_names)
-    values_CG: Any = adata.X
-    size_factor_C = _size_factors(counts, notes)
-    if vocab is None:
-        vocab = FeatureVocab.from_symbols(
-            names,
-            adata.var["gene_ids"],
-            modality=list(adata.var["modality"]),
-            species=_species(names + list(adata.var["gene_ids"]), species, notes),
-        )
-        report = AlignmentReport(num_given=len(names), mapped=len(names), renamed=counts.renamed)
+    if vocab is not None:
+        cells, report, told = align_cells(counts, vocab, min_mapped=min_mapped)
     else:
-        alignment = vocab.align(names, min_mapped=min_mapped, what="genes of the cells")
-        report = alignment.report
-        notes.append(report.summary())
-        found = np.flatnonzero(alignment.index_N >= 0)
-        shape = (len(names), vocab.num_features)
-        place = sparse.csr_matrix((np.ones(found.size, np.float32), (found, alignment.index_N[found])), shape=shape)
-        values_CG = values_CG @ place
-    spikes = [name for name in vocab.symbols if is_spike_in(name)]
+        adata = counts.adata
+        names, ids = list(adata.var_names), list(adata.var["gene_ids"])
+        species = _species(names + ids, species, notes)
+        own = FeatureVocab.from_symbols(names, ids, modality=list(adata.var["modality"]), species=species)
+        report = AlignmentReport(num_given=len(names), mapped=len(names), renamed=counts.renamed)
+        size_factor_C, told = size_factors(counts)
+        obs = adata.obs.drop(columns=SIZE_FACTOR, errors="ignore")
+        cells = CellMatrix.build(own, adata.X, kind=counts.kind, obs=obs, size_factor_C=size_factor_C)
+    notes += told
+    spikes = [name for name in cells.vocab.symbols if is_spike_in(name)]
     if spikes:
         notes.append(f"{len(spikes):,} ERCC spike-ins are graph nodes but never tokens: {name_some(spikes, 3)}")
-    obs = adata.obs.drop(columns=_SIZE_FACTOR, errors="ignore")
-    cells = CellMatrix.build(vocab, values_CG, kind=counts.kind, obs=obs, size_factor_C=size_factor_C)
     return cells, report
-
-
-def _size_factors(counts: CountsFile, notes: list[str]) -> np.ndarray | None:
-    """Total counts of each cell over all genes of the file, or the file's own ``obs["size_factor"]``."""
-    if counts.kind == "log":
-        return None
-    adata = counts.adata
-    if _SIZE_FACTOR in adata.obs:
-        values_C = pd.to_numeric(adata.obs[_SIZE_FACTOR], errors="coerce").to_numpy(np.float64)
-        if not (np.isfinite(values_C).all() and (values_C > 0).all()):
-            raise UserError(
-                "obs['size_factor']: holds values that are no positive numbers; repair or remove the column"
-            )
-        notes.append("size factors: taken from obs['size_factor']")
-        return values_C
-    genes_G = (adata.var["modality"] == "gene").to_numpy()
-    used = adata.X[:, genes_G] if genes_G.any() else adata.X
-    totals_C = np.asarray(used.sum(axis=1, dtype=np.float64)).ravel()
-    # A cell with counts in another modality only still needs a scale.
-    return np.where(totals_C > 0, totals_C, 1.0)
 
 
 def _species(names: list[str], asked: str, notes: list[str]) -> str:
