@@ -64,10 +64,10 @@ def published_split(
     labelled = {
         part: _read_labelled(Path(path), part, genes, vocab) for part, path in files.items() if path is not None
     }
+    _refuse_mixture(labelled, files)
     if validation is None:
         labelled["train"], labelled["validation"] = _take_validation(*labelled["train"], seed)
         logger.info("no validation file: a tenth of train validates (seed %d)", seed)
-    _refuse_mixture(labelled, files)
     positive = {part: keys_M[labels_M] for part, (keys_M, labels_M) in labelled.items()}
     negative = {part: keys_M[~labels_M] for part, (keys_M, labels_M) in labelled.items()}
     pairs = {part: pairs_from_keys(keys_M, vocab.num_features) for part, (keys_M, _) in labelled.items()}
@@ -189,6 +189,8 @@ def _take_validation(
 
 def _refuse_mixture(labelled: dict[str, tuple[np.ndarray, np.ndarray]], files: dict[str, str | Path | None]) -> None:
     for held, earlier in (("test", "train"), ("test", "validation"), ("validation", "train")):
+        if held not in labelled or earlier not in labelled:
+            continue
         shared = np.intersect1d(labelled[held][0], labelled[earlier][0]).size
         if shared:
             raise UserError(
