@@ -44,9 +44,9 @@ class ResidualDecoder(LinkDecoder):
     ----------
     config
         ``evidence``: channels, in the order of ``PairEvidence.names``. ``residual``: the learned part.
-        ``residual_l2``: penalty per squared norm of its last layer (None: 0.1 for mlp, 0.001 for the others). ``bias_l2``: penalty on the mean squared deviation
-        of each side's biases. ``evidence_weight``: starting weight, shared by the channels, unless the evidence brings
-        fitted ones.
+        ``residual_l2``: penalty per squared norm of its last layer (None: 0.1 for mlp, 0.001 for the others).
+        ``bias_l2``: penalty on the mean squared deviation of each side's biases. ``evidence_weight``: starting weight,
+        shared by the channels, unless the evidence brings fitted ones.
     width
         D, width of the gene rows.
     num_genes
