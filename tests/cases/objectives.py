@@ -1,0 +1,104 @@
+"""Contract of objectives that read cells, checked for every registered one.
+
+Dimension letters: G genes, D width.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from grn_cotrain.data.tokens import Tokenizer
+from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
+from grn_cotrain.objectives import OBJECTIVES, GeneStates, LossOutput, Objective, Step
+from grn_cotrain.recipe import TokenConfig
+from tests.cases.toy_cells import ToyModel, toy_cells
+
+__all__ = ["CellObjectiveCase"]
+
+WIDTH, NUM_BINS = 16, 5
+
+
+class CellObjectiveCase:
+    """Subclass with ``name`` and ``options``."""
+
+    name: ClassVar[str]
+    options: ClassVar[dict[str, Any]] = {}
+
+    def setup_method(self) -> None:
+        """An encoder, a table and a batch of six cells."""
+        self.cells = toy_cells(seed=3)
+        every = np.arange(self.cells.num_cells)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.encoder = CELL_ENCODERS.build(
+                "transformer",
+                {"num_layers": 1},
+                width=WIDTH,
+                num_bins=NUM_BINS,
+                num_modalities=3,
+                num_genes=self.cells.num_genes,
+            )
+            self.objective: Objective = OBJECTIVES.build(
+                self.name, self.options, width=WIDTH, num_bins=NUM_BINS, num_genes=self.cells.num_genes
+            )
+            self.table_GD = torch.randn(self.cells.num_genes, WIDTH).requires_grad_()
+        self.encoder.prepare(self.cells, every)
+        self.objective.prepare(self.cells, every)
+        self.model = ToyModel(self.encoder, WIDTH)
+        tokenizer = Tokenizer(self.cells, TokenConfig(num_bins=NUM_BINS, zeros_per_cell=4))
+        self.batch = tokenizer.batch(np.arange(6), np.random.default_rng(0))
+
+    def run(self, seed: int = 0, batch: Any = None) -> LossOutput:
+        """The objective's record under one seed."""
+        step = Step(
+            GeneStates(self.table_GD, self.table_GD), batch or self.batch, None, torch.Generator().manual_seed(seed)
+        )
+        return self.objective(self.model, step)
+
+    def test_it_reads_cells(self) -> None:
+        assert self.objective.reads_cells
+
+    def test_record_is_finite_and_counted(self) -> None:
+        output = self.run()
+        assert output.loss.ndim == 0
+        assert torch.isfinite(output.loss)
+        assert output.count > 0
+        assert output.parts
+
+    def test_same_generator_gives_the_same_loss(self) -> None:
+        assert torch.equal(self.run(1).loss, self.run(1).loss)
+        # A head that starts at zero may give equal losses, but not for equally many tokens under every seed.
+        assert len({(float(output.loss.detach()), output.count) for output in map(self.run, range(6))}) > 1
+
+    def test_gradients_reach_table_encoder_and_head(self) -> None:
+        optimizer = torch.optim.SGD([*self.objective.parameters(), *self.encoder.parameters()], lr=0.1)
+        for _ in range(2):  # heads may start at zero; after one step they pass gradients on
+            optimizer.zero_grad()
+            self.table_GD.grad = None
+            self.run().loss.backward()
+            optimizer.step()
+        assert self.table_GD.grad is not None
+        assert self.table_GD.grad.abs().sum() > 0
+        assert any(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in self.encoder.parameters())
+        assert any(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in self.objective.parameters())
+
+    def test_a_few_steps_lower_the_loss(self) -> None:
+        weights = [*self.objective.parameters(), *self.encoder.parameters(), self.table_GD]
+        optimizer = torch.optim.Adam(weights, lr=1e-2)
+        before = float(self.run().loss.detach())
+        for _ in range(30):
+            optimizer.zero_grad()
+            self.run().loss.backward()
+            optimizer.step()
+        assert float(self.run().loss.detach()) < 0.9 * before
+
+    def test_cells_without_tokens_give_a_zero_gradient(self) -> None:
+        empty = toy_cells(density=0.0)
+        batch = Tokenizer(empty, TokenConfig(num_bins=NUM_BINS)).batch(np.arange(3))
+        output = self.run(batch=batch)
+        assert output.count == 0
+        assert float(output.loss.detach()) == 0
+        output.loss.backward()

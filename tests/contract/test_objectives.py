@@ -1,0 +1,26 @@
+"""Every objective that reads cells under the contract of :mod:`tests.cases.objectives`."""
+
+from __future__ import annotations
+
+from grn_cotrain.objectives import OBJECTIVES
+from tests.cases.objectives import CellObjectiveCase
+
+
+class TestMaskedValue(CellObjectiveCase):
+    name = "masked_value"
+
+
+class TestMaskedValueWithZeros(CellObjectiveCase):
+    name = "masked_value"
+    options = {"mask_zeros": True, "mask_share": 0.5}
+
+
+class TestMaskedValueOverBins(CellObjectiveCase):
+    name = "masked_value"
+    options = {"loss": "cross_entropy", "mask_zeros": True}
+
+
+def test_every_component_is_covered() -> None:
+    """Objectives that read links only are covered by ``test_link_objective.py``."""
+    reading_cells = {name for name in OBJECTIVES.names() if OBJECTIVES.get(name).reads_cells}
+    assert {case.name for case in CellObjectiveCase.__subclasses__()} == reading_cells
