@@ -103,6 +103,7 @@ def masked_value_table(
     bootstrap: int = 1000,
     ranks: Sequence[int] = _RANKS,
     tokens_per_batch: int = 32_768,
+    baselines: bool = True,
 ) -> pd.DataFrame:
     """Score predictors and baselines on the same hidden entries of the test cells.
 
@@ -116,6 +117,8 @@ def masked_value_table(
         Replicates over held-out cells; 0 gives no intervals (NaN).
     ranks
         Ascending candidates for factor analysis; the search stops at the first that is worse on validation cells.
+    baselines
+        False leaves them out, where they are known already.
 
     Returns
     -------
@@ -148,6 +151,8 @@ def masked_value_table(
                 seconds=time.perf_counter() - start, note=""
             )
         )
+    if not baselines:
+        return pd.concat(frames, ignore_index=True).assign(seed=seed)
     fit_C = split.train_C
     if len(fit_C) > _MAX_FIT_CELLS:
         fit_C = np.sort(np.random.default_rng((seed, 1)).choice(fit_C, _MAX_FIT_CELLS, replace=False))

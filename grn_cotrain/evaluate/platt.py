@@ -16,7 +16,10 @@ from scipy.special import expit
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import read_json, write_json
 
-__all__ = ["Platt"]
+__all__ = ["PLATT_FILE", "Platt"]
+
+PLATT_FILE = "platt.json"
+"""Its name in a model folder."""
 
 _WEAK_PENALTY = 1e4
 

@@ -14,7 +14,6 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from grn_cotrain.config import canonical_hash
-
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.negatives import LinkSampler

@@ -7,9 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import grn_cotrain
 from grn_cotrain.config import canonical_hash
 from grn_cotrain.errors import UserError
+from grn_cotrain.evaluate.platt import PLATT_FILE, Platt
+from grn_cotrain.model_io import read_tensors
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.run_folder import RunFolder
 from grn_cotrain.train.build import build_model
@@ -20,7 +24,7 @@ from grn_cotrain.train.probe import fit_probe
 from grn_cotrain.train.progress import LogReporter, Reporter
 from grn_cotrain.train.trainer import Trainer
 
-__all__ = ["peak_memory_mb", "train"]
+__all__ = ["calibrate", "peak_memory_mb", "train"]
 
 
 def peak_memory_mb() -> float:
@@ -67,6 +71,7 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, reporter: Re
         validation: dict[str, float] | None = None
         if not trainer.schedule.trains_links and trainer.schedule.link_objectives:
             validation = fit_probe(trainer)
+        calibrate(trainer)
         run.write_record(
             {
                 **record,
@@ -83,6 +88,20 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, reporter: Re
             }
         )
     return run
+
+
+def calibrate(trainer: Trainer) -> Platt | None:
+    """Fit Platt scaling of the best model's logits on validation pairs, beside the model; None without them."""
+    pairs = trainer.validator.pairs
+    if pairs is None or pairs.labels_M.all() or not pairs.labels_M.any():
+        return None
+    trainer.model.load_state_dict(read_tensors(trainer.run.model / "model.safetensors"))
+    trainer.model.eval()
+    with torch.no_grad():
+        scores_M = trainer.model.link_logits(trainer.model.encode_graph(), pairs.pairs_2M)
+    platt = Platt.fit(scores_M, pairs.labels_M)
+    platt.save(trainer.run.model / PLATT_FILE)
+    return platt
 
 
 def _already_finished(run: RunFolder, recipe: Recipe, resume: bool, reporter: Reporter) -> bool:

@@ -279,6 +279,7 @@ class Trainer:
             meta={
                 "step": self.state.step,
                 "recipe_hash": self.state.recipe_hash,
+                "values": self.data.cells.kind,
                 "split": self.data.split.name,
                 "split_hash": self.data.split.content_hash,
                 "schedule": self.recipe.train.schedule.name,

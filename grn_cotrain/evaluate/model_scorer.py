@@ -1,0 +1,83 @@
+"""A trained model as a link scorer, so that it stands in one table with its controls.
+
+Dimension letters: M pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+
+from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.errors import UserError
+from grn_cotrain.evaluate.platt import PLATT_FILE, Platt
+from grn_cotrain.model_io import load_model
+from grn_cotrain.recipe import Recipe
+from grn_cotrain.run_folder import RunFolder
+
+__all__ = ["ModelScorer", "arm_name"]
+
+
+def arm_name(recipe: Recipe) -> str:
+    """What a run is, in one word: its schedule, then what departs from the full model, joined by ``+``."""
+    parts = [recipe.train.schedule.name]
+    messages = {"rewired": "rewired", "random": "random_graph", "none": "no_graph"}
+    for name in (
+        messages.get(recipe.graph.messages),
+        None if recipe.data.expression == "true" else recipe.data.expression,
+        {"frozen_pca": "frozen_pca", "random": "random_table"}.get(recipe.model.table.mode),
+    ):
+        if name is not None:
+            parts.append(name)
+    return "+".join(parts)
+
+
+class ModelScorer:
+    """Scores pairs by the link decoder over all training message edges.
+
+    Parameters
+    ----------
+    run
+        A run folder with a model.
+
+    Attributes
+    ----------
+    name, kind
+        Arm of the run; ``model`` for a joint run on the true network, else ``ablation``. A model that never saw a link
+        loss is scored by a decoder fitted afterwards on frozen embeddings, and its name says ``probe``.
+    probability
+        Platt scaling fitted on validation pairs, or None where there was no validation.
+    """
+
+    def __init__(self, run: str | Path) -> None:
+        folder = RunFolder.open(run)
+        self.model, self.config = load_model(folder.require_model())
+        arm = arm_name(folder.recipe())
+        self.kind = "model" if arm == "joint" else "ablation"
+        self.name = f"{arm} probe" if self.config["meta"]["links"] == "probe" else arm
+        platt = folder.model / PLATT_FILE
+        self.platt = Platt.load(platt) if platt.is_file() else None
+        self.probability: Callable[[np.ndarray], np.ndarray] | None = (
+            None if self.platt is None else self.platt.probability
+        )
+
+    def fit(self, split: EdgeSplit, cells: CellMatrix | None) -> Self:
+        """Refuse a split that the model was not trained on; there is nothing else to fit."""
+        del cells
+        meta = self.config["meta"]
+        if split.content_hash != meta["split_hash"]:
+            raise UserError(
+                f"split '{split.name}': the model was trained on split '{meta['split']}' ({meta['split_hash']}); on this"
+                " one its training pairs may be test pairs: evaluate on its own split, or train on this one"
+            )
+        return self
+
+    @torch.no_grad()
+    def score(self, pairs_2M: np.ndarray) -> np.ndarray:
+        """Logits, float64 ``[M]``."""
+        return self.model.link_logits(self.model.encode_graph(), pairs_2M)

@@ -1,0 +1,187 @@
+"""Evaluate runs and prepared folders: the functions behind ``grn-cotrain evaluate links``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from grn_cotrain.config import canonical_hash
+from grn_cotrain.data.prep import Prep
+from grn_cotrain.errors import UserError
+from grn_cotrain.evaluate.cells import Predict, masked_value_table
+from grn_cotrain.evaluate.control_cache import ControlCache
+from grn_cotrain.evaluate.link_table import LinkTable
+from grn_cotrain.evaluate.links import evaluate_links
+from grn_cotrain.evaluate.model_scorer import ModelScorer, arm_name
+from grn_cotrain.evaluate.select import cost_estimate, parse_controls
+from grn_cotrain.files import atomic_file, write_json
+from grn_cotrain.model_io import load_model
+from grn_cotrain.run_folder import RunFolder
+from grn_cotrain.train.data import RunData, load_run_data
+from grn_cotrain.train.environment import git_commit
+
+__all__ = ["evaluate_cells", "evaluate_prep", "evaluate_run"]
+
+Say = Callable[[str], None]
+
+
+def _quiet(text: str) -> None:
+    del text
+
+
+def evaluate_run(
+    run: str | Path | Sequence[str | Path],
+    *,
+    split: str | None = None,
+    controls: str | None = None,
+    out: str | Path | None = None,
+    bootstrap: int | None = None,
+    say: Say = _quiet,
+) -> LinkTable:
+    """Model beside controls on the test pairs of its split; held-out R2 of masked values is recorded too.
+
+    Parameters
+    ----------
+    run
+        Run folder; or several, one a fold of one split, which are pooled.
+    split
+        Name of the split; default and only choice: the one the model was trained on (given to be sure).
+    controls
+        ``default``, ``all``, ``none`` or names; default: the recipe's.
+    out
+        Folder for the table's files; default: the run's (for several runs, none).
+    bootstrap
+        Replicates; default: the recipe's.
+    say
+        Told of progress and of the cost of costly controls.
+
+    Raises
+    ------
+    UserError
+        No model, other data than it was trained on, a leak.
+    """
+    folders = [RunFolder.open(one) for one in ([run] if isinstance(run, (str, Path)) else run)]
+    if not folders:
+        raise UserError("RUN: none given; give a run folder")
+    recipes = [folder.recipe() for folder in folders]
+    for folder, recipe in zip(folders, recipes, strict=True):
+        if split is not None and recipe.data.split != split:
+            raise UserError(
+                f"--split '{split}': run '{folder.folder}' was trained on '{recipe.data.split}'; evaluate it there,"
+                " or train on this split"
+            )
+    data = [load_run_data(recipe) for recipe in recipes]
+    by_split = {one.split.name: index for index, one in enumerate(data)}
+    if len(by_split) < len(folders):
+        raise UserError("RUN: two runs of one split; give one run a fold")
+    chosen = parse_controls(recipes[0].evaluate.controls if controls is None else controls)
+    estimate = cost_estimate(chosen, [one.split for one in data], data[0].cells)
+    if estimate:
+        say(estimate)
+    scorers = {name: ModelScorer(folders[index].folder) for name, index in by_split.items()}
+    table = evaluate_links(
+        [one.split for one in data],
+        lambda one: [scorers[one.name], *chosen],
+        # Controls read the true expression, whatever the ablation: they are the bar, not part of the arm.
+        data[0].prep.cells,
+        bootstrap=recipes[0].evaluate.bootstrap if bootstrap is None else bootstrap,
+        seed=recipes[0].seed,
+        recipe_hash=canonical_hash(recipes[0]),
+        commit=git_commit(),
+        cache=ControlCache(data[0].prep.folder / "controls"),
+        progress=say,
+    )
+    for folder, one in zip(folders, data, strict=True):
+        evaluate_cells(folder, one)
+    target = Path(out) if out is not None else (folders[0].folder if len(folders) == 1 else None)
+    if target is not None:
+        table.write(target)
+    return table
+
+
+def evaluate_prep(
+    prep: str | Path,
+    *,
+    split: str | None = None,
+    controls: str = "default",
+    out: str | Path | None = None,
+    bootstrap: int = 1000,
+    say: Say = _quiet,
+) -> LinkTable:
+    """Controls alone on a split of a prepared folder; no model is needed.
+
+    ``split`` may name one split or, without its ``-foldN``, all folds of one. Default: the only split there is.
+    """
+    folder = Prep.open(prep)
+    names = folder.split_names()
+    if split is None:
+        stems = sorted({name.rpartition("-fold")[0] or name for name in names})
+        if len(stems) != 1:
+            listed = ", ".join(stems) or "none: make one with grn-prep splits"
+            raise UserError(f"--split: not given, and '{prep}' has {len(stems)} splits ({listed}); name one")
+        split = stems[0]
+    chosen_names = [name for name in names if name == split or name.rpartition("-fold")[0] == split] or [split]
+    splits = [folder.split(name) for name in chosen_names]
+    chosen = parse_controls(controls)
+    estimate = cost_estimate(chosen, splits, folder.cells)
+    if estimate:
+        say(estimate)
+    table = evaluate_links(
+        splits,
+        chosen,
+        folder.cells,
+        bootstrap=bootstrap,
+        commit=git_commit(),
+        cache=ControlCache(folder.folder / "controls"),
+        progress=say,
+    )
+    if out is not None:
+        table.write(out)
+    return table
+
+
+def evaluate_cells(run: RunFolder, data: RunData | None = None) -> pd.DataFrame:
+    """Held-out masked-value R2 beside gene mean and factor analysis; written to ``cells.parquet`` and run.json.
+
+    A run whose schedule never trains masked values has no row of its own: its R2 would mean nothing.
+    """
+    recipe = run.recipe()
+    data = data or load_run_data(recipe)
+    name = arm_name(recipe)
+    predictors: dict[str, Predict] = {}
+    if recipe.train.schedule.name != "link_only" and "masked_value" in recipe.objectives:
+        model, _ = load_model(run.require_model())
+        genes = model.encode_graph()
+        objective: Any = model.objectives["masked_value"]
+        predictors[name] = lambda batch: objective.predict_values(model, batch, genes)
+    options = {"seed": data.split.seed, "num_bins": recipe.model.tokens.num_bins}
+    key = canonical_hash([1, data.cells.content_hash, data.cell_split.test_C.tolist(), options])
+    cached = data.prep.folder / "controls" / f"cells-{key}.parquet"
+    bootstrap = recipe.evaluate.bootstrap
+    if not cached.is_file():
+        baselines = masked_value_table({}, data.cells, data.cell_split, bootstrap=1000, **options)
+        with atomic_file(cached) as temporary:
+            baselines.to_parquet(temporary, index=False)
+    frames = [pd.read_parquet(cached)]
+    if predictors:
+        frames.insert(
+            0,
+            masked_value_table(
+                predictors, data.cells, data.cell_split, bootstrap=bootstrap, baselines=False, **options
+            ),
+        )
+    frame = pd.concat(frames, ignore_index=True)
+    with atomic_file(run.folder / "cells.parquet") as temporary:
+        frame.to_parquet(temporary, index=False)
+    values = frame[frame["metric"] == "r2"].set_index("scorer")["value"]
+    record = run.record() if run.record_file.is_file() else {}
+    cells: dict[str, Any] = {
+        f"{scorer.replace(' ', '_')}_r2": float(value) for scorer, value in values.items() if scorer != name
+    }
+    cells["r2"] = float(values[name]) if name in values else None
+    run.write_record(record | {"cells": cells})
+    write_json(run.folder / "cells.json", frame.astype(object).where(frame.notna(), None).to_dict(orient="records"))
+    return frame
