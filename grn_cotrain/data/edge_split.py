@@ -186,9 +186,18 @@ class EdgeSplit:
             keys_M = np.union1d(positive_M, pair_keys(negatives_2N, self.num_genes))
         else:
             keys_M = self._universe_keys(part)
-        return LabelledPairs(pairs_from_keys(keys_M, self.num_genes), np.isin(keys_M, positive_M))
+        labels_M = np.zeros(keys_M.size, dtype=bool)
+        # Keys are sorted: millions of candidates are labelled by looking up thousands of positives.
+        at_E = _positions(keys_M, positive_M)
+        labels_M[at_E[at_E >= 0]] = True
+        return LabelledPairs(pairs_from_keys(keys_M, self.num_genes), labels_M)
 
     def _universe_keys(self, part: Part) -> np.ndarray:
+        sources_S, targets_N = self.universe(part)
+        keys_SN = sources_S[:, None] * np.int64(self.num_genes) + targets_N[None, :]
+        return keys_SN[self._universe_mask(part)]
+
+    def _universe_mask(self, part: Part) -> np.ndarray:
         sources_S, targets_N = self.universe(part)
         keep_SN = sources_S[:, None] != targets_N[None, :]
         if part != "train":
@@ -198,7 +207,7 @@ class EdgeSplit:
             column_E = _positions(targets_N, others_2E[1])
             inside_E = (row_E >= 0) & (column_E >= 0)
             keep_SN[row_E[inside_E], column_E[inside_E]] = False
-        return (sources_S[:, None] * np.int64(self.num_genes) + targets_N[None, :])[keep_SN]
+        return keep_SN
 
     def matched_pairs(self, part: Part, seed: int = 0) -> LabelledPairs:
         """Return a degree-matched 1:1 variant: every TF and every target is in as many negatives as positives.
@@ -234,7 +243,7 @@ class EdgeSplit:
         num_positives = self.positives(part).shape[1]
         if negatives_2N is not None:
             return num_positives, num_positives + negatives_2N.shape[1]
-        return num_positives, int(self._universe_keys(part).size)
+        return num_positives, int(self._universe_mask(part).sum())
 
     def prevalence(self, part: Part) -> float:
         """Share of positives among the candidates of a part; NaN where there is none."""

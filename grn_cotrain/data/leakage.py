@@ -168,10 +168,11 @@ class _Auditor:
         for part in _HELD:
             candidates = self.split.pairs(part)
             keys_M = self._keys(candidates.pairs_2M)
-            negatives_M = keys_M[~candidates.labels_M]
-            wrong = np.intersect1d(negatives_M, self.keys["train"])
+            # Candidates are sorted and may be millions: the few thousand positives are looked up among them.
+            at_E, known_E = _look_up(keys_M, self.keys["train"])
+            wrong = self.keys["train"][known_E][~candidates.labels_M[at_E[known_E]]]
             yield self._pairs("train-positive-as-negative", wrong, f"scored as a {part} negative")
-            missing = np.setdiff1d(self.keys[part], keys_M)
+            missing = self.keys[part][~_look_up(keys_M, self.keys[part])[1]]
             yield self._pairs("positive-outside-candidates", missing, f"{part}: a positive that is never scored")
             idle_S = np.setdiff1d(self.split.universe(part)[0], known_S)
             yield self._genes("candidate-without-edge", idle_S, f"{part}: a TF without an edge in the full network")
@@ -256,3 +257,11 @@ class _Auditor:
                 differs = given != own
                 examples = (f"split {own}, in use {given}",) if differs else ()
                 yield Finding(name, "error", int(differs), examples, "the split was made from another one")
+
+
+def _look_up(sorted_keys: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Position of each key in ``sorted_keys``, and whether it is there."""
+    if sorted_keys.size == 0:
+        return np.zeros(keys.shape, dtype=np.int64), np.zeros(keys.shape, dtype=bool)
+    at = np.minimum(np.searchsorted(sorted_keys, keys), sorted_keys.size - 1)
+    return at, sorted_keys[at] == keys

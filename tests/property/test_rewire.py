@@ -18,7 +18,7 @@ def assert_simple(pairs_2E: np.ndarray, num_genes: int) -> None:
     assert np.unique(pair_keys(pairs_2E, num_genes)).size == pairs_2E.shape[1]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(simple_graphs(), st.integers(0, 1000))
 def test_rewired_keeps_every_degree(graph: tuple[int, np.ndarray], seed: int) -> None:
     num_genes, pairs_2E = graph
@@ -32,7 +32,7 @@ def test_rewired_keeps_every_degree(graph: tuple[int, np.ndarray], seed: int) ->
     np.testing.assert_array_equal(result_2E, rewired(pairs_2E, seed))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(simple_graphs(), st.integers(0, 1000))
 def test_random_graph_keeps_size_and_sources(graph: tuple[int, np.ndarray], seed: int) -> None:
     num_genes, pairs_2E = graph
@@ -43,7 +43,7 @@ def test_random_graph_keeps_size_and_sources(graph: tuple[int, np.ndarray], seed
     np.testing.assert_array_equal(result_2E, random_graph(pairs_2E, num_genes, seed))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(simple_graphs(), st.integers(0, 1000))
 def test_exchanged_targets_avoid_what_is_forbidden(graph: tuple[int, np.ndarray], seed: int) -> None:
     num_genes, pairs_2E = graph

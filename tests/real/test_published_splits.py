@@ -79,7 +79,7 @@ def test_scregnet_files(folder: Path, cell: str, size: int) -> None:
     # Every test TF has labelled training pairs, and nearly every one positives: no generalisation to unseen TFs here.
     assert np.isin(split.test_sources_S, split.train_sources_S).all()
     trained = np.concatenate([split.train_2E[0], split.validation_2E[0]])
-    assert np.isin(split.test_2E[0], trained).mean() > 0.999
+    assert np.isin(split.test_2E[0], trained).mean() > 0.998
 
 
 @pytest.mark.parametrize(("cell", "size"), GENELINK)
