@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(recipe_file: Path, out: Path) -> None:
-    from grn_cotrain.evaluate.run import evaluate_cells, evaluate_run
+    from grn_cotrain.evaluate.run import evaluate_run
     from grn_cotrain.recipe import load_recipe
     from grn_cotrain.train.run import peak_memory_mb, train
 
@@ -43,16 +43,12 @@ def _run(recipe_file: Path, out: Path) -> None:
     scorers = list(dict.fromkeys(zip(mine["scorer"], mine["kind"], strict=True)))
     if len(scorers) != 1:
         raise UserError(f"run '{run.folder}': {len(scorers)} scorers in its link table; it must hold the model's alone")
-    cells = None
-    if recipe.train.schedule.name != "link_only":
-        r2 = evaluate_cells(run.folder).query("metric == 'r2'").set_index("scorer")["value"]
-        cells = {"r2": float(r2["model"]), "factor_analysis_r2": float(r2["factor_analysis"])}
     write_json(
         out / "cell.json",
         {
             "scorer": scorers[0][0],
             "kind": scorers[0][1],
-            "cells": cells,
+            "cells": run.record().get("cells"),
             "train_seconds": trained - start,
             "seconds": time.perf_counter() - start,
             "memory_mb": peak_memory_mb(),

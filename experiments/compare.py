@@ -39,9 +39,9 @@ class Comparison:
     Attributes
     ----------
     rows
-        One dictionary per arm, then the best control: ``arm, kind, seeds, error``, for each metric its mean and values
-        per seed, ``cells_r2``, and ``against_joint`` and ``against_control`` (difference, low, high, reason) of the
-        first metric.
+        One dictionary per arm, then the best control: ``arm``, ``scorer`` (what the link table calls it: a probe says
+        so), ``kind, seeds, error``, for each metric its mean and values per seed, ``cells_r2``, and ``against_joint``
+        and ``against_control`` (difference, low, high, reason) of the first metric.
     split, num_tfs, prevalence, warnings, notes
         What has to be read beside the rows.
     """
@@ -90,9 +90,14 @@ class Comparison:
 
     @staticmethod
     def _cells(row: dict[str, Any]) -> list[str]:
-        name = row["arm"] if row["kind"] in ("model", "control") else f"{row['arm']} ({row['kind']})"
         values = [number(row[metric]["mean"]) for metric in (*METRICS, "cells_r2")]
-        return [name, str(len(row["seeds"])), *values, change(row["against_joint"]), change(row["against_control"])]
+        return [
+            row["scorer"],
+            str(len(row["seeds"])),
+            *values,
+            change(row["against_joint"]),
+            change(row["against_control"]),
+        ]
 
 
 def number(value: float | None) -> str:
@@ -133,7 +138,7 @@ def compare(
         The recipe or an override is wrong: nothing is run then.
     """
     from grn_cotrain.data.prep_hook import open_prepared
-    from grn_cotrain.evaluate.run import evaluate_run
+    from grn_cotrain.evaluate.run import evaluate_prep
     from grn_cotrain.recipe import load_recipe
 
     if len(set(seeds)) != len(seeds):
@@ -147,8 +152,12 @@ def compare(
     cells = make_cells(recipe, arms, seeds, out, overrides=overrides, data=split.content_hash)
     results = run_cells(cells, jobs=jobs, say=say)
     say(f"controls on {split.name}")
-    controls = evaluate_run(
-        prep.folder, split=split.name, controls=base.evaluate.controls, out=out / f"controls-{split.content_hash[:8]}"
+    controls = evaluate_prep(
+        prep.folder,
+        split=split.name,
+        controls=base.evaluate.controls,
+        out=out / f"controls-{split.content_hash[:8]}",
+        bootstrap=base.evaluate.bootstrap,
     )
     comparison = dataclasses.replace(tabulate(results, controls), seconds=time.perf_counter() - start)
     comparison.write(out)
@@ -189,7 +198,8 @@ def _arm_row(
     errors = [f"seed {member.cell.seed}: {member.error}" for member in members if member.error]
     row: dict[str, Any] = {
         "arm": arm.name,
-        "kind": "model" if not done else str((done[0].facts or {})["kind"]),
+        "scorer": str((done[0].facts or {})["scorer"]) if done else arm.name,
+        "kind": str((done[0].facts or {})["kind"]) if done else "failed",
         "seeds": [member.cell.seed for member in done],
         "error": "; ".join(errors) or None,
     }
@@ -208,7 +218,13 @@ def _arm_row(
 
 
 def _control_row(best: str, controls: LinkTable, joint: Sequence[CellResult]) -> dict[str, Any]:
-    row: dict[str, Any] = {"arm": best, "kind": "control", "seeds": [0], "error": None}
+    row: dict[str, Any] = {
+        "arm": best,
+        "scorer": f"{best} (best control)",
+        "kind": "control",
+        "seeds": [0],
+        "error": None,
+    }
     for metric in METRICS:
         row[metric] = _spread([_finite(float(controls.frame["value"].iloc[controls.row(best, metric)]))])
     factor = next((_cells(member).get("factor_analysis_r2") for member in joint if member.facts is not None), None)

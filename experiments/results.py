@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -11,24 +10,13 @@ from typing import Any
 
 from experiments.compare import METRICS, change, number
 from experiments.records import RECORDS, read_records
+from grn_cotrain.cli import registries
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import write_text
-from grn_cotrain.registry import Registry
 
-__all__ = ["component_table", "fill", "link_table", "registries", "results_text", "write_documents"]
+__all__ = ["component_table", "fill", "link_table", "results_text", "write_documents"]
 
 ROOT = Path(__file__).resolve().parents[1]
-_REGISTRIES = (
-    ("grn_cotrain.nn.features.base", "FEATURE_SOURCES"),
-    ("grn_cotrain.nn.graph_encoders.base", "GRAPH_ENCODERS"),
-    ("grn_cotrain.nn.backends.base", "BACKENDS"),
-    ("grn_cotrain.nn.couplings.base", "COUPLINGS"),
-    ("grn_cotrain.nn.cell_encoders.base", "CELL_ENCODERS"),
-    ("grn_cotrain.nn.link_decoders.base", "LINK_DECODERS"),
-    ("grn_cotrain.nn.link_losses.base", "LINK_LOSSES"),
-    ("grn_cotrain.objectives.base", "OBJECTIVES"),
-    ("grn_cotrain.controls.base", "CONTROLS"),
-)
 _LINK_HEADINGS = {
     "macro_auroc": "macro AUROC",
     "macro_ap": "macro AP",
@@ -37,11 +25,6 @@ _LINK_HEADINGS = {
     "degree_matched_auroc": "matched",
 }
 _SHOWN_CONTROLS = 3
-
-
-def registries() -> list[Registry[Any]]:
-    """Every registry of components, in the order in which a model is put together."""
-    return [getattr(importlib.import_module(module), name) for module, name in _REGISTRIES]
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -55,7 +38,7 @@ def component_table() -> str:
     """One row per kind of component: its names."""
     return markdown(
         ["kind", "components"],
-        [[registry.kind, ", ".join(f"`{name}`" for name in registry.names())] for registry in registries()],
+        [[f"`{kind}`", ", ".join(f"`{name}`" for name in registry.names())] for kind, registry in registries().items()],
     )
 
 
@@ -99,9 +82,8 @@ def _compare_table(record: Mapping[str, Any]) -> str:
         costs = [
             "-" if row[key]["mean"] is None else f"{row[key]['mean']:.0f}" for key in ("train_seconds", "memory_mb")
         ]
-        name = row["arm"] if row["kind"] == "model" else f"{row['arm']} ({row['kind']})"
         differences = [change(row["against_joint"]), change(row["against_control"])]
-        rows.append([name, str(len(row["seeds"])), *means, *differences, *costs])
+        rows.append([row["scorer"], str(len(row["seeds"])), *means, *differences, *costs])
         if row["error"]:
             rows.append([f"{row['arm']}: failed", *[""] * (len(header) - 2), row["error"]])
     return markdown(header, rows)

@@ -30,7 +30,7 @@ RANKS = [
     {"model", "model_io", "run_folder"},
     {"train", "evaluate", "export"},
     {"tl", "pl"},
-    {"cli", "__main__"},
+    {"cli", "cli_progress", "__main__"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
 MAY_IMPORT_SCANPY = {"tl", "pl", "cli"}

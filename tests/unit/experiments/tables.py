@@ -35,17 +35,19 @@ def link_table(values: dict[str, tuple[str, float]], *, seed: int = 0, num_tfs: 
     return LinkTable(frame, np.stack(replicates).astype(np.float32), {"s": key}, False, "s")
 
 
-def cell_result(arm: str, seed: int, value: float | None, *, r2: float | None = 0.2, kind: str = "model") -> CellResult:
+def cell_result(
+    arm: str, seed: int, value: float | None, *, r2: float | None = 0.2, scorer: str = "model"
+) -> CellResult:
     """A finished cell, or a failed one where ``value`` is None."""
     recipe = Recipe(name="t", data=DataConfig(prep="p", split="s"))
     cell = Cell(parse_arm(arm), seed, recipe, Path("nowhere"))
     if value is None:
         return CellResult(cell, None, None, "killed by signal 9")
     facts = {
-        "scorer": "model",
-        "kind": kind,
+        "scorer": scorer,
+        "kind": "model",
         "cells": {"r2": r2, "factor_analysis_r2": 0.3},
         "train_seconds": 10.0,
         "memory_mb": 500.0,
     }
-    return CellResult(cell, facts, link_table({"model": (kind, value)}, seed=seed), None)
+    return CellResult(cell, facts, link_table({scorer: ("model", value)}, seed=seed), None)

@@ -44,12 +44,15 @@ def test_two_seeds_and_few_tfs_beat_nothing() -> None:
 
 
 def test_link_only_has_no_r2_and_mlm_only_is_a_probe() -> None:
-    results = [cell_result("link_only", 0, 0.7), cell_result("mlm_only", 0, 0.6, kind="probe")]
+    results = [
+        cell_result("link_only", 0, 0.7, scorer="link_only"),
+        cell_result("mlm_only", 0, 0.6, scorer="mlm_only probe"),
+    ]
     table = tabulate(results, link_table(CONTROLS))
     assert table.rows[0]["cells_r2"]["mean"] is None
     assert table.rows[1]["cells_r2"]["mean"] == 0.2
     lines = table.lines()
-    assert any(line.startswith("mlm_only (probe)") for line in lines)
+    assert any(line.startswith("mlm_only probe") for line in lines)
     assert " - " in next(line for line in lines if line.startswith("link_only"))
     assert "no arm 'joint'" in table.notes[-1]
 

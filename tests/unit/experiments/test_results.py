@@ -8,7 +8,8 @@ import pytest
 
 from experiments.compare import tabulate
 from experiments.records import make_record, read_records, write_record
-from experiments.results import component_table, fill, link_table, registries, results_text, write_documents
+from experiments.results import component_table, fill, link_table, results_text, write_documents
+from grn_cotrain.cli import registries
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import write_json
 from tests.unit.experiments import tables
@@ -96,7 +97,7 @@ def test_missing_marker_is_an_error() -> None:
 
 def test_every_component_is_in_the_table() -> None:
     text = component_table()
-    for registry in registries():
+    for registry in registries().values():
         assert registry.names()
         for name in registry.names():
             assert f"`{name}`" in text
