@@ -82,5 +82,5 @@ def check_recipe(recipe: Recipe, *, timed_steps: int = 2) -> CheckReport:
         minutes=(per_step * recipe.train.max_steps + validation * validations) / 60,
         memory_mb=peak_memory_mb(),
         split_summary=data.split.summary(),
-        audit=audit(data.split, data.messages.pairs_2E if recipe.graph.messages == "true" else None),
+        audit=audit(data.split, data.messages.pairs_2E, control_graph=recipe.graph.messages != "true"),
     )

@@ -122,8 +122,14 @@ def load_run_data(recipe: Recipe) -> RunData:
     elif recipe.data.expression == "permuted_cells":
         cells = cells.permuted_cells(recipe.seed)
     messages = message_edges(recipe.graph.messages, split, prep.grn, seed=recipe.seed)
-    # A control graph may hold a test pair by chance, as any random pair may: no leak of the truth.
-    assert_no_leak(split, messages.pairs_2E if recipe.graph.messages == "true" else None)
+    # A control graph may hold a test pair by chance, as any random pair may, but never an edge to a hidden gene.
+    assert_no_leak(
+        split,
+        messages.pairs_2E,
+        control_graph=recipe.graph.messages != "true",
+        vocab_hash=prep.vocab.content_hash,
+        symbols=prep.vocab.symbols,
+    )
     # Which cells are held out never depends on the run's seed: arms and seeds are compared on the same cells.
     held = cell_split(
         cells.num_cells, validation=recipe.data.validation_cells, test=recipe.data.test_cells, seed=split.seed
