@@ -10,7 +10,8 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -42,21 +43,16 @@ def run_app(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
     :class:`UserError`, usage errors and errors of the operating system become one line. Anything else is a defect of
     ours and keeps its traceback.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr, force=True)
-    if not sys.warnoptions:
-        warnings.simplefilter("ignore")
     try:
-        result: Any = typer.main.get_command(app).main(
-            args=None if arguments is None else list(arguments), standalone_mode=False
-        )
+        with _plain_messages():
+            result: Any = typer.main.get_command(app).main(
+                args=None if arguments is None else list(arguments), standalone_mode=False
+            )
     except UserError as error:
         return _fail(str(error))
     except _CommandError as error:
         return _usage(error)
-    except typer.Abort:
-        return 130
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except (typer.Abort, KeyboardInterrupt):  # some versions of typer turn Ctrl-C into the former, some into code 130
         return 130
     except BrokenPipeError:  # `| head` closed our output: point it elsewhere so that the flush at exit is quiet
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -67,6 +63,23 @@ def run_app(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
         place = f" '{error.filename}'" if error.filename else ""
         return _fail(f"the system refused{place}: {error.strerror or error}; check path, permissions and free space")
     return result if isinstance(result, int) else 0
+
+
+@contextmanager
+def _plain_messages() -> Iterator[None]:
+    """Log warnings of the libraries on stderr, one line each; hide what Python's ``warnings`` tell developers."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        with warnings.catch_warnings():
+            if not sys.warnoptions:
+                warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.removeHandler(handler)
 
 
 def _fail(message: str) -> int:

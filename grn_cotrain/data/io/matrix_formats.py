@@ -36,7 +36,12 @@ _CORNER = {
 
 def read_matrix(path: str | Path, layer: str | None = None) -> tuple[anndata.AnnData, list[str]]:
     """Read ``path`` by its content; returns cells x genes and notes on what was detected."""
-    path = Path(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # repeated names: the caller refuses or renames them, in one line
+        return _read_any(Path(path), layer)
+
+
+def _read_any(path: Path, layer: str | None) -> tuple[anndata.AnnData, list[str]]:
     if not path.exists():
         raise UserError(f"counts '{path}': no such file or folder; give an h5ad, a 10x h5, a folder with mtx, or a CSV")
     if layer is not None and path.suffix != ".h5ad":
@@ -80,9 +85,7 @@ def _read_hdf5(path: Path, layer: str | None) -> tuple[anndata.AnnData, list[str
                     f"counts '{path}': neither an h5ad nor a 10x h5 (holds {name_some(list(file)) or 'nothing'}); "
                     "give one of these"
                 )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # repeated names: refused below, in one line
-            adata = anndata.read_h5ad(path)
+        adata = anndata.read_h5ad(path)
     except UserError:
         raise
     except Exception as error:  # whatever a damaged file makes the HDF5 stack raise
