@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import re
 import types
@@ -76,7 +79,7 @@ def expand_environment(value: Any) -> Any:
 
 def apply_overrides(mapping: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """Return a copy of ``mapping`` with each ``a.b=c`` (value read as YAML) put in place."""
-    result = json.loads(json.dumps(mapping))
+    result = copy.deepcopy(dict(mapping))
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator or not key.strip():
@@ -165,13 +168,11 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         if not isinstance(value, Mapping):
             raise UserError(f"{path}: got {value!r}; it takes a mapping")
         return {str(key): _convert(arguments[1], item, f"{path}.{key}") for key, item in value.items()}
-    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
-    if hint is float and isinstance(value, str):  # YAML reads 1e-3 as text
-        try:
-            return float(value)
-        except ValueError:
-            pass
+    if hint is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        with contextlib.suppress(ValueError):  # YAML reads 1e-3 as text
+            number = float(value)
+            if math.isfinite(number):  # JSON, and so the canonical hash, knows no other
+                return number
     if hint is int and isinstance(value, int) and not isinstance(value, bool):
         return value
     if hint in (str, bool) and isinstance(value, hint):

@@ -21,6 +21,8 @@ __all__ = ["atomic_file", "atomic_folder", "read_json", "sha256_file", "write_js
 def atomic_file(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it takes its place, on any failure nothing is left."""
     path = Path(path)
+    if path.is_dir():
+        raise UserError(f"output '{path}': is a folder; give the name of a file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)

@@ -23,7 +23,7 @@ from grn_cotrain.nn.gene_embedding import GeneEmbedding
 from grn_cotrain.nn.graph_encoders import GRAPH_ENCODERS
 from grn_cotrain.nn.link_decoders import LINK_DECODERS, PairEvidence
 from grn_cotrain.nn.sparse import MessageGraph
-from grn_cotrain.objectives import OBJECTIVES, GeneStates, LossOutput, Step
+from grn_cotrain.objectives import OBJECTIVES, GeneStates, LossOutput, Objective, Step
 from grn_cotrain.recipe import ModelConfig
 
 __all__ = ["CoTrainModel", "ModelInputs"]
@@ -169,6 +169,12 @@ class CoTrainModel(nn.Module):
     def gene_rows(self, genes: GeneStates, feature_ids_T: Tensor) -> Tensor:
         """Rows of the shared table for vocabulary ids of genes (never special tokens)."""
         return genes.table_GD[feature_ids_T - NUM_SPECIAL]
+
+    def objective(self, name: str) -> Objective:
+        """The objective ``name`` of the recipe."""
+        module = self.objectives[name]
+        assert isinstance(module, Objective)
+        return module
 
     def losses(self, step: Step, active: frozenset[str]) -> dict[str, LossOutput]:
         """One record per active objective."""

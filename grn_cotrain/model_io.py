@@ -23,6 +23,17 @@ from grn_cotrain.recipe import ModelConfig
 __all__ = ["FORMAT_VERSION", "load_model", "read_tensors", "save_model"]
 
 FORMAT_VERSION = 1
+_CONFIG_KEYS = (
+    "model",
+    "objectives",
+    "features",
+    "evidence",
+    "bidirectional",
+    "backend",
+    "vocab_hash",
+    "sha256",
+    "meta",
+)
 
 
 def save_model(folder: str | Path, model: CoTrainModel, *, backend: str, meta: dict[str, Any]) -> None:
@@ -95,6 +106,9 @@ def load_model(folder: str | Path, *, backend: str | None = None) -> tuple[CoTra
             f"model folder '{folder}': format_version {config.get('format_version')!r}, this version reads"
             f" {FORMAT_VERSION}; install the version that wrote it"
         )
+    missing = [key for key in _CONFIG_KEYS if key not in config]
+    if missing:
+        raise UserError(f"model folder '{folder}': config.json lacks {', '.join(missing)}; copy the folder whole")
     sums = config["sha256"]
     vocab = FeatureVocab.load(folder / "vocab.json")
     if vocab.content_hash != config["vocab_hash"]:

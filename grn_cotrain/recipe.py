@@ -5,7 +5,7 @@ A recipe is a YAML file with these keys; ``grn-cotrain check RECIPE`` parses, re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +33,11 @@ __all__ = [
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise UserError(message)
+
+
+def _require_number(config: Any, name: str, what: str, holds: Callable[[Any], bool]) -> None:
+    value = getattr(config, name)
+    _require(value is None or holds(value), f"{name}: got {value}; give {what}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,13 +207,19 @@ class TrainConfig:
             "max_steps",
             "tokens_per_batch",
             "accumulate",
+            "threads",
             "validate_every",
             "patience",
             "checkpoint_every",
+            "keep_checkpoints",
             "log_every",
+            "gradient_cosine_every",
         ):
-            _require(getattr(self, name) >= 1, f"{name}: got {getattr(self, name)}; give at least 1")
-        _require(self.learning_rate > 0, f"learning_rate: got {self.learning_rate}; give a positive number")
+            _require_number(self, name, "at least 1", lambda value: value >= 1)
+        for name in ("learning_rate", "table_learning_rate", "clip_norm", "max_minutes"):
+            _require_number(self, name, "a positive number", lambda value: value > 0)
+        for name in ("weight_decay", "warmup_steps"):
+            _require_number(self, name, "0 or more", lambda value: value >= 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,6 +229,10 @@ class EvaluateConfig:
     controls: str = "default"
     bootstrap: int = 1000
     probe_steps: int = 300
+
+    def __post_init__(self) -> None:
+        _require_number(self, "bootstrap", "0 or more", lambda value: value >= 0)
+        _require_number(self, "probe_steps", "at least 1", lambda value: value >= 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,6 +248,9 @@ class Recipe:
     objectives: dict[str, dict[str, Any]] = field(default_factory=lambda: {"masked_value": {}, "link_prediction": {}})
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+    def __post_init__(self) -> None:
+        _require_number(self, "seed", "0 or more", lambda value: value >= 0)
 
     def with_seed(self, seed: int) -> Recipe:
         """The same run under another seed."""

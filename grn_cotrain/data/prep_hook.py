@@ -24,8 +24,8 @@ def open_prepared(recipe: Recipe) -> Prep:
     if recipe.prep is not None:
         preparers = list(entry_points(group="grn_cotrain.prepare"))
         if not preparers:
-            raise UserError("prep: no preparer is installed; install the whole project (pip install -e .) or remove the block")
+            raise UserError("prep: no preparer is installed; install the whole project, or remove the block")
         preparers[0].load()(recipe.prep, folder)
     elif not folder.is_dir():
-        raise UserError(f"data.prep '{folder}': no such folder; make it with grn-prep, or give the recipe a prep: block")
+        raise UserError(f"data.prep '{folder}': no such folder; make it with grn-prep, or add a prep: block")
     return Prep.open(folder)

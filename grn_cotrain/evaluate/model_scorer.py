@@ -25,7 +25,7 @@ __all__ = ["ModelScorer", "arm_name"]
 
 def arm_name(recipe: Recipe) -> str:
     """What a run is, in one word: its schedule, then what departs from the full model, joined by ``+``."""
-    parts = [recipe.train.schedule.name]
+    parts: list[str] = [recipe.train.schedule.name]
     messages = {"rewired": "rewired", "random": "random_graph", "none": "no_graph"}
     for name in (
         messages.get(recipe.graph.messages),
@@ -72,8 +72,8 @@ class ModelScorer:
         meta = self.config["meta"]
         if split.content_hash != meta["split_hash"]:
             raise UserError(
-                f"split '{split.name}': the model was trained on split '{meta['split']}' ({meta['split_hash']}); on this"
-                " one its training pairs may be test pairs: evaluate on its own split, or train on this one"
+                f"split '{split.name}': the model was trained on split '{meta['split']}' ({meta['split_hash']});"
+                " here its training pairs may be test pairs: evaluate on its own split, or train on this one"
             )
         return self
 

@@ -22,7 +22,7 @@ __all__ = ["ScoredPairs", "score_pairs"]
 
 @dataclass(frozen=True)
 class ScoredPairs:
-    """``frame``: ``source, target, score`` and, where there was validation, ``probability``; ``unknown``: genes by name.
+    """``frame``: ``source, target, score`` and, where there was validation, ``probability``; ``unknown``: gene names.
 
     Pairs with an unknown gene keep their row, with empty score and probability.
     """

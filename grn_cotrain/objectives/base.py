@@ -24,7 +24,7 @@ OBJECTIVES: Registry[Objective] = Registry("objective", __package__)
 
 @dataclass(frozen=True)
 class LossOutput:
-    """``loss`` is a mean over ``count`` items; ``parts`` are named summands or class means; ``metrics`` plain floats."""
+    """``loss`` is a mean over ``count`` items; ``parts`` are summands or class means; ``metrics`` plain floats."""
 
     loss: Tensor
     count: int
@@ -67,11 +67,12 @@ class Objective(nn.Module, ABC):
     """``__init__(config, *, width, num_bins, num_genes)``. May own parameters (heads)."""
 
     Config: ClassVar[type[Any]]
+    config: Any
     reads_cells: ClassVar[bool] = False
     reads_links: ClassVar[bool] = False
 
     def prepare(self, cells: CellMatrix, rows_C: np.ndarray) -> None:
-        """Receive statistics of the training cells ``rows_C`` once, before training; kept as buffers. Default: nothing."""
+        """Take statistics of the training cells ``rows_C`` once, before training, as buffers. Default: nothing."""
         del cells, rows_C
 
     @abstractmethod

@@ -60,7 +60,8 @@ class Validator:
         self.pairs: LabelledPairs | None = None
         if split.validation_2E.shape[1]:
             self.pairs = _sampled(split.pairs("validation"), seed)
-        links_select = schedule.trains_links if select_on == "auto" else select_on == "links"
+        # A side that the schedule does not train cannot select: arms of one comparison share a recipe.
+        links_select = schedule.trains_links and (select_on != "cells" or not schedule.trains_cells)
         self.selects_on_links = links_select and self.pairs is not None
 
     @property

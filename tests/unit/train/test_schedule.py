@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -53,7 +54,7 @@ def test_weights() -> None:
     assert fixed.current(["m", "l"], 5) == {"m": 1.0, "l": 2.0}
     scheduled = build_weighting(WeightingConfig(name="scheduled", start={"l": 0.0}, weights={"l": 2.0}, steps=4), "ml")
     assert [scheduled.weight("l", s) for s in (0, 1, 4, 9)] == [0.0, 0.5, 2.0, 2.0]
-    with pytest.raises(UserError, match="link_predicton.*did you mean 'link_prediction'"):
+    with pytest.raises(UserError, match=r"link_predicton.*did you mean 'link_prediction'"):
         build_weighting(WeightingConfig(weights={"link_predicton": 1.0}), ("masked_value", "link_prediction"))
 
 
@@ -74,4 +75,4 @@ def test_learning_rate_does_not_depend_on_the_size_of_the_data() -> None:
     assert factors[:4] == [0.25, 0.5, 0.75, 1.0]
     assert factors[4] == 1.0
     assert factors[20] == pytest.approx(0.05)
-    assert all(a >= b for a, b in zip(factors[4:], factors[5:], strict=False))
+    assert all(a >= b for a, b in pairwise(factors[4:]))
