@@ -18,6 +18,7 @@ import torch
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.io.align import align_cells
 from grn_cotrain.data.io.counts import load_counts
+from grn_cotrain.data.run_data import load_run_data
 from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import NUM_SPECIAL
@@ -26,7 +27,6 @@ from grn_cotrain.files import atomic_file
 from grn_cotrain.model import CoTrainModel
 from grn_cotrain.model_io import load_model
 from grn_cotrain.run_folder import RunFolder
-from grn_cotrain.train.data import load_run_data
 
 __all__ = ["FORMATS", "KINDS", "GeneEmbeddings", "embed_cells", "export_genes"]
 
@@ -130,7 +130,13 @@ def export_genes(
     folder = RunFolder.open(run)
     model, _ = load_model(folder.require_model())
     if kind == "contextual":
-        frame = _contextual(model, load_run_data(folder.recipe()).cells, by, folder, say)
+        cells = load_run_data(folder.recipe()).cells
+        if cells.vocab.content_hash != model.vocab.content_hash:
+            raise UserError(
+                f"run '{run}': its prepared folder has other genes now than the model was trained on; prepare it as it"
+                " was, or train again"
+            )
+        frame = _contextual(model, cells, by, folder, say)
     else:
         with torch.no_grad():
             genes = model.encode_graph()

@@ -10,6 +10,7 @@ import pandas as pd
 
 from grn_cotrain.config import canonical_hash
 from grn_cotrain.data.prep import Prep
+from grn_cotrain.data.run_data import RunData, load_run_data
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.cells import Predict, masked_value_table
 from grn_cotrain.evaluate.control_cache import ControlCache
@@ -19,9 +20,8 @@ from grn_cotrain.evaluate.model_scorer import ModelScorer, arm_name
 from grn_cotrain.evaluate.select import cost_estimate, parse_controls
 from grn_cotrain.files import atomic_file, write_json
 from grn_cotrain.model_io import load_model
+from grn_cotrain.provenance import git_commit
 from grn_cotrain.run_folder import RunFolder
-from grn_cotrain.train.data import RunData, load_run_data
-from grn_cotrain.train.environment import git_commit
 
 __all__ = ["evaluate_cells", "evaluate_prep", "evaluate_run"]
 
@@ -155,9 +155,9 @@ def evaluate_cells(run: RunFolder, data: RunData | None = None) -> pd.DataFrame:
     if recipe.train.schedule.name != "link_only" and "masked_value" in recipe.objectives:
         model, _ = load_model(run.require_model())
         genes = model.encode_graph()
-        objective: Any = model.objectives["masked_value"]
+        objective: Any = model.objective("masked_value")
         predictors[name] = lambda batch: objective.predict_values(model, batch, genes)
-    options = {"seed": data.split.seed, "num_bins": recipe.model.tokens.num_bins}
+    options: dict[str, Any] = {"seed": data.split.seed, "num_bins": recipe.model.tokens.num_bins}
     key = canonical_hash([1, data.cells.content_hash, data.cell_split.test_C.tolist(), options])
     cached = data.prep.folder / "controls" / f"cells-{key}.parquet"
     bootstrap = recipe.evaluate.bootstrap
@@ -179,7 +179,7 @@ def evaluate_cells(run: RunFolder, data: RunData | None = None) -> pd.DataFrame:
     values = frame[frame["metric"] == "r2"].set_index("scorer")["value"]
     record = run.record() if run.record_file.is_file() else {}
     cells: dict[str, Any] = {
-        f"{scorer.replace(' ', '_')}_r2": float(value) for scorer, value in values.items() if scorer != name
+        f"{str(scorer).replace(' ', '_')}_r2": float(value) for scorer, value in values.items() if scorer != name
     }
     cells["r2"] = float(values[name]) if name in values else None
     run.write_record(record | {"cells": cells})

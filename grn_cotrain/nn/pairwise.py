@@ -23,7 +23,8 @@ from grn_cotrain.nn.sparse_kernels import row_sums, sampled_dot
 
 __all__ = ["ClassMeans", "PairSet", "all_pairs_bce", "pair_logits"]
 
-_TILE = (512, 4096)  # rows x columns: 8 MB of float32 logits
+_TILE = (1024, 1024)  # rows x columns: 4 MB of float32 logits
+_SMALL_LOGIT = 20.0  # a product of four sigmoids of such logits is above 1e-35
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,23 +204,36 @@ class _NegativeSum(torch.autograd.Function):
         bias_S_gradient = None if bias_S is None else torch.zeros_like(bias_S)
         bias_G_gradient = None if bias_G is None else torch.zeros_like(bias_G)
         total = torch.zeros((), dtype=torch.float64, device=a_SD.device)
-        buffer = a_SD.new_empty(tile[0] * tile[1])  # for all tiles: fresh memory costs more than arithmetic
+        logits, work = (a_SD.new_empty(tile[0] * tile[1]) for _ in range(2))  # for all tiles: see _log_sum
+        reach_S, reach_G = _reach(a_SD, bias_S), _reach(b_GD, bias_G)
         for part in _tiles(row_P, column_P, a_SD.shape[0], b_GD.shape[0], tile, symmetric):
             rows, columns, weight = part.rows, part.columns, part.weight
             a, b = a_SD[rows], b_GD[columns]
-            logits_SG = buffer[: a.shape[0] * b.shape[0]].view(a.shape[0], b.shape[0])
-            torch.mm(a, b.t(), out=logits_SG)
+            # share = sigmoid(-z): its logarithm is minus the loss, and 1 - share the slope, so one exponential does.
+            share_SG = logits[: a.shape[0] * b.shape[0]].view(a.shape[0], b.shape[0])
+            torch.addmm(share_SG, a, b.t(), beta=0, alpha=-1, out=share_SG)
             if bias_S is not None:
-                logits_SG += bias_S[rows].unsqueeze(1)
+                share_SG -= bias_S[rows].unsqueeze(1)
             if bias_G is not None:
-                logits_SG += bias_G[columns]
+                share_SG -= bias_G[columns]
             if allowed is not None:
                 mask = allowed[columns] if allowed.dim() == 1 else allowed[rows, columns]
-                logits_SG.masked_fill_(~mask, -torch.inf)
-            total += weight * part.scale(F.softplus(logits_SG)).sum(dtype=torch.float64)
+                share_SG.masked_fill_(~mask, torch.inf)
+            small = _bound(reach_S[rows], reach_G[columns]) < _SMALL_LOGIT
+            if small:
+                share_SG.sigmoid_()
+                kept = part.take(share_SG)
+                part.put(share_SG, kept**part.factor_P)
+                total -= weight * _log_sum(share_SG.view(-1), work)
+            else:
+                loss_SG = F.softplus(share_SG.neg())
+                part.put(loss_SG, part.take(loss_SG) * part.factor_P)
+                total += weight * loss_SG.sum(dtype=torch.float64)
+                kept = part.take(share_SG.sigmoid_())
             if not wants_gradient:
                 continue
-            slope_SG = part.scale(logits_SG.sigmoid_())
+            slope_SG = torch.sub(1, share_SG, out=share_SG)
+            part.put(slope_SG, (1 - kept) * part.factor_P)
             a_gradient[rows].addmm_(slope_SG, b, alpha=weight)
             b_gradient[columns].addmm_(slope_SG.t(), a, alpha=weight)
             if bias_S_gradient is not None:
@@ -246,11 +260,39 @@ class _Tile(NamedTuple):
     place_P: Tensor
     factor_P: Tensor
 
-    def scale(self, values_SG: Tensor) -> Tensor:
-        """Apply the factors in place."""
-        flat = values_SG.view(-1)
-        flat[self.place_P] = flat[self.place_P] * self.factor_P.to(flat.dtype)
-        return values_SG
+    def take(self, values_SG: Tensor) -> Tensor:
+        """Read the entries."""
+        return values_SG.view(-1).index_select(0, self.place_P)
+
+    def put(self, values_SG: Tensor, values_P: Tensor) -> None:
+        """Write the entries."""
+        values_SG.view(-1).index_copy_(0, self.place_P, values_P.to(values_SG.dtype))
+
+
+def _reach(x_SD: Tensor, bias_S: Tensor | None) -> Tensor:
+    """Norm and offset of each row ``[S, 2]``: they bound every logit of a tile without a look at it."""
+    bias = torch.zeros_like(x_SD[:, 0]) if bias_S is None else bias_S.abs()
+    return torch.stack([torch.linalg.vector_norm(x_SD, dim=1), bias], 1)
+
+
+def _bound(reach_S2: Tensor, reach_G2: Tensor) -> float:
+    """Upper bound of ``|a . b + bias + bias|`` over a tile."""
+    norm_a, bias_a = reach_S2.amax(0).tolist()
+    norm_b, bias_b = reach_G2.amax(0).tolist()
+    return float(norm_a * norm_b + bias_a + bias_b)
+
+
+def _log_sum(share: Tensor, work: Tensor) -> Tensor:
+    """``share.log().sum()`` by the logarithms of products of four, in float64.
+
+    Bounded logits keep the products in float32's range. ``work`` is reused by all tiles: fresh memory of this size
+    costs more than the arithmetic on it.
+    """
+    quarter = share.shape[0] // 4
+    first, second = work[:quarter], work[quarter : 2 * quarter]
+    torch.mul(share[:quarter], share[quarter : 2 * quarter], out=first)
+    torch.mul(share[2 * quarter : 3 * quarter], share[3 * quarter : 4 * quarter], out=second)
+    return first.mul_(second).log_().sum(dtype=torch.float64) + share[4 * quarter :].log().sum(dtype=torch.float64)
 
 
 def _tiles(

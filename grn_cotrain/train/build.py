@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from grn_cotrain.data.loadings import gene_loadings
+from grn_cotrain.data.run_data import RunData
 from grn_cotrain.model import CoTrainModel, ModelInputs
 from grn_cotrain.nn.gene_embedding import loadings_method
 from grn_cotrain.nn.inductive import inductive_features
 from grn_cotrain.nn.link_decoders import LINK_DECODERS
 from grn_cotrain.recipe import Recipe
-from grn_cotrain.train.data import RunData
 from grn_cotrain.train.evidence import build_evidence
 
 __all__ = ["build_model", "model_inputs"]
@@ -59,6 +59,6 @@ def build_model(recipe: Recipe, data: RunData) -> CoTrainModel:
         recipe.model, recipe.objectives, model_inputs(recipe, data), backend=recipe.graph.backend, seed=recipe.seed
     )
     model.cell_encoder.prepare(data.cells, data.cell_split.train_C)
-    for objective in model.objectives.values():
-        objective.prepare(data.cells, data.cell_split.train_C)
+    for name in model.objectives:
+        model.objective(name).prepare(data.cells, data.cell_split.train_C)
     return model

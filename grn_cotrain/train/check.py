@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from grn_cotrain.data.leakage import LeakReport, audit
+from grn_cotrain.data.run_data import load_run_data
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.run_folder import RunFolder
 from grn_cotrain.train.build import build_model
-from grn_cotrain.train.data import load_run_data
 from grn_cotrain.train.environment import deterministic
 from grn_cotrain.train.run import peak_memory_mb
 from grn_cotrain.train.trainer import Trainer

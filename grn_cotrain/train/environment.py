@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import platform
-import subprocess
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["deterministic", "differences", "environment", "git_commit"]
+__all__ = ["deterministic", "differences", "environment"]
 
 _PACKAGES = ("grn-cotrain", "torch", "torch-geometric", "lightning", "numpy", "scipy", "anndata")
 
@@ -50,26 +49,6 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor()
-
-
-def git_commit() -> str:
-    """Commit of the checkout this package lies in (with ``+`` if it is changed), or an empty string."""
-    folder = Path(__file__).resolve().parent
-    try:
-        head = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, timeout=10
-        )
-        if head.returncode:
-            return ""
-        dirty = subprocess.run(
-            ["git", "-C", str(folder), "status", "--porcelain", "--untracked-files=no"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
 
 
 @contextlib.contextmanager

@@ -11,15 +11,16 @@ import torch
 
 import grn_cotrain
 from grn_cotrain.config import canonical_hash
+from grn_cotrain.data.run_data import RunData, load_run_data
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.platt import PLATT_FILE, Platt
 from grn_cotrain.model_io import read_tensors
+from grn_cotrain.provenance import git_commit
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.run_folder import RunFolder
 from grn_cotrain.train.build import build_model
 from grn_cotrain.train.checkpoint import weights_hash
-from grn_cotrain.train.data import RunData, load_run_data
-from grn_cotrain.train.environment import deterministic, environment, git_commit
+from grn_cotrain.train.environment import deterministic, environment
 from grn_cotrain.train.probe import fit_probe
 from grn_cotrain.train.progress import LogReporter, Reporter
 from grn_cotrain.train.trainer import Trainer

@@ -13,6 +13,7 @@ from torch import nn
 
 from grn_cotrain.config import canonical_hash
 from grn_cotrain.data.negatives import LinkSampler
+from grn_cotrain.data.run_data import RunData
 from grn_cotrain.data.streams import CellStream
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
@@ -22,7 +23,6 @@ from grn_cotrain.nn.sparse import MessageGraph
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.run_folder import RunFolder
 from grn_cotrain.train.checkpoint import Checkpoints, TrainState
-from grn_cotrain.train.data import RunData
 from grn_cotrain.train.environment import differences, environment
 from grn_cotrain.train.loggers import build_loggers
 from grn_cotrain.train.optimizer import build_optimizer, learning_rate_factor, set_learning_rate
@@ -75,12 +75,18 @@ class Trainer:
         self.reporter = reporter or LogReporter()
         self.schedule = build_schedule(recipe, model)
         precision = "bf16-mixed" if self.config.precision == "bf16" else "32-true"
-        self.fabric = Fabric(
-            accelerator=self.config.device,
-            devices=1,
-            precision=precision,  # type: ignore[arg-type]
-            loggers=build_loggers(self.config.loggers, run.folder),
-        )
+        loggers = build_loggers(self.config.loggers, run.folder)
+        try:
+            self.fabric = Fabric(
+                accelerator=self.config.device,
+                devices=1,
+                precision=precision,  # type: ignore[arg-type]
+                loggers=loggers,
+            )
+        except (ValueError, RuntimeError) as error:  # unknown, or not on this machine
+            raise UserError(
+                f"train.device '{self.config.device}': {error}; give cpu, or cuda where there is a GPU"
+            ) from None
         self.model = model.to(self.fabric.device)
         self.graph = model.graph.to(self.fabric.device)
         self.model.graph = self.graph
@@ -110,7 +116,7 @@ class Trainer:
 
     def build_sampler(self) -> LinkSampler:
         """Sampler of the supervision that the first link objective asks for."""
-        config = self.model.objectives[self.schedule.link_objectives[0]].config
+        config = self.model.objective(self.schedule.link_objectives[0]).config
         return LinkSampler(
             self.data.split,
             mode=config.mode,

@@ -9,7 +9,7 @@ import pytest
 
 from grn_cotrain.data.edge_split import pair_keys
 from grn_cotrain.data.prep import Prep
-from grn_cotrain.train.data import message_edges
+from grn_cotrain.data.run_data import message_edges
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from grn_cotrain.data.negatives import LinkSampler
+from grn_cotrain.data.run_data import load_run_data
 from grn_cotrain.data.streams import CellStream
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.model import CoTrainModel
 from grn_cotrain.objectives import Step
 from grn_cotrain.train.build import build_model
-from grn_cotrain.train.data import load_run_data
 from grn_cotrain.train.step import StepInputs, accumulate_gradients, gradient_cosine
 from grn_cotrain.train.weighting import FixedWeighting
 from tests.worlds import tiny_recipe

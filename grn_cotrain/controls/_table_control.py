@@ -1,0 +1,105 @@
+"""Controls that fill the whole (source, gene) table from training positives, so that they can be refitted out of fold.
+
+Dimension letters: G genes, M pairs, S sources, R rows, N columns.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from grn_cotrain.controls._edge_table import EdgeTable
+from grn_cotrain.controls._selection import macro_auroc, sample_entries
+from grn_cotrain.controls.base import Control
+from grn_cotrain.controls.out_of_fold import Folds, assemble, make_folds
+from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.errors import UserError
+
+__all__ = ["TableControl"]
+
+_FOLDS = 5
+
+
+class TableControl(Control):
+    """A control whose scores are a function of an :class:`EdgeTable` and of features of genes.
+
+    Its constants (a number of neighbours, a ridge) are chosen by out-of-fold macro AUROC inside training; neither
+    validation nor test pairs are read.
+
+    Attributes
+    ----------
+    option
+        The choice, after :meth:`fit`.
+    scores_SG
+        float32 scores of every source of the split, after :meth:`fit`.
+    """
+
+    option: Any
+    table: EdgeTable
+    scores_SG: np.ndarray
+
+    def fit(self, split: EdgeSplit, cells: CellMatrix | None) -> Self:
+        """Choose the constants out of fold, then fill the table from all training positives."""
+        if self.needs_cells and cells is None:
+            raise UserError(f"control '{self.name}': no cells; give cells, or leave it out of --controls")
+        self.table = EdgeTable.of(split)
+        self.read_features(split, cells)
+        options = self.options()
+        self.option = options[0]
+        if len(options) > 1:
+            self.option = self._choose(make_folds(split, self.table, folds=_FOLDS, seed=self.seed), options)
+        self.scores_SG = self.predict(self.table, self.option).astype(np.float32)
+        return self
+
+    def score(self, pairs_2M: np.ndarray) -> np.ndarray:
+        """Scores ``[M]``; a source outside the split gets the target's mean over sources."""
+        rows_M, inside_M = self.table.rows(pairs_2M[0])
+        scores_M = self.scores_SG[rows_M, pairs_2M[1]].astype(np.float64)
+        if not inside_M.all():
+            scores_M[~inside_M] = self.scores_SG.mean(axis=0, dtype=np.float64)[pairs_2M[1][~inside_M]]
+        return scores_M
+
+    def out_of_fold(self, folds: Folds) -> np.ndarray:
+        """float32 ``[S, G]`` scores of every training entry by a fit that never saw it; after :meth:`fit`."""
+        return assemble(
+            folds, lambda fold: self.predict(fold.table, self.option, fold.rows_R, fold.columns_N), self.scores_SG
+        )
+
+    def options(self) -> Sequence[Any]:
+        """Candidate constants; the first is used where training cannot choose."""
+        return (None,)
+
+    def read_features(self, split: EdgeSplit, cells: CellMatrix | None) -> None:
+        """Keep what :meth:`predict` needs besides labels."""
+        del split, cells
+
+    @abstractmethod
+    def predict(
+        self,
+        table: EdgeTable,
+        option: Any,
+        rows_R: np.ndarray | None = None,
+        columns_N: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Scores ``[R, N]`` of some rows and columns (default: all), from the labels of ``table`` alone."""
+
+    def _choose(self, folds: Folds, options: Sequence[Any]) -> Any:
+        rows_M, columns_M, labels_M = sample_entries(folds.table, seed=self.seed)
+        number_M = folds.fold_SG[rows_M, columns_M]
+        scores_OM = np.zeros((len(options), len(rows_M)))
+        for number, fold in enumerate(folds):
+            mine = np.flatnonzero(number_M == number)
+            row_at, column_at = (np.zeros(size, dtype=np.int64) for size in folds.table.labels_SG.shape)
+            row_at[fold.rows_R], column_at[fold.columns_N] = np.arange(len(fold.rows_R)), np.arange(len(fold.columns_N))
+            for o, option in enumerate(options):
+                block_RN = self.predict(fold.table, option, fold.rows_R, fold.columns_N)
+                scores_OM[o, mine] = block_RN[row_at[rows_M[mine]], column_at[columns_M[mine]]]
+        # Within folds: a fit without many of a TF's positives scores the TF lower, so pooled folds rank upside down.
+        scored = number_M >= 0
+        group_M = rows_M * (number_M.max(initial=0) + 1) + number_M
+        quality_O = [macro_auroc(scores_M[scored], labels_M[scored], group_M[scored]) for scores_M in scores_OM]
+        return options[int(np.argmax(quality_O))]

@@ -1,0 +1,105 @@
+"""kNN over training TFs: by expression, by family, by both.
+
+Dimension letters: G genes, S sources, R rows, N columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import ClassVar
+
+import numpy as np
+
+from grn_cotrain.controls._edge_table import EdgeTable
+from grn_cotrain.controls._neighbours import NeighbourFinder, unit_loadings
+from grn_cotrain.controls._smoothing import relative_rate, same_family, shrink, smooth_sources
+from grn_cotrain.controls._table_control import TableControl
+from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.families import tf_family
+from grn_cotrain.errors import UserError
+
+__all__ = ["TFNeighbours", "TFOption"]
+
+
+@dataclass(frozen=True)
+class TFOption:
+    """Constants of a kNN over TFs: neighbours by expression, weight of a family member, weight of the prior."""
+
+    num: int
+    family_weight: float
+    prior_weight: float
+
+
+class TFNeighbours(TableControl):
+    """A target's rate among the TFs nearest to this one, shrunk to its rate among all TFs.
+
+    Subclasses say which neighbours count. A TF is never its own neighbour. Where sources are not held out, scores are
+    multiplied by the TF's own rate over the mean.
+    """
+
+    uses_expression: ClassVar[bool]
+    uses_family: ClassVar[bool]
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Candidates that training chooses from."""
+
+        num_neighbours: tuple[int, ...] = (5, 15, 50)
+        prior_weights: tuple[float, ...] = (0.3, 1.0, 3.0, 10.0)
+        family_weights: tuple[float, ...] = (1.0, 4.0)
+
+        def __post_init__(self) -> None:
+            for name in ("num_neighbours", "prior_weights", "family_weights"):
+                values = getattr(self, name)
+                if not values or min(values) <= 0:
+                    raise UserError(f"{name}: got {list(values)}; give one or more positive numbers")
+
+    family_S: np.ndarray
+    finder: NeighbourFinder
+
+    def options(self) -> Sequence[TFOption]:
+        """All combinations that matter for this kind of neighbours."""
+        return [
+            TFOption(*values)
+            for values in product(
+                self.config.num_neighbours if self.uses_expression else (0,),
+                self.config.family_weights if self.uses_expression and self.uses_family else (float(self.uses_family),),
+                self.config.prior_weights,
+            )
+        ]
+
+    def read_features(self, split: EdgeSplit, cells: CellMatrix | None) -> None:
+        """Loadings of expression, families of symbols."""
+        assert cells is not None
+        self.family_S = np.array([tf_family(cells.vocab.symbols[s]) for s in self.table.sources_S])
+        if self.uses_expression:
+            self.finder = NeighbourFinder(unit_loadings(cells), max(self.config.num_neighbours))
+
+    def predict(
+        self,
+        table: EdgeTable,
+        option: TFOption,
+        rows_R: np.ndarray | None = None,
+        columns_N: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """See :class:`TableControl`."""
+        rows = slice(None) if rows_R is None else rows_R
+        columns = slice(None) if columns_N is None else columns_N
+        prior_N = table.target_rate_G[columns]
+        positive_RN, weight_RN = smooth_sources(table, self.weights(table, option)[rows], columns)
+        rate_RN = shrink(positive_RN, weight_RN, prior_N, option.prior_weight)
+        return rate_RN * relative_rate(table, of="source")[rows][:, None]
+
+    def weights(self, table: EdgeTable, option: TFOption) -> np.ndarray:
+        """How much each seen TF counts for each TF, ``[S, S]``, diagonal 0."""
+        num_sources = len(table.sources_S)
+        weights_SS = np.zeros((num_sources, num_sources), dtype=np.float32)
+        if self.uses_expression:
+            nearest = self.finder.find(table.sources_S, table.sources_S[table.seen_S])
+            weights_SS += nearest.weights(option.num, table.num_genes)[:, table.sources_S].toarray()
+        if self.uses_family:
+            weights_SS += option.family_weight * same_family(self.family_S)
+        return weights_SS * table.seen_S
