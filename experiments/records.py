@@ -44,7 +44,8 @@ def make_record(folder: Path, name: str, *, command: str | None = None) -> dict[
     UserError
         The folder holds none of these, or the name is not of that form.
     """
-    from grn_cotrain.train.environment import environment, git_commit
+    from grn_cotrain.provenance import git_commit
+    from grn_cotrain.train.environment import environment
 
     if not _NAME.fullmatch(name):
         raise UserError(f"--name '{name}': not of lower-case letters, digits, - and _; choose another")
