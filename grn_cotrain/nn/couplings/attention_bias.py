@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders.base import AttentionBias
 from grn_cotrain.nn.couplings.base import COUPLINGS, Coupled, Coupling
 
@@ -32,6 +33,10 @@ class AttentionBiasCoupling(Coupling):
         """Settings of :class:`AttentionBiasCoupling`."""
 
         rank: int = 8
+
+        def __post_init__(self) -> None:
+            if self.rank < 1:
+                raise UserError(f"rank: got {self.rank}; give at least 1")
 
     def __init__(self, config: Config, *, width: int) -> None:
         super().__init__()
