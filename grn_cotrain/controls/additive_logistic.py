@@ -23,7 +23,7 @@ GRID = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 """Values of C that validation chooses from."""
 
 _MAX_STEPS = 50
-_TOLERANCE = 1e-6
+_TOLERANCE = 1e-5  # Newton squares the error: the last step is far smaller than it asks
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class AdditiveLogistic(Control):
     ``LogisticRegression`` on exactly the labelled training pairs. Other splits: the same objective over *all* pairs
     that may be training negatives (training sources x training targets without self-pairs; held-out positives are
     among them, since leaving them out would tell which they are), solved exactly by Newton steps on the table,
-    so nothing is sampled. A gene that was hidden has bias 0: the prior mean.
+    so that nothing is sampled. A gene that was hidden has bias 0: the prior mean.
 
     Config
     ------
@@ -125,17 +125,36 @@ def _fit_universe(split: EdgeSplit, candidates: tuple[float, ...]) -> list[tuple
     inside_E = (row_E >= 0) & (column_E >= 0)
     labels_SN = np.zeros(allowed_SN.shape, dtype=bool)
     labels_SN[row_E[inside_E], column_E[inside_E]] = True
+    labels_SN &= allowed_SN
+    # Targets that no TF regulates and that every TF may be paired with have one bias: one column stands for them all.
+    alike_N = allowed_SN.all(axis=0) & ~labels_SN.any(axis=0)
+    kept_N = ~alike_N
+    repeats_N = np.ones(len(targets_N))
+    if alike_N.any():
+        one = int(alike_N.argmax())
+        kept_N[one], repeats_N[one] = True, alike_N.sum()
     fits = []
     biases: Biases | None = None
     for C in candidates:
-        biases = fit_table(labels_SN & allowed_SN, allowed_SN, C, start=biases)
+        biases = fit_table(labels_SN[:, kept_N], allowed_SN[:, kept_N], C, repeats_N=repeats_N[kept_N], start=biases)
+        bias_N = np.empty(len(targets_N))
+        bias_N[kept_N] = biases.target_N
+        if alike_N.any():
+            bias_N[alike_N] = bias_N[one]
         source_G, target_G = np.zeros(split.num_genes), np.zeros(split.num_genes)
-        source_G[sources_S], target_G[targets_N] = biases.source_S, biases.target_N
+        source_G[sources_S], target_G[targets_N] = biases.source_S, bias_N
         fits.append((C, Biases(biases.intercept, source_G, target_G)))
     return fits
 
 
-def fit_table(labels_SN: np.ndarray, allowed_SN: np.ndarray, C: float, *, start: Biases | None = None) -> Biases:
+def fit_table(
+    labels_SN: np.ndarray,
+    allowed_SN: np.ndarray,
+    C: float,
+    *,
+    repeats_N: np.ndarray | None = None,
+    start: Biases | None = None,
+) -> Biases:
     """Additive logistic regression over every allowed cell of a table, to convergence.
 
     Newton's method. Target biases do not interact, so their block of the Hessian is diagonal and is eliminated: a step
@@ -147,37 +166,43 @@ def fit_table(labels_SN: np.ndarray, allowed_SN: np.ndarray, C: float, *, start:
         bool; a positive cell must be allowed.
     C
         Inverse strength of the penalty on the biases; the intercept is free.
+    repeats_N
+        How many equal targets each column stands for; default one.
     start
         Where to begin (the solution of a neighbouring C).
     """
     num_sources, num_targets = labels_SN.shape
-    positive_S, positive_N = labels_SN.sum(axis=1), labels_SN.sum(axis=0)
-    total = labels_SN.sum()
+    repeats_N = np.ones(num_targets) if repeats_N is None else repeats_N
+    weight_SN = allowed_SN * repeats_N
+    positive_S, positive_N = labels_SN @ repeats_N, labels_SN.sum(axis=0) * repeats_N
+    total = positive_N.sum()
     if start is None:
-        share = np.clip(total / max(allowed_SN.sum(), 1), 1e-9, 1 - 1e-9)
+        share = np.clip(total / max(weight_SN.sum(), 1), 1e-9, 1 - 1e-9)
         start = Biases(float(logit(share)), np.zeros(num_sources), np.zeros(num_targets))
     head_S1, target_N = np.append(start.source_S, start.intercept), start.target_N.copy()
-    penalty_S1 = np.append(np.full(num_sources, 1 / C), 0.0)
+    penalty_S1, penalty_N = np.append(np.full(num_sources, 1 / C), 0.0), repeats_N / C
 
     def objective(head_S1: np.ndarray, target_N: np.ndarray) -> tuple[float, np.ndarray]:
-        probability_SN = head_S1[:-1, None] + (target_N + head_S1[-1])[None, :]
-        loss = np.logaddexp(0, probability_SN)[allowed_SN].sum()
+        probability_SN = expit(head_S1[:-1, None] + (target_N + head_S1[-1])[None, :])
+        other_SN = np.minimum(probability_SN, 1 - 1e-15)
+        np.log1p(np.negative(other_SN, out=other_SN), out=other_SN)
+        loss = -np.vdot(weight_SN, other_SN)
         loss -= positive_S @ head_S1[:-1] + positive_N @ target_N + total * head_S1[-1]
-        expit(probability_SN, out=probability_SN)
-        probability_SN *= allowed_SN
-        return loss + (penalty_S1 @ head_S1**2 + target_N @ target_N / C) / 2, probability_SN
+        return loss + (penalty_S1 @ head_S1**2 + penalty_N @ target_N**2) / 2, probability_SN
 
     value, probability_SN = objective(head_S1, target_N)
     for _ in range(_MAX_STEPS):
+        other_SN = 1 - probability_SN
+        probability_SN *= weight_SN
         residual_S, residual_N = probability_SN.sum(axis=1) - positive_S, probability_SN.sum(axis=0) - positive_N
         gradient_S1 = np.append(residual_S, residual_S.sum()) + penalty_S1 * head_S1
-        gradient_N = residual_N + target_N / C
-        probability_SN *= 1 - probability_SN  # from here on the weights of the cells
-        row_S, diagonal_N = probability_SN.sum(axis=1), probability_SN.sum(axis=0)
-        cross_S1N = np.concatenate([probability_SN, diagonal_N[None, :]])
-        diagonal_N = diagonal_N + 1 / C
+        gradient_N = residual_N + penalty_N * target_N
+        probability_SN *= other_SN  # from here on the curvature of the cells
+        row_S, column_N = probability_SN.sum(axis=1), probability_SN.sum(axis=0)
+        diagonal_N = column_N + penalty_N
         hessian_S1S1 = np.diag(np.append(row_S, row_S.sum()) + penalty_S1)
         hessian_S1S1[:-1, -1] = hessian_S1S1[-1, :-1] = row_S
+        cross_S1N = np.concatenate([probability_SN, column_N[None, :]])
         scaled_S1N = cross_S1N / diagonal_N
         hessian_S1S1 -= scaled_S1N @ cross_S1N.T
         # The intercept is free: without any positive it runs away, and the smallest ridge stops it.

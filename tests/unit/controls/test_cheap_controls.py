@@ -127,6 +127,16 @@ def test_table_fit_equals_scikit_learn_on_every_cell(C: float) -> None:
     np.testing.assert_allclose(warm.target_N, found.target_N, atol=1e-6)
 
 
+def test_a_column_may_stand_for_equal_targets() -> None:
+    rng = np.random.default_rng(1)
+    labels, allowed = rng.random((6, 12)) < 0.3, np.ones((6, 12), dtype=bool)
+    labels[:, 8:] = False
+    whole = fit_table(labels, allowed, 0.7)
+    short = fit_table(labels[:, :9], allowed[:, :9], 0.7, repeats_N=np.array([1.0] * 8 + [4.0]))
+    np.testing.assert_allclose(whole.target_N, [*short.target_N, *short.target_N[[8] * 3]], atol=1e-6)
+    np.testing.assert_allclose(whole.source_S + whole.intercept, short.source_S + short.intercept, atol=1e-6)
+
+
 def test_table_fit_survives_no_positives_and_all_positives() -> None:
     allowed = np.ones((3, 5), dtype=bool)
     for labels in (np.zeros((3, 5), dtype=bool), allowed):
