@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from grn_cotrain.config import canonical_hash
+from grn_cotrain.controls.evidence import out_of_fold
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.files import atomic_file
@@ -54,6 +55,4 @@ def build_evidence(
 
 
 def _fit(names: tuple[str, ...], split: EdgeSplit, cells: CellMatrix, seed: int) -> PairEvidence:
-    from grn_cotrain.controls.evidence import out_of_fold
-
     return assemble_evidence(split, {name: out_of_fold(name, split, cells, seed=seed) for name in names})
