@@ -51,9 +51,11 @@ def registries() -> dict[str, Any]:
 def check(recipe: Recipe, set_: Overrides = None) -> None:
     """Parse, load, align, audit, run one step; say what the run will cost."""
     from grn_cotrain.recipe import load_recipe
+
+    resolved = load_recipe(recipe, set_ or [])  # a bad recipe is told before torch is imported
     from grn_cotrain.train.check import check_recipe
 
-    report = check_recipe(load_recipe(recipe, set_ or []))
+    report = check_recipe(resolved)
     say(f"data      {report.num_cells:,} cells x {report.num_genes:,} genes; {report.num_train_edges:,} training edges")
     say(f"split     {report.split_summary}")
     say(
@@ -74,11 +76,13 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="go on from the last checkpoint of RUN")] = False,
 ) -> None:
     """Co-train a recipe."""
-    from grn_cotrain.cli_progress import TerminalReporter
     from grn_cotrain.recipe import load_recipe
+
+    resolved = load_recipe(recipe, set_ or [])
+    from grn_cotrain.cli_progress import TerminalReporter
     from grn_cotrain.train.run import train as run_training
 
-    run = run_training(load_recipe(recipe, set_ or []), out, resume=resume, reporter=TerminalReporter())
+    run = run_training(resolved, out, resume=resume, reporter=TerminalReporter())
     record = run.record()
     say(
         f"{record['steps']} steps in {record['seconds']:.0f} s, best at step {record['best_step']}"
@@ -92,29 +96,35 @@ def evaluate_links(
     target: Annotated[Path, typer.Argument(metavar="RUN|PREP", help="run folder, or prepared folder (controls only)")],
     split: Annotated[str | None, typer.Option(help="name of the split; a PREP with several needs it")] = None,
     controls: Annotated[str | None, typer.Option(help="default, all, none, or names with commas")] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="folder for links.json and links.parquet")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="folder for links.json and links.parquet; default: RUN|PREP")
+    ] = None,
     bootstrap: Annotated[int | None, typer.Option(help="replicates of the intervals; 0 for none")] = None,
 ) -> None:
     """Print and write the link-prediction table: model beside controls, intervals, prevalence, audit."""
-    from grn_cotrain.evaluate.run import evaluate_prep, evaluate_run
-
     if bootstrap is not None and bootstrap < 0:
         raise UserError(f"--bootstrap '{bootstrap}': give 0 or more")
+    if out is not None and out.exists() and not out.is_dir():
+        raise UserError(f"--out '{out}': is a file; give a folder")
+    if not target.is_dir():
+        raise UserError(f"RUN|PREP '{target}': no such folder; give a run folder or a prepared folder")
+    place = out or target
+    from grn_cotrain.evaluate.run import evaluate_prep, evaluate_run
+
     if (target / "prep.json").is_file():
         table = evaluate_prep(
             target,
             split=split,
             controls=controls or "default",
-            out=out,
+            out=place,
             bootstrap=1000 if bootstrap is None else bootstrap,
             say=_progress,
         )
-    elif target.is_dir():
-        table = evaluate_run(target, split=split, controls=controls, out=out, bootstrap=bootstrap, say=_progress)
     else:
-        raise UserError(f"RUN|PREP '{target}': no such folder; give a run folder or a prepared folder")
+        table = evaluate_run(target, split=split, controls=controls, out=out, bootstrap=bootstrap, say=_progress)
     table.render(console())
     _tell_cells(target)
+    say(f"table: {place / 'links.json'}, {place / 'links.parquet'}")
 
 
 def _tell_cells(run: Path) -> None:

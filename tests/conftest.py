@@ -30,3 +30,12 @@ def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.worlds import make_world
 
     return make_world(tmp_path_factory.mktemp("world") / "prep")
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the tiny recipe, joint, on unseen targets. Read only: copy it before you change it."""
+    from grn_cotrain.train.run import train
+    from tests.worlds import tiny_recipe
+
+    return train(tiny_recipe(tiny_world), tmp_path_factory.mktemp("run") / "run").folder

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from data_prep.simulate import simulate
 from data_prep.splits import prepare_splits
-from grn_cotrain.config import parse
+from grn_cotrain.config import parse, to_dict
 from grn_cotrain.recipe import Recipe
 
-__all__ = ["make_world", "tiny_recipe"]
+__all__ = ["make_world", "tiny_recipe", "write_recipe"]
 
 
 def make_world(folder: Path) -> Path:
@@ -44,6 +46,12 @@ def tiny_recipe(world: Path, **changes: Any) -> Recipe:
         "evaluate": {"probe_steps": 4, "bootstrap": 50},
     }
     return parse(Recipe, _merge(mapping, changes))
+
+
+def write_recipe(recipe: Recipe, path: Path) -> Path:
+    """Write a recipe as the YAML file that a user would give."""
+    path.write_text(yaml.safe_dump(to_dict(recipe), sort_keys=False), encoding="utf-8")
+    return path
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

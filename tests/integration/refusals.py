@@ -1,0 +1,31 @@
+"""How bad input must end: exit code 2, one line on stderr, no traceback, nothing half-written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from grn_cotrain.cli import app
+from grn_cotrain.commandline import run_app
+
+__all__ = ["refused"]
+
+
+def refused(message: str, *arguments: object, capsys: pytest.CaptureFixture[str], watch: Path | None = None) -> None:
+    """The command ends with 2 and one line that holds ``message``; nothing appears or changes below ``watch``."""
+    before = snapshot(watch) if watch else {}
+    capsys.readouterr()
+    assert run_app(app, [str(argument) for argument in arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1, captured.err
+    assert "Traceback" not in captured.err
+    assert message in captured.err
+    assert captured.out == ""
+    if watch:
+        assert snapshot(watch) == before
+
+
+def snapshot(folder: Path) -> dict[str, bytes | None]:
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
