@@ -83,7 +83,7 @@ def test_backward_is_deterministic() -> None:
 def test_fast_fp32_is_exact_or_off_and_always_restored() -> None:
     settings = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = settings.fp32_precision
-    with fast_fp32() as outcome:
+    with fast_fp32(only_where_faster=False) as outcome:
         assert outcome.enabled == (outcome.error < 1e-5)
         assert settings.fp32_precision == ("bf16" if outcome.enabled else before)
         left = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
@@ -95,9 +95,19 @@ def test_fast_fp32_is_switched_off_where_it_rounds(monkeypatch: pytest.MonkeyPat
     settings = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = settings.fp32_precision
     monkeypatch.setattr(precision, "_matmul_error", lambda: 1e-3)
-    with fast_fp32() as outcome:
+    with fast_fp32(only_where_faster=False) as outcome:
         assert not outcome.enabled
         assert settings.fp32_precision == before
+
+
+@pytest.mark.parametrize("default_is_fast", [False, True])
+def test_fast_fp32_is_left_alone_where_the_default_is_faster(
+    default_is_fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "_matmul_error", lambda: 1e-7)
+    monkeypatch.setattr(precision, "_default_route_is_fast", lambda: default_is_fast)
+    with fast_fp32() as outcome:
+        assert outcome.enabled == (not default_is_fast)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
