@@ -17,6 +17,7 @@ import typer
 
 from grn_cotrain.commandline import console, run_app, say
 from grn_cotrain.data.prep import Prep
+from grn_cotrain.errors import UserError
 from grn_cotrain.recipe import Recipe, load_recipe
 from grn_cotrain.run_folder import RunFolder
 
@@ -66,7 +67,7 @@ def run_demo(out: Path, *, simulated: bool = False, overrides: Sequence[str] = (
 
     ``overrides`` are for tests: smaller runs of the same demo.
     """
-    from grn_cotrain.config import apply_overrides, parse, to_dict
+    from grn_cotrain.config import apply_overrides, canonical_hash, parse, to_dict
     from grn_cotrain.evaluate.run import evaluate_run
     from grn_cotrain.export import export_genes
     from grn_cotrain.train.run import train
@@ -79,9 +80,12 @@ def run_demo(out: Path, *, simulated: bool = False, overrides: Sequence[str] = (
     folds = sorted(name for name in prep.split_names() if name.startswith("unseen-tf-visible-seed0-fold"))
 
     def trained(split: str) -> RunFolder:
-        run = out / "runs" / split
+        run = RunFolder(out / "runs" / split)
+        mine = replace(recipe, data=replace(recipe.data, split=split))
+        if run.recipe_file.is_file() and canonical_hash(run.recipe()) != canonical_hash(mine):
+            raise UserError(f"--out '{out}': holds a demo with other settings; remove that folder or name another")
         began = time.perf_counter()
-        folder = train(replace(recipe, data=replace(recipe.data, split=split)), run, resume=run.is_dir())
+        folder = train(mine, run.folder, resume=run.folder.is_dir())
         say(f"co-trained on {split}: {time.perf_counter() - began:.0f} s")
         return folder
 
