@@ -20,13 +20,14 @@ from experiments.arms import parse_arms
 from experiments.compare import METRICS, Comparison, change, compare, number
 from experiments.records import make_record, write_record
 from grn_cotrain.commandline import run_app, say
+from grn_cotrain.data.edge_split import SplitKind
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.files import write_json
 
 __all__ = ["SPLITS", "WORLDS", "main", "run_study"]
 
 WORLDS = {"signal": True, "no signal": False}
-SPLITS = {"unseen-tf": "unseen-tf-visible-seed0-fold0", "unseen-target": "unseen-target-seed0"}
+SPLITS: dict[SplitKind, str] = {"unseen-tf": "unseen-tf-visible-seed0-fold0", "unseen-target": "unseen-target-seed0"}
 _RECIPE = Path(__file__).resolve().parents[1] / "configs" / "demo_sim.yaml"
 _ARMS = "joint,link_only,joint+rewired"
 
