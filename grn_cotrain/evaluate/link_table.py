@@ -242,8 +242,10 @@ class LinkTable:
         def line(text: str, style: str | None = None) -> None:
             console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
+        # A fold may lack a candidate set (no degree-matched pair), and then so do the folds together.
+        present = set(self.frame.loc[self.frame["split"] == self.headline_split, "candidates"])
         for candidates in _TITLES:
-            if (self.frame["candidates"] == candidates).any():
+            if candidates in present:
                 self._render_candidates(console, candidates, line)
         units = "TFs x held-out genes" if self.two_way else "TFs"
         line(_LEGEND.format(units=units))
