@@ -179,9 +179,9 @@ class TrainConfig:
     """Optimisation: ``max_steps`` optimiser steps of ``accumulate`` micro-batches of ``tokens_per_batch`` tokens."""
 
     max_steps: int = 300
-    tokens_per_batch: int = 32_768
+    tokens_per_batch: int = 8192
     accumulate: int = 1
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     table_learning_rate: float | None = None
     weight_decay: float = 0.01
     warmup_steps: int = 20

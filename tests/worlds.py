@@ -37,6 +37,7 @@ def tiny_recipe(world: Path, **changes: Any) -> Recipe:
             "max_steps": 8,
             "warmup_steps": 2,
             "tokens_per_batch": 1024,
+            "learning_rate": 2e-3,
             "validate_every": 4,
             "checkpoint_every": 2,
             "log_every": 1,
