@@ -29,6 +29,7 @@ app.add_typer(embed_app, name="embed")
 #: Kind -> module and name of its registry, in the order of a recipe.
 _REGISTRIES = {
     "graph_encoder": ("grn_cotrain.nn.graph_encoders", "GRAPH_ENCODERS"),
+    "backend": ("grn_cotrain.nn.backends", "BACKENDS"),
     "coupling": ("grn_cotrain.nn.couplings", "COUPLINGS"),
     "cell_encoder": ("grn_cotrain.nn.cell_encoders", "CELL_ENCODERS"),
     "link_decoder": ("grn_cotrain.nn.link_decoders", "LINK_DECODERS"),

@@ -21,6 +21,6 @@ class TestMaskedValueOverBins(CellObjectiveCase):
 
 
 def test_every_component_is_covered() -> None:
-    """Objectives that read links only are covered by ``test_link_objective.py``."""
+    """Objectives that read links only are covered by ``test_link_objectives.py``."""
     reading_cells = {name for name in OBJECTIVES.names() if OBJECTIVES.get(name).reads_cells}
     assert {case.name for case in CellObjectiveCase.__subclasses__()} == reading_cells
