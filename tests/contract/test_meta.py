@@ -85,7 +85,7 @@ def test_the_checker_can_fail() -> None:
     module = importlib.import_module("tests.contract.test_graph_encoders")
     assert uncovered(registry, [module]) == {"forgotten"}
 
-    def make(name: str, *bases: type, **body: object) -> type:
+    def make(name: str, /, *bases: type, **body: object) -> type:
         return type(name, bases, {"__module__": "fake", **body})
 
     case = make("FakeCase", __module__="tests.cases.fake", test_something=lambda self: None)
