@@ -14,7 +14,7 @@ from grn_cotrain.cli import registries
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import write_text
 
-__all__ = ["component_table", "fill", "link_table", "results_text", "write_documents"]
+__all__ = ["ROOT", "component_table", "fill", "link_table", "results_text", "write_documents"]
 
 ROOT = Path(__file__).resolve().parents[1]
 _LINK_HEADINGS = {

@@ -8,7 +8,7 @@ import pytest
 
 from experiments.compare import tabulate
 from experiments.records import make_record, read_records, write_record
-from experiments.results import component_table, fill, link_table, results_text, write_documents
+from experiments.results import ROOT, component_table, fill, link_table, results_text, write_documents
 from grn_cotrain.cli import registries
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import write_json
@@ -101,3 +101,10 @@ def test_every_component_is_in_the_table() -> None:
         assert registry.names()
         for name in registry.names():
             assert f"`{name}`" in text
+
+
+def test_the_documents_are_up_to_date() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert fill(readme, "components", component_table()) == readme, "run `python -m experiments results`"
+    generated = (ROOT / "experiments" / "RESULTS.md").read_text(encoding="utf-8")
+    assert generated == results_text(read_records()), "run `python -m experiments results`"
