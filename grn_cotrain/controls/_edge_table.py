@@ -85,12 +85,12 @@ class EdgeTable:
     @cached_property
     def seen_S(self) -> np.ndarray:
         """bool; rows of which anything is known."""
-        return self.known_SG.any(axis=1)
+        return np.asarray(self.known_SG.any(axis=1))
 
     @cached_property
     def seen_G(self) -> np.ndarray:
         """bool; columns of which anything is known."""
-        return self.known_SG.any(axis=0)
+        return np.asarray(self.known_SG.any(axis=0))
 
     @cached_property
     def complete(self) -> bool:
@@ -101,7 +101,9 @@ class EdgeTable:
     @cached_property
     def sparse_SG(self) -> sparse.csr_array:
         """The positives, float32 CSR ``[S, G]``."""
-        return sparse.csr_array(self.labels_SG)
+        row_E, column_E = np.divmod(np.flatnonzero(self.labels_SG), self.num_genes)
+        first_S = np.searchsorted(row_E, np.arange(len(self.sources_S) + 1))
+        return sparse.csr_array((np.ones(len(row_E), dtype=np.float32), column_E, first_S), self.labels_SG.shape)
 
     @cached_property
     def adjacency_GG(self) -> sparse.csr_array:
@@ -176,7 +178,9 @@ class EdgeTable:
                 hidden_SG[axis_index] = True
                 known_SG[axis_index] = False
         labels_SG = self.labels_SG * ~hidden_SG
-        lost_row_E, lost_target_E = np.nonzero((self.labels_SG > 0) & hidden_SG)
+        row_E, target_E = self.sparse_SG.tocoo().coords
+        lost_E = hidden_SG[row_E, target_E]
+        lost_row_E, lost_target_E = row_E[lost_E], target_E[lost_E]
         reverse_row_E, inside_E = self.rows(lost_target_E)
         labels_SG[reverse_row_E[inside_E], self.sources_S[lost_row_E[inside_E]]] = 0
         kept_S = self.source_rate_S if self.held_out == "target" and rows_R is None else self.kept_source_rate_S

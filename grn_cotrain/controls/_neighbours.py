@@ -23,7 +23,7 @@ _LOADINGS: WeakKeyDictionary[CellMatrix, dict[int, np.ndarray]] = WeakKeyDiction
 
 
 def unit_loadings(cells: CellMatrix, *, rank: int = RANK) -> np.ndarray:
-    """Loadings on the leading expression components, each gene's row scaled to length 1 (0 stays 0): float32 ``[G, R]``.
+    """Loadings on the leading expression components, rows scaled to length 1 (0 stays 0): float32 ``[G, R]``.
 
     Inner products of rows are cosines: how similar the co-expression of two genes is, whatever their noise.
     """

@@ -14,7 +14,7 @@ import numpy as np
 from grn_cotrain.controls._edge_table import EdgeTable
 from grn_cotrain.controls._selection import macro_auroc, sample_entries
 from grn_cotrain.controls.base import Control
-from grn_cotrain.controls.out_of_fold import Folds, assemble, make_folds
+from grn_cotrain.controls.out_of_fold import Fold, Folds, assemble, make_folds
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.errors import UserError
@@ -87,17 +87,20 @@ class TableControl(Control):
     ) -> np.ndarray:
         """Scores ``[R, N]`` of some rows and columns (default: all), from the labels of ``table`` alone."""
 
+    def predict_entries(self, fold: Fold, option: Any, rows_M: np.ndarray, columns_M: np.ndarray) -> np.ndarray:
+        """Out-of-fold scores of some entries of a fold, ``[M]``."""
+        block_RN = self.predict(fold.table, option, fold.rows_R, fold.columns_N)
+        # Rows and columns of a fold are sorted.
+        return block_RN[np.searchsorted(fold.rows_R, rows_M), np.searchsorted(fold.columns_N, columns_M)]
+
     def _choose(self, folds: Folds, options: Sequence[Any]) -> Any:
         rows_M, columns_M, labels_M = sample_entries(folds.table, seed=self.seed)
         number_M = folds.fold_SG[rows_M, columns_M]
         scores_OM = np.zeros((len(options), len(rows_M)))
         for number, fold in enumerate(folds):
             mine = np.flatnonzero(number_M == number)
-            row_at, column_at = (np.zeros(size, dtype=np.int64) for size in folds.table.labels_SG.shape)
-            row_at[fold.rows_R], column_at[fold.columns_N] = np.arange(len(fold.rows_R)), np.arange(len(fold.columns_N))
             for o, option in enumerate(options):
-                block_RN = self.predict(fold.table, option, fold.rows_R, fold.columns_N)
-                scores_OM[o, mine] = block_RN[row_at[rows_M[mine]], column_at[columns_M[mine]]]
+                scores_OM[o, mine] = self.predict_entries(fold, option, rows_M[mine], columns_M[mine])
         # Within folds: a fit without many of a TF's positives scores the TF lower, so pooled folds rank upside down.
         scored = number_M >= 0
         group_M = rows_M * (number_M.max(initial=0) + 1) + number_M

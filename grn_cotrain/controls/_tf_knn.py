@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from grn_cotrain.controls._edge_table import EdgeTable
-from grn_cotrain.controls._neighbours import NeighbourFinder, unit_loadings
+from grn_cotrain.controls._neighbours import RANK, NeighbourFinder, unit_loadings
 from grn_cotrain.controls._smoothing import relative_rate, same_family, shrink, smooth_sources
 from grn_cotrain.controls._table_control import TableControl
 from grn_cotrain.data.cells import CellMatrix
@@ -45,11 +45,12 @@ class TFNeighbours(TableControl):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """Candidates that training chooses from."""
+        """Candidates that training chooses from, and the number of expression components."""
 
         num_neighbours: tuple[int, ...] = (5, 15, 50)
         prior_weights: tuple[float, ...] = (0.3, 1.0, 3.0, 10.0)
         family_weights: tuple[float, ...] = (1.0, 4.0)
+        rank: int = RANK
 
         def __post_init__(self) -> None:
             for name in ("num_neighbours", "prior_weights", "family_weights"):
@@ -62,6 +63,9 @@ class TFNeighbours(TableControl):
 
     def options(self) -> Sequence[TFOption]:
         """All combinations that matter for this kind of neighbours."""
+        if self.table.held_out in ("target", "both"):
+            # Neighbours know as little of a held-out target as this TF does: whatever is chosen, TFs are alike.
+            return [TFOption(self.config.num_neighbours[0] * self.uses_expression, float(self.uses_family), 1.0)]
         return [
             TFOption(*values)
             for values in product(
@@ -76,7 +80,7 @@ class TFNeighbours(TableControl):
         assert cells is not None
         self.family_S = np.array([tf_family(cells.vocab.symbols[s]) for s in self.table.sources_S])
         if self.uses_expression:
-            self.finder = NeighbourFinder(unit_loadings(cells), max(self.config.num_neighbours))
+            self.finder = NeighbourFinder(unit_loadings(cells, rank=self.config.rank), max(self.config.num_neighbours))
 
     def predict(
         self,

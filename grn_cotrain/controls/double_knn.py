@@ -13,7 +13,7 @@ import numpy as np
 from scipy import sparse
 
 from grn_cotrain.controls._edge_table import EdgeTable
-from grn_cotrain.controls._neighbours import NeighbourFinder, unit_loadings
+from grn_cotrain.controls._neighbours import RANK, NeighbourFinder, unit_loadings
 from grn_cotrain.controls._smoothing import relative_rate, shrink, smooth_targets
 from grn_cotrain.controls._table_control import TableControl
 from grn_cotrain.controls.base import CONTROLS
@@ -37,11 +37,12 @@ class DoubleKnn(TableControl):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """Candidates that training chooses from."""
+        """Candidates that training chooses from, and the number of expression components."""
 
-        num_sources: tuple[int, ...] = (15, 50, 150)
-        num_targets: tuple[int, ...] = (30, 100, 300)
+        num_sources: tuple[int, ...] = (50, 150)
+        num_targets: tuple[int, ...] = (100, 300)
         prior_weights: tuple[float, ...] = (10.0,)
+        rank: int = RANK
 
         def __post_init__(self) -> None:
             for name in ("num_sources", "num_targets", "prior_weights"):
@@ -59,7 +60,7 @@ class DoubleKnn(TableControl):
         """Loadings of expression."""
         assert cells is not None
         self.finder = NeighbourFinder(
-            unit_loadings(cells), max(*self.config.num_sources, *self.config.num_targets)
+            unit_loadings(cells, rank=self.config.rank), max(*self.config.num_sources, *self.config.num_targets)
         )
 
     def predict(

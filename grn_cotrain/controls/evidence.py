@@ -47,7 +47,6 @@ def out_of_fold(
     if not isinstance(control, TableControl):
         able = [c.name for c in CONTROLS.components() if issubclass(c.cls, TableControl)]
         raise UserError(f"evidence '{control_name}': cannot be fitted out of fold; choose from {', '.join(able)}")
-    control.name = control_name
     control.fit(split, cells)
     made = make_folds(split, control.table, folds=folds, seed=seed)
     return control.table.sources_S, control.out_of_fold(made), control.scores_SG

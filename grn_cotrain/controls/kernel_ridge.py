@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from grn_cotrain.controls._edge_table import EdgeTable
 from grn_cotrain.controls._neighbours import RANK, unit_loadings
 from grn_cotrain.controls._table_control import TableControl
 from grn_cotrain.controls.base import CONTROLS
+from grn_cotrain.controls.out_of_fold import Fold
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.errors import UserError
@@ -63,11 +65,13 @@ class KernelRidge(TableControl):
                     raise UserError(f"{name}: got {value}; give a positive number, or null to choose it in training")
 
     unit_GR: np.ndarray
+    _moments: WeakKeyDictionary[EdgeTable, tuple[np.ndarray, np.ndarray, np.ndarray]]
 
     def read_features(self, split: EdgeSplit, cells: CellMatrix | None) -> None:
         """Expression components, one unit row a gene."""
         assert cells is not None
         self.unit_GR = unit_loadings(cells, rank=self.config.rank).astype(np.float64)
+        self._moments = WeakKeyDictionary()
 
     def options(self) -> list[tuple[float, float]]:
         """Pairs of penalties; the middle first."""
@@ -90,25 +94,38 @@ class KernelRidge(TableControl):
         effect_R1 = table.source_effect_S[rows][:, None]
         return table.mean_rate + effect_R1 + table.target_effect_G[columns] + learned_RN
 
+    def predict_entries(
+        self, fold: Fold, option: tuple[float, float], rows_M: np.ndarray, columns_M: np.ndarray
+    ) -> np.ndarray:
+        """See :class:`TableControl`; a product of two features and a matrix, without the fold's whole table."""
+        table = fold.table
+        left_SR = self.unit_GR[table.sources_S] @ self._solve(table, option)
+        learned_M = np.einsum("mr,mr->m", left_SR[rows_M], self.unit_GR[columns_M])
+        return table.mean_rate + table.source_effect_S[rows_M] + table.target_effect_G[columns_M] + learned_M
+
     def _solve(self, table: EdgeTable, option: tuple[float, float]) -> np.ndarray:
-        """The matrix between the features, ``[R, R]``; the primal form of the two ridges."""
+        """The matrix between the features, ``[R, R]``: the primal form of both ridges."""
+        if table not in self._moments:
+            self._moments[table] = self._compute_moments(table)
+        middle_RR, *grams = self._moments[table]
+        left_RR, right_RR = (
+            gram_RR + penalty * max(float(np.trace(gram_RR)) / len(gram_RR), 1e-12) * np.eye(len(gram_RR))
+            for gram_RR, penalty in zip(grams, option, strict=True)
+        )
+        return np.linalg.solve(right_RR, np.linalg.solve(left_RR, middle_RR).T).T
+
+    def _compute_moments(self, table: EdgeTable) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """``F_T' R F_G``, ``F_T' F_T``, ``F_G' F_G`` over seen rows and columns, ``[R, R]`` each."""
         left_SR = self.unit_GR[table.sources_S] * table.seen_S[:, None]
         right_GR = self.unit_GR * table.seen_G[:, None]
-        # R = labels - (mean + effects) where known; the dense part is low-rank, so that no residual table is made.
         base_S, base_G = table.mean_rate + table.source_effect_S, table.target_effect_G
         middle_RR = left_SR.T @ np.asarray(table.sparse_SG @ right_GR)
         if table.complete:
-            left_R, right_R = left_SR.sum(axis=0), right_GR.sum(axis=0)
-            middle_RR -= np.outer(base_S @ left_SR, right_R) + np.outer(left_R, base_G @ right_GR)
-            own_S = (table.seen_S & table.seen_G[table.sources_S]) * (base_S + base_G[table.sources_S])
-            middle_RR += (left_SR * own_S[:, None]).T @ self.unit_GR[table.sources_S]
+            # What is expected of seen entries has rank 2, less the self-pairs: no residual table is made.
+            middle_RR -= np.outer(base_S @ left_SR, right_GR.sum(axis=0))
+            middle_RR -= np.outer(left_SR.sum(axis=0), base_G @ right_GR)
+            own_S = base_S + base_G[table.sources_S]
+            middle_RR += left_SR.T @ (own_S[:, None] * right_GR[table.sources_S])
         else:
-            expected_SG = table.known_SG * (base_S[:, None] + base_G)
-            middle_RR -= left_SR.T @ (expected_SG @ right_GR)
-        for side, (features, penalty) in enumerate(zip((left_SR, right_GR), option, strict=True)):
-            gram_RR = features.T @ features
-            ridge = penalty * max(float(np.trace(gram_RR)) / len(gram_RR), 1e-12)
-            gram_RR[np.diag_indices_from(gram_RR)] += ridge
-            middle_RR = np.linalg.solve(gram_RR, middle_RR if side == 0 else middle_RR.T)
-            middle_RR = middle_RR if side == 0 else middle_RR.T
-        return middle_RR
+            middle_RR -= left_SR.T @ ((table.known_SG * (base_S[:, None] + base_G)) @ right_GR)
+        return middle_RR, left_SR.T @ left_SR, right_GR.T @ right_GR

@@ -89,7 +89,9 @@ class Folds:
                 hidden = self.table.hide(pairs_SG=inside_SG, forget=self.labelled)
                 yield Fold(hidden, every_row, every_column, inside_SG)
             return
-        row_groups = [None] if self.row_fold_S is None else [np.flatnonzero(self.row_fold_S == f) for f in range(self.num)]
+        row_groups = (
+            [None] if self.row_fold_S is None else [np.flatnonzero(self.row_fold_S == f) for f in range(self.num)]
+        )
         column_groups = (
             [None] if self.column_fold_G is None else [np.flatnonzero(self.column_fold_G == f) for f in range(self.num)]
         )

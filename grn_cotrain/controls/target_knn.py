@@ -12,7 +12,7 @@ from itertools import product
 import numpy as np
 
 from grn_cotrain.controls._edge_table import EdgeTable
-from grn_cotrain.controls._neighbours import NeighbourFinder, unit_loadings
+from grn_cotrain.controls._neighbours import RANK, NeighbourFinder, unit_loadings
 from grn_cotrain.controls._smoothing import relative_rate, shrink, smooth_targets
 from grn_cotrain.controls._table_control import TableControl
 from grn_cotrain.controls.base import CONTROLS
@@ -36,10 +36,11 @@ class TargetKnn(TableControl):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """Candidates that training chooses from."""
+        """Candidates that training chooses from, and the number of expression components."""
 
         num_neighbours: tuple[int, ...] = (30, 100, 300)
         prior_weights: tuple[float, ...] = (1.0, 10.0)
+        rank: int = RANK
 
         def __post_init__(self) -> None:
             for name in ("num_neighbours", "prior_weights"):
@@ -56,7 +57,7 @@ class TargetKnn(TableControl):
     def read_features(self, split: EdgeSplit, cells: CellMatrix | None) -> None:
         """Loadings of expression."""
         assert cells is not None
-        self.finder = NeighbourFinder(unit_loadings(cells), max(self.config.num_neighbours))
+        self.finder = NeighbourFinder(unit_loadings(cells, rank=self.config.rank), max(self.config.num_neighbours))
 
     def predict(
         self,

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from grn_cotrain.controls import CONTROLS, Control
+from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
-from tests.cases.toy_links import toy_cells, toy_split
+from tests.cases.toy_links import NUM_GENES, toy_cells, toy_split
 
 KINDS = ("random", "unseen-tf", "unseen-target", "unseen-both")
 
@@ -22,12 +24,31 @@ def without_test(split: EdgeSplit) -> EdgeSplit:
     return dataclasses.replace(split, test_2E=split.test_2E[:, :0], withheld_2E=withheld_2E)
 
 
+def renumbered_split(split: EdgeSplit, new_of_old_G: np.ndarray) -> EdgeSplit:
+    """The same split under another numbering of the genes."""
+    arrays = {
+        field.name: new_of_old_G[getattr(split, field.name)]
+        for field in dataclasses.fields(split)
+        if isinstance(getattr(split, field.name), np.ndarray)
+    }
+    return dataclasses.replace(split, **arrays)
+
+
+def renumbered_cells(new_of_old_G: np.ndarray) -> CellMatrix:
+    """The toy cells with their genes in another order; size factors do not change."""
+    cells, old_of_new_G = toy_cells(), np.argsort(new_of_old_G)
+    vocab = FeatureVocab.from_symbols([cells.vocab.symbols[i] for i in old_of_new_G], species="human")
+    return CellMatrix.build(vocab, cells.values_CG[:, old_of_new_G], kind="counts", size_factor_C=cells.size_factor_C)
+
+
 class ControlCases:
     """Subclass once per registered control; ``options`` keep it quick."""
 
     name: ClassVar[str]
     options: ClassVar[dict[str, Any]] = {}
     kinds: ClassVar[tuple[str, ...]] = KINDS
+    # A sample of training pairs, and a choice among equals, are others when genes are numbered otherwise.
+    samples: ClassVar[bool] = False
 
     def build(self, seed: int = 0) -> Control:
         return CONTROLS.build(self.name, self.options, seed=seed)
@@ -75,6 +96,23 @@ class ControlCases:
             pairs_2M = split.pairs("test").pairs_2M
             blind = self.scores(without_test(split), pairs_2M)
             np.testing.assert_array_equal(self.scores(split, pairs_2M), blind, err_msg=kind)
+
+    def test_numbering_of_genes_does_not_matter(self) -> None:
+        if self.samples:
+            pytest.skip("draws or chooses by the number of a gene")
+        new_of_old_G = np.random.default_rng(2).permutation(NUM_GENES)
+        for kind in self.kinds:
+            split = toy_split(kind)
+            pairs_2M = split.pairs("test").pairs_2M
+            control = self.build().fit(renumbered_split(split, new_of_old_G), renumbered_cells(new_of_old_G))
+            scores_M = control.score(new_of_old_G[pairs_2M])
+            np.testing.assert_allclose(scores_M, self.scores(split, pairs_2M), rtol=1e-3, atol=1e-5, err_msg=kind)
+
+    def test_unknown_source_gets_a_finite_score(self) -> None:
+        split = toy_split(self.kinds[0])
+        outside = np.setdiff1d(np.arange(NUM_GENES), split.all_positives()[0])[:5]
+        pairs_2M = np.stack([outside, np.zeros_like(outside)])
+        assert np.isfinite(self.build().fit(split, toy_cells()).score(pairs_2M)).all()
 
     def test_cells_are_asked_for_where_they_are_read(self) -> None:
         split = toy_split(self.kinds[0])

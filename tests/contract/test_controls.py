@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from grn_cotrain.controls import CONTROLS
 from tests.cases.controls import ControlCases
 
 
 class TestRandom(ControlCases):
     name = "random"
+    samples = True
 
 
 class TestTargetDegree(ControlCases):
@@ -20,6 +23,12 @@ class TestDegreeProduct(ControlCases):
 
 class TestAdditiveLogistic(ControlCases):
     name = "additive_logistic"
+    options: ClassVar = {"C": 1.0}
+
+
+class TestAdditiveLogisticThatTunes(TestAdditiveLogistic):
+    options: ClassVar = {}
+    samples = True
 
 
 class TestCommonNeighbours(ControlCases):
@@ -40,6 +49,90 @@ class TestPearson(ControlCases):
 
 class TestSpearman(ControlCases):
     name = "spearman"
+
+
+class TestKernelRidge(ControlCases):
+    name = "kernel_ridge"
+    options: ClassVar = {"source_penalty": 1.0, "target_penalty": 1.0, "rank": 10}
+
+
+class TestKnnExpression(ControlCases):
+    name = "knn_expression"
+    options: ClassVar = {"num_neighbours": [5], "prior_weights": [1.0], "rank": 10}
+
+
+class TestKnnFamily(ControlCases):
+    name = "knn_family"
+    options: ClassVar = {"prior_weights": [1.0]}
+
+
+class TestKnnBoth(ControlCases):
+    name = "knn_both"
+    options: ClassVar = {"num_neighbours": [5], "prior_weights": [1.0], "family_weights": [1.0], "rank": 10}
+
+
+class TestTargetKnn(ControlCases):
+    name = "target_knn"
+    options: ClassVar = {"num_neighbours": [10], "prior_weights": [1.0], "rank": 10}
+
+
+class TestDoubleKnn(ControlCases):
+    name = "double_knn"
+    options: ClassVar = {"num_sources": [5], "num_targets": [10], "rank": 10}
+
+
+class TestMatrixFactorisation(ControlCases):
+    name = "matrix_factorisation"
+    options: ClassVar = {"ranks": [4], "weights": [1.0]}
+
+
+class TestKernelRidgeThatChooses(TestKernelRidge):
+    options: ClassVar = {"rank": 10}
+    samples = True
+
+
+class TestBoostingGraph(ControlCases):
+    name = "boosting_graph"
+    options: ClassVar = {"max_trees": 5}
+    samples = True
+
+
+class TestBoostingGene(ControlCases):
+    name = "boosting_gene"
+    options: ClassVar = {"max_trees": 5}
+    samples = True
+
+
+class TestBoostingAll(ControlCases):
+    name = "boosting_all"
+    options: ClassVar = {"max_trees": 5}
+    kinds = ("unseen-target", "unseen-tf")
+    samples = True
+
+
+class TestLogisticCombination(ControlCases):
+    name = "logistic_combination"
+    kinds = ("unseen-target", "unseen-tf")
+    samples = True
+
+
+class TestNetMF(ControlCases):
+    name = "netmf"
+    options: ClassVar = {"dimensions": 4}
+    samples = True
+
+
+class TestGraphAutoEncoder(ControlCases):
+    name = "gae"
+    options: ClassVar = {"epochs": 4, "every": 2, "width": 8}
+    samples = True
+
+
+class TestGRNBoost2(ControlCases):
+    name = "grnboost2"
+    options: ClassVar = {"max_trees": 2}
+    kinds = ("unseen-target",)
+    samples = True
 
 
 def test_every_component_is_covered() -> None:

@@ -1,0 +1,121 @@
+"""Boosted trees on out-of-fold pair features.
+
+Dimension letters: M pairs, F features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from grn_cotrain.controls._edge_table import EdgeTable
+from grn_cotrain.controls.base import Control
+from grn_cotrain.controls.pair_features import Group, PairFeatures
+from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.errors import UserError
+
+__all__ = ["PairBooster", "training_entries", "validation_pairs"]
+
+_BLOCK = 200_000
+
+
+def training_entries(
+    table: EdgeTable, max_negatives: int, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All training positives and at most so many known negatives, drawn evenly: rows, columns, labels ``[M]``."""
+    positive_M = np.flatnonzero(table.labels_SG)
+    negative_M = np.flatnonzero(table.known_SG & (table.labels_SG == 0))
+    if len(negative_M) > max_negatives:
+        negative_M = np.sort(generator.choice(negative_M, max_negatives, replace=False))
+    entries_M = np.concatenate([positive_M, negative_M])
+    rows_M, columns_M = np.divmod(entries_M, table.num_genes)
+    return rows_M, columns_M, np.arange(len(entries_M)) < len(positive_M)
+
+
+def validation_pairs(
+    split: EdgeSplit, max_negatives: int, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Validation positives and at most so many negatives; None without both classes."""
+    pairs = split.pairs("validation")
+    negative_M = np.flatnonzero(~pairs.labels_M)
+    if not pairs.labels_M.any() or not len(negative_M):
+        return None
+    if len(negative_M) > max_negatives:
+        negative_M = np.sort(generator.choice(negative_M, max_negatives, replace=False))
+    kept_M = np.concatenate([np.flatnonzero(pairs.labels_M), negative_M])
+    return pairs.pairs_2M[:, kept_M], pairs.labels_M[kept_M]
+
+
+class PairBooster(Control):
+    """Histogram gradient boosting (scikit-learn) on pair features; subclasses name the groups of features.
+
+    All training positives and at most 200k negatives, features out of fold within training. The number of trees is the
+    one with the lowest log loss on validation pairs, whose genes are as new as those of the test.
+    """
+
+    groups: ClassVar[tuple[Group, ...]]
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Settings of :class:`PairBooster`."""
+
+        max_negatives: int = 200_000
+        max_trees: int = 100
+        learning_rate: float = 0.1
+        max_leaves: int = 15
+        min_leaf: int = 50
+        l2: float = 1.0
+        patience: int = 10
+
+        def __post_init__(self) -> None:
+            for name in ("max_negatives", "max_trees", "learning_rate", "min_leaf", "patience"):
+                if not getattr(self, name) > 0:
+                    raise UserError(f"{name}: got {getattr(self, name)}; give a positive number")
+            if self.max_leaves < 2:
+                raise UserError(f"max_leaves: got {self.max_leaves}; give at least 2")
+
+    features: PairFeatures
+    model: Any
+
+    def fit(self, split: EdgeSplit, cells: CellMatrix | None) -> Self:
+        """Fit trees; without positives, or with a single class of pairs, scores are 0."""
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        if self.needs_cells and cells is None:
+            raise UserError(f"control '{self.name}': no cells; give cells, or leave it out of --controls")
+        generator = np.random.default_rng([self.seed, 13])
+        self.features = PairFeatures(split, cells, self.groups, seed=self.seed)
+        rows_M, columns_M, labels_M = training_entries(self.features.table, self.config.max_negatives, generator)
+        self.model = None
+        if not labels_M.any() or labels_M.all():
+            return self
+        features_MF = self.features.out_of_fold(rows_M, columns_M)
+        held_out = validation_pairs(split, self.config.max_negatives // 4, generator)
+        validation = {}
+        if held_out is not None:
+            validation = {"X_val": self.features.full(held_out[0]), "y_val": held_out[1]}
+        self.model = HistGradientBoostingClassifier(
+            learning_rate=self.config.learning_rate,
+            max_iter=self.config.max_trees,
+            max_leaf_nodes=self.config.max_leaves,
+            min_samples_leaf=min(self.config.min_leaf, max(1, len(labels_M) // 20)),
+            l2_regularization=self.config.l2,
+            early_stopping=held_out is not None,
+            scoring="loss",
+            n_iter_no_change=self.config.patience,
+            random_state=self.seed,
+        ).fit(features_MF, labels_M, **validation)
+        return self
+
+    def score(self, pairs_2M: np.ndarray) -> np.ndarray:
+        """Log-odds ``[M]``."""
+        scores_M = np.zeros(pairs_2M.shape[1])
+        if self.model is None:
+            return scores_M
+        for start in range(0, pairs_2M.shape[1], _BLOCK):
+            block_2M = pairs_2M[:, start : start + _BLOCK]
+            scores_M[start : start + _BLOCK] = self.model.decision_function(self.features.full(block_2M))
+        return scores_M

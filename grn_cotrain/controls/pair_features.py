@@ -1,0 +1,148 @@
+"""Features of (source, gene) pairs in named groups, out of fold for training: what the boosters read.
+
+Whatever is computed from labels (rates, paths, kNN, kernel ridge) is computed for training pairs by a fit that never
+saw their fold, in the manner of the split's regime, and for all other pairs from all training positives.
+
+Dimension letters: G genes, S sources, M pairs, F features, R rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from grn_cotrain.controls._edge_table import EdgeTable
+from grn_cotrain.controls._graph_features import GRAPH_FEATURES, graph_features
+from grn_cotrain.controls._neighbours import unit_loadings
+from grn_cotrain.controls._smoothing import same_family
+from grn_cotrain.controls._table_control import TableControl
+from grn_cotrain.controls.base import CONTROLS
+from grn_cotrain.controls.out_of_fold import Fold, Folds, make_folds
+from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.factor_analysis import Standardised
+from grn_cotrain.data.families import tf_family
+from grn_cotrain.errors import UserError
+
+__all__ = ["EVIDENCE", "GROUPS", "Group", "PairFeatures"]
+
+Group = Literal["graph", "gene", "expression", "evidence"]
+GROUPS: tuple[Group, ...] = ("graph", "gene", "expression", "evidence")
+EVIDENCE = ("kernel_ridge", "target_knn", "double_knn", "knn_both")
+_GENE = ("source_mean", "source_deviation", "target_mean", "target_deviation", "target_is_tf")
+_NUM_PRODUCTS, _NUM_TARGET, _NUM_SOURCE = 10, 20, 5
+
+
+class PairFeatures:
+    """Feature blocks of pairs, float32.
+
+    Parameters
+    ----------
+    split, cells
+        Training positives and expression; validation and test pairs are not read.
+    groups
+        ``graph``: the training graph alone; ``gene``: each gene's own mean, deviation and TF flag; ``expression``:
+        cosine and products of expression components, and the components; ``evidence``: scores of closed-form controls.
+    folds, seed
+        Of the out-of-fold features.
+
+    Attributes
+    ----------
+    names
+        One name a feature.
+    table, folds
+        The training table and its folds.
+    """
+
+    def __init__(
+        self,
+        split: EdgeSplit,
+        cells: CellMatrix | None,
+        groups: Sequence[Group],
+        *,
+        folds: int = 5,
+        seed: int = 0,
+    ) -> None:
+        self.groups = tuple(group for group in GROUPS if group in groups)
+        if self.groups != ("graph",) and cells is None:
+            raise UserError(f"features {', '.join(self.groups)}: no cells; give cells, or use the graph alone")
+        self.table = EdgeTable.of(split)
+        self.folds: Folds = make_folds(split, self.table, folds=folds, seed=seed)
+        self.names: tuple[str, ...] = ()
+        if "graph" in self.groups:
+            self.names += GRAPH_FEATURES
+        if cells is not None and "gene" in self.groups:
+            self._read_genes(cells)
+            self.names += _GENE
+        if cells is not None and "expression" in self.groups:
+            self._unit_GR = unit_loadings(cells)
+            products, target, source = (
+                min(n, self._unit_GR.shape[1]) for n in (_NUM_PRODUCTS, _NUM_TARGET, _NUM_SOURCE)
+            )
+            self.names += ("cosine", *(f"product_{i}" for i in range(products)))
+            self.names += (*(f"target_{i}" for i in range(target)), *(f"source_{i}" for i in range(source)))
+        self._controls: list[TableControl] = []
+        if cells is not None and "evidence" in self.groups:
+            for name in EVIDENCE:
+                control = CONTROLS.build(name, seed=seed).fit(split, cells)
+                assert isinstance(control, TableControl)
+                self._controls.append(control)
+            families = np.array([tf_family(cells.vocab.symbols[s]) for s in self.table.sources_S])
+            together_SS = same_family(families).astype(np.float32)
+            self._family_SS = together_SS / np.maximum(together_SS.sum(axis=1, keepdims=True), 1)
+            self.names += (*EVIDENCE, *(f"family_{name}" for name in EVIDENCE[:2]))
+
+    def full(self, pairs_2M: np.ndarray) -> np.ndarray:
+        """Features ``[M, F]`` from all training positives; sources outside the split's universe have row 0's."""
+        rows_M, _ = self.table.rows(pairs_2M[0])
+        return self._block(self.table, rows_M, pairs_2M[1], None)
+
+    def out_of_fold(self, rows_M: np.ndarray, columns_M: np.ndarray) -> np.ndarray:
+        """Features ``[M, F]`` of training entries, each by a fit that never saw its fold."""
+        result_MF = np.zeros((len(rows_M), len(self.names)), dtype=np.float32)
+        number_M = self.folds.fold_SG[rows_M, columns_M]
+        for number, fold in enumerate(self.folds):
+            mine = np.flatnonzero(number_M == number)
+            result_MF[mine] = self._block(fold.table, rows_M[mine], columns_M[mine], fold)
+        if (number_M < 0).any():
+            raise ValueError("out_of_fold: entries that no fold holds; ask for training entries only")
+        return result_MF
+
+    def _block(self, table: EdgeTable, rows_M: np.ndarray, columns_M: np.ndarray, fold: Fold | None) -> np.ndarray:
+        parts = []
+        if "graph" in self.groups:
+            parts.append(graph_features(table, rows_M, columns_M))
+        sources_M = table.sources_S[rows_M]
+        if "gene" in self.groups:
+            genes_G2 = self._gene_G2
+            parts += [genes_G2[sources_M], genes_G2[columns_M], self._is_tf_G[columns_M, None]]
+        if "expression" in self.groups:
+            source_MR, target_MR = self._unit_GR[sources_M], self._unit_GR[columns_M]
+            products_MR = source_MR * target_MR
+            parts += [products_MR.sum(axis=1, keepdims=True), products_MR[:, :_NUM_PRODUCTS]]
+            parts += [target_MR[:, :_NUM_TARGET], source_MR[:, :_NUM_SOURCE]]
+        if self._controls:
+            parts.append(self._evidence(table, rows_M, columns_M, fold))
+        return np.concatenate([part.astype(np.float32, copy=False) for part in parts], axis=1)
+
+    def _evidence(self, table: EdgeTable, rows_M: np.ndarray, columns_M: np.ndarray, fold: Fold | None) -> np.ndarray:
+        features = []
+        for control in self._controls:
+            if fold is None:
+                scores_SN, column_M = control.scores_SG, columns_M
+            else:  # all rows: a family's mean needs the rows of its members
+                scores_SN = control.predict(table, control.option, None, fold.columns_N).astype(np.float32)
+                column_M = np.searchsorted(fold.columns_N, columns_M)
+            features.append(scores_SN[rows_M, column_M])
+            if control.name in EVIDENCE[:2]:
+                features.append((self._family_SS @ scores_SN)[rows_M, column_M])
+        own, family = [features[i] for i in (0, 2, 4, 5)], [features[i] for i in (1, 3)]
+        return np.stack(own + family, axis=1)
+
+    def _read_genes(self, cells: CellMatrix) -> None:
+        moments = Standardised.of(cells.normalised())
+        self._gene_G2 = np.stack([moments.mean_G, moments.std_G], axis=1).astype(np.float32)
+        self._is_tf_G = np.zeros(cells.num_genes, dtype=np.float32)
+        self._is_tf_G[self.table.sources_S] = 1
