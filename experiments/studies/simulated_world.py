@@ -29,7 +29,7 @@ __all__ = ["SPLITS", "WORLDS", "main", "run_study"]
 WORLDS = {"signal": True, "no signal": False}
 SPLITS: dict[SplitKind, str] = {"unseen-tf": "unseen-tf-visible-seed0-fold0", "unseen-target": "unseen-target-seed0"}
 _RECIPE = Path(__file__).resolve().parents[1] / "configs" / "demo_sim.yaml"
-_ARMS = "joint,link_only,joint+rewired"
+_ARMS = "joint,link_only"
 
 app = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 
