@@ -2,7 +2,8 @@
 
 GENELink (Chen & Liu 2022) scores all N x N pairs of genes, masks those without an edge and takes a softmax of whole
 rows. Its attention is Velickovic's (2018): the logit of an edge is a sum of a source term and a target term. Two
-comparisons, each of one layer and one function, forward and backward:
+comparisons, each of one layer and one function, forward and backward in training mode (agreement is asserted without
+dropout):
 
 - that attention, dense as GENELink writes it, against our primitives over edges;
 - gatv2, whose logits need N x N x D values when dense (one head at a time, or memory runs out), against our encoder.
@@ -29,6 +30,7 @@ ID = "B7"
 TITLE = "graph attention, one layer, 3 heads of 64, forward + backward (2,000 genes, 40k edges)"
 
 _HEADS, _HEAD_WIDTH, _SLOPE = 3, 64, 0.2
+_DROPOUT = 0.5  # of attention, GENELink's own
 _WIDTH = _HEADS * _HEAD_WIDTH
 
 
@@ -48,16 +50,19 @@ class _Attention(nn.Module):
             rows_GK = genes_GD @ weight_DK
             logits_GG = F.leaky_relu((rows_GK @ target_K).unsqueeze(1) + rows_GK @ source_K, _SLOPE)
             masked_GG = torch.where(adjacency_GG > 0, logits_GG, torch.full_like(logits_GG, -9e15))
-            outputs.append(F.softmax(masked_GG, dim=1) @ rows_GK)
+            share_GG = F.dropout(F.softmax(masked_GG, dim=1), _DROPOUT, self.training)
+            outputs.append(share_GG @ rows_GK)
         return torch.cat(outputs, 1)
 
     def sparse(self, genes_GD: Tensor, graph: MessageGraph, backend: MessageBackend) -> Tensor:
-        """The same over edges alone."""
-        rows_GHK = torch.einsum("gd,hdk->ghk", genes_GD, self.weight_HDK)
-        source_GH, target_GH = (rows_GHK * self.source_HK).sum(-1), (rows_GHK * self.target_HK).sum(-1)
+        """The same over edges alone; both logit terms come from ``genes (W a)`` instead of ``(genes W) a``."""
+        rows_GHK = (genes_GD @ self.weight_HDK.transpose(0, 1).flatten(1)).view(-1, _HEADS, _HEAD_WIDTH)
+        ends_H2K = torch.stack([self.source_HK, self.target_HK], 1)
+        ends_2GH = torch.einsum("gd,hdk,hik->igh", genes_GD, self.weight_HDK, ends_H2K)
         source_E, target_E = graph.edge_index_2E
-        logits_EH = F.leaky_relu(source_GH.index_select(0, source_E) + target_GH.index_select(0, target_E), _SLOPE)
-        return backend.attention_aggregate(logits_EH, rows_GHK, graph).flatten(1)
+        logits_EH = F.leaky_relu(ends_2GH[0].index_select(0, source_E) + ends_2GH[1].index_select(0, target_E), _SLOPE)
+        share_EH = F.dropout(backend.edge_softmax(logits_EH, graph), _DROPOUT, self.training)
+        return backend.aggregate_heads(rows_GHK, graph, share_EH).flatten(1)
 
 
 def _dense_gatv2(layer: GatV2Layer, genes_GD: Tensor, adjacency_GG: Tensor) -> Tensor:
@@ -69,7 +74,8 @@ def _dense_gatv2(layer: GatV2Layer, genes_GD: Tensor, adjacency_GG: Tensor) -> T
         sum_GGK = target_GHK[:, head].unsqueeze(1) + source_GHK[:, head]
         logits_GG = F.leaky_relu(sum_GGK, layer.config.slope) @ attention_K
         masked_GG = torch.where(adjacency_GG > 0, logits_GG, torch.full_like(logits_GG, -9e15))
-        outputs.append(F.softmax(masked_GG, dim=1) @ source_GHK[:, head])
+        share_GG = F.dropout(F.softmax(masked_GG, dim=1), _DROPOUT, layer.training)
+        outputs.append(share_GG @ source_GHK[:, head])
     return torch.cat(outputs, 1) + layer.bias_D
 
 
@@ -110,8 +116,8 @@ def run(context: Context) -> list[Row]:
     genes_GD = torch.randn(num_genes, _WIDTH, generator=generator)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(context.seed)
-        attention = _Attention()
-        layer = GatV2Layer(GatV2.Config(heads=_HEADS), _WIDTH, backend)
+        attention = _Attention().eval()
+        layer = GatV2Layer(GatV2.Config(heads=_HEADS, attention_dropout=_DROPOUT), _WIDTH, backend).eval()
 
     first = {
         "ours": _step(lambda x: attention.sparse(x, looped, backend), genes_GD, attention),
@@ -125,6 +131,8 @@ def run(context: Context) -> list[Row]:
         _agree("GENELink's attention", first["ours"](), first["dense"]()),
         _agree("gatv2", second["ours"](), second["dense"]()),
     ]
+    attention.train()
+    layer.train()
     seconds_first = context.measure(first, repeats=7)
     seconds_second = context.measure({"ours": second["ours"]}, repeats=7) | context.measure(second, warmup=0)
 

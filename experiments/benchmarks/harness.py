@@ -55,12 +55,21 @@ class Row:
 
 @dataclass(frozen=True)
 class Context:
-    """How to measure: ``quick`` asks for small sizes (a smoke test, whose ratios mean nothing)."""
+    """How to measure: ``quick`` asks for small sizes (a smoke test, whose ratios mean nothing).
+
+    ``clock`` is ``"wall"``, or ``"cpu"`` for processor seconds, which other processes disturb less; these add up over
+    threads, waiting ones included, so on a busy machine use it with one thread.
+    """
 
     quick: bool = False
     threads: int = 2
     repeats: int = 3
     seed: int = 0
+    clock: str = "wall"
+
+    def now(self) -> float:
+        """Seconds of the chosen clock."""
+        return time.process_time() if self.clock == "cpu" else time.perf_counter()
 
     def generator(self) -> torch.Generator:
         """A fresh generator; every call gives the same stream."""
@@ -76,9 +85,9 @@ class Context:
                 function()
         for _ in range(max(3, repeats or self.repeats)):
             for name, function in rivals.items():
-                start = time.perf_counter()
+                start = self.now()
                 function()
-                times[name].append(time.perf_counter() - start)
+                times[name].append(self.now() - start)
         return {name: statistics.median(values) for name, values in times.items()}
 
 
@@ -177,6 +186,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="small sizes: does it run; the ratios mean nothing")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch (2)")
     parser.add_argument("--repeats", type=int, default=3, help="rounds, at least 3 (3)")
+    parser.add_argument(
+        "--clock", choices=("wall", "cpu"), default="wall", help="cpu: on a busy machine, with --threads 1"
+    )
     parser.add_argument("--out", type=Path, help="folder for one JSON record per benchmark")
     options = parser.parse_args(arguments)
     try:
@@ -184,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    context = Context(quick=options.quick, threads=options.threads, repeats=options.repeats)
+    context = Context(quick=options.quick, threads=options.threads, repeats=options.repeats, clock=options.clock)
     failed = False
     with _pinned_threads(context.threads):
         machine = {
@@ -192,11 +204,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "python": platform.python_version(),
             "torch": torch.__version__,
             "threads": context.threads,
+            "clock": context.clock,
             "gemm_gflops": round(gemm_rate(), 1),
         }
         print(
             f"{machine['processor']}; torch {machine['torch']}, {context.threads} threads; "
-            f"float32 GEMM {machine['gemm_gflops']} GFLOP/s"
+            f"float32 GEMM {machine['gemm_gflops']} GFLOP/s; {context.clock} clock"
         )
         if context.quick:
             print("quick sizes: ratios mean nothing")

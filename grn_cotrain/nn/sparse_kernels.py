@@ -5,12 +5,13 @@ which ``embedding_bag`` does in parallel, in a fixed order and without a buffer 
 against 2 s for gather + ``index_add`` and 0.17 s for a CSR product). Gradients of edge weights are dense-dense products
 sampled at the edges.
 
-Dimension letters: E edges (entries), G genes, S rows, H heads, K width of a head, D width.
+Dimension letters: E edges (entries), G genes, S rows, H heads, K width of a head, D width, L = H * K.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -20,15 +21,20 @@ from torch.autograd.function import once_differentiable
 
 from grn_cotrain.nn.sparse import MessageGraph
 
-__all__ = ["edge_softmax", "gatv2_logits", "row_sums", "sampled_dot", "spmm"]
+__all__ = ["edge_softmax", "gatv2_logits", "row_sums", "sampled_dot", "spmm", "spmm_heads"]
 
-# Edges at once where an E x D product can't be avoided: the buffers stay in the cache and are reused by the allocator.
-_EDGES_PER_CHUNK = 4096
+# Values at once where an E x D product can't be avoided: 1 MB of float32 stays in the cache.
+_CHUNK_VALUES = 1 << 18
 
 
 def spmm(x_GD: Tensor, graph: MessageGraph, weight_E: Tensor | None = None) -> Tensor:
     """Sum of (weighted) messages per target, ``[G, D]``; differentiable in rows and in weights."""
     return _Spmm.apply(x_GD, weight_E, graph)
+
+
+def spmm_heads(values_GHK: Tensor, graph: MessageGraph, weight_EH: Tensor) -> Tensor:
+    """:func:`spmm` of every head with its own weights, ``[G, H, K]``."""
+    return _SpmmHeads.apply(values_GHK, weight_EH, graph)
 
 
 def edge_softmax(logits_EH: Tensor, graph: MessageGraph) -> Tensor:
@@ -63,8 +69,9 @@ def sampled_dot(left_SD: Tensor, right_GD: Tensor, rowptr: Tensor, row_E: Tensor
             )
         return torch.sparse.sampled_addmm(pattern, left_SD, right_GD.t(), beta=0.0).values()
     result_E = left_SD.new_empty(num_entries)
-    for start in range(0, num_entries, _EDGES_PER_CHUNK):
-        chunk = slice(start, start + _EDGES_PER_CHUNK)
+    size = max(64, _CHUNK_VALUES // left_SD.shape[1])
+    for start in range(0, num_entries, size):
+        chunk = slice(start, start + size)
         left, right = left_SD.index_select(0, row_E[chunk]), right_GD.index_select(0, column_E[chunk])
         result_E[chunk] = torch.linalg.vecdot(left, right)
     return result_E
@@ -107,8 +114,44 @@ class _Spmm(torch.autograd.Function):
                 by_source_E = weight_E.index_select(0, graph.transpose_order_E)
             x_gradient = row_sums(graph.transpose_target_E, graph.transpose_rowptr, by_source_E, gradient_GD)
         if x_GD is not None:
-            weight_gradient = sampled_dot(gradient_GD, x_GD, graph.rowptr, *graph.edge_index_2E.flip(0))
+            weight_gradient = sampled_dot(
+                gradient_GD, x_GD, graph.rowptr, graph.edge_index_2E[1], graph.edge_index_2E[0]
+            )
         return x_gradient, weight_gradient, None
+
+
+class _SpmmHeads(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values_GHK: Tensor, weight_EH: Tensor, graph: MessageGraph) -> Tensor:
+        ctx.graph = graph
+        values_HGK, weight_HE = values_GHK.transpose(0, 1).contiguous(), weight_EH.t().contiguous()
+        ctx.save_for_backward(values_HGK, weight_HE)
+        result_GHK = torch.empty_like(values_GHK, memory_format=torch.contiguous_format)
+        for head, (values_GK, weight_E) in enumerate(zip(values_HGK, weight_HE, strict=True)):
+            result_GHK[:, head] = row_sums(graph.edge_index_2E[0], graph.rowptr, weight_E, values_GK)
+        return result_GHK
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient_GHK: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        graph: MessageGraph = ctx.graph
+        values_HGK, weight_HE = ctx.saved_tensors
+        source_E, target_E = graph.edge_index_2E
+        values_gradient = torch.empty_like(gradient_GHK, memory_format=torch.contiguous_format)
+        weight_gradient = torch.empty_like(weight_HE)
+        by_source_HE = weight_HE.index_select(1, graph.transpose_order_E)
+        for head, gradient_GK in enumerate(gradient_GHK.transpose(0, 1).contiguous()):
+            if ctx.needs_input_grad[0]:
+                values_gradient[:, head] = row_sums(
+                    graph.transpose_target_E, graph.transpose_rowptr, by_source_HE[head], gradient_GK
+                )
+            if ctx.needs_input_grad[1]:
+                weight_gradient[head] = sampled_dot(gradient_GK, values_HGK[head], graph.rowptr, target_E, source_E)
+        return (
+            values_gradient if ctx.needs_input_grad[0] else None,
+            weight_gradient.t() if ctx.needs_input_grad[1] else None,
+            None,
+        )
 
 
 class _EdgeSoftmax(torch.autograd.Function):
@@ -141,14 +184,11 @@ class _Gatv2Logits(torch.autograd.Function):
     ) -> Tensor:
         ctx.graph, ctx.slope = graph, slope
         ctx.save_for_backward(source_GHK, target_GHK, attention_HK)
-        source_E, target_E = graph.edge_index_2E
+        # A block-diagonal [HK, H] matrix turns the dot products of all heads into one product per chunk.
+        attention_LH = torch.block_diag(*attention_HK.unsqueeze(-1))
         logits_EH = source_GHK.new_empty((graph.num_edges, attention_HK.shape[0]))
-        for start in range(0, graph.num_edges, _EDGES_PER_CHUNK):
-            chunk = slice(start, start + _EDGES_PER_CHUNK)
-            sum_EHK = source_GHK.index_select(0, source_E[chunk])
-            sum_EHK += target_GHK.index_select(0, target_E[chunk])
-            F.leaky_relu_(sum_EHK, slope).mul_(attention_HK)
-            torch.sum(sum_EHK, -1, out=logits_EH[chunk])
+        for chunk, sum_EL, _ in _edge_sums(source_GHK, target_GHK, graph):
+            torch.mm(F.leaky_relu_(sum_EL, slope), attention_LH, out=logits_EH[chunk])
         return logits_EH
 
     @staticmethod
@@ -157,16 +197,40 @@ class _Gatv2Logits(torch.autograd.Function):
         graph: MessageGraph = ctx.graph
         source_GHK, target_GHK, attention_HK = ctx.saved_tensors
         source_E, target_E = graph.edge_index_2E
-        source_gradient, target_gradient = torch.zeros_like(source_GHK), torch.zeros_like(target_GHK)
-        attention_gradient = torch.zeros_like(attention_HK)
-        for start in range(0, graph.num_edges, _EDGES_PER_CHUNK):
-            chunk = slice(start, start + _EDGES_PER_CHUNK)
-            sum_EHK = source_GHK.index_select(0, source_E[chunk])
-            sum_EHK += target_GHK.index_select(0, target_E[chunk])
-            slope_EHK = torch.where(sum_EHK > 0, 1.0, ctx.slope).to(sum_EHK.dtype)
-            gradient_EHK = slope_EHK * gradient_EH[chunk].unsqueeze(-1)  # of attention-weighted sums
-            attention_gradient += torch.mul(sum_EHK, gradient_EHK, out=sum_EHK).sum(0)
-            gradient_EHK *= attention_HK
-            source_gradient.index_add_(0, source_E[chunk], gradient_EHK)
-            target_gradient.index_add_(0, target_E[chunk], gradient_EHK)
-        return source_gradient, target_gradient, attention_gradient, None, None
+        source_GL, target_GL = (torch.zeros_like(rows_GHK).flatten(1) for rows_GHK in (source_GHK, target_GHK))
+        attention_L = torch.zeros_like(attention_HK).flatten()
+        for chunk, sum_EL, work_EL in _edge_sums(source_GHK, target_GHK, graph):
+            shape = (sum_EL.shape[0], *attention_HK.shape)
+            # The slope of leaky_relu times the gradient; the factor ``attention`` is constant and waits for the end.
+            torch.ops.aten.leaky_relu_backward.grad_input(
+                gradient_EH[chunk].unsqueeze(-1).expand(shape),
+                sum_EL.view(shape),
+                ctx.slope,
+                False,
+                grad_input=work_EL.view(shape),
+            )
+            attention_L += sum_EL.mul_(work_EL).sum(0)
+            source_GL.index_add_(0, source_E[chunk], work_EL)
+            target_GL.index_add_(0, target_E[chunk], work_EL)
+        source_gradient, target_gradient = (
+            rows_GL.mul_(attention_HK.flatten()).view_as(source_GHK) for rows_GL in (source_GL, target_GL)
+        )
+        return source_gradient, target_gradient, attention_L.view_as(attention_HK), None, None
+
+
+def _edge_sums(source_GHK: Tensor, target_GHK: Tensor, graph: MessageGraph) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Chunks of edges with ``source[u] + target[v]`` ``[edges, H * K]`` and a buffer of the same shape.
+
+    Both are reused by the next chunk and small enough for the cache: fresh memory costs more than the arithmetic on it.
+    """
+    source_GL, target_GL = source_GHK.flatten(1).contiguous(), target_GHK.flatten(1).contiguous()
+    source_E, target_E = graph.edge_index_2E
+    width = source_GL.shape[1]
+    size = max(64, _CHUNK_VALUES // width)
+    first, second = (source_GL.new_empty((min(size, graph.num_edges), width)) for _ in range(2))
+    for start in range(0, graph.num_edges, size):
+        chunk = slice(start, min(start + size, graph.num_edges))
+        sum_EL, work_EL = first[: chunk.stop - start], second[: chunk.stop - start]
+        torch.index_select(source_GL, 0, source_E[chunk], out=sum_EL)
+        torch.index_select(target_GL, 0, target_E[chunk], out=work_EL)
+        yield chunk, sum_EL.add_(work_EL), work_EL

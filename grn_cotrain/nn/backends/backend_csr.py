@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from grn_cotrain.nn import sparse_kernels
@@ -27,10 +26,7 @@ class CsrBackend(MessageBackend):
 
     def aggregate_heads(self, values_GHK: Tensor, graph: MessageGraph, weight_EH: Tensor) -> Tensor:
         """See :class:`MessageBackend`."""
-        heads = zip(values_GHK.unbind(1), weight_EH.unbind(1), strict=True)
-        return torch.stack(
-            [sparse_kernels.spmm(value.contiguous(), graph, weight.contiguous()) for value, weight in heads], 1
-        )
+        return sparse_kernels.spmm_heads(values_GHK, graph, weight_EH)
 
     def edge_softmax(self, logits_EH: Tensor, graph: MessageGraph) -> Tensor:
         """See :class:`MessageBackend`."""
