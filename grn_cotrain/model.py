@@ -47,6 +47,8 @@ class ModelInputs:
         All training message edges (gene indices) and their signs (-1, 0, 1).
     bidirectional
         Whether messages also pass from target to source.
+    known_G
+        bool, False for genes that no training step touches; None: all are known.
     """
 
     vocab: FeatureVocab
@@ -56,6 +58,7 @@ class ModelInputs:
     message_2E: np.ndarray
     sign_E: np.ndarray
     bidirectional: bool = True
+    known_G: np.ndarray | None = None
 
 
 class CoTrainModel(nn.Module):
@@ -101,7 +104,12 @@ class CoTrainModel(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.table = GeneEmbedding(
-                num_genes, width, config=config.table, init_GD=inputs.init_GD, features=dict(inputs.features)
+                num_genes,
+                width,
+                config=config.table,
+                init_GD=inputs.init_GD,
+                features=dict(inputs.features),
+                known_G=inputs.known_G,
             )
             self.special_SD = nn.Parameter(torch.randn(NUM_SPECIAL, width))
             self.graph_encoder = GRAPH_ENCODERS.build(

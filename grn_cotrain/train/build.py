@@ -50,7 +50,25 @@ def model_inputs(recipe: Recipe, data: RunData) -> ModelInputs:
         message_2E=data.messages.pairs_2E,
         sign_E=data.messages.sign_E,
         bidirectional=recipe.graph.bidirectional,
+        known_G=_known_genes(recipe, data),
     )
+
+
+def _known_genes(recipe: Recipe, data: RunData) -> np.ndarray | None:
+    """Genes that some training step touches, where an untouched id row would be noise; else None.
+
+    A row that starts at the gene's own loadings says something without any training; a random one does not, and the
+    gene is then read through its features alone.
+    """
+    table = recipe.model.table
+    if table.mode != "trainable" or table.init != "random" or not table.inductive:
+        return None
+    known_G = np.zeros(data.vocab.num_features, dtype=bool)
+    known_G[np.unique(data.split.train_2E)] = True
+    if recipe.train.schedule.name != "link_only":
+        values_CG = data.cells.values_CG[data.cell_split.train_C]
+        known_G |= np.asarray(data.vocab.is_token) & (np.bincount(values_CG.indices, minlength=len(known_G)) > 0)
+    return known_G
 
 
 def build_model(recipe: Recipe, data: RunData) -> CoTrainModel:

@@ -12,10 +12,12 @@ import numpy as np
 from grn_cotrain.data.leakage import LeakReport, audit
 from grn_cotrain.data.run_data import load_run_data
 from grn_cotrain.data.tokens import Tokenizer
+from grn_cotrain.evaluate.select import parse_controls
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.run_folder import RunFolder
 from grn_cotrain.train.build import build_model
 from grn_cotrain.train.environment import deterministic
+from grn_cotrain.train.loggers import build_loggers
 from grn_cotrain.train.run import peak_memory_mb
 from grn_cotrain.train.trainer import Trainer
 
@@ -51,6 +53,9 @@ def check_recipe(recipe: Recipe, *, timed_steps: int = 2) -> CheckReport:
         tempfile.TemporaryDirectory(prefix="grn-cotrain-check-") as folder,
     ):
         data = load_run_data(recipe)
+        # What a run needs later is looked at too: a missing logger, a misspelt control.
+        build_loggers(recipe.train.loggers, Path(folder))
+        parse_controls(recipe.evaluate.controls)
         model = build_model(recipe, data)
         steps = min(recipe.train.max_steps, 1 + timed_steps)
         short = replace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Sequence
@@ -75,6 +76,8 @@ class Trainer:
         self.reporter = reporter or LogReporter()
         self.schedule = build_schedule(recipe, model)
         precision = "bf16-mixed" if self.config.precision == "bf16" else "32-true"
+        for name in ("lightning.fabric", "lightning.pytorch"):  # run.json says what they would announce
+            logging.getLogger(name).setLevel(logging.WARNING)
         loggers = build_loggers(self.config.loggers, run.folder)
         try:
             self.fabric = Fabric(
