@@ -207,7 +207,6 @@ class TrainConfig:
             "max_steps",
             "tokens_per_batch",
             "accumulate",
-            "threads",
             "validate_every",
             "patience",
             "checkpoint_every",
@@ -216,6 +215,7 @@ class TrainConfig:
             "gradient_cosine_every",
         ):
             _require_number(self, name, "at least 1", lambda value: value >= 1)
+        _require_number(self, "threads", "1 to 1024", lambda value: 1 <= value <= 1024)
         for name in ("learning_rate", "table_learning_rate", "clip_norm", "max_minutes"):
             _require_number(self, name, "a positive number", lambda value: value > 0)
         for name in ("weight_decay", "warmup_steps"):
@@ -250,7 +250,7 @@ class Recipe:
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
     def __post_init__(self) -> None:
-        _require_number(self, "seed", "0 or more", lambda value: value >= 0)
+        _require_number(self, "seed", "0 to 4294967295", lambda value: 0 <= value < 2**32)
 
     def with_seed(self, seed: int) -> Recipe:
         """The same run under another seed."""
