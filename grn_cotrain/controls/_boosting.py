@@ -20,6 +20,7 @@ from grn_cotrain.errors import UserError
 __all__ = ["PairBooster", "training_entries", "validation_pairs"]
 
 _BLOCK = 200_000
+_ROWS = 4096  # trees walk rows that fit into the cache
 
 
 def training_entries(
@@ -117,5 +118,8 @@ class PairBooster(Control):
             return scores_M
         for start in range(0, pairs_2M.shape[1], _BLOCK):
             block_2M = pairs_2M[:, start : start + _BLOCK]
-            scores_M[start : start + _BLOCK] = self.model.decision_function(self.features.full(block_2M))
+            features_MF = self.features.full(block_2M)
+            for low in range(0, len(features_MF), _ROWS):
+                rows_MF = features_MF[low : low + _ROWS]
+                scores_M[start + low : start + low + len(rows_MF)] = self.model.decision_function(rows_MF)
         return scores_M

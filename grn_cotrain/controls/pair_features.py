@@ -16,14 +16,12 @@ import numpy as np
 from grn_cotrain.controls._edge_table import EdgeTable
 from grn_cotrain.controls._graph_features import GRAPH_FEATURES, graph_features
 from grn_cotrain.controls._neighbours import unit_loadings
-from grn_cotrain.controls._smoothing import same_family
 from grn_cotrain.controls._table_control import TableControl
 from grn_cotrain.controls.base import CONTROLS
 from grn_cotrain.controls.out_of_fold import Fold, Folds, make_folds
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.factor_analysis import Standardised
-from grn_cotrain.data.families import tf_family
 from grn_cotrain.errors import UserError
 
 __all__ = ["EVIDENCE", "GROUPS", "Group", "PairFeatures"]
@@ -89,10 +87,7 @@ class PairFeatures:
                 control = CONTROLS.build(name, seed=seed).fit(split, cells)
                 assert isinstance(control, TableControl)
                 self._controls.append(control)
-            families = np.array([tf_family(cells.vocab.symbols[s]) for s in self.table.sources_S])
-            together_SS = same_family(families).astype(np.float32)
-            self._family_SS = together_SS / np.maximum(together_SS.sum(axis=1, keepdims=True), 1)
-            self.names += (*EVIDENCE, *(f"family_{name}" for name in EVIDENCE[:2]))
+            self.names += EVIDENCE
 
     def full(self, pairs_2M: np.ndarray) -> np.ndarray:
         """Features ``[M, F]`` from all training positives; sources outside the split's universe have row 0's."""
@@ -124,22 +119,17 @@ class PairFeatures:
             parts += [products_MR.sum(axis=1, keepdims=True), products_MR[:, :_NUM_PRODUCTS]]
             parts += [target_MR[:, :_NUM_TARGET], source_MR[:, :_NUM_SOURCE]]
         if self._controls:
-            parts.append(self._evidence(table, rows_M, columns_M, fold))
+            parts.append(self._evidence(rows_M, columns_M, fold))
         return np.concatenate([part.astype(np.float32, copy=False) for part in parts], axis=1)
 
-    def _evidence(self, table: EdgeTable, rows_M: np.ndarray, columns_M: np.ndarray, fold: Fold | None) -> np.ndarray:
+    def _evidence(self, rows_M: np.ndarray, columns_M: np.ndarray, fold: Fold | None) -> np.ndarray:
         features = []
         for control in self._controls:
             if fold is None:
-                scores_SN, column_M = control.scores_SG, columns_M
-            else:  # all rows: a family's mean needs the rows of its members
-                scores_SN = control.predict(table, control.option, None, fold.columns_N).astype(np.float32)
-                column_M = np.searchsorted(fold.columns_N, columns_M)
-            features.append(scores_SN[rows_M, column_M])
-            if control.name in EVIDENCE[:2]:
-                features.append((self._family_SS @ scores_SN)[rows_M, column_M])
-        own, family = [features[i] for i in (0, 2, 4, 5)], [features[i] for i in (1, 3)]
-        return np.stack(own + family, axis=1)
+                features.append(control.scores_SG[rows_M, columns_M])
+            else:
+                features.append(control.predict_entries(fold, control.option, rows_M, columns_M))
+        return np.stack(features, axis=1)
 
     def _read_genes(self, cells: CellMatrix) -> None:
         moments = Standardised.of(cells.normalised())

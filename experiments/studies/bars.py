@@ -1,0 +1,165 @@
+"""The bars: controls on real networks over seeds, beside the figures they are known to reach.
+
+Run ``python -m experiments.studies.bars --network collectri --split unseen-target --seeds 0,1,2,3,4``, say, with
+``GRN_COTRAIN_DATA`` set. Macro metrics are means over TFs with at least three test positives; the folds of one seed are
+put together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+
+from grn_cotrain.config import expand_environment
+from grn_cotrain.controls import CONTROLS
+from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.edge_split import SplitKind, Track
+from grn_cotrain.data.grn import GRN
+from grn_cotrain.data.io.counts import load_counts
+from grn_cotrain.data.splits import make_split
+from grn_cotrain.data.vocab import FeatureVocab
+from grn_cotrain.errors import UserError, did_you_mean
+from grn_cotrain.evaluate.metrics import per_tf
+
+__all__ = ["KNOWN", "NETWORKS", "World", "load_world", "main", "measure_control", "table"]
+
+_KANG = "kang_ifnb_harmony/kang_ifnb_2000cells_counts.h5ad"
+_HESC = "beeline_genelink/expression/hESC_TFs+500.h5ad"
+_BEELINE = "beeline_genelink/networks/edges.tsv.gz"
+
+# Network -> (cells, edges, format of the edges).
+NETWORKS = {
+    "collectri": (_KANG, "grn_priors/collectri_human_from_omnipath.tsv.gz", "collectri:signed"),
+    "dorothea": (_KANG, "grn_priors/dorothea_hs.tsv.gz", "dorothea:ABC"),
+    "trrust": (_KANG, "grn_priors/trrust_v2_human.tsv.gz", "trrust"),
+    "hesc-string": (_HESC, f"{_BEELINE}:string/hESC/TFs+500", "beeline"),
+    "hesc-specific": (_HESC, f"{_BEELINE}:specific_chipseq/hESC/TFs+500", "beeline"),
+    "hesc-nonspecific": (_HESC, f"{_BEELINE}:nonspecific_chipseq/hESC/TFs+500", "beeline"),
+}
+
+# Macro AUROC that an independent implementation reached: (network, split) -> control -> figure.
+KNOWN: dict[tuple[str, str], dict[str, float]] = {
+    ("collectri", "unseen-target"): {
+        "random": 0.502,
+        "pearson": 0.530,
+        "adamic_adar": 0.585,
+        "boosting_graph": 0.597,
+        "target_knn": 0.599,
+        "kernel_ridge": 0.604,
+        "logistic_combination": 0.634,
+        "boosting_gene": 0.641,
+        "double_knn": 0.644,
+        "gae": 0.678,
+        "boosting_all": 0.702,
+    },
+    ("dorothea", "unseen-target"): {"boosting_gene": 0.587, "boosting_all": 0.641},
+    ("trrust", "unseen-target"): {"boosting_gene": 0.684, "boosting_all": 0.746},
+    ("hesc-string", "unseen-target"): {"boosting_gene": 0.759, "boosting_all": 0.826},
+}
+_DEFAULT = (
+    "random", "pearson", "adamic_adar", "boosting_graph", "target_knn", "kernel_ridge", "logistic_combination",
+    "boosting_gene", "double_knn", "boosting_all",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class World:
+    """Cells and a network over the same genes."""
+
+    cells: CellMatrix
+    grn: GRN
+
+
+def load_world(data: Path, network: str) -> World:
+    """Read the cells and edges of one of :data:`NETWORKS`."""
+    if network not in NETWORKS:
+        raise UserError(
+            f"--network '{network}': unknown; choose from {', '.join(NETWORKS)}{did_you_mean(network, NETWORKS)}"
+        )
+    cells_file, edges_file, edge_format = NETWORKS[network]
+    counts = load_counts(data / cells_file)
+    vocab = FeatureVocab.from_symbols(list(counts.adata.var_names))
+    cells = CellMatrix.build(vocab, counts.adata.X, kind=counts.kind, obs=counts.adata.obs)
+    return World(cells, GRN.from_file(data / edges_file, vocab, format=edge_format))
+
+
+def measure_control(
+    world: World, name: str, kind: SplitKind, *, seed: int, track: Track = "visible"
+) -> dict[str, float]:
+    """Fit and score one control on the splits of one seed; means over the TFs of all folds."""
+    auroc, precision, pooled, seconds = [], [], [], 0.0
+    for split in make_split(world.grn, kind, seed=seed, track=track):
+        start = time.perf_counter()
+        control = CONTROLS.build(name, seed=seed).fit(split, world.cells)
+        pairs = split.pairs("test")
+        scores_M = control.score(pairs.pairs_2M)
+        seconds += time.perf_counter() - start
+        found = per_tf(scores_M, pairs.labels_M, pairs.pairs_2M[0])
+        auroc.append(found.auroc_S)
+        precision.append(found.average_precision_S)
+        pooled.append(per_tf(scores_M, pairs.labels_M, np.zeros_like(pairs.pairs_2M[0])).macro_auroc)
+    auroc_S, precision_S = np.concatenate(auroc), np.concatenate(precision)
+    return {
+        "macro_auroc": float(auroc_S.mean()),
+        "macro_ap": float(precision_S.mean()),
+        "auroc": float(np.mean(pooled)),
+        "num_tfs": float(len(auroc_S)),
+        "seconds": seconds,
+    }
+
+
+def table(
+    world: World, names: Sequence[str], kind: SplitKind, seeds: Sequence[int], track: Track = "visible"
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield each control's figures, one row a seed."""
+    for name in names:
+        rows = [measure_control(world, name, kind, seed=seed, track=track) for seed in seeds]
+        yield name, pd.DataFrame(rows, index=pd.Index(list(seeds), name="seed"))
+
+
+def _line(name: str, frame: pd.DataFrame, known: float | None) -> str:
+    mean = frame.mean()
+    by_seed = " ".join(f"{value:.3f}" for value in frame["macro_auroc"])
+    beside = "   -         -" if known is None else f"{known:.3f}  {mean['macro_auroc'] - known:+.3f}"
+    return (
+        f"{name:22s} {mean['macro_auroc']:.4f}  {beside}   {mean['macro_ap']:.4f}  {mean['auroc']:.4f} "
+        f"{mean['num_tfs']:6.1f} {mean['seconds']:8.1f}   {by_seed}"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.studies.bars", description=__doc__)
+    parser.add_argument("--network", default="collectri", help=", ".join(NETWORKS))
+    parser.add_argument("--split", default="unseen-target", choices=get_args(SplitKind)[:4])
+    parser.add_argument("--track", default="visible", choices=get_args(Track))
+    parser.add_argument("--seeds", default="0,1,2,3,4", help="numbers, separated by commas")
+    parser.add_argument("--controls", default=",".join(_DEFAULT), help="names, separated by commas")
+    given = parser.parse_args(arguments)
+    try:
+        seeds = [int(seed) for seed in given.seeds.split(",")]
+        world = load_world(Path(expand_environment("${GRN_COTRAIN_DATA}")), given.network)
+        known = KNOWN.get((given.network, given.split), {}) if given.track == "visible" else {}
+        grn = world.grn
+        print(f"{given.network}: {grn.num_edges:,} edges, {len(grn.source_index):,} TFs, {grn.num_genes:,} genes;")
+        print(f"hash {grn.content_hash}; {given.split}, {given.track} track, seeds {given.seeds}")
+        print(f"{'control':22s} macro   known   diff    macro   pooled    TFs  seconds   macro AUROC by seed")
+        print(f"{'':22s} AUROC   AUROC           AP      AUROC           (fit + score, mean of a seed)")
+        for name, frame in table(world, given.controls.split(","), given.split, seeds, given.track):
+            print(_line(name, frame, known.get(name)), flush=True)
+    except (UserError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
