@@ -44,12 +44,12 @@ class _Attention(nn.Module):
         self.target_HK = nn.Parameter(torch.randn(_HEADS, _HEAD_WIDTH) / _HEAD_WIDTH**0.5)
 
     def dense(self, genes_GD: Tensor, adjacency_GG: Tensor) -> Tensor:
-        """Rows of the matrix are targets; every head builds and masks a G x G matrix."""
+        """Rows of the matrix are targets; every head unpacks the adjacency, builds and masks a G x G matrix."""
         outputs = []
         for weight_DK, source_K, target_K in zip(self.weight_HDK, self.source_HK, self.target_HK, strict=True):
             rows_GK = genes_GD @ weight_DK
             logits_GG = F.leaky_relu((rows_GK @ target_K).unsqueeze(1) + rows_GK @ source_K, _SLOPE)
-            masked_GG = torch.where(adjacency_GG > 0, logits_GG, torch.full_like(logits_GG, -9e15))
+            masked_GG = torch.where(adjacency_GG.to_dense() > 0, logits_GG, -9e15 * torch.ones_like(logits_GG))
             share_GG = F.dropout(F.softmax(masked_GG, dim=1), _DROPOUT, self.training)
             outputs.append(share_GG @ rows_GK)
         return torch.cat(outputs, 1)
@@ -90,11 +90,12 @@ def _graph(num_genes: int, num_edges: int, generator: torch.Generator) -> Messag
 def _step(function: Callable[[Tensor], Tensor], genes_GD: Tensor, module: nn.Module) -> Callable[[], list[Tensor]]:
     """Forward and backward; returns the output and the gradients of the input and of every weight."""
     weights = list(module.parameters())
+    probe_GD = torch.randn(genes_GD.shape, generator=torch.Generator().manual_seed(1))
 
     def step() -> list[Tensor]:
         leaf_GD = genes_GD.detach().requires_grad_()
         output_GD = function(leaf_GD)
-        return [output_GD.detach(), *torch.autograd.grad(output_GD.square().sum(), [leaf_GD, *weights])]
+        return [output_GD.detach(), *torch.autograd.grad(output_GD, [leaf_GD, *weights], probe_GD)]
 
     return step
 
@@ -113,6 +114,7 @@ def run(context: Context) -> list[Row]:
     looped = graph.with_self_loops
     adjacency_GG = torch.zeros(num_genes, num_genes)
     adjacency_GG[looped.edge_index_2E[1], looped.edge_index_2E[0]] = 1
+    sparse_GG = adjacency_GG.to_sparse()
     genes_GD = torch.randn(num_genes, _WIDTH, generator=generator)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(context.seed)
@@ -121,7 +123,7 @@ def run(context: Context) -> list[Row]:
 
     first = {
         "ours": _step(lambda x: attention.sparse(x, looped, backend), genes_GD, attention),
-        "dense": _step(lambda x: attention.dense(x, adjacency_GG), genes_GD, attention),
+        "dense": _step(lambda x: attention.dense(x, sparse_GG), genes_GD, attention),
     }
     second = {
         "ours": _step(lambda x: layer(x, graph), genes_GD, layer),
