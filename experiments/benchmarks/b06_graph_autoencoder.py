@@ -152,7 +152,7 @@ def _ours(data: _Data, peer: Any, seed: int) -> tuple[_Rival, PairSet]:
         inside = row_S[positives.row_P]
         chosen = inside >= 0
         known = PairSet.build(inside[chosen], positives.column_P[chosen], source_S.shape[0], num_genes)
-        return positive + all_pairs_bce(rows_GD[source_S], rows_GD, known, self_S=source_S).negative
+        return positive + all_pairs_bce(rows_GD.index_select(0, source_S), rows_GD, known, self_S=source_S).negative
 
     return _Rival(encoder, lambda: encoder(data.features_GD, graph), loss), positives
 

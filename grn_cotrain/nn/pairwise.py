@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -76,6 +77,11 @@ class PairSet:
             transpose_rowptr=_offsets(column_P, num_columns),
             transpose_order_P=torch.argsort(column_P, stable=True),
         )
+
+    @cached_property
+    def transpose_row_P(self) -> Tensor:
+        """Rows in the order of ``transpose_order_P``."""
+        return self.row_P.index_select(0, self.transpose_order_P)
 
 
 class ClassMeans(NamedTuple):
@@ -178,7 +184,8 @@ class _PairDot(torch.autograd.Function):
             a_gradient = row_sums(pairs.column_P, pairs.rowptr, gradient_P, b_GD)
         if ctx.needs_input_grad[1]:
             order_P = pairs.transpose_order_P
-            b_gradient = row_sums(pairs.row_P[order_P], pairs.transpose_rowptr, gradient_P[order_P], a_SD)
+            weight_P = gradient_P.index_select(0, order_P)
+            b_gradient = row_sums(pairs.transpose_row_P, pairs.transpose_rowptr, weight_P, a_SD)
         return a_gradient, b_gradient, None
 
 

@@ -25,6 +25,7 @@ __all__ = ["edge_softmax", "gatv2_logits", "row_sums", "sampled_dot", "spmm", "s
 
 # Values at once where an E x D product can't be avoided: 1 MB of float32 stays in the cache.
 _CHUNK_VALUES = 1 << 18
+_COLUMNS_PER_BLOCK = 64
 
 
 def spmm(x_GD: Tensor, graph: MessageGraph, weight_E: Tensor | None = None) -> Tensor:
@@ -81,9 +82,22 @@ def row_sums(column_E: Tensor, rowptr: Tensor, weight_E: Tensor | None, x_GD: Te
     """``out[v] = sum of weight[e] * x[column[e]] over e in rowptr[v]:rowptr[v + 1]``; not differentiable by itself."""
     if column_E.shape[0] == 0:
         return x_GD.new_zeros((rowptr.shape[0] - 1, x_GD.shape[1]))
-    return F.embedding_bag(
-        column_E, x_GD.contiguous(), rowptr, mode="sum", per_sample_weights=weight_E, include_last_offset=True
-    )
+
+    def sums(rows_GD: Tensor) -> Tensor:
+        return F.embedding_bag(
+            column_E, rows_GD.contiguous(), rowptr, mode="sum", per_sample_weights=weight_E, include_last_offset=True
+        )
+
+    # A table that is read many times over but does not fit into the cache is read in blocks of columns that nearly do
+    # (20k x 256, 50 reads of each row: 0.09 s against 0.13 s).
+    is_large = x_GD.device.type == "cpu" and x_GD.numel() > 1 << 20 and column_E.shape[0] > 8 * x_GD.shape[0]
+    if not is_large or x_GD.shape[1] <= _COLUMNS_PER_BLOCK:
+        return sums(x_GD)
+    result = x_GD.new_empty((rowptr.shape[0] - 1, x_GD.shape[1]))
+    for start in range(0, x_GD.shape[1], _COLUMNS_PER_BLOCK):
+        block = slice(start, start + _COLUMNS_PER_BLOCK)
+        result[:, block] = sums(x_GD[:, block])
+    return result
 
 
 def _segment_sum(x_EH: Tensor, graph: MessageGraph) -> Tensor:

@@ -135,3 +135,12 @@ def test_missing_library_names_the_command(name: str, library: str, monkeypatch:
 def test_backends_import_no_optional_library() -> None:
     module = importlib.import_module("grn_cotrain.nn.backends.backend_dgl")
     assert "dgl" not in vars(module)
+
+
+def test_large_tables_are_read_in_blocks_of_columns() -> None:
+    generator = torch.Generator().manual_seed(0)
+    graph = MessageGraph.build(torch.randint(0, 9000, (2, 90_000), generator=generator), 9000, bidirectional=False)
+    x = torch.randn(9000, 130, generator=generator)  # beyond every threshold, and no multiple of the block
+    source_E, target_E = graph.edge_index_2E
+    expected = torch.zeros_like(x).index_add_(0, target_E, x.index_select(0, source_E))
+    torch.testing.assert_close(spmm(x, graph), expected, rtol=1e-5, atol=1e-5)
