@@ -141,6 +141,19 @@ def test_mlm_only_is_scored_by_a_probe_over_frozen_embeddings(tiny_world: Path, 
     assert ModelScorer(done.run.folder).probability is not None
 
 
+def test_a_run_killed_after_its_probe_fits_the_same_probe_again(tiny_world: Path, tmp_path: Path) -> None:
+    changes = {"train": {"schedule": {"name": "mlm_only"}, "validate_every": 8}, "evaluate": {"probe_steps": 60}}
+    done = train_tiny(tiny_world, tmp_path, **changes)
+    fitted = load_file(done.run.model / "model.safetensors")
+    assert any(not torch.equal(fitted[k], v) for k, v in done.after.items() if k.startswith("link_decoder."))
+    weights = (done.run.model / "model.safetensors").read_bytes()
+    record = done.run.record()
+    done.run.write_record(record | {"status": "running"})
+    again = train(done.recipe, done.run.folder, resume=True)
+    assert (again.model / "model.safetensors").read_bytes() == weights
+    assert again.record()["probe"] == record["probe"]
+
+
 @pytest.mark.parametrize("mode", ["frozen_pca", "random"])
 def test_a_fixed_table_stays(tiny_world: Path, tmp_path: Path, mode: str) -> None:
     done = train_tiny(tiny_world, tmp_path, model={"table": {"mode": mode}}, train={"max_steps": 4})
