@@ -205,7 +205,9 @@ def embed_cells(
     min_mapped: float = 0.5,
     say: Callable[[str], None] = print,
 ) -> anndata.AnnData:
-    """Embed the cells of any file and write them as h5ad: the file's cells with ``obsm[key_added]``.
+    """Embed the cells of any file and write them as h5ad: the file's content with ``obsm[key_added]``.
+
+    An h5ad keeps its layers, annotations and embeddings; cells without any count have no embedding and are left out.
 
     Parameters
     ----------
@@ -244,7 +246,7 @@ def embed_cells(
         model.encode_cells(batch, genes).cells_BD.float().numpy()
         for batch in one_pass(tokenizer, np.arange(aligned.num_cells), tokens_per_batch=_TOKENS_PER_BATCH)
     ]
-    result = counts.adata.copy()
+    result = _whole(cells, counts.adata)
     result.obsm[key_added] = np.concatenate(parts)
     result.uns["grn_cotrain"] = {
         "key": key_added,
@@ -256,3 +258,10 @@ def embed_cells(
         result.write_h5ad(temporary)
     say(f"{aligned.num_cells:,} cells embedded in {model.config.width} dimensions: obsm['{key_added}'] of {out}")
     return result
+
+
+def _whole(path: str | Path, read: anndata.AnnData) -> anndata.AnnData:
+    """Everything an h5ad holds on the cells that were read; other formats hold no more than was read."""
+    if Path(path).suffix.lower() != ".h5ad":
+        return read.copy()
+    return anndata.read_h5ad(path)[read.obs_names].copy()

@@ -267,6 +267,8 @@ def write_cells(source: Path, path: Path, columns: np.ndarray) -> Path:
     """Cells 0 to 29 of a prepared folder as a user's file with other columns."""
     data = anndata.read_h5ad(source / "cells.h5ad")[:30, columns].copy()
     data.X = data.X.tocsr()
+    data.layers["mine"] = data.X * 2
+    data.obsm["X_umap"] = np.ones((30, 2))
     data.write_h5ad(path)
     return path
 
@@ -298,6 +300,10 @@ def test_embed_cells_of_another_file(run: Path, tiny_world: Path, tmp_path: Path
     batch = Tokenizer(Prep.open(tiny_world).cells, recipe.model.tokens).batch(np.arange(30))
     expected_BD = model.encode_cells(batch, model.encode_graph()).cells_BD.detach().numpy()
     np.testing.assert_allclose(rows["same"], expected_BD, rtol=1e-4, atol=1e-5)
+    # What the file held is still there.
+    assert (embedded["shuffled"].layers["mine"] != 2 * embedded["shuffled"].X).nnz == 0
+    assert embedded["shuffled"].obsm["X_umap"].shape == (30, 2)
+    assert list(embedded["shuffled"].var.columns) == list(anndata.read_h5ad(files["shuffled"]).var.columns)
     assert embedded["same"].uns["grn_cotrain"]["vocab_hash"] == config["vocab_hash"]
 
     ok("embed", "cells", run, files["same"], "--out", tmp_path / "key.h5ad", "--key-added", "X_mine")
