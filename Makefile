@@ -1,7 +1,7 @@
 # One command each, from a bare checkout: every target sets up what it needs and is quick the second time.
 #   make demo      co-train on the 700 labelled PBMCs that scanpy carries, print the link table, export gene embeddings
 #   make demo-sim  the same on a simulated world whose regulation is known
-#   make test      the tests            make lint   ruff and mypy            make bench  benchmarks beside their peers
+#   make test      the tests (test-slow: fits of minutes on real data)   make lint   ruff and mypy            make bench  benchmarks beside their peers
 #   make setup     .venv with the core  make setup-ci  the core, DGL and torch-scatter (optional back ends)
 # On a machine with a GPU, name the index of your torch build once: make setup TORCH_INDEX=URL
 
@@ -31,7 +31,7 @@ CORE := $(VENV)/.core-installed
 BACKENDS := $(VENV)/.backends-installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help setup setup-ci demo demo-sim test lint format bench results constraints clean
+.PHONY: help setup setup-ci demo demo-sim test test-slow lint format bench results constraints clean
 
 help:
 	@sed -n '2,6s/^# //p' Makefile
@@ -65,7 +65,11 @@ demo-sim: $(CORE)
 
 # One thread a process: the workers share the cores, and results do not depend on how many there are.
 test: $(CORE)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs -n $(PYTEST_WORKERS) --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs -n $(PYTEST_WORKERS) --dist loadfile -m "not slow" $(ARGS)
+
+# Fits of minutes on real data: boosted trees over five seeds, published figures with tuned constants.
+test-slow: $(CORE)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs -n $(PYTEST_WORKERS) -m slow $(ARGS)
 
 lint: $(CORE)
 	$(BIN)/ruff check .
