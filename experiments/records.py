@@ -61,12 +61,21 @@ def make_record(folder: Path, name: str, *, command: str | None = None) -> dict[
         "format_version": _FORMAT,
         "name": name,
         "kind": kind,
-        "command": command or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": command or _present_command(),
         "commit": git_commit() or "unknown",
         "environment": environment("cpu"),
         "published": _published(name),
         "body": body,
     }
+
+
+def _present_command() -> str:
+    """As one would type it: a package run by ``-m`` shows up as the path of its ``__main__.py`` or module."""
+    program = Path(sys.argv[0]).resolve()
+    if ROOT.parent in program.parents:
+        module = program.relative_to(ROOT.parent).with_suffix("").parts
+        return shlex.join(["python", "-m", ".".join(module).removesuffix(".__main__"), *sys.argv[1:]])
+    return shlex.join([program.name, *sys.argv[1:]])
 
 
 def _links(folder: Path) -> dict[str, Any]:
