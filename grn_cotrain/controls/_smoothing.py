@@ -5,12 +5,34 @@ Dimension letters: G genes, S sources, R rows, N columns.
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from scipy import sparse
 
 from grn_cotrain.controls._edge_table import EdgeTable
 
-__all__ = ["relative_rate", "same_family", "shrink", "smooth_sources", "smooth_targets"]
+__all__ = ["LastSums", "relative_rate", "same_family", "shrink", "smooth_sources", "smooth_targets"]
+
+
+class LastSums:
+    """Keeps the last pair of sums: options that differ in the weight of the prior alone ask for the same ones."""
+
+    def __init__(self) -> None:
+        self._asked: tuple[Any, ...] = ()
+        self._anchors: tuple[Any, ...] = ()
+        self._sums: tuple[np.ndarray, np.ndarray] | None = None
+
+    def get(
+        self, asked: tuple[Any, ...], anchors: tuple[Any, ...], compute: Callable[[], tuple[np.ndarray, np.ndarray]]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Compute, unless ``asked`` is equal and each of ``anchors`` is the same object as the last time."""
+        same = len(anchors) == len(self._anchors) and all(map(operator.is_, anchors, self._anchors))
+        if self._sums is None or asked != self._asked or not same:
+            self._asked, self._anchors, self._sums = asked, anchors, compute()
+        return self._sums
 
 
 def relative_rate(table: EdgeTable, *, of: str) -> np.ndarray:

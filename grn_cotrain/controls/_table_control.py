@@ -90,8 +90,7 @@ class TableControl(Control):
     def predict_entries(self, fold: Fold, option: Any, rows_M: np.ndarray, columns_M: np.ndarray) -> np.ndarray:
         """Out-of-fold scores of some entries of a fold, ``[M]``."""
         block_RN = self.predict(fold.table, option, fold.rows_R, fold.columns_N)
-        # Rows and columns of a fold are sorted.
-        return block_RN[np.searchsorted(fold.rows_R, rows_M), np.searchsorted(fold.columns_N, columns_M)]
+        return block_RN[fold.position(rows_M, columns_M)]
 
     def _choose(self, folds: Folds, options: Sequence[Any]) -> Any:
         rows_M, columns_M, labels_M = sample_entries(folds.table, seed=self.seed)

@@ -14,8 +14,9 @@ import numpy as np
 
 from grn_cotrain.controls._edge_table import EdgeTable
 from grn_cotrain.controls._neighbours import RANK, NeighbourFinder, unit_loadings
-from grn_cotrain.controls._smoothing import relative_rate, same_family, shrink, smooth_sources
+from grn_cotrain.controls._smoothing import LastSums, relative_rate, same_family, shrink, smooth_sources
 from grn_cotrain.controls._table_control import TableControl
+from grn_cotrain.controls.out_of_fold import Fold
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.families import tf_family
@@ -60,6 +61,7 @@ class TFNeighbours(TableControl):
 
     family_S: np.ndarray
     finder: NeighbourFinder
+    last_sums: LastSums
 
     def options(self) -> Sequence[TFOption]:
         """All combinations that matter for this kind of neighbours."""
@@ -78,6 +80,7 @@ class TFNeighbours(TableControl):
     def read_features(self, split: EdgeSplit, cells: CellMatrix | None) -> None:
         """Loadings of expression, families of symbols."""
         assert cells is not None
+        self.last_sums = LastSums()
         self.family_S = np.array([tf_family(cells.vocab.symbols[s]) for s in self.table.sources_S])
         if self.uses_expression:
             self.finder = NeighbourFinder(unit_loadings(cells, rank=self.config.rank), max(self.config.num_neighbours))
@@ -92,10 +95,28 @@ class TFNeighbours(TableControl):
         """See :class:`TableControl`."""
         rows = slice(None) if rows_R is None else rows_R
         columns = slice(None) if columns_N is None else columns_N
-        prior_N = table.target_rate_G[columns]
-        positive_RN, weight_RN = smooth_sources(table, self.weights(table, option)[rows], columns)
-        rate_RN = shrink(positive_RN, weight_RN, prior_N, option.prior_weight)
+        positive_RN, weight_RN = self._sums(table, option, rows_R, columns_N)
+        rate_RN = shrink(positive_RN, weight_RN, table.target_rate_G[columns], option.prior_weight)
         return rate_RN * relative_rate(table, of="source")[rows][:, None]
+
+    def predict_entries(self, fold: Fold, option: TFOption, rows_M: np.ndarray, columns_M: np.ndarray) -> np.ndarray:
+        """See :class:`TableControl`; shrinks the sums of the entries alone."""
+        positive_RN, weight_RN = self._sums(fold.table, option, fold.rows_R, fold.columns_N)
+        at = fold.position(rows_M, columns_M)
+        prior_M = fold.table.target_rate_G[columns_M]
+        rate_M = shrink(positive_RN[at], weight_RN[at], prior_M, option.prior_weight)
+        return rate_M * relative_rate(fold.table, of="source")[rows_M]
+
+    def _sums(
+        self, table: EdgeTable, option: TFOption, rows_R: np.ndarray | None, columns_N: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        rows = slice(None) if rows_R is None else rows_R
+        columns = slice(None) if columns_N is None else columns_N
+        return self.last_sums.get(
+            (option.num, option.family_weight),
+            (table, rows_R, columns_N),
+            lambda: smooth_sources(table, self.weights(table, option)[rows], columns),
+        )
 
     def weights(self, table: EdgeTable, option: TFOption) -> np.ndarray:
         """How much each seen TF counts for each TF, ``[S, S]``, diagonal 0."""

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+from scipy.linalg import eigh
 
 from grn_cotrain.controls._edge_table import EdgeTable
 from grn_cotrain.controls._smoothing import relative_rate
 from grn_cotrain.controls._table_control import TableControl
 from grn_cotrain.controls.base import CONTROLS
+from grn_cotrain.controls.out_of_fold import Fold
 from grn_cotrain.errors import UserError
 
 __all__ = ["MatrixFactorisation"]
@@ -68,16 +70,29 @@ class MatrixFactorisation(TableControl):
         rows = slice(None) if rows_R is None else rows_R
         columns = slice(None) if columns_N is None else columns_N
         expected_S, expected_G = _expected(table)
-        left_SR, right_GR = self._decompose(table)
-        kept = min(rank, left_SR.shape[1] - 1)
-        # Column norms of ``left`` are the singular values.
-        value_R = np.linalg.norm(left_SR, axis=0)
-        shrunk_R = np.divide(
-            value_R[:kept] - value_R[kept], value_R[:kept], out=np.zeros(kept), where=value_R[:kept] > 0
-        )
-        learned_RN = (left_SR[rows, :kept] * shrunk_R) @ right_GR[columns, :kept].T
+        left_SR, right_GR = self._shrunken(table, rank)
+        learned_RN = left_SR[rows] @ right_GR[columns].T
         expected_RN = expected_S[rows][:, None] * expected_G[columns]
         return expected_RN + weight * learned_RN * np.sqrt(expected_RN)
+
+    def predict_entries(
+        self, fold: Fold, option: tuple[int, float], rows_M: np.ndarray, columns_M: np.ndarray
+    ) -> np.ndarray:
+        """See :class:`TableControl`; products of coordinates, without the fold's whole table."""
+        expected_S, expected_G = _expected(fold.table)
+        left_SR, right_GR = self._shrunken(fold.table, option[0])
+        expected_M = expected_S[rows_M] * expected_G[columns_M]
+        learned_M = np.einsum("mr,mr->m", left_SR[rows_M], right_GR[columns_M])
+        return expected_M + option[1] * learned_M * np.sqrt(expected_M)
+
+    def _shrunken(self, table: EdgeTable, rank: int) -> tuple[np.ndarray, np.ndarray]:
+        """The leading coordinates, each shrunk by the first singular value that is left out."""
+        left_SR, right_GR = self._decompose(table)
+        kept = min(rank, left_SR.shape[1] - 1)
+        value_R = np.linalg.norm(left_SR, axis=0)  # columns of ``left`` are as long as their singular values
+        length_R = value_R[:kept]
+        shrunk_R = np.divide(length_R - value_R[kept], length_R, out=np.zeros(kept), where=length_R > 0)
+        return left_SR[:, :kept] * shrunk_R, right_GR[:, :kept]
 
     def _decompose(self, table: EdgeTable) -> tuple[np.ndarray, np.ndarray]:
         """``U S`` and ``V`` of the residual, one component more than the largest rank."""
@@ -98,10 +113,10 @@ def _residual(table: EdgeTable) -> np.ndarray:
 
 def _svd(residual_SG: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray]:
     """Leading components by the eigenvectors of the smaller Gram matrix (sources: hundreds)."""
-    value_S, vector_SS = np.linalg.eigh(residual_SG @ residual_SG.T)
-    rank = min(rank, len(value_S))
-    left_SR = vector_SS[:, ::-1][:, :rank]
-    singular_R = np.sqrt(np.maximum(value_S[::-1][:rank], 0))
+    size = len(residual_SG)
+    value_R, vector_SR = eigh(residual_SG @ residual_SG.T, subset_by_index=[max(size - rank, 0), size - 1])
+    left_SR = vector_SR[:, ::-1]
+    singular_R = np.sqrt(np.maximum(value_R[::-1], 0))
     right_GR = residual_SG.T @ left_SR
     right_GR = np.divide(right_GR, singular_R, out=np.zeros_like(right_GR), where=singular_R > 1e-9)
     return left_SR * singular_R, right_GR

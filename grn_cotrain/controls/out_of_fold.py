@@ -41,6 +41,10 @@ class Fold:
     columns_N: np.ndarray
     inside_RN: np.ndarray | None = None
 
+    def position(self, rows_M: np.ndarray, columns_M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where entries of the fold lie in a block ``[R, N]`` of it; rows and columns are sorted."""
+        return np.searchsorted(self.rows_R, rows_M), np.searchsorted(self.columns_N, columns_M)
+
 
 @dataclass(frozen=True, eq=False)
 class Folds:

@@ -13,9 +13,10 @@ import numpy as np
 
 from grn_cotrain.controls._edge_table import EdgeTable
 from grn_cotrain.controls._neighbours import RANK, NeighbourFinder, unit_loadings
-from grn_cotrain.controls._smoothing import relative_rate, shrink, smooth_targets
+from grn_cotrain.controls._smoothing import LastSums, relative_rate, shrink, smooth_targets
 from grn_cotrain.controls._table_control import TableControl
 from grn_cotrain.controls.base import CONTROLS
+from grn_cotrain.controls.out_of_fold import Fold
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.errors import UserError
@@ -49,6 +50,7 @@ class TargetKnn(TableControl):
                     raise UserError(f"{name}: got {list(values)}; give one or more positive numbers")
 
     finder: NeighbourFinder
+    last_sums: LastSums
 
     def options(self) -> Sequence[tuple[int, float]]:
         """Numbers of neighbours x weights of the prior."""
@@ -57,6 +59,7 @@ class TargetKnn(TableControl):
     def read_features(self, split: EdgeSplit, cells: CellMatrix | None) -> None:
         """Loadings of expression."""
         assert cells is not None
+        self.last_sums = LastSums()
         self.finder = NeighbourFinder(unit_loadings(cells, rank=self.config.rank), max(self.config.num_neighbours))
 
     def predict(
@@ -69,8 +72,28 @@ class TargetKnn(TableControl):
         """See :class:`TableControl`."""
         num, prior_weight = option
         rows = slice(None) if rows_R is None else rows_R
-        columns_N = np.arange(table.num_genes) if columns_N is None else columns_N
-        weights_NG = self.finder.find(columns_N, np.flatnonzero(table.seen_G)).weights(num, table.num_genes)
-        positive_RN, weight_RN = smooth_targets(table, weights_NG, rows)
+        columns = slice(None) if columns_N is None else columns_N
+        positive_RN, weight_RN = self._sums(table, num, rows_R, columns_N)
         rate_RN = shrink(positive_RN, weight_RN, table.source_rate_S[rows][:, None], prior_weight)
-        return rate_RN * relative_rate(table, of="target")[columns_N]
+        return rate_RN * relative_rate(table, of="target")[columns]
+
+    def predict_entries(
+        self, fold: Fold, option: tuple[int, float], rows_M: np.ndarray, columns_M: np.ndarray
+    ) -> np.ndarray:
+        """See :class:`TableControl`; shrinks the sums of the entries alone."""
+        positive_RN, weight_RN = self._sums(fold.table, option[0], fold.rows_R, fold.columns_N)
+        at = fold.position(rows_M, columns_M)
+        rate_M = shrink(positive_RN[at], weight_RN[at], fold.table.source_rate_S[rows_M], option[1])
+        return rate_M * relative_rate(fold.table, of="target")[columns_M]
+
+    def _sums(
+        self, table: EdgeTable, num: int, rows_R: np.ndarray | None, columns_N: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        rows = slice(None) if rows_R is None else rows_R
+        columns = np.arange(table.num_genes) if columns_N is None else columns_N
+
+        def compute() -> tuple[np.ndarray, np.ndarray]:
+            nearest = self.finder.find(columns, np.flatnonzero(table.seen_G))
+            return smooth_targets(table, nearest.weights(num, table.num_genes), rows)
+
+        return self.last_sums.get((num,), (table, rows_R, columns_N), compute)
