@@ -52,7 +52,7 @@ $(CORE): pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 $(BACKENDS): $(CORE)
-	$(PIP) install --constraint constraints.txt --editable ".[dev,dgl,metrics,prior,bench]"
+	$(PIP) install --constraint constraints.txt --editable ".[dev,dgl,metrics,prior,bench,hub,docs]"
 	@rm -rf grn_cotrain.egg-info
 	PYTHON=$(BIN)/python WHEELS="$(WHEELS)" tools/torch_scatter.sh
 	@touch $@

@@ -19,9 +19,10 @@ CONDA_NAMES = {
     "torch-geometric": "pytorch_geometric",
     "torch-scatter": "pytorch_scatter",
     "types-pyyaml": "types-pyyaml",
+    "huggingface-hub": "huggingface_hub",
 }
-# Extras that environment.yml leaves to the user: loggers of a run, and peers that repeat other extras.
-LEFT_OUT = {"loggers", "bench"}
+# Extras that environment.yml leaves to the user: loggers, the documentation, and peers that repeat other extras.
+LEFT_OUT = {"loggers", "docs", "bench"}
 CONDA_ONLY = {"python", "pip"}
 
 

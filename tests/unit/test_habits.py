@@ -30,11 +30,13 @@ RANKS = [
     {"model", "model_io", "run_folder"},
     {"evaluate"},
     {"train", "export"},
-    {"tl", "pl"},
-    {"cli", "cli_progress", "__main__"},
+    {"card"},
+    {"tl", "pl", "hub"},
+    {"report"},
+    {"cli", "__main__"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
-MAY_IMPORT_SCANPY = {"tl", "pl", "cli"}
+MAY_IMPORT_SCANPY = {"tl", "pl", "report", "cli"}
 PACKAGES = {"grn_cotrain": 0, "data_prep": 1, "experiments": 2}
 
 

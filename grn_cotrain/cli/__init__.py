@@ -1,0 +1,17 @@
+"""The command line ``grn-cotrain``: one module a group of commands; importing it loads neither torch nor scanpy."""
+
+from __future__ import annotations
+
+from grn_cotrain.cli import evaluating, exporting, listing, training
+from grn_cotrain.cli.apps import app
+from grn_cotrain.cli.listing import registries
+from grn_cotrain.commandline import run_app
+
+__all__ = ["app", "main", "registries"]
+
+_GROUPS = (training, evaluating, exporting, listing)  # imported for the commands they register, in the order of --help
+
+
+def main() -> None:
+    """Entry point."""
+    raise SystemExit(run_app(app))

@@ -1,0 +1,73 @@
+"""``grn-cotrain evaluate`` and ``score``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from grn_cotrain.cli.apps import app, evaluate_app, number, progress
+from grn_cotrain.commandline import console, say
+from grn_cotrain.errors import UserError
+
+__all__ = ["evaluate_links", "score"]
+
+
+@evaluate_app.command("links")
+def evaluate_links(
+    target: Annotated[Path, typer.Argument(metavar="RUN|PREP", help="run folder, or prepared folder (controls only)")],
+    split: Annotated[str | None, typer.Option(help="name of the split; a PREP with several needs it")] = None,
+    controls: Annotated[str | None, typer.Option(help="default, all, none, or names with commas")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="folder for links.json and links.parquet; default: RUN|PREP")
+    ] = None,
+    bootstrap: Annotated[int | None, typer.Option(help="replicates of the intervals; 0 for none")] = None,
+) -> None:
+    """Print and write the link-prediction table: model beside controls, intervals, prevalence, audit."""
+    if bootstrap is not None and bootstrap < 0:
+        raise UserError(f"--bootstrap '{bootstrap}': give 0 or more")
+    if out is not None and out.exists() and not out.is_dir():
+        raise UserError(f"--out '{out}': is a file; give a folder")
+    if not target.is_dir():
+        raise UserError(f"RUN|PREP '{target}': no such folder; give a run folder or a prepared folder")
+    place = out or target
+    from grn_cotrain.evaluate.run import evaluate_prep, evaluate_run
+
+    if (target / "prep.json").is_file():
+        table = evaluate_prep(
+            target,
+            split=split,
+            controls=controls or "default",
+            out=place,
+            bootstrap=1000 if bootstrap is None else bootstrap,
+            say=progress,
+        )
+    else:
+        table = evaluate_run(target, split=split, controls=controls, out=out, bootstrap=bootstrap, say=progress)
+    table.render(console())
+    _tell_cells(target)
+    say(f"table: {place / 'links.json'}, {place / 'links.parquet'}")
+
+
+def _tell_cells(run: Path) -> None:
+    """One line about masked values, where the run has them."""
+    from grn_cotrain.run_folder import RunFolder
+
+    folder = RunFolder(run)
+    cells = folder.record().get("cells") if folder.record_file.is_file() else None
+    if cells:
+        others = ", ".join(f"{k[:-3].replace('_', ' ')} {number(v)}" for k, v in cells.items() if k != "r2")
+        say(f"masked values of held-out cells, R2: {number(cells['r2'])}; beside it {others}")
+
+
+@app.command()
+def score(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder")],
+    pairs: Annotated[Path, typer.Option(metavar="PAIRS.tsv", help="TF, target pairs by name")],
+    out: Annotated[Path, typer.Option(metavar="SCORES.tsv", help="file to write")],
+) -> None:
+    """Score any TF, target pairs; unknown genes are named."""
+    from grn_cotrain.evaluate.score import score_pairs
+
+    score_pairs(run, pairs, out, say=say)

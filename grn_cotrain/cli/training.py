@@ -1,0 +1,60 @@
+"""``grn-cotrain check`` and ``train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from grn_cotrain.cli.apps import app, number
+from grn_cotrain.commandline import say
+
+__all__ = ["check", "train"]
+
+Recipe = Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="recipe of the run")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="a.b=c", help="change one key; repeatable")]
+
+
+@app.command()
+def check(recipe: Recipe, set_: Overrides = None) -> None:
+    """Parse, load, align, audit, run one step; say what the run will cost."""
+    from grn_cotrain.recipe import load_recipe
+
+    resolved = load_recipe(recipe, set_ or [])  # a bad recipe is told before torch is imported
+    from grn_cotrain.train.check import check_recipe
+
+    report = check_recipe(resolved)
+    say(f"data      {report.num_cells:,} cells x {report.num_genes:,} genes; {report.num_train_edges:,} training edges")
+    say(f"split     {report.split_summary}")
+    say(
+        f"tokens    {report.tokens_per_epoch:,} an epoch ({report.tokens_per_cell:,} a cell, median); an epoch is"
+        f" {report.steps_per_epoch:.1f} steps"
+    )
+    say(f"model     {report.num_parameters:,} parameters")
+    say(f"memory    {report.memory_mb:,.0f} MiB at the peak of a step")
+    say(f"time      {report.minutes:.1f} minutes expected ({report.seconds_per_step:.2f} s a step)")
+    say(report.audit.summary())
+
+
+@app.command()
+def train(
+    recipe: Recipe,
+    out: Annotated[Path, typer.Option(metavar="RUN", help="run folder to write")],
+    set_: Overrides = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on from the last checkpoint of RUN")] = False,
+) -> None:
+    """Co-train a recipe."""
+    from grn_cotrain.recipe import load_recipe
+
+    resolved = load_recipe(recipe, set_ or [])
+    from grn_cotrain.cli.progress import TerminalReporter
+    from grn_cotrain.train.run import train as run_training
+
+    run = run_training(resolved, out, resume=resume, reporter=TerminalReporter())
+    record = run.record()
+    say(
+        f"{record['steps']} steps in {record['seconds']:.0f} s, best at step {record['best_step']}"
+        f" ({record['criterion']} {number(record['best_value'])}); peak {record['peak_memory_mb']:.0f} MiB"
+    )
+    say(f"model: {run.model}; next: grn-cotrain evaluate links {run.folder}")
