@@ -11,7 +11,8 @@ import numpy as np
 
 from grn_cotrain.controls.base import CONTROLS, Control
 from grn_cotrain.data.cells import CellMatrix
-from grn_cotrain.data.edge_split import EdgeSplit, pair_keys
+from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.pairs import pair_keys
 
 __all__ = ["ReversedEdge"]
 

@@ -14,6 +14,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
+from grn_cotrain.data.pairs import pair_keys, pairs_from_keys, sorted_pairs
+from grn_cotrain.data.rewire import exchange_targets
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import atomic_file, read_json, write_json
 
@@ -24,9 +26,6 @@ __all__ = [
     "Part",
     "SplitKind",
     "Track",
-    "pair_keys",
-    "pairs_from_keys",
-    "sorted_pairs",
 ]
 
 SplitKind = Literal["random", "unseen-tf", "unseen-target", "unseen-both", "published", "transfer"]
@@ -47,22 +46,6 @@ _GENES = (
     "hidden_sources_S",
     "hidden_targets_N",
 )
-
-
-def pair_keys(pairs_2M: np.ndarray, num_genes: int) -> np.ndarray:
-    """One int64 per pair, ``source * G + target``: set operations on pairs become set operations on integers."""
-    pairs_2M = np.asarray(pairs_2M, dtype=np.int64).reshape(2, -1)
-    return pairs_2M[0] * np.int64(num_genes) + pairs_2M[1]
-
-
-def pairs_from_keys(keys_M: np.ndarray, num_genes: int) -> np.ndarray:
-    """Inverse of :func:`pair_keys`: int64 ``[2, M]``."""
-    return np.stack(np.divmod(np.asarray(keys_M, dtype=np.int64), np.int64(num_genes)))
-
-
-def sorted_pairs(pairs_2M: np.ndarray, num_genes: int) -> np.ndarray:
-    """Distinct pairs in the order of their keys, so that hashes and draws do not depend on the order of a file."""
-    return pairs_from_keys(np.unique(pair_keys(pairs_2M, num_genes)), num_genes)
 
 
 @dataclass(frozen=True)
@@ -221,8 +204,6 @@ class EdgeSplit:
         LabelledPairs
             As many negatives as positives, sorted by key; empty where no exchange exists.
         """
-        from grn_cotrain.data.rewire import exchange_targets
-
         positives_2E = self.positives(part)
         known_E = np.unique(pair_keys(self.all_positives(), self.num_genes))
         allowed_M = None

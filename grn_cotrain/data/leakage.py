@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from grn_cotrain.data.edge_split import EdgeSplit, Part, pair_keys, pairs_from_keys
+from grn_cotrain.data.edge_split import EdgeSplit, Part
+from grn_cotrain.data.pairs import pair_keys, pairs_from_keys
 from grn_cotrain.errors import UserError
 
 __all__ = ["Finding", "LeakReport", "assert_no_leak", "audit"]

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grn_cotrain.data.edge_split import EdgeSplit, pair_keys, pairs_from_keys
+from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.pairs import pair_keys, pairs_from_keys
 from grn_cotrain.errors import UserError
 
 __all__ = ["LinkSampler", "LinkSupervision", "SupervisionMode"]

@@ -13,7 +13,7 @@ import logging
 
 import numpy as np
 
-from grn_cotrain.data.edge_split import pair_keys
+from grn_cotrain.data.pairs import pair_keys
 from grn_cotrain.errors import UserError
 
 __all__ = ["exchange_targets", "random_graph", "rewired", "share_moved"]

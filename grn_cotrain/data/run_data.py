@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from grn_cotrain.data.cells import CellMatrix, CellSplit, cell_split
-from grn_cotrain.data.edge_split import EdgeSplit, pair_keys
+from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.grn import GRN
 from grn_cotrain.data.leakage import assert_no_leak
+from grn_cotrain.data.pairs import pair_keys
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.data.prep_hook import open_prepared
 from grn_cotrain.data.rewire import random_graph, rewired

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from grn_cotrain.data.edge_split import EdgeSplit, pair_keys, pairs_from_keys
+from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.pairs import pair_keys, pairs_from_keys
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError, did_you_mean
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from grn_cotrain.data.edge_split import EdgeSplit, pair_keys, pairs_from_keys
+from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.pairs import pair_keys, pairs_from_keys
 from grn_cotrain.errors import UserError
 
 if TYPE_CHECKING:

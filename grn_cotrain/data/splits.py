@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from grn_cotrain.data.edge_split import EdgeSplit, LabelledPairs, SplitKind, Track, pair_keys, sorted_pairs
+from grn_cotrain.data.edge_split import EdgeSplit, LabelledPairs, SplitKind, Track
+from grn_cotrain.data.pairs import pair_keys, sorted_pairs
 from grn_cotrain.data.split_published import published_split
 from grn_cotrain.data.split_transfer import transfer_split
 from grn_cotrain.errors import UserError, did_you_mean

@@ -17,8 +17,9 @@ import pandas as pd
 from grn_cotrain.config import canonical_hash
 from grn_cotrain.controls import CONTROLS, Control, LinkScorer
 from grn_cotrain.data.cells import CellMatrix
-from grn_cotrain.data.edge_split import EdgeSplit, pair_keys
+from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.leakage import assert_no_leak
+from grn_cotrain.data.pairs import pair_keys
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.bootstrap import Bootstrap, Sample
 from grn_cotrain.evaluate.control_cache import ControlCache, pairs_hash

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grn_cotrain.data.edge_split import pair_keys
+from grn_cotrain.data.pairs import pair_keys
 from grn_cotrain.data.rewire import exchange_targets, random_graph, rewired, share_moved
 from grn_cotrain.errors import UserError
 from tests.cases.networks import random_grn, simple_graphs

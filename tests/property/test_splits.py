@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grn_cotrain.data.edge_split import EdgeSplit, pair_keys
+from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.grn import GRN
 from grn_cotrain.data.leakage import audit
+from grn_cotrain.data.pairs import pair_keys
 from grn_cotrain.data.splits import make_split
 from tests.cases.networks import random_grn
 

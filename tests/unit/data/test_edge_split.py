@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from grn_cotrain.data.edge_split import EdgeSplit, pair_keys, pairs_from_keys
+from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.pairs import pair_keys, pairs_from_keys
 from grn_cotrain.data.splits import is_undirected, make_split, reciprocity, split_name
 from grn_cotrain.errors import UserError
 from tests.cases.networks import grn_of, labelled_split, random_grn

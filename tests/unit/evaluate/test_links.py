@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from grn_cotrain.data.edge_split import pair_keys
+from grn_cotrain.data.pairs import pair_keys
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate import metrics
 from grn_cotrain.evaluate.bootstrap import beats

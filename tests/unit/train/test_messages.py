@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from grn_cotrain.data.edge_split import pair_keys
+from grn_cotrain.data.pairs import pair_keys
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.data.run_data import message_edges
 
