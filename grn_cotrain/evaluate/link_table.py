@@ -22,7 +22,7 @@ from grn_cotrain.files import atomic_file, read_json, write_json
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["COLUMNS", "LinkTable"]
+__all__ = ["COLUMNS", "PRINTED", "TITLES", "LinkTable"]
 
 COLUMNS = {
     "split": "str",
@@ -46,8 +46,8 @@ COLUMNS = {
 _FORMAT = 1
 _HEADLINE = "macro_auroc"
 _KINDS = ("model", "ablation", "control")  # order of print
-# What is printed: metric, heading, whether its interval is printed too.
-_PRINTED = {
+#: What is printed for a set of candidates: metric, heading, whether its interval is printed too.
+PRINTED = {
     "all": (
         ("macro_auroc", "macro AUROC", True),
         ("macro_ap", "macro AP", True),
@@ -70,7 +70,7 @@ _PRINTED = {
         ("residual_auroc", "residual", False),
     ),
 }
-_TITLES = {
+TITLES = {
     "all": "all candidates",
     "matched": "degree-matched 1:1 candidates (.5: nothing but degree)",
     "known_regulator": "genes with a known regulator only",
@@ -244,7 +244,7 @@ class LinkTable:
 
         # A fold may lack a candidate set (no degree-matched pair), and then so do the folds together.
         present = set(self.frame.loc[self.frame["split"] == self.headline_split, "candidates"])
-        for candidates in _TITLES:
+        for candidates in TITLES:
             if candidates in present:
                 self._render_candidates(console, candidates, line)
         units = "TFs x held-out genes" if self.two_way else "TFs"
@@ -270,7 +270,7 @@ class LinkTable:
         macro_tfs = part.loc[part["metric"] == _HEADLINE, "num_tfs"]
         in_macro = f" ({macro_tfs.max()} in macro)" if len(macro_tfs) else ""
         facts = (
-            f"{self.headline_split}, {_TITLES[candidates]}: {pooled['num_pairs']:,} pairs, prevalence "
+            f"{self.headline_split}, {TITLES[candidates]}: {pooled['num_pairs']:,} pairs, prevalence "
             f"{pooled['prevalence']:.4f}, {pooled['num_tfs']} TFs{in_macro}"
         )
         if console.is_terminal:
@@ -297,7 +297,7 @@ class LinkTable:
 
     def _cells(self, part: pd.DataFrame, candidates: str) -> tuple[list[str], list[list[str]], list[str]]:
         """Header, rows (models first, then controls from best to worst) and a style per row."""
-        printed = [entry for entry in _PRINTED[candidates] if (part["metric"] == entry[0]).any()]
+        printed = [entry for entry in PRINTED[candidates] if (part["metric"] == entry[0]).any()]
         best = {metric: self.best_control(metric, candidates=candidates) for metric, _, _ in printed}
         rank = part[part["metric"] == printed[0][0]].set_index("scorer")["value"].fillna(-1.0)
         scorers = part.drop_duplicates("scorer")[["scorer", "kind"]]
