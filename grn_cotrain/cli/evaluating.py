@@ -20,18 +20,21 @@ def evaluate_links(
     split: Annotated[str | None, typer.Option(help="name of the split; a PREP with several needs it")] = None,
     controls: Annotated[str | None, typer.Option(help="default, all, none, or names with commas")] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="folder for links.json and links.parquet; default: RUN|PREP")
+        Path | None, typer.Option(metavar="DIR", help="folder for the table's files; default: RUN, or PREP/links/SPLIT")
     ] = None,
     bootstrap: Annotated[int | None, typer.Option(help="replicates of the intervals; 0 for none")] = None,
 ) -> None:
-    """Print and write the link-prediction table: model beside controls, intervals, prevalence, audit."""
+    """Print and write the link-prediction table: model beside controls, intervals, prevalence, audit.
+
+    Beside links.json and links.parquet: scores of single TFs and ROC, precision-recall and calibration curves.
+    """
     if bootstrap is not None and bootstrap < 0:
         raise UserError(f"--bootstrap '{bootstrap}': give 0 or more")
     if out is not None and out.exists() and not out.is_dir():
         raise UserError(f"--out '{out}': is a file; give a folder")
     if not target.is_dir():
         raise UserError(f"RUN|PREP '{target}': no such folder; give a run folder or a prepared folder")
-    place = out or target
+    from grn_cotrain.evaluate.link_files import CURVES_FILE, PER_TF_FILE, ROWS_FILE, TABLE_FILE
     from grn_cotrain.evaluate.run import evaluate_prep, evaluate_run
 
     if (target / "prep.json").is_file():
@@ -39,15 +42,20 @@ def evaluate_links(
             target,
             split=split,
             controls=controls or "default",
-            out=place,
+            out=out,
             bootstrap=1000 if bootstrap is None else bootstrap,
             say=progress,
         )
+        # One folder a split: the table of another split is another result, not a newer one.
+        place = out or target / "links" / table.headline_split
+        if out is None:
+            table.write(place)
     else:
+        place = out or target
         table = evaluate_run(target, split=split, controls=controls, out=out, bootstrap=bootstrap, say=progress)
     table.render(console())
     _tell_cells(target)
-    say(f"table: {place / 'links.json'}, {place / 'links.parquet'}")
+    say(f"table: {place / TABLE_FILE}, {ROWS_FILE}; {PER_TF_FILE} (single TFs), {CURVES_FILE} (ROC, PR, calibration)")
 
 
 def _tell_cells(run: Path) -> None:

@@ -17,6 +17,14 @@ import pandas as pd
 
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.evaluate.bootstrap import MIN_TFS, SeedResult, interval
+from grn_cotrain.evaluate.link_files import (
+    CURVES_FILE,
+    PER_TF_FILE,
+    REPLICATES_FILE,
+    ROWS_FILE,
+    TABLE_FILE,
+    replace_frame,
+)
 from grn_cotrain.files import atomic_file, read_json, write_json
 
 if TYPE_CHECKING:
@@ -103,6 +111,9 @@ class LinkTable:
         Reliability bins of each scorer with probabilities.
     headline_split
         Split name that is printed: the split, or all folds together.
+    per_tf, curves
+        Scores of single TFs, and ROC, precision-recall and calibration curves, among all candidates
+        (:mod:`grn_cotrain.evaluate.curves`); None in tables made by hand or written before they were kept.
     """
 
     frame: pd.DataFrame
@@ -113,6 +124,8 @@ class LinkTable:
     audits: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
     reliability: Mapping[str, list[dict[Any, Any]]] = field(default_factory=dict)
+    per_tf: pd.DataFrame | None = None
+    curves: pd.DataFrame | None = None
 
     def __post_init__(self) -> None:
         if list(self.frame.columns) != list(COLUMNS) or len(self.frame) != len(self.replicates_LB):
@@ -178,12 +191,13 @@ class LinkTable:
     # ---------------------------------------------------------------- files
 
     def write(self, folder: str | Path) -> None:
-        """Write ``links.json``, ``links.parquet`` and ``links_replicates.npz``, each atomically; JSON comes last."""
+        """Write the files named in :mod:`~grn_cotrain.evaluate.link_files`, each atomically; ``links.json`` comes last."""
         folder = Path(folder)
-        with atomic_file(folder / "links_replicates.npz") as temporary:
+        with atomic_file(folder / REPLICATES_FILE) as temporary:
             np.savez_compressed(temporary, replicates=self.replicates_LB.astype(np.float32))
-        with atomic_file(folder / "links.parquet") as temporary:
-            self.frame.to_parquet(temporary, index=False)
+        replace_frame(self.frame, folder / ROWS_FILE)
+        replace_frame(self.per_tf, folder / PER_TF_FILE)
+        replace_frame(self.curves, folder / CURVES_FILE)
         rows = [
             {name: _plain(value) for name, value in zip(self.frame.columns, record, strict=True)}
             for record in self.frame.itertuples(index=False, name=None)
@@ -197,16 +211,20 @@ class LinkTable:
             "notes": list(self.notes),
             "reliability": json.loads(json.dumps(self.reliability)),
         }
-        write_json(folder / "links.json", {**header, "rows": rows})
+        write_json(folder / TABLE_FILE, {**header, "rows": rows})
 
     @classmethod
     def read(cls, folder: str | Path) -> Self:
         """Read what :meth:`write` wrote."""
         folder = Path(folder)
-        stored = read_json(folder / "links.json", what="link table")
+        stored = read_json(folder / TABLE_FILE, what="link table")
         try:
-            frame = pd.read_parquet(folder / "links.parquet")
-            with np.load(folder / "links_replicates.npz", allow_pickle=False) as arrays:
+            frame = pd.read_parquet(folder / ROWS_FILE)
+            beside = [
+                pd.read_parquet(folder / name) if (folder / name).is_file() else None
+                for name in (PER_TF_FILE, CURVES_FILE)
+            ]
+            with np.load(folder / REPLICATES_FILE, allow_pickle=False) as arrays:
                 replicates_LB = arrays["replicates"]
             return cls(
                 frame=frame[list(COLUMNS)],
@@ -217,6 +235,8 @@ class LinkTable:
                 audits=stored["audits"],
                 notes=stored["notes"],
                 reliability=stored["reliability"],
+                per_tf=beside[0],
+                curves=beside[1],
             )
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"link table '{folder}': cannot be read ({error}); evaluate anew") from None

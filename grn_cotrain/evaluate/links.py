@@ -21,8 +21,10 @@ from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.leakage import assert_no_leak
 from grn_cotrain.data.pairs import pair_keys
 from grn_cotrain.errors import UserError
+from grn_cotrain.evaluate.blocks import rank_scores
 from grn_cotrain.evaluate.bootstrap import Bootstrap, Sample
 from grn_cotrain.evaluate.control_cache import ControlCache, pairs_hash
+from grn_cotrain.evaluate.curves import PER_TF_COLUMNS, Curves, pool_curves, scorer_curves, scores_of_tfs
 from grn_cotrain.evaluate.link_table import COLUMNS, LinkTable
 from grn_cotrain.evaluate.measure import Universe, measure
 from grn_cotrain.evaluate.metrics import MIN_POSITIVES, leave_one_out_degree, reliability
@@ -53,6 +55,7 @@ def evaluate_links(
     audit_options: Mapping[str, Any] | None = None,
     min_positives: int = MIN_POSITIVES,
     bootstrap_seed: int = 0,
+    symbols: Sequence[str] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> LinkTable:
     """Audit, fit, score and measure.
@@ -78,6 +81,8 @@ def evaluate_links(
         For :func:`~grn_cotrain.data.leakage.assert_no_leak`.
     min_positives
         Test positives that a TF needs for macro metrics.
+    symbols
+        Names of the G genes, for the scores of single TFs; default: those of ``cells``, else gene indices.
     progress
         Called with one line per scorer and split.
 
@@ -92,6 +97,9 @@ def evaluate_links(
     cache = cache or ControlCache(None)
     tests = [_Test.build(one, cache, cells, message_2E, dict(audit_options or {})) for one in splits]
     plan = _plan(tests, bootstrap, bootstrap_seed)
+    if symbols is None:
+        symbols = cells.vocab.symbols if cells is not None else [str(gene) for gene in range(splits[0].num_genes)]
+    names_G = np.asarray(symbols, dtype=object)
     notes: list[str] = []
     measured: list[_Measured] = []
     for test in tests:
@@ -105,7 +113,7 @@ def evaluate_links(
                 continue
             if progress is not None:
                 progress(f"{test.split.name}: {scorer.name}")
-            measured.append(_measure_scorer(test, scorer, cells, cache, plan, min_positives))
+            measured.append(_measure_scorer(test, scorer, cells, cache, plan, min_positives, names_G))
     if not measured:
         raise UserError("scorers: none can be scored; give controls or a model")
     notes += [note for test in tests for note in test.notes] + cache.messages
@@ -188,6 +196,8 @@ class _Measured:
     seconds: float
     samples: Mapping[tuple[str, str], Sample]  # by candidates and metric
     reliability: pd.DataFrame | None
+    per_tf: pd.DataFrame
+    curves: Curves
 
 
 def _measure_scorer(
@@ -197,6 +207,7 @@ def _measure_scorer(
     cache: ControlCache,
     plan: Bootstrap,
     min_positives: int,
+    names_G: np.ndarray,
 ) -> _Measured:
     if isinstance(scorer, Control):
         found = cache.scores(scorer, test.split, cells, test.pairs_2M, hash_of_pairs=test.hash_of_pairs)
@@ -213,6 +224,7 @@ def _measure_scorer(
     to_probability = getattr(scorer, "probability", None)
     probability_M = None if to_probability is None else np.asarray(to_probability(scores_M), dtype=np.float64)
 
+    ranking, every = rank_scores(scores_M), test.universes["all"][1]
     samples: dict[tuple[str, str], Sample] = {}
     for candidates, (place, universe) in test.universes.items():
         measured = measure(
@@ -222,13 +234,17 @@ def _measure_scorer(
             # Probabilities are calibrated for all candidates: elsewhere the prevalence is another.
             probability_M=probability_M if candidates == "all" else None,
             min_positives=min_positives,
+            ranking=ranking if candidates == "all" else None,
         )
         wanted = _MATCHED_METRICS if candidates == "matched" else tuple(measured)
         samples |= {(candidates, metric): measured[metric] for metric in wanted}
     bins = None
     if probability_M is not None:
-        bins = reliability(probability_M, test.universes["all"][1].labels_M)
-    return _Measured(test.split.name, scorer.name, kind, seconds, samples, bins)
+        bins = reliability(probability_M, every.labels_M)
+    per_tf = scores_of_tfs(ranking, every.labels_M, every.sources_M, min_positives=min_positives)
+    per_tf["tf"] = names_G[per_tf.pop("source")]
+    curves = scorer_curves(ranking, every.labels_M, probability_M)
+    return _Measured(test.split.name, scorer.name, kind, seconds, samples, bins, per_tf, curves)
 
 
 def _table(
@@ -297,6 +313,14 @@ def _table(
             for one in measured
             if one.reliability is not None
         },
+        per_tf=pd.concat(
+            [one.per_tf.assign(split=one.split, scorer=one.scorer, kind=one.kind) for one in everything],
+            ignore_index=True,
+        )[list(PER_TF_COLUMNS)],
+        curves=pd.concat(
+            [one.curves.frame(split=one.split, scorer=one.scorer, kind=one.kind) for one in everything],
+            ignore_index=True,
+        ),
     )
 
 
@@ -311,5 +335,7 @@ def _pool(measured: Sequence[_Measured], name: str, num_folds: int) -> tuple[lis
         keys = [key for key in folds[0].samples if all(key in fold.samples for fold in folds)]
         samples = {key: Sample.combine([fold.samples[key] for fold in folds]) for key in keys}
         seconds = sum(fold.seconds for fold in folds)
-        pooled.append(_Measured(name, scorer, folds[0].kind, seconds, samples, None))
+        per_tf = pd.concat([fold.per_tf for fold in folds], ignore_index=True)
+        curves = pool_curves([fold.curves for fold in folds])
+        pooled.append(_Measured(name, scorer, folds[0].kind, seconds, samples, None, per_tf, curves))
     return pooled, missing

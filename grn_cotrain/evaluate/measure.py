@@ -18,6 +18,7 @@ import numpy as np
 from scipy import sparse
 
 from grn_cotrain.evaluate.blocks import (
+    Ranking,
     TieBlocks,
     block_auroc,
     block_average_precision,
@@ -216,6 +217,7 @@ def measure(
     *,
     probability_M: np.ndarray | None = None,
     min_positives: int = MIN_POSITIVES,
+    ranking: Ranking | None = None,
 ) -> dict[str, Sample]:
     """Every metric of :data:`METRICS` for one scorer.
 
@@ -231,9 +233,11 @@ def measure(
         Adds the Brier score.
     min_positives
         For macro metrics.
+    ranking
+        Of the scores, where the caller has it already.
     """
     resampled = _Resampled.build(universe, bootstrap)
-    ranking = rank_scores(scores_M)
+    ranking = rank_scores(scores_M) if ranking is None else ranking
     samples = _pooled(resampled, tie_blocks(ranking, universe.labels_M))
     samples |= _within_tf(resampled, tie_blocks(ranking, universe.labels_M, resampled.source_M), min_positives)
     if universe.logits_M is not None:

@@ -9,6 +9,7 @@ Dimension letters: M pairs, S TFs, Q strata, G genes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -219,13 +220,26 @@ def brier_score(probability_M: np.ndarray, labels_M: np.ndarray) -> float:
     return float(np.mean((probability_M - labels_M) ** 2))
 
 
-def reliability(probability_M: np.ndarray, labels_M: np.ndarray, *, num_bins: int = 10) -> pd.DataFrame:
-    """Mean probability and observed share in bins of equal count (columns low, high, probability, observed, num_pairs).
+def reliability(
+    probability_M: np.ndarray,
+    labels_M: np.ndarray,
+    *,
+    num_bins: int = 10,
+    equal: Literal["count", "expected"] = "count",
+) -> pd.DataFrame:
+    """Mean probability and observed share in bins (columns low, high, probability, observed, num_pairs).
 
-    Bins of equal width would put nearly all pairs of a sparse network in the first.
+    Bins of equal width would put nearly all pairs of a sparse network in the first: bins hold equally many pairs
+    (``count``), or expect equally many positives (``expected``), which resolves the few pairs with a high probability.
     """
     _check_probability(probability_M)
-    edges = np.unique(np.quantile(probability_M, np.arange(1, num_bins) / num_bins))
+    shares = np.arange(1, num_bins) / num_bins
+    if equal == "count":
+        edges = np.unique(np.quantile(probability_M, shares))
+    else:
+        sorted_M = np.sort(probability_M)
+        expected_M = np.cumsum(sorted_M)
+        edges = np.unique(sorted_M[np.minimum(np.searchsorted(expected_M, shares * expected_M[-1]), len(sorted_M) - 1)])
     bin_M = np.searchsorted(edges, probability_M, side="right")
     frame = pd.DataFrame({"bin": bin_M, "probability": probability_M, "observed": labels_M.astype(np.float64)})
     grouped = frame.groupby("bin")

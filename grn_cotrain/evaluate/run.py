@@ -92,6 +92,7 @@ def evaluate_run(
         recipe_hash=canonical_hash(recipes[0]),
         commit=git_commit(),
         cache=ControlCache(data[0].prep.folder / "controls"),
+        symbols=data[0].prep.vocab.symbols,
         progress=say,
     )
     for folder, one in zip(folders, data, strict=True):
@@ -136,6 +137,7 @@ def evaluate_prep(
         bootstrap=bootstrap,
         commit=git_commit(),
         cache=ControlCache(folder.folder / "controls"),
+        symbols=folder.vocab.symbols,
         progress=say,
     )
     if out is not None:

@@ -169,11 +169,15 @@ def test_files_round_trip(random_table: LinkTable, tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "links").iterdir()) == [
         "links.json",
         "links.parquet",
+        "links_curves.parquet",
+        "links_per_tf.parquet",
         "links_replicates.npz",
     ]
     again = LinkTable.read(tmp_path / "links")
     pd.testing.assert_frame_equal(again.frame, random_table.frame, check_dtype=False)
     np.testing.assert_array_equal(again.replicates_LB, random_table.replicates_LB)
+    for name in ("per_tf", "curves"):
+        pd.testing.assert_frame_equal(getattr(again, name), getattr(random_table, name), check_dtype=False)
     assert text_of(again) == text_of(random_table)
     stored = json.loads((tmp_path / "links" / "links.json").read_text())
     assert set(stored["rows"][0]) == set(COLUMNS)
