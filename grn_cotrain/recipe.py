@@ -42,7 +42,29 @@ def _require_number(config: Any, name: str, what: str, holds: Callable[[Any], bo
 
 @dataclass(frozen=True, kw_only=True)
 class SplitConfig:
-    """How edges are split: the options of ``grn-prep splits``."""
+    """How edges are split: the options of ``grn-prep splits``.
+
+    Attributes
+    ----------
+    kind
+        What is hidden: a share of every TF's targets, whole TFs, whole targets, both, labelled pairs from files, or
+        another network's edges.
+    seed
+        Of every draw. Another seed is another split.
+    track
+        What becomes of the other edges of held-out genes: ``visible`` leaves them in the message graph, ``hidden``
+        takes them out.
+    train
+        ``published`` only: file of labelled training pairs.
+    validation
+        ``published`` only: file of labelled validation pairs; without it a tenth of ``train`` is taken.
+    test
+        ``published`` only: file of labelled test pairs.
+    index
+        ``published`` only: ``FILE:network/cell/set``, the table that says which gene an integer in those files means.
+    source_prep
+        ``transfer`` only: prepared folder whose network trains; this folder's network is the test.
+    """
 
     kind: Literal["random", "unseen-tf", "unseen-target", "unseen-both", "published", "transfer"]
     seed: int = 0
@@ -56,7 +78,29 @@ class SplitConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PrepConfig:
-    """How the prepared folder is made from raw files; it is made anew when this block or a file has changed."""
+    """How the prepared folder is made from raw files; it is made anew when this block or a file has changed.
+
+    Attributes
+    ----------
+    counts
+        File of cells, as ``grn-prep counts`` reads it.
+    layer
+        Layer of the file that holds the counts; ``raw`` for ``adata.raw``; null: ``X``.
+    genes
+        Genes to keep: ``all``, or a sum of ``hvg:N``, ``tf`` and ``targets``.
+    species
+        Of the gene names; ``auto`` reads it off them.
+    grn
+        Edge list of the network; null prepares cells alone.
+    grn_format
+        Format of the edge list; ``auto`` reads it off the columns.
+    tf_list
+        File of TF symbols, one a line: genes that count as TFs whether they have edges or not.
+    min_mapped
+        Least share of the file's genes that must be mapped where they are aligned to a given vocabulary.
+    splits
+        Splits of the network to make.
+    """
 
     counts: str
     layer: str | None = None
@@ -71,10 +115,21 @@ class PrepConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """``prep`` is the prepared folder, ``split`` the name of one of its edge splits: ``unseen-tf-visible-seed0-fold0``.
+    """The prepared folder, the split to train and test on, and which cells are held out.
 
-    ``expression`` selects an ablation: ``permuted_genes`` exchanges profiles between genes (TFs among TFs),
-    ``permuted_cells`` shuffles each gene over cells.
+    Attributes
+    ----------
+    prep
+        Prepared folder (``grn-prep counts``); made by the recipe's ``prep`` block where there is one.
+    split
+        Name of one of its edge splits: ``unseen-tf-visible-seed0-fold0``.
+    expression
+        Ablation of the cells: ``permuted_genes`` exchanges profiles between genes (TFs among TFs), ``permuted_cells``
+        shuffles each gene over cells.
+    validation_cells
+        Share of the cells that validates masked values.
+    test_cells
+        Share of the cells whose hidden values are predicted at the end. The split's seed, not the run's, draws them.
     """
 
     prep: str
@@ -92,7 +147,18 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class GraphConfig:
-    """Message edges: the true training edges, or a control graph drawn from training edges alone."""
+    """Message edges: the true training edges, or a control graph drawn from training edges alone.
+
+    Attributes
+    ----------
+    messages
+        ``true``: training edges. ``rewired``: the same degrees, other partners. ``random``: as many edges, drawn
+        evenly. ``none``: no message passes.
+    bidirectional
+        Whether messages also pass from target to TF.
+    backend
+        Library that moves the messages. All give the same numbers; ``csr`` is the fastest on a CPU.
+    """
 
     messages: Literal["true", "rewired", "random", "none"] = "true"
     bidirectional: bool = True
@@ -103,9 +169,19 @@ class GraphConfig:
 class TableConfig:
     """The shared table of gene embeddings: learned id rows + inductive features.
 
-    ``init`` fills id rows; ``mode`` says whether they train (``frozen_pca``: PCA rows, never updated; ``random``:
-    random rows, never updated). ``inductive`` names feature sources; ``id_dropout`` is the chance that a gene's id row
-    is left out in a step.
+    Attributes
+    ----------
+    init
+        What id rows start from: loadings of the cells, or random rows.
+    mode
+        ``trainable``; or a fixed table as an ablation: ``frozen_pca`` (PCA rows, never updated), ``random`` (random
+        rows, never updated).
+    id_dropout
+        Chance that a gene's id row is left out in a step, so that features alone must serve.
+    inductive
+        Feature sources that give genes without an id row a meaning (``grn-cotrain list inductive``).
+    feature_matrix
+        File of your own gene features, read by the source ``matrix``: parquet, tsv, csv or npy.
     """
 
     init: Literal["random", "pca", "factor_analysis"] = "pca"
@@ -120,7 +196,17 @@ class TableConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenConfig:
-    """How a cell becomes packed tokens. ``max_tokens`` caps a cell by random down-sampling at each draw."""
+    """How a cell becomes packed tokens.
+
+    Attributes
+    ----------
+    max_tokens
+        Cap on a cell's tokens, CLS included; longer cells are down-sampled at random at each draw.
+    num_bins
+        Number of value bins K of a cell's non-zero values, by quantiles within the cell.
+    zeros_per_cell
+        Zero values that each cell shows as tokens, drawn at random; 0 shows none.
+    """
 
     max_tokens: int = 2048
     num_bins: int = 16
@@ -133,7 +219,25 @@ class TokenConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Width of the shared table and the interchangeable parts around it."""
+    """Width of the shared table and the interchangeable parts around it.
+
+    Attributes
+    ----------
+    width
+        D, the width of every gene and token vector.
+    table
+        The shared table of gene embeddings.
+    graph_encoder
+        Encoder of genes over message edges, with its options.
+    coupling
+        How encoded genes enter the cell tokens, with its options.
+    cell_encoder
+        Encoder of packed cells, with its options.
+    link_decoder
+        What scores (TF, target) pairs, with its options.
+    tokens
+        How a cell becomes tokens.
+    """
 
     width: int = 64
     table: TableConfig = field(default_factory=TableConfig)
@@ -149,7 +253,17 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleConfig:
-    """Which losses act when; ``pretrain_share`` is the first phase of ``pretrain_then_link``."""
+    """Which losses act when.
+
+    Attributes
+    ----------
+    name
+        The plan; the table of schedules says what each does.
+    pretrain_share
+        Share of the steps that ``pretrain_then_link`` spends on cells alone.
+    alternate_every
+        Steps a turn of ``alternating``.
+    """
 
     name: Literal[
         "joint", "alternating", "mlm_only", "link_only", "pretrain_then_link", "frozen_graph", "frozen_cells"
@@ -166,7 +280,19 @@ class ScheduleConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class WeightingConfig:
-    """Loss weights: ``fixed``; ``scheduled`` (from ``start`` to ``weights`` in ``steps``); ``uncertainty``."""
+    """Loss weights: ``fixed``; ``scheduled`` (from ``start`` to ``weights`` in ``steps``); ``uncertainty``.
+
+    Attributes
+    ----------
+    name
+        How losses are weighted. ``uncertainty`` learns the weights.
+    weights
+        Objective -> weight; 1 where none is given. Not read by ``uncertainty``.
+    start
+        ``scheduled`` only: objective -> weight at the first step; the final weight where none is given.
+    steps
+        ``scheduled`` only: optimiser steps from ``start`` to ``weights``.
+    """
 
     name: Literal["fixed", "scheduled", "uncertainty"] = "fixed"
     weights: dict[str, float] = field(default_factory=dict)
@@ -176,7 +302,57 @@ class WeightingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Optimisation: ``max_steps`` optimiser steps of ``accumulate`` micro-batches of ``tokens_per_batch`` tokens."""
+    """Optimisation: ``max_steps`` optimiser steps of ``accumulate`` micro-batches of ``tokens_per_batch`` tokens.
+
+    Attributes
+    ----------
+    max_steps
+        Optimiser steps; the length of the learning-rate schedule too.
+    tokens_per_batch
+        Tokens of a micro-batch: cells are packed until it is full.
+    accumulate
+        Micro-batches of cells a step. The graph is encoded once for all of them.
+    learning_rate
+        AdamW's peak rate, after warm-up; a cosine then takes it to a twentieth.
+    table_learning_rate
+        Rate of the gene table; null: ``learning_rate``.
+    weight_decay
+        Of matrices; the table, biases and norms do not decay.
+    warmup_steps
+        Steps of linear warm-up.
+    clip_norm
+        Largest norm of the gradient.
+    precision
+        ``bf16`` computes cells in half precision; the graph stays in float32.
+    device
+        ``cpu``, or ``cuda`` where there is a GPU.
+    threads
+        CPU threads of torch; null leaves torch's own choice.
+    deterministic
+        Whether to use deterministic algorithms alone: the same seed then gives the same numbers on one machine.
+    validate_every
+        Steps from validation to validation.
+    patience
+        Validations without a better one before the run stops early.
+    select_on
+        Side whose validation metric picks the checkpoint; ``auto``: links where the schedule trains them.
+    checkpoint_every
+        Steps from checkpoint to checkpoint; ``--resume`` goes on from the last.
+    keep_checkpoints
+        Checkpoints that are kept, the latest ones.
+    log_every
+        Steps from record to record in ``metrics.jsonl``.
+    gradient_cosine_every
+        Steps from one cosine between the losses' gradients on the table to the next.
+    max_minutes
+        Stop after this time; null: no limit.
+    loggers
+        Where metrics go besides the run folder.
+    schedule
+        Which losses act when.
+    weighting
+        How losses are weighted.
+    """
 
     max_steps: int = 300
     tokens_per_batch: int = 8192
@@ -224,7 +400,17 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
-    """What ``grn-cotrain evaluate links`` prints by default."""
+    """What ``grn-cotrain evaluate links`` does by default.
+
+    Attributes
+    ----------
+    controls
+        ``default`` (all but the costly ones), ``all``, ``none``, or names separated by commas.
+    bootstrap
+        Bootstrap replicates of every interval; 0: no intervals.
+    probe_steps
+        Steps that fit a link decoder to a model that trained none (``mlm_only``).
+    """
 
     controls: str = "default"
     bootstrap: int = 1000
@@ -237,7 +423,29 @@ class EvaluateConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One run, complete."""
+    """One run, complete.
+
+    Attributes
+    ----------
+    name
+        Of the run, for tables.
+    data
+        Prepared folder, split, and cells held out.
+    seed
+        Of every initial weight and every draw of the run; not of the split.
+    prep
+        How the prepared folder is made; null: it is there.
+    graph
+        Message edges.
+    model
+        Table, encoders, coupling, decoder.
+    objectives
+        Objective -> its options (``grn-cotrain list objective``).
+    train
+        Optimisation.
+    evaluate
+        What evaluation does by default.
+    """
 
     name: str
     data: DataConfig
