@@ -1,0 +1,352 @@
+"""Every TF x gene pair scored, the best kept: the network that a run predicts.
+
+Dimension letters: G genes, M pairs, N targets, S sources of a tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+
+from grn_cotrain.data.grn import GRN
+from grn_cotrain.data.vocab import FeatureVocab, name_some
+from grn_cotrain.errors import UserError
+from grn_cotrain.evaluate.model_scorer import ModelScorer
+from grn_cotrain.export.best_pairs import BestPairs
+from grn_cotrain.export.known_edges import PARTS, KnownEdges, correlations, known_edges
+from grn_cotrain.files import read_json
+from grn_cotrain.run_folder import RunFolder
+
+__all__ = ["COLUMNS", "MOST_EDGES", "PredictedEdges", "predict_edges"]
+
+COLUMNS = (
+    "source",
+    "target",
+    "score",
+    "probability",
+    "sign",
+    "sign_source",
+    "correlation",
+    "known",
+    "evidence",
+)
+MOST_EDGES = 30_000_000
+"""Rows that one table may have; beyond it the names alone fill a laptop's memory."""
+
+_TILE_VALUES = 1 << 20
+_TILE_SOURCES = 64
+_SIGNIFICANT = 1.96  # standard errors of a correlation: p < 0.05, two-sided
+
+
+@dataclass(frozen=True)
+class PredictedEdges:
+    """Edges of a run by falling score.
+
+    Attributes
+    ----------
+    frame
+        ``source, target``: symbols. ``score``: logit. ``probability``: Platt-scaled on validation pairs, NaN where the
+        run has none. ``sign``: int8 -1, 0 (unknown), 1, and ``sign_source``: ``network`` (a training edge's own),
+        ``correlation`` (of TF and target over the cells, where it differs from 0 at p < .05) or empty.
+        ``correlation``: float32, NaN without cells. ``known``: ``train``, ``validation``, ``test``, ``withheld`` (in
+        the network, in no part) or empty (new). ``evidence``: what the network says of a known edge.
+
+        The score of a *training* edge is a fit, not a prediction.
+    vocab
+        Genes of the model.
+    run
+        Run folder, as given.
+    scorer
+        Arm of the run, as in its link table.
+    num_candidates
+        Pairs that were scored, self-pairs left out.
+    labels
+        Where ``known`` comes from: ``split``, ``graph`` (training edges only) or ``none``.
+    num_train
+        Training edges of the run.
+    prevalence, num_calibration
+        Share of positives, and number, of the validation pairs that ``probability`` is calibrated on; None without.
+    dataset
+        Name of the run's recipe.
+    """
+
+    frame: pd.DataFrame
+    vocab: FeatureVocab
+    run: str
+    scorer: str
+    num_candidates: int
+    labels: Literal["split", "graph", "none"]
+    num_train: int
+    prevalence: float | None
+    num_calibration: int | None
+    dataset: str
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @property
+    def vocab_hash(self) -> str:
+        """Hash of the vocabulary that the run was trained on."""
+        return self.vocab.content_hash
+
+    @property
+    def has_probability(self) -> bool:
+        """Whether ``probability`` was calibrated."""
+        return self.prevalence is not None
+
+    def weights(self) -> np.ndarray:
+        """Weight in (0, 1] of each edge: its probability or, without calibration, the sigmoid of its score."""
+        if self.has_probability:
+            weights_M = self.frame["probability"].to_numpy(np.float64)
+        else:
+            weights_M = 1 / (1 + np.exp(-self.frame["score"].to_numpy(np.float64)))
+        return np.maximum(weights_M, np.finfo(np.float32).tiny)  # a weight of 0 would read as no edge
+
+    def to_grn(self) -> GRN:
+        """Return the network with :meth:`weights`, signs and, as evidence, ``known`` and what is known."""
+        return GRN.from_frame(
+            self.frame[["source", "target", "sign", "evidence"]].assign(weight=self.weights()),
+            self.vocab,
+            what="predicted edges",
+        )
+
+    def counts(self) -> dict[str, int]:
+        """Edges by part (``new`` for those that are no edge of the network), TFs and targets."""
+        parts = self.frame["known"].value_counts()
+        found = {name or "new": int(parts.get(name, 0)) for name in PARTS}
+        genes = {"tfs": self.frame["source"].nunique(), "targets": self.frame["target"].nunique()}
+        return {"edges": len(self), **genes, **found}
+
+    def summary(self) -> str:
+        """What a user should read, one fact a line."""
+        count, frame = self.counts(), self.frame
+        lines = [
+            f"{len(self):,} of {self.num_candidates:,} scored pairs: {count['tfs']:,} TFs, {count['targets']:,} targets"
+        ]
+        if self.labels == "none":
+            lines.append("known edges: cannot be told (no prepared folder)")
+        else:
+            known = [f"{count[name]:,} {name}" for name in PARTS[1:] if count[name]]
+            also = " or validation or test" if self.labels == "graph" else ""
+            lines.append(f"of them {', '.join(known) or 'no known edge'}; {count['new']:,} new{also}")
+            if count["train"]:
+                lines.append("the scores of training edges are a fit, not a prediction (column known)")
+        signs = [
+            f"{int((frame['sign'] == sign).sum()):,} {what}" for sign, what in _SIGNS if (frame["sign"] == sign).any()
+        ]
+        sources = frame["sign_source"].value_counts()
+        told = [f"{int(sources[name]):,} by {name}" for name in ("network", "correlation") if name in sources]
+        lines.append(f"signs: {', '.join(signs) or 'none'}" + (f" ({', '.join(told)})" if told else ""))
+        if self.prevalence is not None:
+            lines.append(
+                f"probability: calibrated on {self.num_calibration:,} validation pairs, for a prevalence of"
+                f" {self.prevalence:.3%}; it holds for pairs drawn like those"
+            )
+        else:
+            lines.append("no probability: the run's split has no validation pairs to calibrate on")
+        return "\n".join(lines)
+
+
+_SIGNS = ((1, "activating"), (-1, "repressing"), (0, "of unknown sign"))
+
+
+@torch.no_grad()
+def predict_edges(
+    run: str | Path,
+    *,
+    tfs: Sequence[str] | None = None,
+    targets: Sequence[str] | None = None,
+    top: int | None = None,
+    top_per_tf: int | None = None,
+    min_probability: float | None = None,
+    include_known: bool | Literal["only"] = True,
+    prep: str | Path | None = None,
+    say: Callable[[str], None] = print,
+    progress: Callable[[int, int], None] | None = None,
+) -> PredictedEdges:
+    """Score all TF x gene pairs of a run and keep the best, in memory that depends on what is kept alone.
+
+    Parameters
+    ----------
+    run
+        Run folder.
+    tfs
+        Names of the sources; default: the TFs of the run's split (of the model's own graph, where the prepared folder
+        is gone). A TF without training edges may be named; its scores rest on what the model makes of its expression.
+    targets
+        Names of the targets; default: all genes but spike-ins.
+    top
+        Number of edges to keep; default: all pairs.
+    top_per_tf
+        Number of edges to keep of each TF, before ``top``: a few hubs would fill a short list otherwise.
+    min_probability
+        Keep edges of at least this calibrated probability.
+    include_known
+        True: known edges compete with new ones. False: only new edges. ``"only"``: only known ones.
+    prep
+        The run's prepared folder, where it has moved. It tells known edges and signs; without it (the recipe's path is
+        gone) the model's own graph serves, and what is missing is said.
+    say, progress
+        Told of notes; of the number of TFs done and in all.
+
+    Returns
+    -------
+    PredictedEdges
+
+    Raises
+    ------
+    UserError
+        No model; no name known; numbers out of range; a probability asked for where there is none; known edges left
+        out where they cannot be told; more rows than :data:`MOST_EDGES`.
+    """
+    _check_numbers(top, top_per_tf, min_probability)
+    if include_known not in (True, False, "only"):
+        raise UserError(f"include_known {include_known!r}: choose from True, False, 'only'")
+    scorer = ModelScorer(run)
+    folder = RunFolder.open(run)
+    config = read_json(folder.model / "config.json", what="model configuration")
+    if min_probability is not None and scorer.platt is None:
+        raise UserError(
+            f"min_probability {min_probability:g}: run '{run}' has no probabilities, as its split has no validation"
+            " pairs to calibrate on; give top instead"
+        )
+    known, notes = known_edges(folder, scorer.model, config, prep)
+    for note in notes:
+        say(note)
+    if include_known is not True and known.origin == "none":
+        raise UserError(f"include_known {include_known!r}: the known edges of run '{run}' cannot be told; give prep")
+    vocab = scorer.model.vocab
+    sources_S = known.sources_S if tfs is None else _named(vocab, tfs, "tfs", say)
+    targets_N = _all_targets(vocab) if targets is None else _named(vocab, targets, "targets", say)
+    if tfs is not None and known.origin != "none":
+        _tell_untrained(vocab, known, sources_S, say)
+    num_candidates = sources_S.size * targets_N.size - int(np.isin(sources_S, targets_N).sum())
+    _check_rows(num_candidates, sources_S.size, top, top_per_tf, min_probability)
+
+    best = BestPairs(vocab.num_features, top=top, limit=MOST_EDGES)
+    genes = scorer.model.encode_graph()
+    rows = int(np.clip(_TILE_VALUES // max(1, vocab.num_features), 1, _TILE_SOURCES))
+    for first in range(0, sources_S.size, rows):
+        tile_S = sources_S[first : first + rows]
+        logits_SG = scorer.model.link_decoder.block(genes.graph_GD, torch.from_numpy(tile_S)).double().numpy()
+        scores_SN = logits_SG[:, targets_N]
+        allowed_SN = tile_S[:, None] != targets_N[None, :]
+        if include_known is not True:
+            at_SN = known.at(tile_S[:, None] * np.int64(vocab.num_features) + targets_N[None, :])
+            allowed_SN &= (at_SN >= 0) == (include_known == "only")
+        if min_probability is not None:
+            assert scorer.platt is not None
+            allowed_SN &= scorer.platt.probability(scores_SN) >= min_probability
+        best.add(tile_S, targets_N, scores_SN, allowed_SN, top_per_tf=top_per_tf)
+        if progress is not None:
+            progress(min(first + rows, sources_S.size), sources_S.size)
+    pairs_2M, scores_M = best.sorted()
+    if not scores_M.size:
+        raise UserError(
+            f"run '{run}': no pair is left of {num_candidates:,}"
+            f" (min_probability {min_probability}, include_known {include_known!r}); ask for less"
+        )
+    return PredictedEdges(
+        frame=_frame(vocab, pairs_2M, scores_M, known, scorer),
+        vocab=vocab,
+        run=str(run),
+        scorer=scorer.name,
+        num_candidates=num_candidates,
+        labels=known.origin,
+        num_train=known.num_train,
+        prevalence=None if scorer.platt is None else scorer.platt.prevalence,
+        num_calibration=None if scorer.platt is None else scorer.platt.num_pairs,
+        dataset=folder.recipe().name,
+    )
+
+
+def _check_numbers(top: int | None, top_per_tf: int | None, min_probability: float | None) -> None:
+    for name, value in (("top", top), ("top_per_tf", top_per_tf)):
+        if value is not None and value < 1:
+            raise UserError(f"{name} {value}: give 1 or more")
+        if value is not None and value > MOST_EDGES:
+            raise UserError(f"{name} {value:,}: more than one table holds; give {MOST_EDGES:,} or fewer")
+    if min_probability is not None and not 0 <= min_probability <= 1:
+        raise UserError(f"min_probability {min_probability:g}: no probability; give 0 to 1")
+
+
+def _check_rows(
+    num_candidates: int, num_sources: int, top: int | None, top_per_tf: int | None, min_probability: float | None
+) -> None:
+    most = min(num_candidates, num_candidates if top_per_tf is None else top_per_tf * num_sources)
+    if top is None and min_probability is None and most > MOST_EDGES:
+        raise UserError(
+            f"top: {most:,} pairs would be kept, more than one table holds ({MOST_EDGES:,}); give top, top_per_tf"
+            " or min_probability"
+        )
+
+
+def _all_targets(vocab: FeatureVocab) -> np.ndarray:
+    return np.flatnonzero(np.asarray(vocab.is_token) & (np.asarray(vocab.modality) == "gene"))
+
+
+def _named(vocab: FeatureVocab, names: Sequence[str], what: str, say: Callable[[str], None]) -> np.ndarray:
+    """Gene indices of names, sorted and distinct; unknown ones are said."""
+    if isinstance(names, str):
+        names = [names]
+    found = {name: vocab.get(name, "gene") for name in dict.fromkeys(names)}
+    unknown = [name for name, index in found.items() if index is None]
+    if len(unknown) == len(found):
+        near = ""
+        if unknown:
+            try:
+                vocab.index(unknown[0])
+            except UserError as error:
+                near = f"; {error}"
+        raise UserError(f"{what}: none of {len(found):,} names is a gene of the model{near}")
+    if unknown:
+        say(f"{len(unknown):,} of {len(found):,} {what} are unknown to the model and left out: {name_some(unknown)}")
+    return np.unique([index for index in found.values() if index is not None]).astype(np.int64)
+
+
+def _tell_untrained(vocab: FeatureVocab, known: KnownEdges, sources_S: np.ndarray, say: Callable[[str], None]) -> None:
+    trained = known.keys_E[known.part_E == PARTS.index("train")] // known.num_genes
+    untrained = [vocab.symbols[i] for i in np.setdiff1d(sources_S, trained)]
+    if untrained:
+        say(
+            f"{len(untrained):,} TFs have no training edge, so their scores are the least certain: {name_some(untrained)}"
+        )
+
+
+def _frame(
+    vocab: FeatureVocab, pairs_2M: np.ndarray, scores_M: np.ndarray, known: KnownEdges, scorer: ModelScorer
+) -> pd.DataFrame:
+    symbols = np.asarray(vocab.symbols, dtype=object)
+    at_M = known.at(pairs_2M[0] * np.int64(vocab.num_features) + pairs_2M[1])
+    is_known_M = at_M >= 0
+    part_M = np.where(is_known_M, known.part_E[at_M] if known.part_E.size else 0, 0)
+    sign_M = np.where(is_known_M, known.sign_E[at_M] if known.sign_E.size else 0, 0).astype(np.int8)
+    origin_M = np.where(sign_M != 0, "network", "").astype(object)
+    correlation_M = np.full(scores_M.size, np.nan, dtype=np.float32)
+    if known.cells is not None:
+        found_M, num_cells = correlations(known.cells, pairs_2M)
+        correlation_M = found_M.astype(np.float32)
+        told_M = (sign_M == 0) & (np.abs(found_M) >= _SIGNIFICANT / np.sqrt(num_cells))
+        sign_M = np.where(told_M, np.sign(found_M), sign_M).astype(np.int8)
+        origin_M[told_M] = "correlation"
+    evidence_M = np.full(scores_M.size, "", dtype=object)
+    evidence_M[is_known_M] = known.evidence_E[at_M[is_known_M]]
+    columns = {
+        "source": symbols[pairs_2M[0]],
+        "target": symbols[pairs_2M[1]],
+        "score": scores_M,
+        "probability": np.full(scores_M.size, np.nan) if scorer.platt is None else scorer.platt.probability(scores_M),
+        "sign": sign_M,
+        "sign_source": origin_M,
+        "correlation": correlation_M,
+        "known": np.asarray(PARTS, dtype=object)[part_M],
+        "evidence": evidence_M,
+    }
+    # Object columns share one copy of each name; text columns would hold millions.
+    return pd.DataFrame({name: pd.Series(columns[name], dtype=columns[name].dtype) for name in COLUMNS})

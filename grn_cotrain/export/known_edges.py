@@ -1,0 +1,177 @@
+"""What is already known of a pair: its part of the split, its sign, its evidence; and what the cells say of its sign.
+
+Dimension letters: C cells, E edges, G genes, M pairs, S sources.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from grn_cotrain.controls._pairs import score_by_rows
+from grn_cotrain.controls.pearson import unit_profiles
+from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.pairs import pair_keys
+from grn_cotrain.data.prep import Prep
+from grn_cotrain.errors import UserError
+from grn_cotrain.model import CoTrainModel
+from grn_cotrain.run_folder import RunFolder
+
+__all__ = ["PARTS", "KnownEdges", "correlations", "known_edges"]
+
+PARTS = ("", "train", "validation", "test", "withheld")
+"""Values of ``known``: no edge of the network; its part of the split; in the network, but in no part."""
+
+_MOST_VALUES = 1 << 26  # dense float32 values of the correlation, 256 MB
+
+
+@dataclass(frozen=True)
+class KnownEdges:
+    """The network behind a run, by pair.
+
+    Attributes
+    ----------
+    origin
+        ``split``: every part is known. ``graph``: only the training edges are, from the model's own graph. ``none``:
+        nothing is, since the model passed its messages on a control graph.
+    keys_E
+        int64, sorted: :func:`~grn_cotrain.data.pairs.pair_keys` of the known edges.
+    part_E
+        uint8 positions in :data:`PARTS`.
+    sign_E
+        int8; training edges only, 0 elsewhere: the sign of a held-out edge is as unknown to a model as the edge.
+    evidence_E
+        Text of the network, or empty.
+    sources_S
+        Gene indices of the TFs that the split has (training, validation and test), or the model's graph.
+    cells
+        The run's cells, or None where the prepared folder is not at hand.
+    """
+
+    origin: Literal["split", "graph", "none"]
+    num_genes: int
+    keys_E: np.ndarray
+    part_E: np.ndarray
+    sign_E: np.ndarray
+    evidence_E: np.ndarray
+    sources_S: np.ndarray
+    cells: CellMatrix | None
+
+    @property
+    def num_train(self) -> int:
+        """Number of training edges that are known here."""
+        return int((self.part_E == PARTS.index("train")).sum())
+
+    def at(self, keys_M: np.ndarray) -> np.ndarray:
+        """Position of each pair among the known edges, -1 for the others: int64 ``[M]``."""
+        if not self.keys_E.size:
+            return np.full(keys_M.shape, -1)
+        at_M = np.searchsorted(self.keys_E, keys_M).clip(max=self.keys_E.size - 1)
+        return np.where(self.keys_E[at_M] == keys_M, at_M, -1)
+
+
+def known_edges(
+    folder: RunFolder, model: CoTrainModel, config: dict[str, Any], prep: str | Path | None = None
+) -> tuple[KnownEdges, list[str]]:
+    """Read the run's prepared folder or, where it is gone, the model's own graph.
+
+    Parameters
+    ----------
+    folder, model, config
+        The run, its model and the model's config.json.
+    prep
+        Prepared folder of the run, where it has moved; default: the one its recipe names.
+
+    Returns
+    -------
+    known edges, notes
+        The notes say what is missing without the prepared folder.
+
+    Raises
+    ------
+    UserError
+        ``prep`` was given and is not the folder that the run was trained on.
+    """
+    try:
+        opened, split = _open(prep or folder.recipe().data.prep, config["meta"])
+    except UserError as error:
+        if prep is not None:
+            raise
+        return _from_graph(folder, model, str(error))
+    return _from_split(opened, split), []
+
+
+def _open(place: str | Path, meta: dict[str, Any]) -> tuple[Prep, EdgeSplit]:
+    prep = Prep.open(place)
+    split = prep.split(meta["split"])
+    if split.content_hash != meta["split_hash"]:
+        raise UserError(
+            f"prepared folder '{place}': its split '{split.name}' ({split.content_hash}) is not the one that the model"
+            f" was trained on ({meta['split_hash']}); give the run's own folder as --prep"
+        )
+    return prep, split
+
+
+def _from_split(prep: Prep, split: EdgeSplit) -> KnownEdges:
+    num_genes = split.num_genes
+    grn_keys_E = pair_keys(prep.grn.pairs_2E, num_genes)
+    parts = {name: pair_keys(getattr(split, f"{name}_2E"), num_genes) for name in PARTS[1:]}
+    keys_E = np.unique(np.concatenate([grn_keys_E, *parts.values()]))
+    # Published and transferred splits bring edges of their own: what only the network holds is in no part.
+    part_E = np.full(keys_E.size, PARTS.index("withheld"), dtype=np.uint8)
+    for name, part_keys in parts.items():
+        part_E[np.searchsorted(keys_E, part_keys)] = PARTS.index(name)
+    sign_E = np.zeros(keys_E.size, dtype=np.int8)
+    evidence_E = np.full(keys_E.size, "", dtype=object)
+    at_E = np.searchsorted(keys_E, grn_keys_E)
+    sign_E[at_E] = prep.grn.sign_E
+    evidence_E[at_E] = prep.grn.edges["evidence"].to_numpy(dtype=object)
+    sign_E[part_E != PARTS.index("train")] = 0
+    sources_S = np.unique(np.concatenate([split.train_2E[0], split.validation_sources_S, split.test_sources_S]))
+    return KnownEdges("split", num_genes, keys_E, part_E, sign_E, evidence_E, sources_S, prep.cells)
+
+
+def _from_graph(folder: RunFolder, model: CoTrainModel, why: str) -> tuple[KnownEdges, list[str]]:
+    """Training edges are the messages of a model on the true graph; a control graph says nothing about them."""
+    inputs, num_genes = model.inputs, model.vocab.num_features
+    messages = folder.recipe().graph.messages
+    sources = [] if inputs.evidence is None else [np.asarray(inputs.evidence.sources_S, dtype=np.int64)]
+    sources_S = np.unique(np.concatenate([inputs.message_2E[0].astype(np.int64), *sources]))
+    note = f"without the run's prepared folder ({why})"
+    if messages == "true":
+        keys_E = pair_keys(inputs.message_2E, num_genes)
+        order_E = np.argsort(keys_E)
+        part_E = np.full(keys_E.size, PARTS.index("train"), dtype=np.uint8)
+        sign_E, evidence_E = inputs.sign_E[order_E].astype(np.int8), np.full(keys_E.size, "", dtype=object)
+        known = KnownEdges("graph", num_genes, keys_E[order_E], part_E, sign_E, evidence_E, sources_S, None)
+        return known, [f"{note} validation and test edges count as new, and new edges have no sign"]
+    empty = np.zeros(0, dtype=np.int64)
+    known = KnownEdges(
+        "none", num_genes, empty, empty.astype(np.uint8), empty.astype(np.int8), empty.astype(object), sources_S, None
+    )
+    return known, [f"{note} no edge is known and none has a sign: the model's own graph is {messages}"]
+
+
+def correlations(cells: CellMatrix, pairs_2M: np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, int]:
+    """Pearson correlation of each pair over normalised expression, and the number of cells it is over.
+
+    Only the genes of the pairs are made dense; where these are still more than 256 MB, a random part of the cells
+    stands for all.
+
+    Returns
+    -------
+    float64 ``[M]``, int
+    """
+    genes_G, index_2M = np.unique(pairs_2M, return_inverse=True)
+    index_2M = index_2M.reshape(2, -1)
+    most = max(100, _MOST_VALUES // max(1, genes_G.size))
+    values_CG = cells.normalised()
+    if cells.num_cells > most:
+        values_CG = values_CG[np.sort(np.random.default_rng(seed).choice(cells.num_cells, most, replace=False))]
+    profiles_CG = unit_profiles(values_CG[:, genes_G].toarray())
+    found_M = score_by_rows(index_2M, lambda sources_S: profiles_CG[:, sources_S].T @ profiles_CG)
+    return found_M, values_CG.shape[0]
