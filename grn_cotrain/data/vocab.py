@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from grn_cotrain.config import canonical_hash
+from grn_cotrain.data.alignment import Alignment, AlignmentReport, name_some
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.files import read_json, write_json
 
@@ -65,12 +66,6 @@ def is_ensembl_id(name: str) -> bool:
     return _ENSEMBL.fullmatch(name) is not None
 
 
-def name_some(names: Sequence[str], limit: int = 5) -> str:
-    """``a, b, c and 12 more``: how reports and errors name what they count."""
-    shown = ", ".join(str(name) for name in names[:limit])
-    return shown + (f" and {len(names) - limit:,} more" if len(names) > limit else "")
-
-
 def detect_species(names: Iterable[str]) -> tuple[Literal["human", "mouse"] | None, str]:
     """Return the species the names speak for, and the evidence in words; None when they do not tell.
 
@@ -89,70 +84,6 @@ def detect_species(names: Iterable[str]) -> tuple[Literal["human", "mouse"] | No
     if len(human) > 2 * len(mouse):
         return "human", f"{len(human):,} names are human, like {human[0]}"
     return None, "the names are upper-case symbols, as in human data and in BEELINE's mouse data"
-
-
-@dataclass
-class AlignmentReport:
-    """What became of names that were aligned to a vocabulary; nothing is lost without its name.
-
-    Attributes
-    ----------
-    num_given
-        Names given.
-    mapped
-        Names that received a feature.
-    renamed
-        ``(given, feature)`` where they differ: other case, Ensembl id, version suffix.
-    duplicated
-        Names whose feature an earlier name had taken already.
-    lost
-        Names that no feature has.
-    """
-
-    num_given: int = 0
-    mapped: int = 0
-    renamed: list[tuple[str, str]] = field(default_factory=list)
-    duplicated: list[str] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)
-
-    @property
-    def share_mapped(self) -> float:
-        """Share of the given names that some feature has."""
-        return 1 - len(self.lost) / self.num_given if self.num_given else 0.0
-
-    def summary(self) -> str:
-        """One line with counts, and some names of each kind of trouble."""
-        parts = [f"{self.mapped:,} of {self.num_given:,} mapped"]
-        if self.renamed:
-            parts.append(f"{len(self.renamed):,} renamed ({name_some([f'{a} -> {b}' for a, b in self.renamed], 3)})")
-        for kind in ("duplicated", "lost"):
-            names = getattr(self, kind)
-            if names:
-                parts.append(f"{len(names):,} {kind} ({name_some(names, 3)})")
-        return "; ".join(parts)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, every name included."""
-        return {
-            "num_given": self.num_given,
-            "mapped": self.mapped,
-            "renamed": [list(pair) for pair in self.renamed],
-            "duplicated": list(self.duplicated),
-            "lost": list(self.lost),
-        }
-
-    @classmethod
-    def from_dict(cls, mapping: dict[str, Any]) -> AlignmentReport:
-        """Inverse of :meth:`to_dict`."""
-        return cls(**{**mapping, "renamed": [(given, feature) for given, feature in mapping["renamed"]]})
-
-
-@dataclass(frozen=True)
-class Alignment:
-    """``index_N``: int64 gene index of each given name, -1 where it has none; and the report."""
-
-    index_N: np.ndarray
-    report: AlignmentReport
 
 
 @dataclass(frozen=True)
@@ -335,7 +266,7 @@ class FeatureVocab:
                 if repeats == "drop":
                     continue
             elif name != self.symbols[found]:
-                report.renamed.append((name, self.symbols[found]))
+                report.rename(name, self.symbols[found], _why_renamed(name, self.symbols[found]))
             taken.add(found)
             report.mapped += 1
             index_N[i] = found
@@ -438,6 +369,12 @@ def _without_version(value: str) -> str:
 
 def _ensembl_of(name: str) -> str:
     return _without_version(name) if is_ensembl_id(name) else ""
+
+
+def _why_renamed(name: str, symbol: str) -> str:
+    if is_ensembl_id(name):
+        return "version" if _without_version(name) == _without_version(symbol) else "Ensembl id"
+    return "case" if name.casefold() == symbol.casefold() else "spaces"
 
 
 def _fold(name: str) -> str:
