@@ -64,7 +64,7 @@ class PairBooster(Control):
         """Settings of :class:`PairBooster`."""
 
         max_negatives: int = 200_000
-        max_trees: int = 50
+        max_trees: int = 200
         learning_rate: float = 0.1
         max_leaves: int = 15
         min_leaf: int = 50
