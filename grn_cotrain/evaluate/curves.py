@@ -1,7 +1,7 @@
 """Behind the numbers of a link table: the score of each TF, and ROC, precision-recall and calibration curves.
 
-All of them concern *all* candidates. Curves come from the tie blocks that the metrics rest on: exact, then thinned to at
-most 200 points whose area is that of the whole curve. Several folds together have
+All of them concern *all* candidates. Curves come from the tie blocks that the metrics rest on: exact, then thinned to
+at most 200 points whose area is that of the whole curve. Several folds together have
 
 - the rows of all TFs of all folds, as macro metrics are means over these;
 - the mean of the folds' curves at equal x, as metrics of one ranked list are averaged over folds (scores of two models
@@ -43,6 +43,7 @@ CURVE_COLUMNS = ("split", "scorer", "kind", "curve", "x", "y", "n")
 MAX_POINTS = 200
 _FINE_BINS = 100
 _BINS = 10
+_EXPECTED = 5.0
 _PHASES = 16
 
 
@@ -206,10 +207,14 @@ def _both_sides(curve: Curve, x_V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def merge_bins(bins: Sequence[pd.DataFrame], num_bins: int = _BINS) -> pd.DataFrame:
-    """Merge fine calibration bins, of one split or of several, into few that expect equally many positives each."""
+    """Merge fine calibration bins, of one split or of several, into few that expect equally many positives each.
+
+    There are fewer than ``num_bins`` where each would expect less than five: their shares would be noise.
+    """
     fine = pd.concat(bins, ignore_index=True).sort_values("probability", kind="stable", ignore_index=True)
     expected_N = (fine["probability"] * fine["num_pairs"]).to_numpy()
     total = float(expected_N.sum())
+    num_bins = int(np.clip(total // _EXPECTED, min(2, num_bins), num_bins))
     middle_N = np.cumsum(expected_N) - expected_N / 2
     group_N = np.minimum((middle_N / total * num_bins).astype(np.int64), num_bins - 1) if total > 0 else 0
     sums = (

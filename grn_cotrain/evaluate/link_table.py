@@ -191,7 +191,7 @@ class LinkTable:
     # ---------------------------------------------------------------- files
 
     def write(self, folder: str | Path) -> None:
-        """Write the files named in :mod:`~grn_cotrain.evaluate.link_files`, each atomically; ``links.json`` comes last."""
+        """Write the files of :mod:`~grn_cotrain.evaluate.link_files`, each atomically; ``links.json`` comes last."""
         folder = Path(folder)
         with atomic_file(folder / REPLICATES_FILE) as temporary:
             np.savez_compressed(temporary, replicates=self.replicates_LB.astype(np.float32))

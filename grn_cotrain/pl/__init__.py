@@ -1,0 +1,14 @@
+"""Figures: each function draws on Axes and returns them; nothing is shown, and no setting of matplotlib is changed.
+
+Functions take run folders or what was read from them. Save a figure with ``ax.figure.savefig(...)``, or take it into a
+page with :func:`to_svg`.
+"""
+
+from __future__ import annotations
+
+from grn_cotrain.pl._style import to_svg
+from grn_cotrain.pl.controls import controls
+from grn_cotrain.pl.link_curves import link_curves
+from grn_cotrain.pl.losses import losses
+
+__all__ = ["controls", "link_curves", "losses", "to_svg"]

@@ -1,0 +1,164 @@
+"""The model beside its controls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from grn_cotrain.errors import UserError
+from grn_cotrain.evaluate.link_table import LinkTable
+from grn_cotrain.evaluate.measure import METRICS
+from grn_cotrain.pl._sources import choose, headline, link_table
+from grn_cotrain.pl._style import ACCENT, INK, MUTED, PAPER, VERMILION, new_axes, style, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["controls"]
+
+_CHANCE = {
+    "auroc": 0.5,
+    "macro_auroc": 0.5,
+    "residual_auroc": 0.5,
+    "degree_matched_auroc": 0.5,
+    "auprc_ratio": 1.0,
+    "epr": 1.0,
+    "mrr_adjusted": 0.0,
+    "hits_at_10_adjusted": 0.0,
+    "mean_rank_adjusted": 0.0,
+}
+# A random order has as much precision as there are positives.
+_CHANCE_IS_PREVALENCE = {"auprc", "macro_ap", "early_precision", "precision_at_100"}
+_LOWER_IS_BETTER = {"brier"}
+_SET_NAMES = {
+    "all": "all candidates",
+    "matched": "degree-matched candidates",
+    "known_regulator": "genes with a known regulator",
+}
+
+
+def controls(
+    run: str | Path | LinkTable,
+    *,
+    metric: str = "macro_auroc",
+    candidates: str = "all",
+    split: str | None = None,
+    top: int | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw one metric of the model and of every control, with 95 % intervals, the best on top.
+
+    Models are filled diamonds with bold names, controls open circles; the best control is named, since it is what a
+    model has to beat. The dashed line is what a random order scores.
+
+    Parameters
+    ----------
+    run
+        Evaluated run folder, folder of an evaluation, or its table.
+    metric
+        One of :data:`~grn_cotrain.evaluate.measure.METRICS`.
+    candidates
+        ``all``, ``matched`` (degree-matched 1:1) or ``known_regulator``.
+    split
+        Default: the split that is printed, or all folds together.
+    top
+        Number of controls to draw, the best ones; default: all. How many were left out is said.
+    ax
+        Axes to draw on; default: new ones.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    UserError
+        The run is not evaluated; no such metric, candidates or split.
+    """
+    if top is not None and top < 1:
+        raise UserError(f"top '{top}': give 1 or more")
+    table = link_table(run)
+    choose("metric", metric, METRICS)
+    split = headline(table, split)
+    frame = table.frame[table.frame["split"] == split]
+    choose("candidates", candidates, frame["candidates"].unique())
+    frame = frame[frame["candidates"] == candidates]
+    choose("metric", metric, frame["metric"].unique())
+    rows = frame[frame["metric"] == metric].dropna(subset="value")
+    if rows.empty:
+        raise UserError(f"metric '{metric}': no scorer has a value on {split}; choose another metric")
+    rows = rows.sort_values("value", ascending=metric in _LOWER_IS_BETTER, kind="stable")
+    is_control = rows["kind"] == "control"
+    left_out = 0
+    if top is not None:
+        kept = rows.index.isin(rows.index[is_control][:top]) | ~is_control
+        left_out = int((~kept).sum())
+        rows = rows[kept]
+    best = table.best_control(metric, split=split, candidates=candidates)
+    with style():
+        if ax is None:
+            ax = new_axes(6.2, 1.35 + 0.235 * len(rows))
+        _draw(ax, rows.reset_index(drop=True), metric, best)
+        what = METRICS[metric]
+        arrow = "lower is better" if metric in _LOWER_IS_BETTER else "higher is better"
+        omitted = f"; {left_out} lower controls left out" if left_out else ""
+        ax.set_xlabel(f"{what}\n({arrow}; bars: 95 % intervals{omitted})")
+        ax.set_title(f"{split}, {_SET_NAMES.get(candidates, candidates)}")
+    return ax
+
+
+def _draw(ax: Axes, rows: pd.DataFrame, metric: str, best: str | None) -> None:
+    height = np.arange(len(rows))[::-1]
+    values = rows["value"].to_numpy()
+    low, high = (rows[side].fillna(rows["value"]).to_numpy() for side in ("low", "high"))
+    chance = _CHANCE.get(metric)
+    if metric in _CHANCE_IS_PREVALENCE:
+        chance = float(rows["prevalence"].iloc[0])
+    tidy(ax, grid="x")
+    labels = []
+    for y, record, start, stop in zip(height, rows.itertuples(), low, high, strict=True):
+        leads = record.kind != "control"
+        colour = ACCENT if leads else VERMILION if record.scorer == best else INK
+        ax.plot([start, stop], [y, y], color=colour, linewidth=2.4 if leads else 1.1, solid_capstyle="butt", zorder=2)
+        ax.plot(
+            record.value, y, marker="D" if leads else "o", markersize=7 if leads else 5.5, linestyle="none",
+            markerfacecolor=colour if leads else PAPER, markeredgecolor=PAPER if leads else colour,
+            markeredgewidth=0.8 if leads else 1.4, zorder=3,
+        )  # fmt: skip
+        labels.append(str(record.scorer))
+    ax.set_yticks(height, labels)
+    for tick, record in zip(ax.get_yticklabels(), rows.itertuples(), strict=True):
+        if record.kind != "control":
+            tick.set_fontweight("bold")
+            tick.set_color(ACCENT)
+        elif record.scorer == best:
+            tick.set_color(VERMILION)
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    ax.set_ylim(-0.7, len(rows) - 0.3)
+    # Values stand in a column of their own, so that no text meets an interval.
+    for y, record in zip(height, rows.itertuples(), strict=True):
+        said = _number(record.value) + ("  best control" if record.scorer == best else "")
+        ax.annotate(
+            said, (1.0, y), xycoords=("axes fraction", "data"), xytext=(6, 0), textcoords="offset points", va="center",
+            fontsize=8, color=VERMILION if record.scorer == best else INK,
+            fontweight="bold" if record.kind != "control" else "normal",
+        )  # fmt: skip
+    if chance is not None:
+        ax.axvline(chance, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
+        ends = [float(min(low.min(), values.min(), chance)), float(max(high.max(), values.max(), chance))]
+        left_half = chance < np.mean(ends)
+        ax.annotate(
+            f"chance {_number(chance)}", (chance, 1.0), xycoords=("data", "axes fraction"),
+            xytext=(3 if left_half else -3, -1), textcoords="offset points", va="top",
+            ha="left" if left_half else "right", fontsize=7, color=MUTED,
+        )  # fmt: skip
+        ax.set_ylim(-0.7, len(rows) + 0.35)
+
+
+def _number(value: float) -> str:
+    text = f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+    return text.replace("0.", ".", 1) if abs(value) < 1 else text
