@@ -61,7 +61,25 @@ class PairBooster(Control):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """Settings of :class:`PairBooster`."""
+        """Settings of :class:`PairBooster`.
+
+        Attributes
+        ----------
+        max_negatives
+            Training negatives, drawn evenly.
+        max_trees
+            Ceiling on the number of trees; validation picks it.
+        learning_rate
+            Shrinkage of a tree.
+        max_leaves
+            Leaves of a tree.
+        min_leaf
+            Pairs of a leaf, at least.
+        l2
+            Penalty on the values of leaves.
+        patience
+            Trees without a lower validation loss before boosting stops.
+        """
 
         max_negatives: int = 200_000
         max_trees: int = 200

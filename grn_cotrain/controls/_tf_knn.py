@@ -35,7 +35,13 @@ class TFOption:
 
 
 class TFNeighbours(TableControl):
-    """A target's rate among the TFs nearest to this one, shrunk to its rate among all TFs.
+    r"""A target's rate among the TFs nearest to this one, shrunk to its rate among all TFs.
+
+    .. math:: z_{st} = \rho_s \frac{\sum_{u} w_{su}\, y_{ut} + \lambda\, p_t}{\sum_{u} w_{su} + \lambda}
+
+    with :math:`y` the training labels, :math:`w` the weights of the neighbours, :math:`p_t` the target's rate among all
+    TFs, and :math:`\rho_s` the TF's own rate over the mean (1 where TFs are held out). Number of neighbours, weights
+    and :math:`\lambda` are chosen out of fold inside training.
 
     Subclasses say which neighbours count. A TF is never its own neighbour. Where sources are not held out, scores are
     multiplied by the TF's own rate over the mean.
@@ -46,7 +52,19 @@ class TFNeighbours(TableControl):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """Candidates that training chooses from, and the number of expression components."""
+        """Candidates that training chooses from, and the number of expression components.
+
+        Attributes
+        ----------
+        num_neighbours
+            Candidates for the number of nearest TFs by expression.
+        prior_weights
+            Candidates for the weight of the rate among all TFs, in neighbours.
+        family_weights
+            Candidates for the weight of a family member, where neighbours by expression weigh 1 at most.
+        rank
+            Number of expression components.
+        """
 
         num_neighbours: tuple[int, ...] = (5, 15, 50)
         prior_weights: tuple[float, ...] = (0.3, 1.0, 3.0, 10.0)

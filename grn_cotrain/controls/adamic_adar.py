@@ -21,7 +21,9 @@ __all__ = ["AdamicAdar"]
 
 @CONTROLS.register("adamic_adar", paper="Adamic and Adar 2003, 10.1016/S0378-8733(03)00009-1")
 class AdamicAdar(Control):
-    """Sum of 1 / log(degree) over the common neighbours of TF and target, in either direction, in training.
+    r"""Sum of 1 / log(degree) over the common neighbours of TF and target, in either direction, in training.
+
+    .. math:: z_{st} = \sum_{x \in N(s) \cap N(t)} \frac{1}{\log |N(x)|}
 
     A common neighbour has two neighbours at least, so the logarithm is positive.
     """

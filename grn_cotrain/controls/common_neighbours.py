@@ -21,7 +21,10 @@ __all__ = ["CommonNeighbours"]
 
 @CONTROLS.register("common_neighbours", paper="Liben-Nowell and Kleinberg 2007, 10.1002/asi.20591")
 class CommonNeighbours(Control):
-    """Number of genes that are adjacent, in either direction, to both TF and target in training."""
+    r"""Number of genes that are adjacent, in either direction, to both TF and target in training.
+
+    .. math:: z_{st} = |N(s) \cap N(t)|
+    """
 
     name = "common_neighbours"
     adjacency_GG: sparse.csr_array

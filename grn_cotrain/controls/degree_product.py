@@ -19,7 +19,9 @@ __all__ = ["DegreeProduct"]
 
 @CONTROLS.register("degree_product", paper="Barabasi and Albert 1999, 10.1126/science.286.5439.509")
 class DegreeProduct(Control):
-    """``out_degree(TF) * (in_degree(target) + 1/2)`` over training positives (preferential attachment).
+    r"""Out-degree of the TF times in-degree of the target over training positives (preferential attachment).
+
+    .. math:: z_{st} = d^{out}_s \, (d^{in}_t + \tfrac12)
 
     The half keeps the TF's degree visible at targets without a regulator. Hidden genes have the mean over seen ones.
     """

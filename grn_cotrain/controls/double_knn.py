@@ -26,7 +26,9 @@ __all__ = ["DoubleKnn"]
 
 @CONTROLS.register("double_knn", paper="-")
 class DoubleKnn(TableControl):
-    """Rate among (neighbour of the TF, neighbour of the target) pairs, shrunk to the mean rate.
+    r"""Rate among (neighbour of the TF, neighbour of the target) pairs, shrunk to the mean rate.
+
+    .. math:: z_{st} = \rho_s \rho_t \frac{\sum_{u, g} w_{su} w_{tg}\, y_{ug} + \lambda\, p}{\sum_{u, g} w_{su} w_{tg} + \lambda}
 
     Neighbours by cosine in the space of 50 expression components. A gene that is not held out is its own neighbour, at
     weight 1, and multiplies the score by its own rate over the mean.
@@ -37,7 +39,19 @@ class DoubleKnn(TableControl):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """Candidates that training chooses from, and the number of expression components."""
+        """Candidates that training chooses from, and the number of expression components.
+
+        Attributes
+        ----------
+        num_sources
+            Candidates for the number of neighbours of the TF.
+        num_targets
+            Candidates for the number of neighbours of the target.
+        prior_weights
+            Candidates for the weight of the mean rate, in pairs of neighbours.
+        rank
+            Number of expression components.
+        """
 
         num_sources: tuple[int, ...] = (50, 150)
         num_targets: tuple[int, ...] = (100, 300)

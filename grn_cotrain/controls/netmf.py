@@ -46,7 +46,21 @@ class NetMF(Control):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """Settings of :class:`NetMF`."""
+        """Settings of :class:`NetMF`.
+
+        Attributes
+        ----------
+        dimensions
+            Coordinates of a gene.
+        window
+            Steps T of a walk that count as context.
+        negatives
+            Negative samples b of the skip-gram that is factorised.
+        C
+            Inverse strength of the penalty of the logistic regression.
+        max_negatives
+            Training negatives, drawn evenly.
+        """
 
         dimensions: int = 64
         window: int = 5

@@ -30,7 +30,12 @@ def unit_profiles(profiles_CG: np.ndarray) -> np.ndarray:
 
 @CONTROLS.register("pearson", paper="-")
 class Pearson(Control):
-    """``|Pearson|`` of normalised expression (log1p of counts per ten thousand, or log values as given), all cells."""
+    r"""Absolute Pearson correlation of TF and target over all cells.
+
+    .. math:: z_{st} = |\operatorname{corr}(x_s, x_t)|
+
+    of normalised expression: log1p of counts per ten thousand, or log values as given.
+    """
 
     name = "pearson"
     needs_cells = True

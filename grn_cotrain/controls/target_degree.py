@@ -19,7 +19,10 @@ __all__ = ["TargetDegree"]
 
 @CONTROLS.register("target_degree", paper="-")
 class TargetDegree(Control):
-    """In-degree of the target among training positives; a hidden target has the mean over seen targets, not 0."""
+    r"""In-degree of the target among training positives; a hidden target has the mean over seen targets, not 0.
+
+    .. math:: z_{st} = d^{in}_t
+    """
 
     name = "target_degree"
     in_degree_G: np.ndarray

@@ -26,7 +26,9 @@ __all__ = ["TargetKnn"]
 
 @CONTROLS.register("target_knn", paper="-")
 class TargetKnn(TableControl):
-    """A TF's rate among the genes nearest to the target by expression, shrunk to the TF's rate among all genes.
+    r"""A TF's rate among the genes nearest to the target by expression, shrunk to the TF's rate among all genes.
+
+    .. math:: z_{st} = \rho_t \frac{\sum_{g} w_{tg}\, y_{sg} + \lambda\, p_s}{\sum_{g} w_{tg} + \lambda}
 
     Nearest by cosine in the space of 50 expression components. Where targets are not held out, scores are multiplied by
     the target's own rate over the mean.
@@ -37,7 +39,17 @@ class TargetKnn(TableControl):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """Candidates that training chooses from, and the number of expression components."""
+        """Candidates that training chooses from, and the number of expression components.
+
+        Attributes
+        ----------
+        num_neighbours
+            Candidates for the number of nearest genes.
+        prior_weights
+            Candidates for the weight of the TF's rate among all genes, in neighbours.
+        rank
+            Number of expression components.
+        """
 
         num_neighbours: tuple[int, ...] = (30, 100, 300)
         prior_weights: tuple[float, ...] = (1.0, 10.0)

@@ -49,7 +49,19 @@ class LinkPrediction(Objective):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """Loss and sampling."""
+        """Loss and sampling.
+
+        Attributes
+        ----------
+        loss
+            Loss over supervised pairs, with its options (``grn-cotrain list link_loss``).
+        positives_per_step
+            Positives a step where the loss takes pairs; never more than a quarter of all.
+        negatives_per_positive
+            Negatives for each positive where the loss takes pairs.
+        source_share
+            Share of the TFs whose rows are supervised in a step where the loss takes rows.
+        """
 
         loss: ComponentSpec = field(default_factory=lambda: ComponentSpec("balanced_bce"))
         positives_per_step: int = 4096

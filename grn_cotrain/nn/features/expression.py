@@ -31,7 +31,13 @@ class ExpressionFeatures(FeatureSource):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """Rank of the loadings."""
+        """Size of the profile.
+
+        Attributes
+        ----------
+        rank
+            Number of loadings.
+        """
 
         rank: int = 50
 

@@ -33,7 +33,13 @@ class TFFamilyFeatures(FeatureSource):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """Number of hashed columns."""
+        """Size of the hash.
+
+        Attributes
+        ----------
+        buckets
+            Columns that families are hashed to.
+        """
 
         buckets: int = 256
 

@@ -39,7 +39,19 @@ class GatV2(StackedEncoder):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(StackConfig):
-        """``attention_dropout`` acts on the shares; ``slope`` is LeakyReLU's; ``self_loops`` adds the gene."""
+        """Options of the stack, and of attention.
+
+        Attributes
+        ----------
+        heads
+            Attention heads; they must divide the width.
+        attention_dropout
+            Share of the attention shares that is dropped.
+        slope
+            Of LeakyReLU below zero.
+        self_loops
+            Whether a gene attends to itself too.
+        """
 
         heads: int = 4
         attention_dropout: float = 0.0

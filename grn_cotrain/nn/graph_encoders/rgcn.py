@@ -37,7 +37,13 @@ class Rgcn(StackedEncoder):
 
     @dataclass(frozen=True, kw_only=True)
     class Config(StackConfig):
-        """``num_bases`` shares weights between relations; None gives every relation its own matrix."""
+        """Options of the stack, and of relations.
+
+        Attributes
+        ----------
+        num_bases
+            Matrices that relations share; null gives every relation its own.
+        """
 
         num_bases: int | None = None
 

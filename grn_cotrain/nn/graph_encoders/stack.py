@@ -33,8 +33,19 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 class StackConfig:
     """Options of every message-passing encoder.
 
-    ``norm="layer"`` normalises each gene's row before a layer; ``residual`` adds a layer's input to its output;
-    ``activation`` and ``dropout`` (torch's own random state, which the trainer seeds) follow all layers but the last.
+    Attributes
+    ----------
+    num_layers
+        Rounds of messages: how many edges away a gene can be read.
+    dropout
+        Share of a layer's output that is dropped, after every layer but the last (torch's own random state, which the
+        trainer seeds).
+    activation
+        After every layer but the last.
+    residual
+        Whether a layer's input is added to its output.
+    norm
+        ``layer`` normalises each gene's row before a layer.
     """
 
     num_layers: int = 2

@@ -43,7 +43,13 @@ class MLPDecoder(LearnedDecoder):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """``hidden`` units."""
+        """Size.
+
+        Attributes
+        ----------
+        hidden
+            Hidden units H.
+        """
 
         hidden: int = 64
 

@@ -69,7 +69,21 @@ class ResidualDecoder(LinkDecoder):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """Channels of evidence, kind of residual, penalties."""
+        """Channels of evidence, kind of residual, penalties.
+
+        Attributes
+        ----------
+        evidence
+            Closed-form controls whose scores enter as channels; an empty list leaves biases and residual.
+        residual
+            Decoder of the learned part.
+        residual_l2
+            Penalty per squared norm of the residual's last layer; null: 0.1 for mlp, 0.001 for the others.
+        bias_l2
+            Penalty on the mean squared deviation of each side's biases.
+        evidence_weight
+            Starting weight, shared by the channels, unless the evidence brings fitted ones.
+        """
 
         evidence: tuple[str, ...] = ("kernel_ridge", "knn_family")
         residual: Literal["bilinear", "distmult", "inner", "mlp"] = "bilinear"

@@ -47,7 +47,15 @@ class AllPairs(LinkLoss):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """Rows at once, and whether classes are balanced."""
+        """Rows at once, and whether classes are balanced.
+
+        Attributes
+        ----------
+        block_rows
+            TF rows scored at once where logits are no inner product; bounds the memory.
+        balanced
+            Whether positives and negatives weigh the same; if not, logits estimate log-odds at the true prevalence.
+        """
 
         block_rows: int = 64
         balanced: bool = True

@@ -83,7 +83,15 @@ class Ranking(LinkLoss):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """Exact rows or sampled pairs, and rows at once."""
+        """Exact rows or sampled pairs, and rows at once.
+
+        Attributes
+        ----------
+        supervision
+            ``rows``: all candidates of the step's TFs; ``pairs``: sampled positives and negatives of each TF.
+        block_rows
+            TF rows scored at once (``rows``); bounds the memory.
+        """
 
         supervision: Literal["rows", "pairs"] = "rows"
         block_rows: int = 64

@@ -1,0 +1,1 @@
+"""What the documentation is built with: generated pages, mathematics without scripts, blocks that run."""
