@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,14 @@ class CoTrainModel(nn.Module):
         Name of the message-passing back end.
     seed
         Seeds every initial weight; the caller's random state is left as it was.
+
+    Attributes
+    ----------
+    backend
+        Name of the message-passing back end in use.
+    meta
+        What is known of the training (hashes of recipe and split, step, kind of values); empty for a new model.
+        :meth:`save` and :meth:`load` keep it.
     """
 
     graph: MessageGraph
@@ -93,6 +102,8 @@ class CoTrainModel(nn.Module):
         self.config = config
         self.vocab = inputs.vocab
         self.inputs = inputs
+        self.backend = backend
+        self.meta: dict[str, Any] = {}
         width, num_genes = config.width, inputs.vocab.num_features
         num_modalities = 3
         self.graph = MessageGraph.build(
@@ -154,6 +165,49 @@ class CoTrainModel(nn.Module):
                     for name, options in objectives.items()
                 }
             )
+
+    @classmethod
+    def load(cls, path: str | Path, *, backend: str | None = None) -> CoTrainModel:
+        """Load a trained model, in evaluation mode. Checksums are verified and nothing is unpickled.
+
+        Parameters
+        ----------
+        path
+            A run folder (its best model is taken) or a model folder.
+        backend
+            Message-passing back end; default: the one it was trained with.
+
+        Raises
+        ------
+        UserError
+            No model there; files missing, damaged, exchanged or written by a newer version.
+        """
+        from grn_cotrain.model_io import find_model, load_model
+
+        return load_model(find_model(path), backend=backend)[0]
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write a model folder that :meth:`load` reads: safetensors and JSON with checksums, whole or not at all.
+
+        Weights, message graph, evidence, vocabulary, :attr:`backend` and :attr:`meta` are kept. A calibration of link
+        probabilities (``platt.json``) belongs to the run's own weights and stays there.
+
+        Parameters
+        ----------
+        path
+            Folder to write.
+        overwrite
+            Replace a model folder that lies there. A folder with other content is refused in any case.
+
+        Raises
+        ------
+        UserError
+            ``path`` is a file, a folder with other content, or holds a model and ``overwrite`` is False.
+        """
+        from grn_cotrain.model_io import check_model_output, save_model
+
+        check_model_output(path, overwrite=overwrite)
+        save_model(path, self, backend=self.backend, meta=self.meta)
 
     def encode_graph(self, graph: MessageGraph | None = None, generator: torch.Generator | None = None) -> GeneStates:
         """Table rows and encoded genes; ``graph`` defaults to all training message edges.

@@ -20,7 +20,7 @@ from grn_cotrain.model import CoTrainModel, ModelInputs
 from grn_cotrain.nn.link_decoders import PairEvidence
 from grn_cotrain.recipe import ModelConfig
 
-__all__ = ["FORMAT_VERSION", "load_model", "read_tensors", "save_model"]
+__all__ = ["FORMAT_VERSION", "check_model_output", "find_model", "load_model", "read_tensors", "save_model"]
 
 FORMAT_VERSION = 1
 _CONFIG_KEYS = (
@@ -34,6 +34,35 @@ _CONFIG_KEYS = (
     "sha256",
     "meta",
 )
+
+
+def find_model(path: str | Path) -> Path:
+    """The model folder at ``path``: itself, or ``model/`` of a run folder.
+
+    Raises
+    ------
+    UserError
+        Neither.
+    """
+    path = Path(path)
+    for folder in (path, path / "model"):
+        if (folder / "config.json").is_file():
+            return folder
+    what = "holds no model" if path.is_dir() else "is a file" if path.exists() else "no such folder"
+    raise UserError(f"model '{path}': {what}; give a model folder or the folder of a finished run")
+
+
+def check_model_output(path: str | Path, *, overwrite: bool) -> None:
+    """Refuse to write a model over anything but nothing or, if ``overwrite``, an earlier model."""
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise UserError(f"model '{path}': is a file; give a folder")
+    if not path.is_dir() or not any(path.iterdir()):
+        return
+    if not all((path / name).is_file() for name in ("config.json", "vocab.json", "model.safetensors")):
+        raise UserError(f"model '{path}': is a folder with other content; give a new folder")
+    if not overwrite:
+        raise UserError(f"model '{path}': holds a model already; give another folder, or overwrite=True")
 
 
 def save_model(folder: str | Path, model: CoTrainModel, *, backend: str, meta: dict[str, Any]) -> None:
@@ -137,5 +166,6 @@ def load_model(folder: str | Path, *, backend: str | None = None) -> tuple[CoTra
         model.load_state_dict(state)
     except RuntimeError as error:
         raise UserError(f"model folder '{folder}': weights do not fit config.json ({error}); copy it whole") from None
+    model.meta = dict(config["meta"])
     model.eval()
     return model, config

@@ -15,16 +15,34 @@ __all__ = ["embed_cells", "export_genes"]
 
 @export_app.command("genes")
 def export_genes(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="run folder")],
     kind: Annotated[str, typer.Option(help="static, graph or contextual")] = "graph",
     by: Annotated[str | None, typer.Option(metavar="OBS", help="contextual means per group of cells")] = None,
-    format: Annotated[str, typer.Option(help="parquet, tsv or h5ad")] = "parquet",
+    format: Annotated[str, typer.Option(help="parquet, tsv, word2vec, safetensors, h5ad or varm")] = "parquet",
     out: Annotated[Path | None, typer.Option(help="file to write; default: in the run folder")] = None,
+    into: Annotated[
+        Path | None, typer.Option(metavar="CELLS.h5ad", help="varm: the file to copy; it is not changed")
+    ] = None,
+    key_added: Annotated[str, typer.Option(help="varm: key in varm")] = "grn_cotrain",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="varm: replace a key of that name")] = False,
 ) -> None:
     """Export gene embeddings with symbols, ids and the vocabulary's hash."""
+    from grn_cotrain.cli.progress import counted
     from grn_cotrain.export import export_genes as export
 
-    export(run, kind, format, out, by=by, say=say)
+    with counted("cells", "cells") as progress:
+        export(
+            run,
+            kind,
+            format,
+            out,
+            by=by,
+            into=into,
+            key_added=key_added,
+            overwrite=overwrite,
+            say=say,
+            progress=progress,
+        )
 
 
 @embed_app.command("cells")

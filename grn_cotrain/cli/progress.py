@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from grn_cotrain.commandline import console, say
 
-__all__ = ["TerminalReporter"]
+__all__ = ["TerminalReporter", "counted"]
 
 _LINE_EVERY_SECONDS = 15.0
 
@@ -67,3 +69,46 @@ class TerminalReporter:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+
+
+@contextmanager
+def counted(description: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield ``progress(done, total)``: a bar with rate and time left on a terminal, a line now and then elsewhere.
+
+    Nothing shows until it is called, so that work of an instant stays quiet.
+    """
+    started = last = time.monotonic()
+    before: int | None = None
+    task: TaskID | None = None
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=console(),
+        transient=True,
+    )
+
+    def progress(done: int, total: int) -> None:
+        nonlocal started, last, before, task
+        now = time.monotonic()
+        if before is None:  # the clock of the rate starts with the first report, not with the loading before it
+            before, started, last = done, now, now
+        rate = (done - before) / max(now - started, 1e-9)
+        if console().is_terminal:
+            if task is None:
+                bar.start()
+                task = bar.add_task(description, total=total, rate="")
+            bar.update(task, completed=done, total=total, rate=f"{rate:,.0f} {unit}/s")
+        elif now - last >= _LINE_EVERY_SECONDS:
+            last = now
+            left = (total - done) / max(rate, 1e-9)
+            say(f"  {description}: {done:,}/{total:,}  {rate:,.0f} {unit}/s  {left:,.0f} s left")
+
+    try:
+        yield progress
+    finally:
+        if task is not None:
+            bar.stop()

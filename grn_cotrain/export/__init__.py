@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from grn_cotrain.export.cells import embed_cells
-from grn_cotrain.export.genes import GeneEmbeddings, export_genes
+from grn_cotrain.export.genes import GeneEmbeddings, export_genes, gene_embeddings
 
-__all__ = ["GeneEmbeddings", "embed_cells", "export_genes"]
+__all__ = ["GeneEmbeddings", "embed_cells", "export_genes", "gene_embeddings"]

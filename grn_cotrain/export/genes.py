@@ -1,4 +1,4 @@
-"""Gene embeddings in users' hands, always with symbols, ids and the vocabulary's hash.
+"""Gene embeddings of a run: computed by :func:`gene_embeddings`, written by :func:`export_genes`.
 
 Dimension letters: G genes, D width, B cells, T tokens, K groups of cells.
 """
@@ -6,11 +6,9 @@ Dimension letters: G genes, D width, B cells, T tokens, K groups of cells.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-import anndata
 import numpy as np
 import pandas as pd
 import torch
@@ -19,72 +17,72 @@ from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.run_data import load_run_data
 from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.tokens import Tokenizer
-from grn_cotrain.data.vocab import NUM_SPECIAL
+from grn_cotrain.data.vocab import NUM_SPECIAL, name_some
 from grn_cotrain.errors import UserError, did_you_mean
-from grn_cotrain.files import atomic_file
+from grn_cotrain.export.gene_formats import FORMATS, GENE_FORMATS, gene_format, write_genes
+from grn_cotrain.export.gene_frame import GeneEmbeddings
+from grn_cotrain.export.gene_varm import VARM_KEY, Into
+from grn_cotrain.export.identity import RunIdentity
 from grn_cotrain.model import CoTrainModel
 from grn_cotrain.model_io import load_model
 from grn_cotrain.run_folder import RunFolder
 
-__all__ = ["FORMATS", "KINDS", "GeneEmbeddings", "export_genes"]
+__all__ = ["FORMATS", "KINDS", "GeneEmbeddings", "export_genes", "gene_embeddings"]
 
 Kind = Literal["static", "graph", "contextual"]
-Format = Literal["parquet", "tsv", "h5ad"]
 KINDS: tuple[str, ...] = get_args(Kind)
-FORMATS: tuple[str, ...] = get_args(Format)
 _TOKENS_PER_BATCH = 32_768
 
 
-@dataclass(frozen=True)
-class GeneEmbeddings:
-    """Embeddings of genes.
+def gene_embeddings(
+    run: str | Path,
+    kind: str = "graph",
+    *,
+    by: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> GeneEmbeddings:
+    """Compute gene embeddings of a run; nothing is written.
 
-    Attributes
+    Parameters
     ----------
-    frame
-        ``symbol, id, modality`` and, for contextual ones, ``group`` (empty without ``--by``) and ``n`` (cells in which
-        the gene is a token), then one column ``d0, d1, ...`` a dimension.
-    kind, vocab_hash
-        What they are, and the vocabulary they belong to.
+    run
+        Run folder. ``static`` and ``graph`` need its model alone, ``contextual`` its prepared folder too.
+    kind
+        ``static``: rows of the shared table. ``graph``: output of the graph encoder over all training edges.
+        ``contextual``: mean final state over the cells in which the gene is a token.
+    by
+        Column of ``obs``: contextual means per group of cells.
+    progress
+        Told ``(cells done, cells in all)`` of contextual embeddings.
+
+    Returns
+    -------
+    GeneEmbeddings
+        One row a gene (and group), in the vocabulary's order. Genes without an embedding are named in its ``notes``.
+
+    Raises
+    ------
+    UserError
+        Unknown kind or column; no model; ``contextual`` on a machine without the run's prepared folder.
     """
-
-    frame: pd.DataFrame
-    kind: str
-    vocab_hash: str
-
-    @property
-    def dimensions(self) -> list[str]:
-        """Names of the embedding's columns."""
-        return [name for name in self.frame.columns if name[0] == "d" and name[1:].isdigit()]
-
-    def write(self, path: str | Path, format: str) -> None:
-        """Write parquet (hash in the schema's metadata), TSV (hash in a leading comment) or h5ad (hash in ``uns``)."""
-        with atomic_file(path) as temporary:
-            if format == "tsv":
-                with temporary.open("w", encoding="utf-8") as handle:
-                    handle.write(f"# grn_cotrain {self.kind} gene embeddings; vocab_hash={self.vocab_hash}\n")
-                    self.frame.to_csv(handle, sep="\t", index=False, float_format="%.7g")
-            elif format == "parquet":
-                import pyarrow as pa
-                import pyarrow.parquet as pq
-
-                table = pa.Table.from_pandas(self.frame, preserve_index=False)
-                own = {b"grn_cotrain.kind": self.kind.encode(), b"grn_cotrain.vocab_hash": self.vocab_hash.encode()}
-                pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), **own}), temporary)
-            else:
-                self._anndata().write_h5ad(temporary)
-
-    def _anndata(self) -> anndata.AnnData:
-        obs = self.frame.drop(columns=self.dimensions)
-        groups = obs["group"] if "group" in obs else pd.Series("", index=obs.index)
-        names = [f"{symbol}|{group}" if group else symbol for symbol, group in zip(obs["symbol"], groups, strict=True)]
-        result = anndata.AnnData(
-            X=self.frame[self.dimensions].to_numpy(np.float32),
-            obs=obs.set_axis(pd.Index(names, name="gene"), axis=0),
-            var=pd.DataFrame(index=self.dimensions),
-        )
-        result.uns["grn_cotrain"] = {"kind": self.kind, "vocab_hash": self.vocab_hash}
-        return result
+    _check_kind(kind, by)
+    folder = RunFolder.open(run)
+    model, config = load_model(folder.require_model())
+    notes: tuple[str, ...] = ()
+    if kind == "contextual":
+        cells = load_run_data(folder.recipe()).cells
+        if cells.vocab.content_hash != model.vocab.content_hash:
+            raise UserError(
+                f"run '{run}': its prepared folder has other genes now than the model was trained on; prepare it as it"
+                " was, or train again"
+            )
+        frame, notes = _contextual(model, cells, by, progress)
+    else:
+        with torch.no_grad():
+            genes = model.encode_graph()
+        frame = _frame(model, (genes.table_GD if kind == "static" else genes.graph_GD).numpy())
+    vocab = model.vocab
+    return GeneEmbeddings(frame, kind, vocab.content_hash, RunIdentity.of(folder, config), vocab.species, notes)
 
 
 def export_genes(
@@ -94,55 +92,60 @@ def export_genes(
     out: str | Path | None = None,
     *,
     by: str | None = None,
+    into: str | Path | None = None,
+    key_added: str = VARM_KEY,
+    overwrite: bool = False,
     say: Callable[[str], None] = print,
+    progress: Callable[[int, int], None] | None = None,
 ) -> GeneEmbeddings:
-    """Export gene embeddings of a run.
+    """Export gene embeddings of a run, always with symbols, ids, kind and hashes.
 
     Parameters
     ----------
     run
         Run folder.
-    kind
-        ``static``: rows of the shared table. ``graph``: output of the graph encoder over all training edges.
-        ``contextual``: mean final state over the cells in which the gene is a token.
+    kind, by, progress
+        As in :func:`gene_embeddings`.
     format
-        ``parquet``, ``tsv`` or ``h5ad``.
+        ``parquet``, ``tsv``, ``word2vec``, ``safetensors`` or ``h5ad``: a file of genes, see
+        :mod:`~grn_cotrain.export.gene_formats`; ``varm``: a copy of ``into`` with the embeddings of its genes.
     out
-        File; default ``genes_KIND.FORMAT`` in the run folder.
-    by
-        Column of ``obs``: contextual means per group of cells.
+        File; default ``genes_KIND.SUFFIX`` in the run folder; ``varm`` needs it.
+    into
+        ``varm`` only: the h5ad to copy. It is not changed.
+    key_added, overwrite
+        ``varm`` only: key in ``varm``, and whether the file's own key of that name may be replaced in the copy.
     say
-        Told of genes without an embedding.
+        Told of genes without an embedding, and of the file.
 
     Raises
     ------
     UserError
-        Unknown kind, format or column; no model.
+        Unknown kind, format or column; no model; ``into`` missing or unreadable.
     """
-    for name, value, choices in (("--kind", kind, KINDS), ("--format", format, FORMATS)):
-        if value not in choices:
-            raise UserError(f"{name} '{value}': choose from {', '.join(choices)}{did_you_mean(value, choices)}")
+    _check_kind(kind, by)
+    target = None if into is None else Into(Path(into), key_added, overwrite)
+    if gene_format(format) == "varm":
+        if target is None:
+            raise UserError("--format 'varm': writes into a copy of your cells; name them with --into CELLS.h5ad")
+        if out is None:
+            raise UserError("--format 'varm': needs the name of the copy; give --out OUT.h5ad")
+        path = Path(out)
+    else:
+        suffix = GENE_FORMATS[format].suffix
+        path = Path(out) if out is not None else RunFolder.open(run).folder / f"genes_{kind}.{suffix}"
+    result = gene_embeddings(run, kind, by=by, progress=progress)
+    for note in [*result.notes, *write_genes(result, path, format, into=target)]:
+        say(note)
+    say(f"{len(result.frame):,} {kind} embeddings of width {len(result.dimensions)}: {path}")
+    return result
+
+
+def _check_kind(kind: str, by: str | None) -> None:
+    if kind not in KINDS:
+        raise UserError(f"--kind '{kind}': choose from {', '.join(KINDS)}{did_you_mean(kind, KINDS)}")
     if by is not None and kind != "contextual":
         raise UserError(f"--by '{by}': groups of cells concern contextual embeddings; add --kind contextual")
-    folder = RunFolder.open(run)
-    model, _ = load_model(folder.require_model())
-    if kind == "contextual":
-        cells = load_run_data(folder.recipe()).cells
-        if cells.vocab.content_hash != model.vocab.content_hash:
-            raise UserError(
-                f"run '{run}': its prepared folder has other genes now than the model was trained on; prepare it as it"
-                " was, or train again"
-            )
-        frame = _contextual(model, cells, by, folder, say)
-    else:
-        with torch.no_grad():
-            genes = model.encode_graph()
-        frame = _frame(model, (genes.table_GD if kind == "static" else genes.graph_GD).numpy())
-    result = GeneEmbeddings(frame, kind, model.vocab.content_hash)
-    path = Path(out) if out is not None else folder.folder / f"genes_{kind}.{format}"
-    result.write(path, format)
-    say(f"{len(frame):,} {kind} embeddings of width {model.config.width}: {path}")
-    return result
 
 
 def _frame(model: CoTrainModel, rows_GD: np.ndarray) -> pd.DataFrame:
@@ -154,8 +157,8 @@ def _frame(model: CoTrainModel, rows_GD: np.ndarray) -> pd.DataFrame:
 
 @torch.no_grad()
 def _contextual(
-    model: CoTrainModel, cells: CellMatrix, by: str | None, folder: RunFolder, say: Callable[[str], None]
-) -> pd.DataFrame:
+    model: CoTrainModel, cells: CellMatrix, by: str | None, progress: Callable[[int, int], None] | None
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
     if by is not None and by not in cells.obs:
         columns = [str(name) for name in cells.obs.columns]
         raise UserError(
@@ -167,7 +170,7 @@ def _contextual(
     sums = torch.zeros(len(groups) * num_genes, width, dtype=torch.float64)
     counts = torch.zeros(len(groups) * num_genes, dtype=torch.int64)
     genes = model.encode_graph()
-    tokenizer = Tokenizer(cells, folder.recipe().model.tokens)
+    tokenizer = Tokenizer(cells, model.config.tokens)
     for batch in one_pass(tokenizer, np.arange(cells.num_cells), tokens_per_batch=_TOKENS_PER_BATCH):
         states_TD = model.encode_cells(batch, genes).tokens_TD
         keep_T = (batch.feature_ids_T >= NUM_SPECIAL) & (batch.bins_T > 0)
@@ -175,6 +178,8 @@ def _contextual(
         slot_T = (group_T * num_genes + batch.feature_ids_T - NUM_SPECIAL)[keep_T]
         sums.index_add_(0, slot_T, states_TD[keep_T].double())
         counts += torch.bincount(slot_T, minlength=len(counts))
+        if progress is not None:
+            progress(int(batch.cell_index_B[-1]) + 1, cells.num_cells)
     means = (sums / counts.clamp_min(1)[:, None]).float().numpy()
     frames = []
     for index, group in enumerate(groups):
@@ -185,7 +190,8 @@ def _contextual(
         frames.append(frame[frame["n"] > 0])
     result = pd.concat(frames, ignore_index=True)
     never = sorted(set(model.vocab.symbols) - set(result["symbol"]))
-    if never:
-        named = ", ".join(never[:10]) + (" ..." if len(never) > 10 else "")
-        say(f"{len(never):,} genes are a token in no cell and have no contextual embedding: {named}")
-    return result
+    if not never:
+        return result, ()
+    return result, (
+        f"{len(never):,} genes are a token in no cell and have no contextual embedding: {name_some(never, 10)}",
+    )

@@ -1,0 +1,158 @@
+"""Gene embeddings beside a user's own genes: ``varm`` of an AnnData, aligned by name.
+
+Dimension letters: N features of the user's object, G rows of the embeddings, D width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from grn_cotrain.data.vocab import AlignmentReport, name_some
+from grn_cotrain.errors import UserError
+from grn_cotrain.export.annotate import annotate, refuse_taken
+from grn_cotrain.export.gene_frame import GeneEmbeddings
+from grn_cotrain.files import atomic_file
+
+if TYPE_CHECKING:
+    import anndata
+
+__all__ = ["VARM_KEY", "Into", "annotate_genes", "write_varm"]
+
+VARM_KEY = "grn_cotrain"
+_NAME_COLUMNS = (
+    "gene_ids",
+    "ensembl_id",
+    "gene_id",
+    "gene_symbols",
+    "gene_symbol",
+    "symbol",
+    "gene_name",
+    "feature_name",
+)
+
+
+@dataclass(frozen=True)
+class Into:
+    """The user's file that a copy with embeddings is made of.
+
+    Attributes
+    ----------
+    cells
+        h5ad; never changed.
+    key_added
+        Key in ``varm``.
+    overwrite
+        Whether a key of that name in the file may be replaced.
+    """
+
+    cells: Path
+    key_added: str = VARM_KEY
+    overwrite: bool = False
+
+
+def annotate_genes(
+    adata: anndata.AnnData, embeddings: GeneEmbeddings, *, key_added: str = VARM_KEY, overwrite: bool = False
+) -> list[str]:
+    """Write embeddings into ``adata.varm[key_added]``, float32 ``[N, D]``, in the order of ``adata.var_names``.
+
+    A feature is found by its name, or else by an id or symbol in ``var`` (columns such as ``gene_ids``). Features
+    without an embedding get NaN: a row of zeros would be a point of the space, with neighbours and a distance to every
+    gene, and would pass for a gene; NaN can't be mistaken and can be filtered.
+
+    With groups (``contextual`` embeddings ``by`` a column) each group has a key of its own, ``KEY_GROUP``.
+
+    Parameters
+    ----------
+    adata
+        Changed in place: ``varm`` and ``uns["grn_cotrain"]``, nothing else.
+
+    Returns
+    -------
+    list of str
+        What there is to tell: how many features were mapped, renamed, duplicated or lost, by name.
+
+    Raises
+    ------
+    UserError
+        No feature has an embedding; another species; a key is taken and ``overwrite`` is False.
+    """
+    frame, rows_GD = embeddings.frame, embeddings.matrix()
+    groups = pd.unique(frame["group"].astype(str)) if "group" in frame else np.array([""])
+    keys = {str(group): f"{key_added}_{group}".replace("/", "_") if group else key_added for group in groups}
+    if len(set(keys.values())) < len(keys):
+        raise UserError(f"--by: groups would share a key of varm ({name_some(sorted(keys.values()))}); rename them")
+    refuse_taken(adata, "varm", list(keys.values()), overwrite=overwrite)
+    vocab = embeddings.vocab()
+    index_N, report = _align(adata.var, embeddings)
+    notes = [f"genes of the file: {report.summary()}"]
+    origin: dict[str, Any] = {
+        **embeddings.metadata(),
+        "what": "gene embeddings",
+        "features_given": report.num_given,
+        "features_mapped": report.mapped,
+        "features_lost": report.lost,
+    }
+    row_of_gene = pd.MultiIndex.from_arrays([vocab.modality, vocab.symbols])
+    for group, key in keys.items():
+        mine = np.flatnonzero(frame["group"].astype(str) == group) if "group" in frame else np.arange(len(frame))
+        table_GD = np.full((len(vocab), rows_GD.shape[1]), np.nan, np.float32)
+        part = frame.iloc[mine]
+        table_GD[row_of_gene.get_indexer(pd.MultiIndex.from_frame(part[["modality", "symbol"]]))] = rows_GD[mine]
+        values_ND = np.full((adata.n_vars, rows_GD.shape[1]), np.nan, np.float32)
+        values_ND[index_N >= 0] = table_GD[index_N[index_N >= 0]]
+        empty_N = np.isnan(values_ND).all(axis=1)
+        if empty_N.any():
+            named = name_some(list(map(str, adata.var_names[empty_N])), 5)
+            notes.append(
+                f"varm '{key}': {int(empty_N.sum()):,} features have no embedding, their rows are NaN: {named}"
+            )
+        annotate(adata, "varm", key, values_ND, {**origin, **({"group": group} if group else {})})
+    return notes
+
+
+def _align(var: pd.DataFrame, embeddings: GeneEmbeddings) -> tuple[np.ndarray, AlignmentReport]:
+    """Row of the embeddings' vocabulary of each feature, -1 where it has none; and the report.
+
+    Repeated names keep the embedding of their gene, all of them: it says something of the gene, not of the column.
+    """
+    vocab = embeddings.vocab()
+    names = [str(name) for name in var.index]
+    columns = [var[column].astype(str) for column in var.columns if str(column).lower() in _NAME_COLUMNS]
+    aliases = list(zip(*columns, strict=True)) if columns else [()] * len(names)
+    best = [
+        next((other for other in (name, *others) if vocab.get(other) is not None), name)
+        for name, others in zip(names, aliases, strict=True)
+    ]
+    alignment = vocab.align(best, min_mapped=0.0, what="genes of the file", repeats="keep")
+    if alignment.report.mapped == 0:
+        raise UserError(
+            f"genes of the file: none of {len(names):,} ({name_some(names, 3)}) has an embedding among"
+            f" {len(vocab):,} ({name_some(vocab.symbols, 3)}); check species and naming"
+        )
+    return alignment.index_N, alignment.report
+
+
+def write_varm(embeddings: GeneEmbeddings, path: Path, into: Into) -> list[str]:
+    """Write a copy of ``into.cells`` with the embeddings in ``varm``; returns what there is to tell."""
+    import anndata
+
+    if path.exists() and into.cells.exists() and path.samefile(into.cells):
+        raise UserError(f"--out '{path}': is the input itself, which is never changed; give another file")
+    if path.suffix != ".h5ad":
+        raise UserError(f"--out '{path}': --format varm writes h5ad; give a name that ends in .h5ad")
+    if not into.cells.is_file():
+        raise UserError(f"--into '{into.cells}': no such file; give an h5ad")
+    try:
+        adata = anndata.read_h5ad(into.cells)
+    except Exception as error:  # whatever a damaged or foreign file makes the HDF5 stack raise
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"--into '{into.cells}': is no readable h5ad ({reason}); give an h5ad") from None
+    with atomic_file(path) as temporary:
+        notes = annotate_genes(adata, embeddings, key_added=into.key_added, overwrite=into.overwrite)
+        adata.write_h5ad(temporary)
+    return notes
