@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from grn_cotrain.cli import evaluating, exporting, listing, training
+from grn_cotrain.cli import evaluating, exporting, listing, reporting, training
 from grn_cotrain.cli.apps import app
 from grn_cotrain.cli.listing import registries
 from grn_cotrain.commandline import run_app
 
 __all__ = ["app", "main", "registries"]
 
-_GROUPS = (training, evaluating, exporting, listing)  # imported for the commands they register, in the order of --help
+# Imported for the commands they register, in the order of --help.
+_GROUPS = (training, evaluating, exporting, reporting, listing)
 
 
 def main() -> None:

@@ -1,0 +1,38 @@
+"""``grn-cotrain report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from grn_cotrain.cli.apps import app
+from grn_cotrain.commandline import say
+
+__all__ = ["report"]
+
+
+@app.command()
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN [RUN ...]", help="run folders; several stand side by side")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="file to write; default: report.html in the first RUN")
+    ] = None,
+    title: Annotated[str | None, typer.Option(help="title of the page; default: the recipes' names")] = None,
+    table: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="a further link table, of folds evaluated together; repeatable"),
+    ] = None,
+    card: Annotated[bool, typer.Option("--card/--no-card", help="the gene-embedding card, the slowest part")] = True,
+    date: Annotated[str, typer.Option(help="date to show; by default none, so that equal runs give equal files")] = "",
+) -> None:
+    """Write one self-contained HTML page over one or several runs."""
+    from grn_cotrain.report import write_report
+
+    path = write_report(
+        runs, out, title=title, date=date, tables=table or (), card=card, say=lambda text: say(f"  {text}", style="dim")
+    )
+    say(f"report: {path} ({path.stat().st_size / 1e6:.1f} MB)")

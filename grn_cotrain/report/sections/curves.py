@@ -1,0 +1,97 @@
+"""ROC, precision-recall and calibration: what lies behind one number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from grn_cotrain.report.blocks import Block, Columns, Heading, Missing, Section
+from grn_cotrain.report.figures import draw
+from grn_cotrain.report.inputs import ReportInputs
+from grn_cotrain.report.sections.links import Source, sources
+from grn_cotrain.report.tables import Cell, Column, Row, Table, count, number
+
+__all__ = ["section"]
+
+_KINDS = {
+    "roc": (
+        "ROC",
+        "false positive rate",
+        "true positive rate",
+        "All candidate pairs in one list, from the likeliest link down. The left edge matters most: the rest of the list "
+        "is never looked at.",
+    ),
+    "pr": (
+        "Precision and recall",
+        "recall",
+        "precision",
+        "Share of true links among the pairs called, as more and more are called. Links are rare, so precision is low "
+        "where AUROC looks high.",
+    ),
+    "calibration": (
+        "Calibration",
+        "predicted probability",
+        "share of true links",
+        "Whether a probability of 1 % means one link in a hundred. Bars are 95 % intervals. Probabilities come from "
+        "Platt scaling on validation pairs.",
+    ),
+}
+_MAX_ROWS = 40
+
+
+def section(report: ReportInputs) -> Section:
+    """Three curves for each link table."""
+    groups = sources(report)
+    blocks: list[Block] = []
+    for group in groups:
+        for source in group:
+            if len(groups) > 1 or len(group) > 1:
+                blocks.append(Heading(source.name(source.table.headline_split, "model")))
+            blocks += _of(source)
+    if not groups:
+        blocks.append(Missing("links were not evaluated yet", "grn-cotrain evaluate links RUN"))
+    return Section("curves", "ROC, precision-recall and calibration", "Curves", tuple(blocks))
+
+
+def _of(source: Source) -> list[Block]:
+    from grn_cotrain import pl
+
+    table = source.table
+    if table.curves is None:
+        return [Missing("curves were not kept by an older evaluation", "grn-cotrain evaluate links RUN")]
+    curves = table.curves[table.curves["split"] == table.headline_split]
+    found: list[tuple[str, Sequence[Block]]] = []
+    without: list[Block] = []
+    for kind, (title, x, y, caption) in _KINDS.items():
+        part = curves[curves["curve"] == kind]
+        if part.empty:
+            without.append(Missing(f"no {title.lower()} curve: no scorer of this table gives probabilities"))
+            continue
+        figure = draw(
+            lambda ax, kind=kind: pl.link_curves(table, kind=kind, ax=ax),  # type: ignore[misc]
+            size=(4.4, 4.2),
+            name=f"{kind}-{source.label}-{table.headline_split}",
+            title=f"{title} on {table.headline_split}",
+            description=f"{y} against {x}; the numbers are in the table below.",
+            caption=f"{title}. {caption}",
+            data=_data(part, table.headline_split, kind, x, y),
+        )
+        found.append(("", (figure,)))
+    return [*([Columns(found)] if found else []), *without]
+
+
+def _data(part: pd.DataFrame, split: str, kind: str, x: str, y: str) -> Table:
+    """The model's curve, thinned to what a reader can take in."""
+    models = part[part["kind"] != "control"]
+    chosen = models if len(models) else part
+    rows = []
+    for scorer in dict.fromkeys(chosen["scorer"]):
+        points = chosen[chosen["scorer"] == scorer]
+        step = max(1, -(-len(points) // _MAX_ROWS))
+        rows += [
+            Row([Cell(str(scorer)), number(point.x, 4), number(point.y, 4), count(int(point.n))])
+            for point in points.iloc[::step].itertuples()
+        ]
+    columns = [Column("scorer", numeric=False), Column(x), Column(y), Column("pairs")]
+    return Table(f"{kind}-{split}", f"Points of the model's curve on {split}.", columns, rows)

@@ -1,0 +1,168 @@
+"""The data: what became of every gene name and edge, what is hidden in the split, and the leak audit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import get_args
+
+from markupsafe import Markup
+
+from grn_cotrain.data.edge_split import Part
+from grn_cotrain.data.grn import EdgeReport
+from grn_cotrain.data.prep import Prep
+from grn_cotrain.errors import UserError
+from grn_cotrain.files import read_json
+from grn_cotrain.report.blocks import Block, Checks, Facts, Heading, Missing, Names, Section, Text
+from grn_cotrain.report.inputs import ReportInputs, RunInputs, without_paths
+from grn_cotrain.report.sections import beside
+from grn_cotrain.report.tables import Cell, Column, Row, Table, count, number
+from grn_cotrain.report.verdict import split_in_words
+
+__all__ = ["section"]
+
+
+def section(report: ReportInputs) -> Section:
+    """Data of each run; runs that share a prepared folder show it once."""
+    hashes = {run.prep.value.content_hash for run in report.runs if run.prep.value is not None}
+    shared = report.is_comparison and len(hashes) == 1 and all(run.prep.value is not None for run in report.runs)
+    if not shared:
+        blocks = beside(report, lambda run: [*_prepared(run), *_split(run)])
+    else:
+        text = "All runs read the same cells and the same network."
+        blocks = [Text(text), *_prepared(report.runs[0]), *beside(report, _split)]
+    return Section("data", "Data, split and leak audit", "Data", tuple(blocks))
+
+
+def _prepared(run: RunInputs) -> list[Block]:
+    prep = run.prep.value
+    if prep is None:
+        return [Missing(run.prep.problem, "grn-cotrain report from the folder where the recipe's paths hold")]
+    return [*_cells(prep), *_network(prep)]
+
+
+def _cells(prep: Prep) -> list[Block]:
+    meta = prep.meta
+    alignment = prep.alignment
+    facts: list[tuple[str, str | Markup]] = [
+        ("Cells", f"{meta['num_cells']:,}"),
+        ("Genes", f"{meta['num_genes']:,}"),
+        ("Values that are not zero", f"{meta['num_values'] / (meta['num_cells'] * meta['num_genes']):.1%}"),
+        ("Kind of values", "counts" if prep.kind == "counts" else "log scale"),
+        ("Species", str(meta["species"])),
+        ("TFs listed", f"{len(meta.get('tfs', [])):,}"),
+    ]
+    source = meta.get("source", {}).get("counts")
+    if source:
+        facts.insert(0, ("File", without_paths(str(source))))
+    blocks: list[Block] = [Heading("Cells and genes"), Facts(facts)]
+    blocks += [Text(without_paths(str(note)), tone="note") for note in meta.get("notes", [])]
+    mapped = f"{alignment.mapped:,} of {alignment.num_given:,} gene names of the file received a gene"
+    blocks.append(Text(f"{mapped} ({alignment.share_mapped:.1%})."))
+    renamed = [f"{given} → {feature}" for given, feature in alignment.renamed]
+    blocks += [
+        Names("Renamed", renamed, "Name in the file, and the gene it was taken for."),
+        Names("Duplicated", alignment.duplicated, "Names whose gene an earlier name had taken already."),
+        Names("Lost", alignment.lost, "Names that no gene has."),
+    ]
+    return blocks
+
+
+def _network(prep: Prep) -> list[Block]:
+    heading = Heading("Network")
+    if not prep.has_grn:
+        return [heading, Missing("no network was added to the prepared folder", "grn-prep grn EDGES --prep PREP")]
+    try:
+        report = EdgeReport.from_dict(read_json(prep.folder / "grn.json", what="network")["report"])
+    except (UserError, KeyError, TypeError) as error:
+        return [heading, Missing(without_paths(f"the network's report cannot be read ({error})"))]
+    facts: list[tuple[str, str | Markup]] = [
+        ("Edges", f"{report.num_edges:,} of {report.num_given:,} given"),
+        ("TFs with targets", f"{report.num_sources:,}"),
+        ("Targets", f"{report.num_targets:,}"),
+        ("Edges with an end outside the data", f"{report.outside_edges:,}"),
+        ("Repeated edges merged", f"{report.duplicates:,}"),
+        ("Edges whose reverse is an edge too", f"{report.reciprocal:,}"),
+    ]
+    source = prep.meta.get("source", {}).get("grn")
+    if source:
+        facts.insert(0, ("File", without_paths(str(source))))
+    lists: Sequence[tuple[str, Sequence[str], str]] = (
+        ("TFs without a gene in the data", report.unknown_sources, "Their edges were dropped."),
+        ("Targets without a gene in the data", report.unknown_targets, "Their edges were dropped."),
+        ("Genes by another name", [f"{a} → {b}" for a, b in report.renamed], "Name in the file, name in the data."),
+        ("Edges with both signs", report.conflicting_signs, "Their sign is unknown now."),
+        ("Self-loops dropped", report.self_loops, "Genes with an edge to themselves."),
+        ("Complexes", report.complexes, "Sources that are several genes."),
+    )
+    return [
+        heading,
+        Facts(facts),
+        *(Text(without_paths(note), tone="note") for note in report.notes),
+        *(Names(title, names, meaning) for title, names, meaning in lists if names),
+    ]
+
+
+def _split(run: RunInputs) -> list[Block]:
+    name = run.recipe.data.split
+    blocks: list[Block] = [Heading("Split"), Text(f"{name}: held out are {split_in_words(name)}.")]
+    split = run.split.value
+    if split is None:
+        return [*blocks, Missing(run.split.problem, "grn-prep splits PREP --kind KIND"), *_stored_audit(run)]
+    rows = []
+    for part in get_args(Part):
+        positives, pairs = split.counts(part)
+        sources_S, targets_N = split.universe(part)
+        rows.append(
+            Row(
+                [
+                    Cell("training" if part == "train" else part),
+                    count(positives),
+                    count(pairs),
+                    number(positives / pairs if pairs else None, 4),
+                    count(len(sources_S)),
+                    count(len(targets_N)),
+                ]
+            )
+        )
+    headings = ("part", "links", "candidate pairs", "share of links", "TFs", "candidate targets")
+    columns = [Column(heading, numeric=index > 0) for index, heading in enumerate(headings)]
+    caption = f"Parts of {name}. {split.withheld_2E.shape[1]:,} links belong to no part: they would give others away."
+    blocks.append(Table(run.slug("split"), caption, columns, rows, sortable=False))
+    return [*blocks, *_audit(run)]
+
+
+def _audit(run: RunInputs) -> list[Block]:
+    report = run.audit.value
+    heading = Heading("Leak audit")
+    if report is None:
+        return [heading, Missing(run.audit.problem, f"grn-cotrain evaluate links {run.place}")]
+    found = {finding.name: finding for finding in report.findings}
+    errors = sum(finding.severity == "error" for finding in report.findings)
+    said = (
+        "No leak was found"
+        if report.ok
+        else f"{errors} kinds of leak were found: scores on this split cannot be believed"
+    )
+    what = "split and message edges" if run.has_model else "split alone, as no model has been saved yet"
+    rows = []
+    for name in report.checked:
+        finding = found.get(name)
+        meaning = f"{finding.meaning} ({', '.join(finding.examples)})" if finding else ""
+        rows.append(
+            (name.replace("-", " "), finding.count if finding else 0, finding.severity if finding else "ok", meaning)
+        )
+    return [
+        heading,
+        Text(
+            f"{said}: {len(report.checked)} checks of {what}, done anew for this report.",
+            tone="good" if report.ok else "bad",
+        ),
+        Checks(rows),
+    ]
+
+
+def _stored_audit(run: RunInputs) -> list[Block]:
+    """The audit as the evaluation kept it, where the data are out of reach."""
+    if run.links.value is None:
+        return []
+    return [Heading("Leak audit"), *(Text(text, tone="note") for text in run.links.value.audits.values())]

@@ -1,0 +1,69 @@
+"""What this is, and whether the model beats its best control: the first screen."""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+from grn_cotrain.evaluate.link_table import LinkTable
+from grn_cotrain.report.blocks import Block, Facts, Missing, Section, Text
+from grn_cotrain.report.inputs import ReportInputs, RunInputs
+from grn_cotrain.report.sections import beside
+from grn_cotrain.report.verdict import verdicts
+
+__all__ = ["section", "verdict_blocks"]
+
+_ABOUT = (
+    "A gene regulatory network and single cells were trained together over one table of gene embeddings: masked values "
+    "of expression on one side, prediction of regulatory links on the other. Every result stands beside controls that "
+    "need no deep model; a gain counts only where the interval of the paired difference lies above zero."
+)
+
+
+def section(report: ReportInputs) -> Section:
+    """Overview of one or several runs."""
+    blocks: list[Block] = [Text(_ABOUT, tone="lead")]
+    for _, table in report.tables:
+        blocks += verdict_blocks(table)
+    blocks += beside(report, _of_run)
+    return Section("overview", "Overview", "Overview", tuple(blocks))
+
+
+def verdict_blocks(table: LinkTable) -> list[Block]:
+    """Verdicts of a link table with their caveats."""
+    blocks: list[Block] = []
+    for verdict in verdicts(table):
+        caveats = Markup("").join(Markup("<br>{}").format(caveat) for caveat in verdict.caveats)
+        blocks.append(Text(verdict.sentence + caveats, tone=verdict.tone))
+    return blocks
+
+
+def _of_run(run: RunInputs) -> list[Block]:
+    record = run.record
+    steps, total = record.get("steps"), run.recipe.train.max_steps
+    facts: list[tuple[str, str | Markup]] = [("Run", run.place), ("Status", _status(run))]
+    if record.get("num_cells"):
+        facts.append(("Cells and genes", f"{record['num_cells']:,} cells, {record['num_genes']:,} genes"))
+    if record.get("message_edges") is not None:
+        facts.append(("Message edges", f"{record['message_edges']:,}"))
+    facts.append(("Schedule", run.recipe.train.schedule.name))
+    if steps is not None:
+        facts.append(("Steps", f"{steps:,} of at most {total:,}"))
+    if run.split.value is not None:
+        positives, pairs = run.split.value.counts("test")
+        facts.append(("Tested", f"{positives:,} links among {pairs:,} candidate pairs"))
+    return [*_verdict(run), Facts(facts)]
+
+
+def _verdict(run: RunInputs) -> list[Block]:
+    if run.links.value is not None:
+        return verdict_blocks(run.links.value)
+    if not run.has_model:
+        reason = "no verdict: training has not saved a model yet"
+        return [Missing(reason, f"grn-cotrain train RECIPE.yaml --out {run.place} --resume")]
+    return [Missing(f"no verdict: {run.links.problem}", f"grn-cotrain evaluate links {run.place}")]
+
+
+def _status(run: RunInputs) -> str:
+    if run.is_finished:
+        return "finished"
+    return "training" if run.record.get("status") == "running" else str(run.record.get("status") or "not finished")

@@ -1,0 +1,134 @@
+"""How training went: losses, weights, speed, memory, the step that was kept."""
+
+from __future__ import annotations
+
+import pandas as pd
+from markupsafe import Markup
+
+from grn_cotrain.report.blocks import Block, Details, Facts, Missing, Section, Text
+from grn_cotrain.report.figures import draw
+from grn_cotrain.report.inputs import ReportInputs, RunInputs
+from grn_cotrain.report.sections import beside
+from grn_cotrain.report.tables import Cell, Column, Row, Table, count, number
+
+__all__ = ["section"]
+
+
+def section(report: ReportInputs) -> Section:
+    """Training of each run."""
+    return Section("training", "Training", "Training", tuple(beside(report, _of_run)))
+
+
+def _of_run(run: RunInputs) -> list[Block]:
+    blocks: list[Block] = []
+    facts = _facts(run)
+    if facts:
+        blocks.append(Facts(facts))
+    if not run.is_finished:
+        reason = "training has not ended; what follows is what was recorded so far"
+        blocks.append(Missing(reason, f"grn-cotrain train RECIPE.yaml --out {run.place} --resume"))
+    metrics = run.metrics.value
+    if metrics is None:
+        return [*blocks, Missing(run.metrics.problem, f"grn-cotrain train RECIPE.yaml --out {run.place} --resume")]
+    blocks += _figures(run, metrics)
+    blocks += _weights(metrics)
+    blocks += _tables(run, metrics)
+    return blocks
+
+
+def _facts(run: RunInputs) -> list[tuple[str, str | Markup]]:
+    record = run.record
+    facts: list[tuple[str, str | Markup]] = []
+    if record.get("best_step") is not None:
+        kept = f"step {record['best_step']:,}"
+        if record.get("best_value") is not None:
+            criterion = str(record.get("criterion", "")).removeprefix("validation/")
+            kept += f": {criterion} {record['best_value']:.3f} on validation"
+        facts.append(("Model kept", kept))
+    if record.get("steps") is not None:
+        facts.append(("Steps", f"{record['steps']:,} of at most {run.recipe.train.max_steps:,}"))
+    if record.get("seconds") is not None:
+        facts.append(("Time", f"{record['seconds']:,.0f} s"))
+    if record.get("peak_memory_mb") is not None:
+        facts.append(("Peak memory", f"{record['peak_memory_mb']:,.0f} MiB"))
+    parameters = record.get("parameters", {})
+    if parameters.get("total"):
+        facts.append(("Parameters", f"{parameters['total']:,}"))
+    if record.get("resumed"):
+        facts.append(("Resumed", "yes"))
+    return facts
+
+
+def _figures(run: RunInputs, metrics: pd.DataFrame) -> list[Block]:
+    if not any(name.startswith("loss/") for name in metrics.columns):
+        return []
+    from grn_cotrain import pl
+
+    ends = []
+    for name in sorted(name for name in metrics.columns if name.startswith("loss/")):
+        values = metrics[name].dropna()
+        if len(values):
+            said = f"{name.removeprefix('loss/').replace('_', ' ')} from {values.iloc[0]:.3f} to {values.iloc[-1]:.3f}"
+            ends.append(said)
+    figure = draw(
+        lambda ax: pl.losses(run.run.folder, ax=ax),
+        size=(5.0, 3.7),
+        name=run.slug("losses"),
+        title=f"Losses of run {run.label}" if run.label else "Losses in training and validation",
+        description=f"Training losses: {'; '.join(ends)}.",
+        caption="Losses in training (lines) and validation (open marks). The dotted line is the step whose model was "
+        "kept; test links had no part in choosing it.",
+    )
+    return [figure]
+
+
+def _weights(metrics: pd.DataFrame) -> list[Block]:
+    """Loss weights in words: constant ones need no curve."""
+    found = []
+    for column in sorted(name for name in metrics.columns if name.startswith("weight/")):
+        values = metrics[column].dropna()
+        if values.empty:
+            continue
+        name = column.removeprefix("weight/").replace("_", " ")
+        changed = values.max() - values.min() > 1e-9
+        found.append(f"{name} {values.iloc[0]:g}" + (f" to {values.iloc[-1]:.3g}" if changed else ""))
+    return [Text(f"Weights of the losses: {', '.join(found)}.", tone="note")] if found else []
+
+
+def _tables(run: RunInputs, metrics: pd.DataFrame) -> list[Block]:
+    blocks: list[Block] = []
+    for kind, title in (("validation", "Records of validation"), ("train", "Records of training steps")):
+        part = metrics[metrics["kind"] == kind].dropna(axis=1, how="all")
+        if part.empty:
+            continue
+        names = [name for name in part.columns if name not in ("step", "kind")]
+        columns = [Column("step"), *(Column(_short(name)) for name in names)]
+        rows = [
+            Row([count(int(row["step"])), *(_cell(row[name]) for name in names)]) for row in part.to_dict("records")
+        ]
+        caption = f"{title}: what the program wrote to metrics.jsonl."
+        table = Table(run.slug(f"{kind}-records"), caption, columns, rows, sorted_by=(0, "ascending"))
+        blocks.append(Details(title, (table,)))
+    parameters = run.record.get("parameters")
+    if parameters:
+        rows = [
+            Row([Cell(name.replace("_", " ")), count(int(value))])
+            for name, value in parameters.items()
+            if name != "total"
+        ]
+        columns = [Column("part", numeric=False), Column("parameters")]
+        table = Table(run.slug("parameters"), "Trained numbers of each part of the model.", columns, rows)
+        blocks.append(Details("Parameters of each part", (table,)))
+    return blocks
+
+
+def _short(name: str) -> str:
+    return name.removeprefix("validation/").replace("_", " ")
+
+
+def _cell(value: object) -> Cell:
+    if not isinstance(value, (int, float)):
+        return Cell(str(value))
+    if isinstance(value, float) and value == value and value != 0 and abs(value) < 1e-3:
+        return Cell(f"{value:.2e}".replace("-", "−"), value)  # noqa: RUF001
+    return number(float(value), 0 if abs(value) >= 1000 else 4)
