@@ -13,7 +13,7 @@ from grn_cotrain.errors import UserError, did_you_mean
 
 __all__ = ["list_components", "registries"]
 
-#: Kind -> module and name of its registry, in the order of a recipe.
+#: Kind -> module and name of its registry, in the order of a recipe; then what leaves a run.
 _REGISTRIES = {
     "graph_encoder": ("grn_cotrain.nn.graph_encoders", "GRAPH_ENCODERS"),
     "backend": ("grn_cotrain.nn.backends", "BACKENDS"),
@@ -24,6 +24,7 @@ _REGISTRIES = {
     "objective": ("grn_cotrain.objectives", "OBJECTIVES"),
     "inductive": ("grn_cotrain.nn.features", "FEATURE_SOURCES"),
     "control": ("grn_cotrain.controls", "CONTROLS"),
+    "edge_format": ("grn_cotrain.export.edge_formats", "EDGE_FORMATS"),
 }
 
 

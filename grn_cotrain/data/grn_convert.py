@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 
     from grn_cotrain.data.grn import GRN
 
-__all__ = ["frame_from_networkx", "frame_from_varp", "to_adata_varp", "to_dgl", "to_graphml", "to_networkx", "to_pyg"]
+__all__ = [
+    "frame_from_networkx",
+    "frame_from_varp",
+    "to_adata_varp",
+    "to_dgl",
+    "to_graphml",
+    "to_networkx",
+    "to_pyg",
+    "write_graphml",
+]
 
 
 def to_networkx(grn: GRN) -> networkx.DiGraph:
@@ -45,10 +54,14 @@ def frame_from_networkx(graph: networkx.DiGraph) -> pd.DataFrame:
 
 
 def to_graphml(grn: GRN, path: str | Path) -> None:
-    """Plain Python numbers, since GraphML writers know no numpy types."""
+    """Directed graph of symbols, written atomically."""
+    write_graphml(to_networkx(grn), path)
+
+
+def write_graphml(graph: networkx.DiGraph, path: str | Path) -> None:
+    """Write a graph with ``weight`` and ``sign`` as plain Python numbers: GraphML writers know no numpy types."""
     import networkx
 
-    graph = to_networkx(grn)
     for _, _, data in graph.edges(data=True):
         data["weight"], data["sign"] = float(data["weight"]), int(data["sign"])
     with atomic_file(path) as temporary:

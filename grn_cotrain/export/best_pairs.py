@@ -17,6 +17,8 @@ def best(scores_M: np.ndarray, count: int) -> np.ndarray:
     """Positions of the ``count`` highest scores, ascending; of equal scores at the edge the first ones are taken."""
     if count >= scores_M.size:
         return np.arange(scores_M.size)
+    if count == 0:
+        return np.zeros(0, dtype=np.int64)
     threshold = np.partition(scores_M, scores_M.size - count)[scores_M.size - count]
     above_M = scores_M > threshold
     tied = np.flatnonzero(scores_M == threshold)[: count - int(above_M.sum())]
@@ -56,23 +58,23 @@ class BestPairs:
         scores_SN: np.ndarray,
         allowed_SN: np.ndarray,
         *,
-        top_per_tf: int | None = None,
+        most_S: np.ndarray | None = None,
     ) -> None:
-        """Take the allowed pairs of a tile that may still be among the best.
+        """Take the allowed pairs of a tile that may still be among the best; at most ``most_S`` of each source.
 
         Raises
         ------
         UserError
             More pairs than the limit are kept.
         """
-        if self.top is not None:
-            allowed_SN = allowed_SN & (scores_SN > self._floor) if top_per_tf is None else allowed_SN
-        if top_per_tf is not None:
+        if most_S is not None:
             kept_SN = np.zeros_like(allowed_SN)
-            for row, allowed_N in enumerate(allowed_SN):
-                columns = np.flatnonzero(allowed_N)
-                kept_SN[row, columns[best(scores_SN[row, columns], top_per_tf)]] = True
+            for row, most in enumerate(most_S.tolist()):
+                columns = np.flatnonzero(allowed_SN[row])
+                kept_SN[row, columns[best(scores_SN[row, columns], most)]] = True
             allowed_SN = kept_SN
+        if self.top is not None:
+            allowed_SN = allowed_SN & (scores_SN > self._floor)
         rows_M, columns_M = np.nonzero(allowed_SN)
         self._keys.append(sources_S[rows_M] * np.int64(self.num_genes) + targets_N[columns_M])
         self._scores.append(scores_SN[rows_M, columns_M])

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from grn_cotrain.data.grn import GRN
+from grn_cotrain.data.grn import GRN, EdgeReport
 from grn_cotrain.data.vocab import FeatureVocab, name_some
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.model_scorer import ModelScorer
@@ -109,12 +109,22 @@ class PredictedEdges:
         return np.maximum(weights_M, np.finfo(np.float32).tiny)  # a weight of 0 would read as no edge
 
     def to_grn(self) -> GRN:
-        """Return the network with :meth:`weights`, signs and, as evidence, ``known`` and what is known."""
-        return GRN.from_frame(
-            self.frame[["source", "target", "sign", "evidence"]].assign(weight=self.weights()),
-            self.vocab,
-            what="predicted edges",
-        )
+        """Return the network with :meth:`weights`, signs and evidence, sorted by TF and target."""
+        edges = self.frame[["source", "target", "sign", "evidence"]].assign(weight=self.weights())
+        return GRN.from_symbols(edges, self.vocab, EdgeReport(num_given=len(edges)))
+
+    def provenance(self) -> dict[str, str | int | float]:
+        """Where the edges come from and, with probabilities, for which prevalence they are calibrated."""
+        found: dict[str, str | int | float] = {
+            "run": self.run,
+            "vocab_hash": self.vocab_hash,
+            "scorer": self.scorer,
+            "num_candidates": self.num_candidates,
+            "labels": self.labels,
+        }
+        if self.prevalence is not None and self.num_calibration is not None:
+            found |= {"prevalence": self.prevalence, "num_calibration": self.num_calibration}
+        return found
 
     def counts(self) -> dict[str, int]:
         """Edges by part (``new`` for those that are no edge of the network), TFs and targets."""
@@ -163,7 +173,7 @@ def predict_edges(
     tfs: Sequence[str] | None = None,
     targets: Sequence[str] | None = None,
     top: int | None = None,
-    top_per_tf: int | None = None,
+    top_per_tf: int | Literal["training"] | None = None,
     min_probability: float | None = None,
     include_known: bool | Literal["only"] = True,
     prep: str | Path | None = None,
@@ -184,7 +194,8 @@ def predict_edges(
     top
         Number of edges to keep; default: all pairs.
     top_per_tf
-        Number of edges to keep of each TF, before ``top``: a few hubs would fill a short list otherwise.
+        Number of edges to keep of each TF, before ``top``: a few hubs fill a short list otherwise, since the best guide
+        to a new edge is its TF's degree. ``"training"``: as many as the TF has training edges.
     min_probability
         Keep edges of at least this calibrated probability.
     include_known
@@ -227,7 +238,8 @@ def predict_edges(
     if tfs is not None and known.origin != "none":
         _tell_untrained(vocab, known, sources_S, say)
     num_candidates = sources_S.size * targets_N.size - int(np.isin(sources_S, targets_N).sum())
-    _check_rows(num_candidates, sources_S.size, top, top_per_tf, min_probability)
+    most_S = _most_per_tf(known, sources_S, top_per_tf, targets_N.size)
+    _check_rows(num_candidates, most_S, top, min_probability)
 
     best = BestPairs(vocab.num_features, top=top, limit=MOST_EDGES)
     genes = scorer.model.encode_graph()
@@ -243,7 +255,8 @@ def predict_edges(
         if min_probability is not None:
             assert scorer.platt is not None
             allowed_SN &= scorer.platt.probability(scores_SN) >= min_probability
-        best.add(tile_S, targets_N, scores_SN, allowed_SN, top_per_tf=top_per_tf)
+        most = None if most_S is None else most_S[first : first + rows]
+        best.add(tile_S, targets_N, scores_SN, allowed_SN, most_S=most)
         if progress is not None:
             progress(min(first + rows, sources_S.size), sources_S.size)
     pairs_2M, scores_M = best.sorted()
@@ -259,27 +272,41 @@ def predict_edges(
         scorer=scorer.name,
         num_candidates=num_candidates,
         labels=known.origin,
-        num_train=known.num_train,
+        num_train=int(known.train_sources.size),
         prevalence=None if scorer.platt is None else scorer.platt.prevalence,
         num_calibration=None if scorer.platt is None else scorer.platt.num_pairs,
         dataset=folder.recipe().name,
     )
 
 
-def _check_numbers(top: int | None, top_per_tf: int | None, min_probability: float | None) -> None:
+def _check_numbers(top: int | None, top_per_tf: int | str | None, min_probability: float | None) -> None:
     for name, value in (("top", top), ("top_per_tf", top_per_tf)):
-        if value is not None and value < 1:
+        if isinstance(value, str):
+            if name != "top_per_tf" or value != "training":
+                raise UserError(f"{name} '{value}': give a number{' or training' if name == 'top_per_tf' else ''}")
+        elif value is not None and value < 1:
             raise UserError(f"{name} {value}: give 1 or more")
-        if value is not None and value > MOST_EDGES:
+        elif value is not None and value > MOST_EDGES:
             raise UserError(f"{name} {value:,}: more than one table holds; give {MOST_EDGES:,} or fewer")
     if min_probability is not None and not 0 <= min_probability <= 1:
         raise UserError(f"min_probability {min_probability:g}: no probability; give 0 to 1")
 
 
-def _check_rows(
-    num_candidates: int, num_sources: int, top: int | None, top_per_tf: int | None, min_probability: float | None
-) -> None:
-    most = min(num_candidates, num_candidates if top_per_tf is None else top_per_tf * num_sources)
+def _most_per_tf(
+    known: KnownEdges, sources_S: np.ndarray, top_per_tf: int | str | None, num_targets: int
+) -> np.ndarray | None:
+    """Edges to keep of each source."""
+    if top_per_tf is None:
+        return None
+    if isinstance(top_per_tf, int):
+        return np.full(sources_S.size, min(top_per_tf, num_targets))
+    if known.origin == "none":
+        raise UserError("top_per_tf 'training': the training edges of this run cannot be told; give prep, or a number")
+    return np.bincount(known.train_sources, minlength=known.num_genes)[sources_S]
+
+
+def _check_rows(num_candidates: int, most_S: np.ndarray | None, top: int | None, min_probability: float | None) -> None:
+    most = num_candidates if most_S is None else min(num_candidates, int(most_S.sum()))
     if top is None and min_probability is None and most > MOST_EDGES:
         raise UserError(
             f"top: {most:,} pairs would be kept, more than one table holds ({MOST_EDGES:,}); give top, top_per_tf"
@@ -311,12 +338,10 @@ def _named(vocab: FeatureVocab, names: Sequence[str], what: str, say: Callable[[
 
 
 def _tell_untrained(vocab: FeatureVocab, known: KnownEdges, sources_S: np.ndarray, say: Callable[[str], None]) -> None:
-    trained = known.keys_E[known.part_E == PARTS.index("train")] // known.num_genes
-    untrained = [vocab.symbols[i] for i in np.setdiff1d(sources_S, trained)]
+    untrained = [vocab.symbols[i] for i in np.setdiff1d(sources_S, known.train_sources)]
     if untrained:
-        say(
-            f"{len(untrained):,} TFs have no training edge, so their scores are the least certain: {name_some(untrained)}"
-        )
+        named = name_some(untrained)
+        say(f"{len(untrained):,} TFs have no training edge, so their scores are the least certain: {named}")
 
 
 def _frame(

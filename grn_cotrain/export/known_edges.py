@@ -62,9 +62,9 @@ class KnownEdges:
     cells: CellMatrix | None
 
     @property
-    def num_train(self) -> int:
-        """Number of training edges that are known here."""
-        return int((self.part_E == PARTS.index("train")).sum())
+    def train_sources(self) -> np.ndarray:
+        """Source of each training edge that is known here."""
+        return self.keys_E[self.part_E == PARTS.index("train")] // self.num_genes
 
     def at(self, keys_M: np.ndarray) -> np.ndarray:
         """Position of each pair among the known edges, -1 for the others: int64 ``[M]``."""

@@ -1,0 +1,40 @@
+"""Format ``parquet``: everything that is known of each edge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from grn_cotrain.export.edge_formats.base import EDGE_FORMATS, EdgeFormat
+
+if TYPE_CHECKING:
+    from grn_cotrain.export.edges import PredictedEdges
+
+__all__ = ["ParquetFormat"]
+
+
+@EDGE_FORMATS.register("parquet", paper="Apache Parquet")
+class ParquetFormat(EdgeFormat):
+    """All columns of :class:`~grn_cotrain.export.edges.PredictedEdges`, as ``pandas.read_parquet`` reads them.
+
+    The schema's metadata hold ``grn_cotrain.run``, ``vocab_hash``, ``scorer``, ``num_candidates``, ``labels`` and, with
+    probabilities, ``prevalence`` and ``num_calibration``: for which prevalence they are calibrated.
+    """
+
+    suffix = "parquet"
+    refused_characters: ClassVar[None] = None
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """No options."""
+
+    def write(self, edges: PredictedEdges, path: Path) -> list[str]:
+        """See :class:`EdgeFormat`."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pa.Table.from_pandas(edges.frame, preserve_index=False)
+        own = {f"grn_cotrain.{name}": str(value) for name, value in edges.provenance().items()}
+        pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), **own}), path)
+        return []
