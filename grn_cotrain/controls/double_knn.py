@@ -28,7 +28,9 @@ __all__ = ["DoubleKnn"]
 class DoubleKnn(TableControl):
     r"""Rate among (neighbour of the TF, neighbour of the target) pairs, shrunk to the mean rate.
 
-    .. math:: z_{st} = \rho_s \rho_t \frac{\sum_{u, g} w_{su} w_{tg}\, y_{ug} + \lambda\, p}{\sum_{u, g} w_{su} w_{tg} + \lambda}
+    .. math::
+        z_{st} = \rho_s \rho_t
+            \frac{\sum_{u, g} w_{su} w_{tg}\, y_{ug} + \lambda\, p}{\sum_{u, g} w_{su} w_{tg} + \lambda}
 
     Neighbours by cosine in the space of 50 expression components. A gene that is not held out is its own neighbour, at
     weight 1, and multiplies the score by its own rate over the mean.

@@ -1,0 +1,73 @@
+"""Notebooks: executed in a fresh kernel, then turned into a page of the site; stored without outputs.
+
+An executed copy is kept under ``build/docs`` by the hash of the notebook and of the code, so that a second build is
+quick and a changed package runs them anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+from tools.docs.run_blocks import ROOT, _code_hash, _environment
+
+__all__ = ["NOTEBOOKS", "executed", "page_of"]
+
+NOTEBOOKS = ROOT / "docs" / "notebooks"
+CACHE = ROOT / "build" / "docs" / "notebooks"
+_SECONDS = 600
+_STYLE = re.compile(r"<style scoped>.*?</style>\s*", re.DOTALL)
+
+
+def executed(path: Path, *, cache: Path = CACHE) -> Path:
+    """Path of the executed copy of a notebook, made where there is none for this code.
+
+    Raises
+    ------
+    nbclient.exceptions.CellExecutionError
+        A cell raised.
+    """
+    key = hashlib.sha256(path.read_bytes() + _code_hash()).hexdigest()[:16]
+    kept = cache / f"{path.stem}-{key}.ipynb"
+    if kept.is_file():
+        return kept
+    import tempfile
+
+    import nbformat
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(path, as_version=4)
+    before = dict(os.environ)
+    os.environ.update(_environment())  # a kernel has the environment of its parent
+    try:
+        with tempfile.TemporaryDirectory() as work:
+            (Path(work) / "experiments").symlink_to(ROOT / "experiments")
+            client = NotebookClient(
+                notebook, timeout=_SECONDS, kernel_name="python3", resources={"metadata": {"path": work}}
+            )
+            client.execute()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    cache.mkdir(parents=True, exist_ok=True)
+    for old in cache.glob(f"{path.stem}-*.ipynb"):
+        old.unlink()
+    nbformat.write(notebook, kept)
+    return kept
+
+
+def page_of(path: Path) -> tuple[str, dict[str, bytes]]:
+    """Markdown of an executed notebook, and its pictures by file name."""
+    from nbconvert import MarkdownExporter
+
+    body, resources = MarkdownExporter().from_filename(str(path))
+    body = _STYLE.sub("", body)
+    # Pictures lie beside the page; names are made unique by the notebook's.
+    stem = re.sub(r"-[0-9a-f]{16}$", "", path.stem)
+    pictures = {}
+    for name, data in resources["outputs"].items():
+        pictures[f"{stem}_{name}"] = data
+        body = body.replace(f"({name})", f"({stem}_{name})").replace(f"]({path.stem}_files/{name}", f"]({stem}_{name}")
+    return body, pictures
