@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from data_prep.cli_fetch import fetch
 from grn_cotrain.commandline import run_app, say
 
 __all__ = ["app", "main"]
@@ -113,6 +114,9 @@ def simulate(
     prep = Prep.open(out)
     say(f"simulated {prep.meta['num_cells']:,} cells x {prep.meta['num_genes']:,} genes, {prep.grn.num_edges:,} edges")
     say(f"prepared {out} (hash {prep.content_hash})")
+
+
+app.command()(fetch)
 
 
 def main() -> None:

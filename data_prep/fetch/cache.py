@@ -1,0 +1,121 @@
+"""The cache: one folder a resource, with the file, a record of its hash, and a lock between processes.
+
+``lock.json`` holds the hash that the file had when it came, and every later use is held to it: for resources whose
+checksum nobody publishes this is *trust on first use*. It is no protection against a file that was wrong from the
+start, and says so when it is written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from grn_cotrain.errors import UserError
+from grn_cotrain.files import sha256_file, write_json
+
+__all__ = ["CACHE_VARIABLE", "Slot", "cache_folder"]
+
+CACHE_VARIABLE = "GRN_COTRAIN_CACHE"
+RECORD = "lock.json"
+
+
+def cache_folder() -> Path:
+    """``GRN_COTRAIN_CACHE``, or the platform's cache folder."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    import pooch
+
+    return Path(pooch.os_cache("grn_cotrain"))
+
+
+class Slot:
+    """The place of one address (or of what is made from it) in the cache.
+
+    Parameters
+    ----------
+    cache
+        The cache's folder.
+    label, key
+        Make the folder's name: ``label-`` and the first digits of the SHA-256 of ``key`` (the address), so that
+        another address never answers for this one.
+    file
+        Name of the file or folder inside, until the record says another.
+    """
+
+    def __init__(self, cache: Path, label: str, key: str, file: str) -> None:
+        self.folder = cache / f"{label}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+        self._file = file
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What ``lock.json`` says; empty where there is none or it is damaged."""
+        try:
+            found = json.loads((self.folder / RECORD).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def path(self) -> Path:
+        """Where the file lies, or is to be put by hand."""
+        name = self.record.get("file", self._file)
+        plain = isinstance(name, str) and name == Path(name).name and name not in ("", ".", "..")
+        return self.folder / (name if plain else self._file)
+
+    @property
+    def part(self) -> Path:
+        """Where an unfinished download lies."""
+        return self.folder / f".{self._file}.part"
+
+    def holds(self) -> bool:
+        """Whether file and record are there and agree."""
+        record, path = self.record, self.path
+        return bool(record.get("sha256")) and path.exists() and content_hash(path) == record["sha256"]
+
+    def write_record(self, **values: Any) -> None:
+        """Replace ``lock.json``."""
+        write_json(self.folder / RECORD, values)
+
+    @contextmanager
+    def locked(self, label: str, say: Callable[[str], object]) -> Iterator[None]:
+        """Keep other processes out; they wait, and say so. The lock dies with its process, even a killed one."""
+        from filelock import FileLock, Timeout
+
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder / ".busy")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                say(f"{label}: another process is fetching it; waiting")
+                lock.acquire()
+        except OSError as error:
+            raise UserError(
+                f"cache '{self.folder}': cannot be written ({error.strerror}); set {CACHE_VARIABLE} to another folder"
+            ) from None
+        try:
+            for litter in self.folder.iterdir():  # pooch's temporary file of a killed process
+                if re.fullmatch(r"tmp[a-z0-9_]{8}", litter.name) and litter.is_file():
+                    litter.unlink(missing_ok=True)
+            yield
+        finally:
+            lock.release()
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file, or of the names and hashes of a folder's files."""
+    if path.is_file():
+        return sha256_file(path)
+    lines = [
+        f"{sha256_file(part)}  {part.relative_to(path).as_posix()}\n"
+        for part in sorted(path.rglob("*"))
+        if part.is_file()
+    ]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

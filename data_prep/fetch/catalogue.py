@@ -1,0 +1,304 @@
+"""The catalogue of public resources: what it holds, who says so, and how a lab adds its own.
+
+A catalogue is a YAML file with a list ``resources``; the shipped ones lie in ``catalogue/``. Every entry names its
+licence, its citation and, as ``source``, how its address (and its checksum, where there is one) is known.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import yaml
+
+from grn_cotrain.errors import UserError, did_you_mean
+
+__all__ = [
+    "CATALOGUE_VARIABLE",
+    "FORMATS_BY_KIND",
+    "PROCESSES",
+    "Resource",
+    "file_name",
+    "human_size",
+    "load_catalogue",
+    "read_catalogue",
+    "shipped_catalogue",
+]
+
+CATALOGUE_VARIABLE = "GRN_COTRAIN_CATALOGUE"
+
+FORMATS_BY_KIND: dict[str, tuple[str, ...]] = {
+    "network": ("tsv", "beeline", "trrust", "dorothea", "collectri", "decoupler"),
+    "cells": ("h5ad", "h5mu", "loom", "zarr", "10x-h5", "mtx", "csv"),
+    "aliases": ("aliases",),
+    "orthologs": ("orthologs",),
+    "tfs": ("names",),
+    "archive": ("archive",),
+}
+PROCESSES = ("gunzip", "dorothea")
+"""What may be done to a file after the download; see :mod:`data_prep.fetch.process`."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
+_SAFE_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]*")
+_DIGITS = {"sha256": 64, "md5": 32}
+_INHERITED = ("licence", "citation", "source")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resource:
+    """One entry of a catalogue.
+
+    Attributes
+    ----------
+    name
+        What users type; lower case letters, digits, ``-`` and ``.``.
+    what
+        One line: content, size in the field's terms, scale of the values.
+    kind, format
+        What it is and how it is read: a key of :data:`FORMATS_BY_KIND` and one of its values.
+    url
+        Where it is downloaded; or else ``from_`` names the archive that holds it.
+    mirrors
+        Tried in turn where ``url`` fails; only with a published checksum.
+    file
+        Its name in the cache; the last part of the address unless given.
+    size
+        Bytes, or text such as ``~262 MB`` where only that is known.
+    sha256, md5
+        Published checksums; an entry without one is trusted at first use and held to it from then on.
+    members
+        Parts of a zip or tar archive that are taken out; several make a folder.
+    process
+        One of :data:`PROCESSES`.
+    licence, terms, citation
+        ``terms`` is a restriction that users must hear, such as academic use only.
+    source
+        How address and checksum are known.
+    catalogue
+        The file that holds the entry; empty for shipped ones.
+    """
+
+    name: str
+    what: str
+    kind: str
+    format: str
+    licence: str
+    citation: str
+    source: str
+    url: str = ""
+    from_: str = ""
+    mirrors: tuple[str, ...] = ()
+    file: str = ""
+    species: str = ""
+    size: int | str | None = None
+    sha256: str = ""
+    md5: str = ""
+    members: tuple[str, ...] = ()
+    process: str = ""
+    terms: str = ""
+    catalogue: str = ""
+
+    @property
+    def checksum(self) -> str | None:
+        """``sha256:...`` or ``md5:...`` as published, or None."""
+        return f"sha256:{self.sha256}" if self.sha256 else f"md5:{self.md5}" if self.md5 else None
+
+    @property
+    def size_text(self) -> str:
+        """The size for people; empty where it is unknown."""
+        return human_size(self.size) if isinstance(self.size, int) else self.size or ""
+
+
+def human_size(number: float) -> str:
+    """Bytes for people, in powers of ten as disks and web pages count them."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" or number >= 100 else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
+
+
+def load_catalogue(extra: str | Path | None = None) -> tuple[dict[str, Resource], list[str]]:
+    """Return shipped entries with those of the user's catalogue, by name, and what must be said about them.
+
+    Parameters
+    ----------
+    extra
+        A user's catalogue, else the file that ``GRN_COTRAIN_CATALOGUE`` names. Its entries take the place of shipped
+        ones of the same name, which is said.
+    """
+    entries = dict(shipped_catalogue())
+    extra = extra or os.environ.get(CATALOGUE_VARIABLE) or None
+    if extra is None:
+        return entries, []
+    own = read_catalogue(extra, known=entries)
+    replaced = [name for name in own if name in entries]
+    notes = [f"{name}: from catalogue {extra}, in place of the shipped entry" for name in replaced]
+    return entries | own, notes
+
+
+@cache
+def shipped_catalogue() -> Mapping[str, Resource]:
+    """The entries that come with the package, by name."""
+    entries: dict[str, Resource] = {}
+    for file in sorted((Path(__file__).parent / "catalogue").glob("*.yaml")):
+        for name, resource in read_catalogue(file, known=entries, shipped=True).items():
+            if name in entries:
+                raise UserError(f"catalogue '{file}': '{name}' is there twice; rename one")
+            entries[name] = resource
+    return entries
+
+
+def read_catalogue(
+    path: str | Path, *, known: Mapping[str, Resource] | None = None, shipped: bool = False
+) -> dict[str, Resource]:
+    """Read and validate one catalogue file.
+
+    Parameters
+    ----------
+    known
+        Entries of other files, which ``from`` may name.
+    shipped
+        Addresses must be https; a user's catalogue may use http inside a lab.
+
+    Raises
+    ------
+    UserError
+        One line naming the file, the entry, the key and the fix.
+    """
+    what = f"catalogue '{path}'"
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{what}: no such file; give a YAML file with a list 'resources'") from None
+    except OSError as error:
+        raise UserError(f"{what}: cannot be read ({error.strerror}); give a readable file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{what}: is no valid YAML ({error})") from None
+    if not isinstance(content, dict) or not isinstance(content.get("resources"), list):
+        raise UserError(f"{what}: must hold a list under the key 'resources'; see the documentation of grn-prep fetch")
+    if len(content) > 1:
+        odd = next(key for key in content if key != "resources")
+        raise UserError(f"{what}: unknown key '{odd}'; only 'resources' is known")
+    entries: dict[str, Resource] = {}
+    for number, item in enumerate(content["resources"], 1):
+        label = f"{what}, entry {number}"
+        resource = _parse(item, label, "" if shipped else str(path), shipped)
+        if resource.name in entries:
+            raise UserError(f"{label}: '{resource.name}' is there twice; rename one")
+        entries[resource.name] = resource
+    everything = {**(known or {}), **entries}
+    return {name: _complete(resource, everything, what) for name, resource in entries.items()}
+
+
+def _parse(item: Any, label: str, catalogue: str, shipped: bool) -> Resource:
+    if not isinstance(item, dict):
+        raise UserError(f"{label}: is no mapping; write name, what, kind, format, url, licence, citation, source")
+    known = {spec.name.rstrip("_"): spec for spec in fields(Resource) if spec.name != "catalogue"}
+    if isinstance(item.get("name"), str):
+        label = f"{label} '{item['name']}'"
+    for key in item:
+        if key not in known:
+            raise UserError(f"{label}: unknown key '{key}'{did_you_mean(str(key), known)}; known: {', '.join(known)}")
+    values: dict[str, Any] = {}
+    inherited = _INHERITED if item.get("from") else ()
+    for key, spec in known.items():
+        value = item.get(key)
+        if value is None:
+            if spec.default is MISSING and key not in inherited:
+                raise UserError(f"{label}: key '{key}' is missing; every entry needs it")
+            if spec.default is MISSING:
+                values[spec.name] = ""
+            continue
+        values[spec.name] = _value(key, value, label)
+    resource = Resource(**values, catalogue=catalogue)
+    _check(resource, label, shipped)
+    if not resource.file and resource.url:
+        resource = replace(resource, file=file_name(resource.url))
+    if resource.url and not _SAFE_FILE.fullmatch(resource.file):
+        raise UserError(f"{label}: '{resource.file}' is no plain file name; give 'file: NAME'")
+    return resource
+
+
+def _value(key: str, value: Any, label: str) -> Any:
+    if key in ("mirrors", "members"):
+        if not isinstance(value, list) or not all(isinstance(part, str) and part for part in value):
+            raise UserError(f"{label}: '{key}' must be a list of text")
+        return tuple(value)
+    if key == "size" and isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    if not isinstance(value, str) or not value.strip():
+        raise UserError(f"{label}: '{key}' must be text{' or a number of bytes' if key == 'size' else ''}")
+    return value.strip()
+
+
+def _check(resource: Resource, label: str, shipped: bool) -> None:
+    """What one entry can be held to on its own."""
+    if not _NAME.fullmatch(resource.name):
+        raise UserError(f"{label}: a name has lower-case letters, digits, '-' and '.' only")
+    if resource.kind not in FORMATS_BY_KIND:
+        raise UserError(
+            f"{label}: kind '{resource.kind}' is unknown; choose from {', '.join(FORMATS_BY_KIND)}"
+            f"{did_you_mean(resource.kind, FORMATS_BY_KIND)}"
+        )
+    choices = FORMATS_BY_KIND[resource.kind]
+    if resource.format not in choices:
+        raise UserError(
+            f"{label}: format '{resource.format}' is unknown for kind {resource.kind}; choose from "
+            f"{', '.join(choices)}{did_you_mean(resource.format, choices)}"
+        )
+    if bool(resource.url) == bool(resource.from_):
+        raise UserError(f"{label}: give either 'url' or 'from' (the archive that holds it)")
+    for address in (resource.url, *resource.mirrors):
+        scheme = urlsplit(address).scheme.lower()
+        if address and (scheme not in ("http", "https") or not urlsplit(address).netloc):
+            raise UserError(f"{label}: '{address}' is no address; it must begin with https://")
+        if address and shipped and scheme != "https":
+            raise UserError(f"{label}: '{address}' must begin with https://")
+    for key, digits in _DIGITS.items():
+        value = getattr(resource, key)
+        if value and not re.fullmatch(f"[0-9a-f]{{{digits}}}", value):
+            raise UserError(f"{label}: {key} '{value}' is not {digits} digits 0-9, a-f")
+    if resource.mirrors and not resource.checksum:
+        raise UserError(f"{label}: mirrors need a checksum, or two servers could give two files")
+    if resource.process and resource.process not in PROCESSES:
+        raise UserError(
+            f"{label}: process '{resource.process}' is unknown; choose from {', '.join(PROCESSES)}"
+            f"{did_you_mean(resource.process, PROCESSES)}"
+        )
+    if resource.process and resource.members:
+        raise UserError(f"{label}: 'process' and 'members' exclude each other")
+    if resource.from_ and not resource.members:
+        raise UserError(f"{label}: 'from' needs 'members', the names inside the archive")
+    for member in resource.members:
+        if member.startswith(("/", "\\")) or ".." in Path(member).parts:
+            raise UserError(f"{label}: member '{member}' leads out of the archive")
+    if len({Path(member).name for member in resource.members}) < len(resource.members):
+        raise UserError(f"{label}: two members have the same file name")
+
+
+def _complete(resource: Resource, everything: Mapping[str, Resource], what: str) -> Resource:
+    """Give an entry of an archive the archive's licence, terms, citation and source unless it has its own."""
+    if not resource.from_:
+        return resource
+    archive = everything.get(resource.from_)
+    if archive is None or archive.kind != "archive":
+        archives = [entry.name for entry in everything.values() if entry.kind == "archive"]
+        raise UserError(
+            f"{what}, entry '{resource.name}': from '{resource.from_}' names no archive; choose from "
+            f"{', '.join(archives) or 'none yet'}{did_you_mean(resource.from_, archives)}"
+        )
+    return replace(resource, **{key: getattr(resource, key) or getattr(archive, key) for key in (*_INHERITED, "terms")})
+
+
+def file_name(url: str) -> str:
+    """Last part of an address's path, made safe for any disk; ``download`` where there is none."""
+    last = unquote(urlsplit(url).path.rstrip("/").rpartition("/")[2])
+    safe = re.sub(r"[^A-Za-z0-9._+=-]+", "_", last).lstrip("._-+=")
+    return safe[-120:] or "download"

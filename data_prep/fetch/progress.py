@@ -1,0 +1,98 @@
+"""How far a download is: a bar with rate and time left on a terminal, now and then a plain line elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from data_prep.fetch.catalogue import human_size
+from grn_cotrain import commandline
+
+__all__ = ["Meter", "PlainMeter", "download_meter"]
+
+
+class Meter(Protocol):
+    """What a downloader tells its progress."""
+
+    def begin(self, offset: int, total: int | None) -> None:
+        """An attempt starts at ``offset`` of ``total`` bytes (None: unknown)."""
+
+    def advance(self, number: int) -> None:
+        """So many bytes more."""
+
+
+class PlainMeter:
+    """A line every ``interval`` seconds: bytes, share, rate, time left."""
+
+    def __init__(
+        self,
+        label: str,
+        say: Callable[[str], object],
+        *,
+        interval: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.label = label
+        self.say = say
+        self.interval = interval
+        self.clock = clock
+        self.begin(0, None)
+
+    def begin(self, offset: int, total: int | None) -> None:
+        self.offset, self.done, self.total = offset, offset, total
+        self.started = self.told = self.clock()
+
+    def advance(self, number: int) -> None:
+        self.done += number
+        now = self.clock()
+        if now - self.told < self.interval:
+            return
+        self.told = now
+        rate = (self.done - self.offset) / (now - self.started)
+        text = f"{self.label}: {human_size(self.done)}"
+        if self.total:
+            left = (self.total - self.done) / rate if rate else float("inf")
+            text += f" of {human_size(self.total)} ({100 * self.done / self.total:.0f} %)"
+            self.say(f"{text}, {human_size(rate)}/s, {_duration(left)} left")
+        else:
+            self.say(f"{text}, {human_size(rate)}/s")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+class _RichMeter:
+    def __init__(self, progress: object, task: object) -> None:
+        self.progress = progress
+        self.task = task
+
+    def begin(self, offset: int, total: int | None) -> None:
+        self.progress.reset(self.task, total=total, completed=offset)  # type: ignore[attr-defined]
+
+    def advance(self, number: int) -> None:
+        self.progress.advance(self.task, number)  # type: ignore[attr-defined]
+
+
+@contextmanager
+def download_meter(label: str, say: Callable[[str], object]) -> Iterator[Meter]:
+    """A bar if ``say`` is the command line's and its output is a terminal, else :class:`PlainMeter`."""
+    console = commandline.console()
+    if say is not commandline.say or not console.is_terminal:
+        yield PlainMeter(label, say)
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield _RichMeter(progress, progress.add_task(label, total=None))
