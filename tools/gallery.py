@@ -1,4 +1,4 @@
-"""Draw every figure of ``grn_cotrain.pl`` for a run, as SVG on one page in light and dark: ``gallery.py RUN --out DIR``.
+"""Draw every figure of ``grn_cotrain.pl`` for a run, as SVG on a light and a dark page: ``gallery.py RUN --out DIR``.
 
 Look at the page after a change of :mod:`grn_cotrain.pl`.
 """
@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 
 from grn_cotrain import pl
 from grn_cotrain.errors import UserError
+from grn_cotrain.export.edges import predict_edges
 from grn_cotrain.pl._style import THEME
 
 __all__ = ["main"]
@@ -24,7 +25,7 @@ figure {{ display: inline-block; margin: 12px; vertical-align: top }} figcaption
 </style>{figures}"""
 
 
-def figures(run: Path) -> dict[str, Callable[[], Axes]]:
+def figures(run: Path, tf: str) -> dict[str, Callable[[], Axes]]:
     """What to draw, by the text under it."""
     return {
         "losses": lambda: pl.losses(run),
@@ -33,6 +34,17 @@ def figures(run: Path) -> dict[str, Callable[[], Axes]]:
         "ROC": lambda: pl.link_curves(run),
         "precision and recall": lambda: pl.link_curves(run, kind="pr"),
         "calibration": lambda: pl.link_curves(run, kind="calibration"),
+        "genes by degree": lambda: pl.gene_embedding(run),
+        "genes by expression": lambda: pl.gene_embedding(run, color="expression"),
+        "genes by TF": lambda: pl.gene_embedding(run, color="tf"),
+        f"genes by regulon {tf}": lambda: pl.gene_embedding(run, color=f"regulon:{tf}"),
+        "genes by degree, PCA": lambda: pl.gene_embedding(run, basis="pca"),
+        f"regulon {tf}": lambda: pl.regulon(run, tf),
+        f"regulon {tf}, 50": lambda: pl.regulon(run, tf, top=50),
+        "network": lambda: pl.network(predict_edges(run, top_per_tf=3, top=40, say=lambda text: None)),
+        "network, known": lambda: pl.network(
+            predict_edges(run, top_per_tf=4, top=40, include_known="only", say=lambda text: None)
+        ),
     }
 
 
@@ -41,11 +53,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--tf", default="STAT1", help="TF whose regulon is drawn")
     parser.add_argument("--only", default="", help="text that a figure's name must hold")
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     drawn = {}
-    for name, draw in figures(given.run).items():
+    for name, draw in figures(given.run, given.tf).items():
         if given.only in name:
             try:
                 drawn[name] = pl.to_svg(draw())

@@ -8,7 +8,20 @@ from __future__ import annotations
 
 from grn_cotrain.pl._style import to_svg
 from grn_cotrain.pl.controls import controls
+from grn_cotrain.pl.embedding_coordinates import embedding_coordinates
+from grn_cotrain.pl.gene_embedding import gene_embedding
 from grn_cotrain.pl.link_curves import link_curves
 from grn_cotrain.pl.losses import losses
+from grn_cotrain.pl.network import network
+from grn_cotrain.pl.regulon import regulon
 
-__all__ = ["controls", "link_curves", "losses", "to_svg"]
+__all__ = [
+    "controls",
+    "embedding_coordinates",
+    "gene_embedding",
+    "link_curves",
+    "losses",
+    "network",
+    "regulon",
+    "to_svg",
+]

@@ -1,0 +1,109 @@
+"""How a regulatory edge is drawn, and the legend that says so.
+
+Sign: colour *and* head (activation a triangle, repression a bar, unknown an open head). Known edges are solid,
+predicted ones dashed. Width grows with the edge's weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from grn_cotrain.pl._style import BLUE, INK, MUTED, VERMILION
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["DASHED", "draw_edges", "edge_legend"]
+
+DASHED = (0, (3.2, 1.8))
+_NARROW, _WIDE = 0.8, 2.6
+_SIGNS: dict[int, tuple[str, str, str]] = {
+    1: ("activation", BLUE, "-|>,head_length=0.5,head_width=0.24"),
+    -1: ("repression", VERMILION, "-[,widthB=0.34,lengthB=0"),
+    0: ("sign unknown", MUTED, "->,head_length=0.4,head_width=0.2"),
+}
+_CURVED = "arc3,rad=0.12"
+
+
+def widths(weight_E: np.ndarray) -> np.ndarray:
+    """Line widths, linear between the smallest and the largest weight that is drawn."""
+    low, high = float(weight_E.min()), float(weight_E.max())
+    if high <= low:
+        return np.full(len(weight_E), (_NARROW + _WIDE) / 2)
+    return _NARROW + (_WIDE - _NARROW) * (weight_E - low) / (high - low)
+
+
+def draw_edges(
+    ax: Axes,
+    edges: pd.DataFrame,
+    places: Mapping[str, tuple[float, float]],
+    *,
+    radius_from: Mapping[str, float],
+    radius_to: Mapping[str, float],
+    curved: bool = False,
+) -> None:
+    """Draw arrows between nodes, from the heaviest edge to the lightest; radii of nodes are in points."""
+    from matplotlib.patches import FancyArrowPatch
+
+    for edge, width in zip(edges.itertuples(), widths(edges["weight"].to_numpy()), strict=True):
+        _, colour, head = _SIGNS[edge.sign]
+        ax.add_patch(
+            FancyArrowPatch(
+                places[edge.source],
+                places[edge.target],
+                arrowstyle=head,
+                mutation_scale=9 + 2.2 * width,
+                linewidth=width,
+                color=colour,
+                linestyle="-" if edge.known else DASHED,
+                shrinkA=radius_from[edge.source],
+                shrinkB=radius_to[edge.target],
+                connectionstyle=_CURVED if curved else "arc3",
+                zorder=2,
+                capstyle="butt",
+                joinstyle="miter",
+            )
+        )
+
+
+def edge_legend(ax: Axes, edges: pd.DataFrame, *, extra: list[Any] | None = None) -> None:
+    """Say, below the axes, what of these signs, lines and widths occurs in ``edges``."""
+    from matplotlib.legend_handler import HandlerPatch
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import FancyArrowPatch
+
+    def arrow(
+        legend: Any, orig_handle: Any, xdescent: float, ydescent: float, width: float, height: float, **_: Any
+    ) -> Any:
+        drawn = FancyArrowPatch((-xdescent, height / 2), (width - xdescent, height / 2), mutation_scale=11)
+        drawn.set_arrowstyle(orig_handle.get_arrowstyle())
+        return drawn
+
+    handles: list[Any] = list(extra or [])
+    for sign in (1, -1, 0):
+        if (edges["sign"] == sign).any():
+            name, colour, head = _SIGNS[sign]
+            handles.append(FancyArrowPatch((0, 0), (1, 0), arrowstyle=head, color=colour, linewidth=1.6, label=name))
+    known = edges["known"] != ""
+    if known.any():
+        handles.append(Line2D([], [], color=INK, linewidth=1.6, label="known edge"))
+    if not known.all():
+        handles.append(Line2D([], [], color=INK, linewidth=1.6, linestyle=DASHED, label="predicted edge"))
+    low, high = float(edges["weight"].min()), float(edges["weight"].max())
+    named = str(edges["weight_name"].iloc[0])
+    if named and high > low:
+        for value, width in ((low, _NARROW), (high, _WIDE)):
+            said = (
+                f"{named} {value:.2g}"
+                if named == "probability"
+                else f"{'lowest' if value == low else 'highest'} {named.removeprefix('rank of ')}"
+            )
+            handles.append(Line2D([], [], color=INK, linewidth=width, label=said))
+    ax.legend(
+        handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=3, handlelength=2.8, columnspacing=1.6,
+        handler_map={FancyArrowPatch: HandlerPatch(patch_func=arrow)},
+    )  # fmt: skip
