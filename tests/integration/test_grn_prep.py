@@ -125,7 +125,7 @@ COUNTS: dict[str, tuple[Case, str]] = {
     "wrong layer": (lambda p: [cells(p), "--layer", "cuonts"], "did you mean 'counts'"),
     "layer of a csv": (
         lambda p: [text(p, "cell,A1\nc1,1\n", "c.csv"), "--layer", "counts"],
-        "only h5ad files have layers",
+        "only h5ad, h5mu, loom and zarr have layers",
     ),
     "duplicate genes": (lambda p: [cells(p, genes=["GENE0", *GENES[:-1]])], "gene names occur more than once"),
     "duplicate cells": (lambda p: [cells(p, barcodes=["c0"] * NUM_CELLS)], "cell names occur more than once"),

@@ -5,16 +5,19 @@ Dimension letters: C cells, G genes.
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from grn_cotrain.data.alignment import Alignment, AlignmentReport, name_some
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.io.counts import CountsFile
-from grn_cotrain.data.vocab import AlignmentReport, FeatureVocab
+from grn_cotrain.data.vocab import MODALITIES, FeatureVocab
 from grn_cotrain.errors import UserError
 
-__all__ = ["SIZE_FACTOR", "align_cells", "size_factors"]
+__all__ = ["SIZE_FACTOR", "align_cells", "align_features", "size_factors"]
 
 SIZE_FACTOR = "size_factor"
 
@@ -27,37 +30,143 @@ def align_cells(
     Parameters
     ----------
     min_mapped
-        Least share of the file's genes that the vocabulary must hold.
+        Least share of the file's genes that the vocabulary must hold. Proteins and peaks do not count: panels and peak
+        sets differ from file to file.
 
     Returns
     -------
     CellMatrix, AlignmentReport, list of str
-        The cells, which genes were mapped, renamed or lost, and what there is to tell.
+        The cells; which features were mapped, renamed, lost or absent; and what there is to tell.
 
     Raises
     ------
     UserError
-        Fewer genes are mapped than ``min_mapped``, or values are no counts or log-scale values.
+        Fewer genes are mapped than ``min_mapped``, or names are of another species.
     """
     adata = counts.adata
-    names = list(adata.var_names)
     size_factor_C, notes = size_factors(counts)
-    alignment = vocab.align(names, min_mapped=min_mapped, what="genes of the cells")
+    alignment, more = align_features(counts, vocab, min_mapped=min_mapped)
     found = np.flatnonzero(alignment.index_N >= 0)
-    shape = (len(names), vocab.num_features)
+    shape = (adata.n_vars, vocab.num_features)
     place = sparse.csr_matrix((np.ones(found.size, np.float32), (found, alignment.index_N[found])), shape=shape)
     obs = adata.obs.drop(columns=SIZE_FACTOR, errors="ignore")
     cells = CellMatrix.build(vocab, adata.X @ place, kind=counts.kind, obs=obs, size_factor_C=size_factor_C)
-    return cells, alignment.report, [*notes, alignment.report.summary()]
+    return cells, alignment.report, [*notes, *more, alignment.report.summary()]
+
+
+def align_features(
+    counts: CountsFile, vocab: FeatureVocab, *, min_mapped: float = 0.5, what: str = "the cells"
+) -> tuple[Alignment, list[str]]:
+    """Find the vocabulary's feature of every column, within its modality; returns what there is to tell too.
+
+    A column is looked for by its name, by its Ensembl id, by its name in the file, and by the aliases of the table it
+    was read with, in this order; a feature goes to the first that finds it. Modalities that the vocabulary does not
+    have are left out as a whole and are not in the report.
+    """
+    var = counts.adata.var
+    names, ids = [str(name) for name in var.index], [str(value) for value in var["gene_ids"]]
+    modality_N = var["modality"].to_numpy()
+    was = {new: old for old, new in counts.report.renamed}
+    known = [name for name in MODALITIES if name in vocab.modality]
+    result = Alignment(np.full(len(names), -1, dtype=np.int64), AlignmentReport())
+    notes: list[str] = []
+    judged = AlignmentReport()
+    for modality in MODALITIES:
+        rows = np.flatnonzero(modality_N == modality)
+        if not rows.size:
+            if modality in known:
+                notes.append(
+                    f"the vocabulary's {vocab.modality.count(modality):,} {modality}s are not in the file: zero"
+                )
+            continue
+        if modality not in known:
+            some = name_some([names[i] for i in rows], 2)
+            notes.append(f"{rows.size:,} {modality}s were left out, the vocabulary has none: {some}")
+            continue
+        others = [[ids[i], *_written_otherwise(names[i], was, modality)] for i in rows]
+        part = _align_modality([names[i] for i in rows], others, vocab, modality, counts, f"{modality}s of {what}")
+        result.index_N[rows] = part.index_N
+        _add(result.report, part.report)
+        if modality == "gene" or "gene" not in modality_N or "gene" not in known:
+            _add(judged, part.report)
+    if not judged.num_given:
+        raise UserError(
+            f"genes of {what}: the file holds {', '.join(sorted(set(modality_N)))} features, the vocabulary "
+            f"{', '.join(known)}; give cells with features of the same modality"
+        )
+    if judged.share_mapped < min_mapped:
+        raise UserError(
+            f"genes of {what}: only {judged.num_given - len(judged.lost):,} of {judged.num_given:,} are in the "
+            f"vocabulary ({judged.share_mapped:.0%}, min_mapped is {min_mapped:.0%}); lost: {name_some(judged.lost)}; "
+            "check species and naming, or lower min_mapped"
+        )
+    return result, notes
+
+
+def _written_otherwise(name: str, was: dict[str, str], modality: str) -> list[str]:
+    """Other ways to write a name: as the file has it; a peak with the other separator."""
+    others = [was[name]] if name in was else []
+    if modality == "peak":
+        parts = re.fullmatch(r"(.+)[:\-_](\d+)[\-_](\d+)", name)
+        if parts:
+            chromosome, start, end = parts.groups()
+            others += [f"{chromosome}:{start}-{end}", f"{chromosome}-{start}-{end}", f"{chromosome}_{start}_{end}"]
+    return others
+
+
+def _align_modality(
+    names: list[str], others: list[list[str]], vocab: FeatureVocab, modality: str, counts: CountsFile, what: str
+) -> Alignment:
+    """Names first, then other ways to find those that are lost, on features that no name has taken."""
+    first = vocab.align(names, min_mapped=0.0, what=what, modality=modality)
+    index_N, report = first.index_N, first.report
+    lost = set(report.lost)
+    taken = set(index_N[index_N >= 0].tolist())
+    rows = [i for i, name in enumerate(names) if name in lost]
+    aliases: dict[str, str] = {}
+    if counts.aliases is not None and modality == "gene" and rows:
+        features = [symbol for symbol, kind in zip(vocab.symbols, vocab.modality, strict=True) if kind == modality]
+        aliases = counts.aliases.match([names[i] for i in rows], features)
+    report.lost = []
+    for i in rows:
+        ways = [(other, "Ensembl id" if place == 0 else "spelling") for place, other in enumerate(others[i]) if other]
+        ways += [(aliases[names[i]], "alias")] if names[i] in aliases else []
+        found, reason = next(
+            ((index, why) for way, why in ways if (index := vocab.get(way, modality)) is not None), (None, "")
+        )
+        if found is None:
+            report.lost.append(names[i])
+        elif found in taken:
+            report.duplicated.append(names[i])
+        else:
+            taken.add(found)
+            index_N[i] = found
+            report.mapped += 1
+            report.rename(names[i], vocab.symbols[found], reason)
+    report.absent = [
+        symbol
+        for index, (symbol, kind) in enumerate(zip(vocab.symbols, vocab.modality, strict=True))
+        if kind == modality and index not in taken
+    ]
+    return Alignment(index_N, report)
+
+
+def _add(total: AlignmentReport, part: AlignmentReport) -> None:
+    total.num_given += part.num_given
+    total.mapped += part.mapped
+    for name in ("renamed", "reasons", "duplicated", "lost", "absent"):
+        getattr(total, name).extend(getattr(part, name))
 
 
 def size_factors(counts: CountsFile) -> tuple[np.ndarray | None, list[str]]:
-    """Total counts of each cell over all genes of the file, or the file's own ``obs["size_factor"]``.
+    """Total counts of each cell over all genes of its file, or the file's own ``obs["size_factor"]``.
 
     None for log-scale values, which are normalised already.
     """
     if counts.kind == "log":
         return None, []
+    if counts.size_factor_C is not None:
+        return counts.size_factor_C, []
     adata = counts.adata
     if SIZE_FACTOR in adata.obs:
         values_C = pd.to_numeric(adata.obs[SIZE_FACTOR], errors="coerce").to_numpy(np.float64)

@@ -1,4 +1,4 @@
-"""Cell matrices of every common format, validated once, and whether they hold counts or log-scale values.
+"""Cells of every common format, validated once, and whether they hold counts or log-scale values.
 
 Dimension letters: C cells, G genes.
 """
@@ -6,42 +6,42 @@ Dimension letters: C cells, G genes.
 from __future__ import annotations
 
 import logging
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from grn_cotrain.data.alignment import AlignmentReport, name_some
+from grn_cotrain.data.io.features import Features, NameTables, resolve_features
+from grn_cotrain.data.io.format_anndata import MemorySource, read_anndata
 from grn_cotrain.data.io.matrix_formats import read_matrix
-from grn_cotrain.data.vocab import MODALITIES, is_ensembl_id, name_some
-from grn_cotrain.errors import UserError, did_you_mean
+from grn_cotrain.data.io.names import AliasTable, OrthologTable, TargetSpecies
+from grn_cotrain.data.io.raw_matrix import RawMatrix
+from grn_cotrain.data.io.value_kind import ValueKind, detect_value_kind, kind_and_reason
+from grn_cotrain.data.vocab import MODALITIES
+from grn_cotrain.errors import UserError
 
 if TYPE_CHECKING:
     import anndata
 
-__all__ = ["CountsFile", "ValueKind", "detect_value_kind", "load_counts", "read_counts"]
+__all__ = [
+    "HAS_MODALITY",
+    "CountsFile",
+    "ValueKind",
+    "counts_from_anndata",
+    "detect_value_kind",
+    "load_counts",
+    "read_counts",
+]
 
 logger = logging.getLogger(__name__)
 
-ValueKind = Literal["counts", "log"]
-
-_LARGEST_LOG = 50.0  # log1p of 2e21: larger values are on no log scale
-_ID_COLUMNS = ("gene_ids", "ensembl_id", "gene_id", "ensembl", "ensembl_ids", "feature_id")
-_SYMBOL_COLUMNS = ("gene_symbols", "gene_symbol", "symbol", "gene_name", "gene_names", "feature_name")
-_TYPE_COLUMNS = ("feature_types", "feature_type", "modality")
-_MODALITY_OF = {
-    "gene expression": "gene",
-    "gene": "gene",
-    "gex": "gene",
-    "antibody capture": "protein",
-    "protein": "protein",
-    "adt": "protein",
-    "peaks": "peak",
-    "peak": "peak",
-    "atac": "peak",
-}
+HAS_MODALITY = "has_{}"
+"""Columns of ``obs`` that say which cells have which modality: ``has_gene``, ``has_protein``, ``has_peak``."""
 
 
 @dataclass
@@ -51,20 +51,32 @@ class CountsFile:
     Attributes
     ----------
     adata
-        ``X`` CSR float32 ``[C, G]``; ``var_names`` unique; ``var["gene_ids"]`` Ensembl ids or ``""``;
-        ``var["modality"]`` gene, peak or protein; ``obs`` as in the file.
+        ``X`` CSR float32 ``[C, G]``; ``var_names`` unique within a modality; ``var["gene_ids"]`` Ensembl ids or ``""``;
+        ``var["modality"]`` gene, peak or protein; ``obs`` as in the file, and ``has_gene``, ``has_protein``,
+        ``has_peak`` where there are several modalities.
     kind
         ``counts`` or ``log``.
     notes
         What a user must hear: what was detected, renamed or left out.
-    renamed
-        ``(name in the file, name now)``.
+    report
+        What became of the file's names.
+    aliases
+        The table that was applied, for matching to a vocabulary of older or newer symbols.
+    size_factor_C
+        Total counts of each cell where they are no longer those of ``X``: cells of several files, joined.
     """
 
     adata: anndata.AnnData
     kind: ValueKind
     notes: list[str] = field(default_factory=list)
-    renamed: list[tuple[str, str]] = field(default_factory=list)
+    report: AlignmentReport = field(default_factory=AlignmentReport)
+    aliases: AliasTable | None = None
+    size_factor_C: np.ndarray | None = None
+
+    @property
+    def renamed(self) -> list[tuple[str, str]]:
+        """``(name in the file, name now)``."""
+        return self.report.renamed
 
 
 def read_counts(path: str | Path, layer: str | None = None) -> anndata.AnnData:
@@ -76,70 +88,119 @@ def read_counts(path: str | Path, layer: str | None = None) -> anndata.AnnData:
     return counts.adata
 
 
-def load_counts(path: str | Path, layer: str | None = None) -> CountsFile:
-    """Read cells x genes from h5ad, 10x h5, a folder of Matrix Market files, or a CSV/TSV table.
+def load_counts(
+    path: str | Path,
+    layer: str | None = None,
+    *,
+    modality: str | None = None,
+    aliases: AliasTable | None = None,
+    orthologs: OrthologTable | None = None,
+    orthologs_policy: str = "one2one",
+    to_species: TargetSpecies | None = None,
+    species: TargetSpecies | None = None,
+) -> CountsFile:
+    """Read cells x features from h5ad, h5mu, loom, zarr, 10x h5, Matrix Market files, or a CSV/TSV table.
 
     Parameters
     ----------
     path
         The file or folder; the format is told by its content.
     layer
-        h5ad only: a layer instead of ``X``; ``raw`` for ``adata.raw``.
+        h5ad, h5mu, loom, zarr: a layer instead of ``X``; ``raw`` for ``adata.raw``.
+    modality
+        Take one modality of several: ``rna``, ``prot``, ``atac``, or as the file calls them; ``rna,prot`` takes two.
+        By default all are features, each with its modality.
+    aliases
+        Old symbols become current ones.
+    orthologs, orthologs_policy
+        Genes become those of the other species; see :meth:`~grn_cotrain.data.io.names.OrthologTable.convert`.
+    to_species
+        With ``orthologs``: the species wanted; cells that are of it already stay as they are.
+    species
+        With ``orthologs``: the species of the cells where their names do not tell.
 
     Raises
     ------
     UserError
-        Missing, damaged or empty file; no such layer; NaN, infinite or negative values; values that are neither counts
-        nor on a log scale; duplicated barcodes; duplicated gene names that no Ensembl ids tell apart.
+        Missing, damaged or empty file; no such layer or modality; NaN, infinite or negative values; values that are
+        neither counts nor on a log scale; two species; duplicated barcodes; duplicated gene names that no Ensembl ids
+        tell apart.
     """
-    raw, notes = read_matrix(path, layer)
-    if raw.n_obs == 0 or raw.n_vars == 0:
-        raise UserError(f"counts '{path}': holds {raw.n_obs} cells x {raw.n_vars} genes; give a matrix with content")
-    values_CG = _validated(raw.X, path)
-    kind, reason = _kind_and_reason(values_CG.data, f"counts '{path}'")
-    notes.append(f"values are {'raw counts' if kind == 'counts' else 'on a log scale, not counts'}: {reason}")
-    _refuse_repeated_barcodes(raw.obs_names, path)
-    var, renamed, more = _features(raw.var, path)
-    empty_C = np.diff(values_CG.indptr) == 0
-    if empty_C.all():
-        raise UserError(f"counts '{path}': every cell is empty; give the layer that holds the counts (--layer)")
-    obs = raw.obs.copy()
-    if empty_C.any():
-        names = list(raw.obs_names[empty_C])
-        more.append(f"{len(names):,} cells without any count were left out: {name_some(names, 3)}")
-        values_CG, obs = values_CG[~empty_C], obs[~empty_C]
+    tables = NameTables(aliases, orthologs, orthologs_policy, to_species, species)
+    return _validated(read_matrix(path, layer, modality), f"counts '{path}'", layer, modality, tables)
+
+
+def counts_from_anndata(
+    adata: anndata.AnnData,
+    layer: str | None = None,
+    *,
+    modality: str | None = None,
+    aliases: AliasTable | None = None,
+    orthologs: OrthologTable | None = None,
+    orthologs_policy: str = "one2one",
+    to_species: TargetSpecies | None = None,
+    species: TargetSpecies | None = None,
+    what: str = "adata",
+) -> CountsFile:
+    """Validate an AnnData in memory as :func:`load_counts` validates a file; ``adata`` itself is never changed.
+
+    ``what`` is how errors call it.
+    """
+    raw = read_anndata(MemorySource(adata), layer, what)
+    raw.shared = True
+    tables = NameTables(aliases, orthologs, orthologs_policy, to_species, species)
+    return _validated(raw, what, layer, modality, tables)
+
+
+def _validated(raw: RawMatrix, what: str, layer: str | None, modality: str | None, tables: NameTables) -> CountsFile:
     import anndata
 
-    adata = anndata.AnnData(X=values_CG, obs=obs, var=var)
-    return CountsFile(adata, kind, notes + more, renamed)
+    adata = raw.adata
+    if adata.n_obs == 0 or adata.n_vars == 0:
+        raise UserError(f"{what}: holds {adata.n_obs} cells x {adata.n_vars} genes; give a matrix with content")
+    _refuse_repeated_barcodes(adata.obs_names, what)
+    # A reader that knows the file's own names of its parts has chosen already.
+    features = resolve_features(adata.var, what, modality=None if raw.modality_taken else modality, tables=tables)
+    hint = _hint(raw.counts_at)
+    values_CG = features.take(_numbers(adata.X, what, copy=raw.shared))
+    _refuse_bad_values(values_CG, what, hint)
+    kind, values_CG, features.var, said = _kind(values_CG, features, raw.optional, what, hint)
+    if tables.orthologs is not None and tables.policy == "sum" and kind == "log" and features.report.duplicated:
+        raise UserError(f"--orthologs-policy 'sum': {what} is on a log scale, which cannot be summed; give raw counts")
+    notes = [*raw.notes, *said, *features.notes]
+    if kind == "log" and hint:
+        notes.append(f"raw counts are there too, and were not taken: {hint}")
+    obs = _with_modalities(adata.obs, features.var, raw)
+    empty_C = np.diff(values_CG.indptr) == 0
+    if empty_C.all():
+        fix = hint or "give the layer that holds the counts (--layer)"
+        raise UserError(f"{what}: every cell is empty; {fix}")
+    if empty_C.any():
+        names = list(obs.index[empty_C])
+        notes.append(f"{len(names):,} cells without any count were left out: {name_some(names, 3)}")
+        values_CG, obs = values_CG[~empty_C], obs[~empty_C]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a gene and its protein may share a name
+        result = anndata.AnnData(X=values_CG, obs=obs, var=features.var)
+    return CountsFile(result, kind, notes, features.report, tables.aliases)
 
 
-def detect_value_kind(X: Any, what: str = "counts") -> ValueKind:
-    """Whether a matrix holds raw counts or log-scale values.
-
-    Whole numbers are counts. Other values are on a log scale if none exceeds 50. Anything else (TPM, corrected counts,
-    scaled values) is an error: guessing would be silent harm.
-    """
-    return _kind_and_reason(X.data if sparse.issparse(X) else np.asarray(X).ravel(), what)[0]
+def _hint(counts_at: list[str]) -> str:
+    return "; ".join(f"--layer {name}" for name in counts_at[:3])
 
 
-def _kind_and_reason(values_N: np.ndarray, what: str) -> tuple[ValueKind, str]:
-    largest = float(values_N.max(initial=0.0))
-    if np.array_equal(values_N, np.rint(values_N)):
-        return "counts", f"whole numbers up to {largest:,.0f}"
-    if largest <= _LARGEST_LOG:
-        return "log", f"fractions, at most {largest:.4g}"
-    raise UserError(
-        f"{what}: values are neither raw counts nor on a log scale (fractions up to {largest:,.6g}); "
-        "give raw counts, or log1p-transformed values"
-    )
+def _numbers(X: Any, what: str, *, copy: bool) -> sparse.csr_matrix:
+    """CSR float32, sorted and without stored zeros."""
+    try:
+        values_CG = sparse.csr_matrix(X, dtype=np.float32, copy=copy)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{what}: its values are no numbers ({error}); give counts or log1p values") from None
+    values_CG.sum_duplicates()
+    values_CG.eliminate_zeros()
+    return values_CG
 
 
-def _validated(X: Any, path: str | Path) -> sparse.csr_matrix:
-    """CSR float32, sorted and without stored zeros; NaN, infinite and negative values refused."""
-    if X is None:
-        raise UserError(f"counts '{path}': X is empty; name a layer with --layer")
-    values_CG = sparse.csr_matrix(X, dtype=np.float32)
+def _refuse_bad_values(values_CG: sparse.csr_matrix, what: str, hint: str) -> None:
     for trouble, bad_N in (
         ("NaN", np.isnan(values_CG.data)),
         ("infinite", np.isinf(values_CG.data)),
@@ -147,75 +208,63 @@ def _validated(X: Any, path: str | Path) -> sparse.csr_matrix:
     ):
         if bad_N.any():
             cells = np.unique(np.searchsorted(values_CG.indptr, np.flatnonzero(bad_N), side="right")).size
-            fix = (
-                "give raw counts or log1p values, not scaled ones" if trouble == "negative" else "repair or remove them"
-            )
-            raise UserError(f"counts '{path}': {int(bad_N.sum()):,} {trouble} values in {cells:,} cells; {fix}")
-    values_CG.sum_duplicates()
-    values_CG.eliminate_zeros()
-    return values_CG
+            fix = "repair or remove them"
+            if trouble == "negative":
+                fix = "give raw counts or log1p values, not scaled ones" + (f" (raw counts: {hint})" if hint else "")
+            raise UserError(f"{what}: {int(bad_N.sum()):,} {trouble} values in {cells:,} cells; {fix}")
 
 
-def _refuse_repeated_barcodes(names: pd.Index, path: str | Path) -> None:
+def _kind(
+    values_CG: sparse.csr_matrix, features: Features, optional: np.ndarray | None, what: str, hint: str
+) -> tuple[ValueKind, sparse.csr_matrix, pd.DataFrame, list[str]]:
+    """One kind for all modalities; proteins that came along unasked leave where theirs is another."""
+    modality_G = features.var["modality"].to_numpy()
+    present = [name for name in MODALITIES if name in modality_G]
+    kinds: dict[str, tuple[ValueKind, str]] = {}
+    for name in present:
+        part = values_CG if len(present) == 1 else values_CG[:, modality_G == name]
+        called = what if len(present) == 1 else f"{what} ({name}s)"
+        try:
+            kinds[name] = kind_and_reason(part, called)
+        except UserError as error:
+            raise UserError(f"{error}{f' (raw counts: {hint})' if hint else ''}") from None
+    notes = []
+    if len({kind for kind, _ in kinds.values()}) > 1 and optional is not None and "gene" in kinds:
+        leave = modality_G == "protein"
+        notes.append(f"the {int(leave.sum()):,} proteins were left out again: they are counts, the genes are not")
+        column_G = np.cumsum(~leave) - 1
+        column_G[leave] = -1
+        inside = features.column_N >= 0
+        features.column_N[inside] = column_G[features.column_N[inside]]
+        features.report.lost += list(features.var.index[leave])
+        features.report.mapped -= int(leave.sum())
+        values_CG, features.var = values_CG[:, ~leave], features.var[~leave]
+        kinds.pop("protein")
+    if len({kind for kind, _ in kinds.values()}) > 1:
+        said = ", ".join(f"{name}s: {kind}" for name, (kind, _) in kinds.items())
+        raise UserError(
+            f"{what}: counts beside log-scale values ({said}); give counts for all, or take one (--modality)"
+        )
+    kind = next(iter(kinds.values()))[0]
+    called = "raw counts" if kind == "counts" else "on a log scale, not counts"
+    reasons = [(f"{name}s: " if len(kinds) > 1 else "") + reason for name, (_, reason) in kinds.items()]
+    return kind, values_CG, features.var, [f"values are {called}: {'; '.join(reasons)}", *notes]
+
+
+def _with_modalities(obs: pd.DataFrame, var: pd.DataFrame, raw: RawMatrix) -> pd.DataFrame:
+    """``obs`` with one column a modality, where there are several or some cells lack theirs."""
+    present = [name for name in MODALITIES if (var["modality"] == name).any()]
+    partial = any(not raw.measured[name].all() for name in present if name in raw.measured)
+    if len(present) < 2 and not partial:
+        return obs.copy()
+    everywhere = np.ones(len(obs), dtype=bool)
+    return obs.assign(**{HAS_MODALITY.format(name): raw.measured.get(name, everywhere) for name in present})
+
+
+def _refuse_repeated_barcodes(names: pd.Index, what: str) -> None:
     repeated = list(dict.fromkeys(names[names.duplicated()]))
     if repeated:
         raise UserError(
-            f"counts '{path}': {len(repeated):,} cell names occur more than once ({name_some(repeated, 3)}); "
+            f"{what}: {len(repeated):,} cell names occur more than once ({name_some(repeated, 3)}); "
             "make them unique (adata.obs_names_make_unique())"
         )
-
-
-def _text_column(var: pd.DataFrame, names: tuple[str, ...]) -> list[str] | None:
-    lower = {str(column).lower(): column for column in var.columns}
-    found = next((lower[name] for name in names if name in lower), None)
-    if found is None:
-        return None
-    return ["" if pd.isna(value) else str(value) for value in var[found]]
-
-
-def _features(var: pd.DataFrame, path: str | Path) -> tuple[pd.DataFrame, list[tuple[str, str]], list[str]]:
-    """Names, Ensembl ids and modality of the columns; symbols preferred, ids where a symbol is taken."""
-    given = [str(name) for name in var.index]
-    ids = _text_column(var, _ID_COLUMNS) or [name if is_ensembl_id(name) else "" for name in given]
-    names, notes = list(given), []
-    symbols = _text_column(var, _SYMBOL_COLUMNS)
-    if symbols is not None and sum(map(is_ensembl_id, given)) > 0.5 * len(given):
-        ids = [name if is_ensembl_id(name) else known for name, known in zip(given, ids, strict=True)]
-        names = [symbol or name for symbol, name in zip(symbols, given, strict=True)]
-        notes.append("genes are named by Ensembl ids; the file's symbols were taken")
-    types = _text_column(var, _TYPE_COLUMNS) or ["gene"] * len(given)
-    modality = [_MODALITY_OF.get(value.lower(), "") for value in types]
-    if "" in modality:
-        strange = types[modality.index("")]
-        raise UserError(
-            f"counts '{path}': feature type '{strange}' is unknown{did_you_mean(strange.lower(), _MODALITY_OF)}; "
-            f"remove those features (known: {', '.join(MODALITIES)})"
-        )
-    names, doubled = _tell_apart(names, ids, modality, path)
-    if doubled:
-        notes.append(f"{len(doubled):,} repeated symbols took their Ensembl ids: {name_some(doubled, 3)}")
-    new = pd.DataFrame({"gene_ids": ids, "modality": modality}, index=pd.Index(names, dtype=object))
-    return new, [(old, name) for old, name in zip(given, names, strict=True) if old != name], notes
-
-
-def _tell_apart(names: list[str], ids: list[str], modality: list[str], path: str | Path) -> tuple[list[str], list[str]]:
-    """Give later bearers of a repeated symbol their Ensembl id as a name (10x matrices have some); else refuse."""
-    seen: set[tuple[str, str]] = set()
-    result, doubled, hopeless = [], [], []
-    taken = set(names)
-    for name, known, kind in zip(names, ids, modality, strict=True):
-        if (kind, name) in seen:
-            doubled.append(name)
-            if not known or known in taken:
-                hopeless.append(name)
-            name = known
-            taken.add(name)
-        seen.add((kind, name))
-        result.append(name)
-    if hopeless:
-        repeated = list(dict.fromkeys(hopeless))
-        raise UserError(
-            f"counts '{path}': {len(repeated):,} gene names occur more than once ({name_some(repeated, 3)}); "
-            "sum or remove them, or make them unique (adata.var_names_make_unique())"
-        )
-    return result, doubled

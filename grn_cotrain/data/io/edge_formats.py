@@ -268,6 +268,7 @@ def parse_collectri(table: pd.DataFrame, options: frozenset[str]) -> EdgeList:
     _refuse_options("collectri", options, "expand", "signed")
     suffix = "genesymbol" if _column(table, ("source_genesymbol",)) else "symbol"
     source, target = _need(table, "collectri", f"source_{suffix}", f"target_{suffix}")
+    source, target = _mark_complexes(table, "source", source), _mark_complexes(table, "target", target)
     up, down = (column.str.lower().isin(("true", "1")) for column in _consensus(table))
     evidence = table["sources"].str.strip() if "sources" in table else ""
     frame = _frame(
@@ -301,6 +302,14 @@ def parse_collectri(table: pd.DataFrame, options: frozenset[str]) -> EdgeList:
 def _consensus(table: pd.DataFrame) -> list[pd.Series]:
     names = ("consensus_stimulation", "consensus_inhibition")
     return _need(table, "collectri", *(names if names[0] in table else ("is_stimulation", "is_inhibition")))
+
+
+def _mark_complexes(table: pd.DataFrame, end: str, symbols: pd.Series) -> pd.Series:
+    """OmniPath's own tables mark a complex in the column of accessions only; its symbols read ``FOS_JUN``."""
+    if end not in table:
+        return symbols
+    marked = table[end].str.startswith(_COMPLEX) & ~symbols.str.startswith(_COMPLEX) & (symbols != "")
+    return symbols.where(~marked, _COMPLEX + symbols)
 
 
 def _accessions(table: pd.DataFrame, source: pd.Series, target: pd.Series) -> dict[str, str]:

@@ -265,8 +265,8 @@ def test_damaged_files_are_named_in_one_line(tmp_path, make, message) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_only_h5ad_has_layers(tmp_path) -> None:
-    with pytest.raises(UserError, match="only h5ad files have layers"):
+def test_tables_have_no_layers(tmp_path) -> None:
+    with pytest.raises(UserError, match="only h5ad, h5mu, loom and zarr have layers"):
         load_counts(table(tmp_path), "counts")
 
 
@@ -274,5 +274,5 @@ def test_hdf5_of_another_kind(tmp_path) -> None:
     path = tmp_path / "x.h5"
     with h5py.File(path, "w") as file:
         file["numbers"] = [1, 2]
-    with pytest.raises(UserError, match="neither an h5ad nor a 10x h5"):
+    with pytest.raises(UserError, match="neither an h5ad, an h5mu, a loom nor a 10x h5"):
         load_counts(path)

@@ -1,0 +1,250 @@
+"""AnnData wherever it lies: h5ad, zarr, a part of an h5mu file, or in memory. Only what is taken is read.
+
+Dimension letters: C cells, G features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from grn_cotrain.data.io.raw_matrix import RawMatrix, frame, no_such_layer, whole_numbers
+from grn_cotrain.errors import UserError
+
+if TYPE_CHECKING:
+    import anndata
+
+__all__ = ["GroupSource", "MemorySource", "read_anndata", "read_h5ad"]
+
+_RAW = "raw"
+_PROTEIN_KEYS = ("protein_expression", "protein_counts")  # obsm, where CITE-seq tools keep antibody counts
+_SAMPLE = 20_000
+
+
+class Source(Protocol):
+    """The parts of an AnnData, read one at a time."""
+
+    def obs(self) -> pd.DataFrame:
+        """One row a cell."""
+
+    def var(self, layer: str | None) -> pd.DataFrame:
+        """One row a feature of ``X``, or of ``raw``."""
+
+    def matrix(self, layer: str | None) -> Any:
+        """``X``, a layer, or ``raw``; None where there is none."""
+
+    def layers(self) -> list[str]:
+        """What :meth:`matrix` takes besides None."""
+
+    def sample(self, layer: str) -> Any:
+        """Some values of a layer, to see whether they are counts."""
+
+    def obsm(self, key: str) -> Any:
+        """An array or frame beside the cells; None where there is none."""
+
+    def uns(self, key: str) -> Any:
+        """An unstructured entry; None where there is none."""
+
+
+class MemorySource:
+    """An AnnData in memory; nothing of it is changed."""
+
+    def __init__(self, adata: anndata.AnnData) -> None:
+        self._adata = adata
+
+    def obs(self) -> pd.DataFrame:
+        """A copy of ``obs``."""
+        return self._adata.obs.copy()
+
+    def var(self, layer: str | None) -> pd.DataFrame:
+        """A copy of ``var``, or of the raw one."""
+        return (self._adata.raw.var if self._is_raw(layer) else self._adata.var).copy()
+
+    def _is_raw(self, layer: str | None) -> bool:
+        return layer == _RAW and self._adata.raw is not None and _RAW not in self._adata.layers
+
+    def matrix(self, layer: str | None) -> Any:
+        """The matrix itself: copy before changing it."""
+        if layer is None:
+            return self._adata.X
+        return self._adata.raw.X if self._is_raw(layer) else self._adata.layers[layer]
+
+    def layers(self) -> list[str]:
+        """Layers, and ``raw``."""
+        return [*map(str, self._adata.layers), *([_RAW] if self._is_raw(_RAW) else [])]
+
+    def sample(self, layer: str) -> Any:
+        """The first values."""
+        X = self.matrix(layer)
+        return X.data[:_SAMPLE] if sparse.issparse(X) else np.asarray(X[: _rows(X.shape)])
+
+    def obsm(self, key: str) -> Any:
+        """``obsm[key]``."""
+        return self._adata.obsm.get(key)
+
+    def uns(self, key: str) -> Any:
+        """``uns[key]``."""
+        return self._adata.uns.get(key)
+
+
+class GroupSource:
+    """A group of an HDF5 file or a zarr store that holds an AnnData."""
+
+    def __init__(self, group: Any) -> None:
+        self._group = group
+
+    def _read(self, path: str) -> Any:
+        from anndata.io import read_elem
+
+        node: Any = self._group
+        for part in path.split("/"):
+            if part not in node:
+                return None
+            node = node[part]
+        return read_elem(node)
+
+    def obs(self) -> pd.DataFrame:
+        """``obs``, read."""
+        return self._read("obs")
+
+    def var(self, layer: str | None) -> pd.DataFrame:
+        """``var`` or ``raw/var``, read."""
+        return self._read("raw/var" if self._is_raw(layer) else "var")
+
+    def _is_raw(self, layer: str | None) -> bool:
+        return layer == _RAW and _RAW in self._group and _RAW not in self._layer_names()
+
+    def _layer_names(self) -> list[str]:
+        return [str(name) for name in self._group["layers"]] if "layers" in self._group else []
+
+    def _place(self, layer: str | None) -> str:
+        if layer is None:
+            return "X"
+        return "raw/X" if self._is_raw(layer) else f"layers/{layer}"
+
+    def matrix(self, layer: str | None) -> Any:
+        """The matrix, read; a sparse one whose stored parts are missing is refused."""
+        place = self._place(layer)
+        _whole_store(self._group, place)
+        return self._read(place)
+
+    def layers(self) -> list[str]:
+        """Layers, and ``raw``."""
+        return [*self._layer_names(), *([_RAW] if self._is_raw(_RAW) else [])]
+
+    def sample(self, layer: str) -> Any:
+        """The first stored values, without reading the rest."""
+        node = self._group[self._place(layer)]
+        return np.asarray(node["data"][:_SAMPLE] if hasattr(node, "keys") else node[: _rows(node.shape)])
+
+    def obsm(self, key: str) -> Any:
+        """``obsm/key``, read."""
+        return self._read(f"obsm/{key}")
+
+    def uns(self, key: str) -> Any:
+        """``uns/key``, read."""
+        return self._read(f"uns/{key}")
+
+
+def _rows(shape: tuple[int, ...]) -> int:
+    return max(1, _SAMPLE // max(1, shape[-1]))
+
+
+def _whole_store(group: Any, place: str) -> None:
+    """A zarr store with a lost chunk reads zeros there without a word; the values of a sparse matrix are never zero."""
+    node: Any = group
+    for part in place.split("/"):
+        if part not in node:
+            return
+        node = node[part]
+    values = node["data"] if hasattr(node, "keys") and "data" in node else None
+    stored = getattr(values, "nchunks_initialized", None)
+    if values is not None and stored is not None and stored < values.nchunks:
+        raise OSError(f"{values.nchunks - stored} of {values.nchunks} parts of {place} are missing")
+
+
+def read_h5ad(file: Any, path: Path, layer: str | None, what: str) -> RawMatrix:
+    """Read an open h5ad; files of the oldest layouts are read whole by anndata."""
+    import anndata
+
+    modern = all(name in file and "encoding-type" in file[name].attrs for name in ("obs", "var"))
+    source: Source = GroupSource(file) if modern else MemorySource(anndata.read_h5ad(path))
+    return read_anndata(source, layer, what)
+
+
+def read_anndata(source: Source, layer: str | None, what: str, *, proteins: bool = True) -> RawMatrix:
+    """Take ``X`` or a layer, and antibody counts that lie in ``obsm``.
+
+    Parameters
+    ----------
+    what
+        How errors call it: ``counts 'cells.h5ad'``.
+    proteins
+        Whether antibody counts in ``obsm["protein_expression"]`` become features.
+    """
+    import anndata
+
+    if layer is not None and layer not in source.layers():
+        raise no_such_layer(layer, source.layers(), what)
+    X, obs, var = source.matrix(layer), source.obs(), source.var(layer)
+    if X is None:
+        choices = ", ".join(f"--layer {name}" for name in source.layers())
+        raise UserError(f"{what}: X is empty; " + (f"take a layer: {choices}" if choices else "give one with values"))
+    others = [name for name in source.layers() if name != layer and whole_numbers(source.sample(name))]
+    if not sparse.issparse(X):
+        X = np.asarray(X)
+        X = X.reshape(len(obs), len(var)) if X.ndim != 2 else X
+    raw = RawMatrix(anndata.AnnData(X=X, obs=_plain(obs), var=_plain(var)), counts_at=others)
+    return _with_proteins(raw, source, what) if proteins else raw
+
+
+def _plain(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with a text index."""
+    return table.set_axis(frame(list(table.index)).index, axis=0)
+
+
+def _with_proteins(raw: RawMatrix, source: Source, what: str) -> RawMatrix:
+    """Antibody counts become features of modality protein, where they have names and are counts."""
+    import anndata
+
+    for key in _PROTEIN_KEYS:
+        values = source.obsm(key)
+        if values is None:
+            continue
+        names = _protein_names(values, source, key)
+        matrix = values.to_numpy() if isinstance(values, pd.DataFrame) else values
+        if names is None or not whole_numbers(matrix):
+            why = "it has no names" if names is None else "it holds no counts"
+            raw.notes.append(f"obsm['{key}'] was left out: {why}")
+            return raw
+        genes = raw.adata
+        types = [*_types(genes.var), *["protein"] * len(names)]
+        var = pd.concat([genes.var, frame(names)]).assign(modality=types)
+        X = sparse.hstack([sparse.csr_matrix(genes.X), sparse.csr_matrix(matrix)], format="csr")
+        note = f"{len(names):,} proteins of obsm['{key}'] were taken too; --modality rna leaves them out"
+        optional = np.arange(X.shape[1]) >= genes.n_vars
+        return RawMatrix(
+            anndata.AnnData(X=X, obs=genes.obs, var=var), [*raw.notes, note], raw.counts_at, optional=optional
+        )
+    return raw
+
+
+def _types(var: pd.DataFrame) -> list[str]:
+    column = next((name for name in ("modality", "feature_types") if name in var), None)
+    return ["gene"] * len(var) if column is None else [str(value) for value in var[column]]
+
+
+def _protein_names(values: Any, source: Source, key: str) -> list[str] | None:
+    """Columns of a frame, else ``uns["protein_names"]`` of the right length."""
+    if isinstance(values, pd.DataFrame):
+        return [str(name) for name in values.columns]
+    for place in ("protein_names", f"{key}_names", key):
+        names = source.uns(place)
+        if names is not None and not isinstance(names, (str, Mapping)) and len(names) == values.shape[1]:
+            return [str(name) for name in names]
+    return None
