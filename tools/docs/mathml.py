@@ -53,7 +53,8 @@ _GREEK = dict(
 _OPERATORS = {
     "cdot": "⋅", "cdots": "⋯", "ldots": "…", "dots": "…", "times": "×", "odot": "⊙", "top": "⊤", "le": "≤", "ge": "≥",
     "ne": "≠", "in": "∈", "notin": "∉", "cup": "∪", "cap": "∩", "setminus": "∖", "subset": "⊂", "to": "→",
-    "mapsto": "↦",     "approx": "≈", "sim": "∼", "propto": "∝", "pm": "±", "infty": "∞", "Vert": "‖", "|": "‖", "mid": "∣", "colon": ":",
+    "mapsto": "↦",
+    "approx": "≈", "sim": "∼", "propto": "∝", "pm": "±", "infty": "∞", "Vert": "‖", "|": "‖", "mid": "∣", "colon": ":",
     "lfloor": "⌊", "rfloor": "⌋", "langle": "⟨", "rangle": "⟩", "{": "{", "}": "}", "forall": "∀", "nabla": "∇",
     "partial": "∂", "leftarrow": "←", "rightarrow": "→", "Rightarrow": "⇒", "ast": "∗", "prime": "′",
 }  # fmt: skip

@@ -18,7 +18,8 @@ from typing import Any, Literal, get_args, get_origin
 from grn_cotrain.cli.listing import registries
 from grn_cotrain.config import ComponentSpec
 from grn_cotrain.recipe import Recipe
-from tools.docs.text import Docstring, escape_cell, parse_docstring
+from tools.docs.tables import TABLES
+from tools.docs.text import Docstring, escape_cell, parse_docstring, to_markdown
 
 __all__ = [
     "GENERATORS",
@@ -29,6 +30,7 @@ __all__ = [
     "component_section",
     "expand",
     "key_rows",
+    "key_table",
     "recipe_keys",
     "recipe_page",
 ]
@@ -154,11 +156,11 @@ def _value(value: Any) -> str:
     return f"`{value}`"
 
 
-def _table(rows: list[KeyRow], *, link: Callable[[KeyRow], str] | None = None) -> str:
+def key_table(rows: list[KeyRow]) -> str:
+    """Keys as a Markdown table."""
     lines = ["| key | takes | default | meaning |", "| --- | --- | --- | --- |"]
     for row in rows:
-        name = f"`{row.path}`" if link is None else link(row)
-        cells = (name, row.type, row.default, row.description)
+        cells = (f"`{row.path}`", row.type, row.default, row.description)
         lines.append("| " + " | ".join(escape_cell(cell) for cell in cells) + " |")
     return "\n".join(lines)
 
@@ -176,7 +178,8 @@ def recipe_page() -> str:
     parts = [intro]
     for path, rows in recipe_keys().items():
         cls = _block_class(path)
-        parts.append(f"\n## {f'`{path}`' if path else 'Top level'}\n\n{parse_docstring(cls).text}\n\n{_table(rows)}\n")
+        title = f"`{path}`" if path else "Top level"
+        parts.append(f"\n## {title}\n\n{parse_docstring(cls).text}\n\n{key_table(rows)}\n")
         for row in rows:
             if row.path in _COMPONENT_KEYS:
                 kind = _COMPONENT_KEYS[row.path]
@@ -205,10 +208,10 @@ def component_section(kind: str, name: str, *, level: int = 3) -> str:
     source = Path(inspect.getfile(cls)).resolve().relative_to(ROOT)
     parts = [f"{'#' * level} `{name}` {{ #{kind}-{name} }}\n", doc.text]
     if "Notes" in doc.sections:
-        parts.append(_paragraphs(doc.sections["Notes"]))
+        parts.append(to_markdown(doc.sections["Notes"]))
     rows = component_keys(kind, name)
     if rows:
-        parts.append(_table(rows))
+        parts.append(key_table(rows))
     paper = "" if component.paper in ("-", "none", "") else f"{component.paper}. "
     parts.append(f"*{paper}Code: `{source}`.*".replace("..", "."))
     return "\n\n".join(parts) + "\n"
@@ -229,12 +232,6 @@ def _own_docstring(cls: type) -> Docstring:
             text = doc.text.replace(f"See `{base.__name__}`.", parse_docstring(base).text)
             return dataclasses.replace(doc, text=text)
     return doc
-
-
-def _paragraphs(text: str) -> str:
-    from tools.docs.text import to_markdown
-
-    return to_markdown(text)
 
 
 def components(kind: str) -> str:
@@ -348,48 +345,12 @@ def _parameter(parameter: Any) -> str:
     return "| " + " | ".join(escape_cell(cell) for cell in (name, shown, _help(getattr(parameter, "help", "")))) + " |"
 
 
-# ---- figures of record -----------------------------------------------------------------------------------------------
-
-
-def record_table(name: str) -> str:
-    """Table of a study's record, as ``make results`` writes it into ``experiments/RESULTS.md``."""
-    text = (ROOT / "experiments" / "RESULTS.md").read_text(encoding="utf-8")
-    match = re.search(rf"^`{re.escape(name)}`.*?\n\n(?:\|.*\n)+", text, flags=re.MULTILINE)
-    if match is None:
-        raise ValueError(f"experiments/RESULTS.md holds no table '{name}'")
-    return match.group(0).strip()
+# ---- directives in pages ---------------------------------------------------------------------------------------------
 
 
 def include(path: str) -> str:
     """A text file of the repository."""
     return (ROOT / path).read_text(encoding="utf-8").strip()
-
-
-def metrics_table() -> str:
-    """Metrics of the link table."""
-    from grn_cotrain.evaluate.measure import METRICS
-
-    lines = ["| metric | meaning |", "| --- | --- |"]
-    return "\n".join([*lines, *(f"| `{name}` | {escape_cell(meaning)} |" for name, meaning in METRICS.items())])
-
-
-def extras_table() -> str:
-    """Optional dependencies, from ``pyproject.toml``."""
-    import tomllib
-
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    lines = ["| extra | brings |", "| --- | --- |"]
-    for extra, wanted in project["optional-dependencies"].items():
-        lines.append(f"| `{extra}` | {escape_cell(', '.join(f'`{one}`' for one in wanted))} |")
-    return "\n".join(lines)
-
-
-def core_dependencies() -> str:
-    """Dependencies without extras, from ``pyproject.toml``."""
-    import tomllib
-
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return ", ".join(f"`{one}`" for one in project["dependencies"])
 
 
 #: Name in a page's ``<!-- generate: NAME ARGUMENTS -->`` -> function of its arguments.
@@ -398,11 +359,8 @@ GENERATORS: dict[str, Callable[..., str]] = {
     "component": component_section,
     "component-table": component_table,
     "docstring": docstring,
-    "metrics": metrics_table,
-    "record": record_table,
     "include": include,
-    "extras": extras_table,
-    "core-dependencies": core_dependencies,
+    **TABLES,
 }
 _DIRECTIVE = re.compile(r"^<!-- generate: (?P<words>.+?) -->$", re.MULTILINE)
 

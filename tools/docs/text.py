@@ -11,6 +11,8 @@ __all__ = ["Docstring", "escape_cell", "parse_docstring", "to_markdown"]
 
 _ROLE = re.compile(r":(?:class|func|meth|mod|data|attr|exc|obj):`([^`]+)`")
 _MATH_ROLE = re.compile(r":math:`([^`]+)`")
+_BORDER = r"=+(?: +=+)+(?:\n|\Z)"
+_SIMPLE_TABLE = re.compile(rf"^{_BORDER}(?:(?!=).+\n)+{_BORDER}(?:(?!=)(?:.+\n)+?{_BORDER})?", re.MULTILINE)
 _SECTIONS = {
     "Attributes", "Parameters", "Config", "Returns", "Raises", "Notes", "Examples", "Yields", "See Also",
     "References", "Warns", "Warnings", "Other Parameters", "Methods",
@@ -75,7 +77,29 @@ def to_markdown(text: str) -> str:
     text = re.sub(r"^\.\. math::\n((?:\n|[ \t]+\S.*(?:\n|$))+)", _display, text, flags=re.MULTILINE)
     text = _MATH_ROLE.sub(r"$\1$", text)
     text = _ROLE.sub(lambda match: f"`{_short(match.group(1))}`", text)
+    text = _SIMPLE_TABLE.sub(_table, text)
     return re.sub(r"\n{3,}", "\n\n", text).strip()
+
+
+def _table(match: re.Match[str]) -> str:
+    """A simple table of reStructuredText; a line that does not begin in the first column goes on with the last row."""
+    border, *lines = match.group(0).rstrip("\n").split("\n")
+    starts = [found.start() for found in re.finditer(r"=+", border)]
+    rows: list[list[str]] = []
+    for line in lines:
+        if line.startswith("="):
+            continue
+        cells = [line[a:b].strip() for a, b in zip(starts, [*starts[1:], None], strict=True)]
+        if cells[0] or not rows:
+            rows.append(cells)
+        else:
+            rows[-1] = [f"{old} {new}".strip() for old, new in zip(rows[-1], cells, strict=True)]
+    if lines[1].startswith("="):
+        head, *rows = rows
+    else:
+        head = [""] * len(starts)
+    made = [head, ["---"] * len(starts), *rows]
+    return "\n" + "\n".join("| " + " | ".join(cells) + " |" for cells in made) + "\n"
 
 
 def _display(match: re.Match[str]) -> str:

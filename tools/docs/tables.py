@@ -1,0 +1,172 @@
+"""Tables of pages, from registries, catalogues, tests and records; see :mod:`tools.docs.reference` for the rest."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tools.docs.text import escape_cell, parse_docstring
+
+__all__ = ["TABLES", "markdown_table"]
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def markdown_table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """A Markdown table; cells are escaped."""
+    heads = list(header)
+    lines = ["| " + " | ".join(heads) + " |", "| " + " | ".join("---" for _ in heads) + " |"]
+    lines += ["| " + " | ".join(escape_cell(str(cell)) for cell in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def metrics() -> str:
+    """Metrics of the link table."""
+    from grn_cotrain.evaluate.measure import METRICS
+
+    return markdown_table(["metric", "meaning"], ((f"`{name}`", meaning) for name, meaning in METRICS.items()))
+
+
+def _project() -> dict[str, Any]:
+    import tomllib
+
+    project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project
+
+
+def extras() -> str:
+    """Optional dependencies, from ``pyproject.toml``."""
+    optional = _project()["optional-dependencies"].items()
+    return markdown_table(
+        ["extra", "brings"], ((f"`{extra}`", ", ".join(f"`{w}`" for w in ws)) for extra, ws in optional)
+    )
+
+
+def core_dependencies() -> str:
+    """Dependencies without extras, from ``pyproject.toml``."""
+    return ", ".join(f"`{one}`" for one in _project()["dependencies"]) + "."
+
+
+def schedules() -> str:
+    """Schedules by name."""
+    from grn_cotrain.train.schedule import Schedule
+
+    rows = re.findall(r"^ *``(\w+)``\s+(.+)$", Schedule.__doc__ or "", flags=re.MULTILINE)
+    return markdown_table(["`train.schedule.name`", "what acts"], ((f"`{name}`", text) for name, text in rows))
+
+
+def split_kinds() -> str:
+    """What each kind of split hides, from its module's table."""
+    import grn_cotrain.data.splits
+
+    text = grn_cotrain.data.splits.__doc__ or ""
+    rows = re.findall(r"^(random|unseen-\w+) {2,}(.+?) {2,}(.+)$", text, flags=re.MULTILINE)
+    return markdown_table(["kind", "test", "validation, inside the rest"], ((f"`{k}`", a, b) for k, a, b in rows))
+
+
+def edge_list_formats() -> str:
+    """Formats of edge lists that are read, with what their parsers say."""
+    from grn_cotrain.data.io.edge_formats import FORMATS
+
+    rows = ((f"`{name}`", parse_docstring(getattr(parser, "parse", parser)).text) for name, parser in FORMATS.items())
+    return markdown_table(["`--format`", "reads"], rows)
+
+
+def edge_exports() -> str:
+    """Formats of exported edges, one section each."""
+    from grn_cotrain.export.edge_formats import EDGE_FORMATS
+    from tools.docs.reference import key_rows, key_table
+
+    parts = []
+    for component in EDGE_FORMATS.components():
+        doc = parse_docstring(component.cls)
+        paper = "" if component.paper in ("-", "none") else f"\n\n*{component.paper}.*"
+        rows = key_rows(component.cls.Config, owner=component.cls)  # type: ignore[attr-defined]
+        table = f"\n\n{key_table(rows)}" if rows else ""
+        default = component.cls.selection  # type: ignore[attr-defined]
+        heading = f"### `{component.name}` {{ #edges-{component.name} }}"
+        parts.append(f"{heading}\n\n{doc.text}\n\nBy default: {default}.{table}{paper}\n")
+    return "\n".join(parts)
+
+
+def catalogue(*kinds: str) -> str:
+    """Resources that ``grn-prep fetch`` knows by name."""
+    from data_prep.fetch.catalogue import shipped_catalogue
+
+    entries = sorted(shipped_catalogue().values(), key=lambda entry: entry.name)
+    rows = []
+    for entry in entries:
+        if entry.kind in kinds:
+            licence = entry.licence + (f"; {entry.terms}" if entry.terms else "")
+            rows.append(
+                (
+                    f"`{entry.name}`",
+                    entry.what,
+                    entry.size_text or (f"in `{entry.from_}`" if entry.from_ else ""),
+                    licence,
+                    entry.citation,
+                )
+            )
+    return markdown_table(["name", "what", "size", "licence", "citation"], rows)
+
+
+def published_figures() -> str:
+    """The degree controls on the published splits, as a test on the published files asserts them."""
+    path = ROOT / "tests" / "real" / "test_published_figures.py"
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    figures = next(
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "FIGURES"
+    )
+    rows = (
+        (f"{cell} {size}", *(f"{a:.3f} / {b:.3f}".replace("0.", ".") for a, b in ((dp, dpp), (al, alp))))
+        for cell, size, dp, dpp, al, alp in figures
+    )
+    return markdown_table(["split", "degree product, AUROC / AUPRC", "additive logistic, AUROC / AUPRC"], rows)
+
+
+def published(name: str) -> str:
+    """Figures that papers print, by the name of the record they stand beside."""
+    import yaml
+
+    stated = yaml.safe_load((ROOT / "experiments" / "published.yaml").read_text(encoding="utf-8"))[name]
+    rows = (
+        (item["who"], item["metric"].upper(), f"{item['value']:.2f}".lstrip("0"), item["source"]) for item in stated
+    )
+    return markdown_table(["who", "metric", "printed", "source"], rows)
+
+
+def record(name: str) -> str:
+    """Table of a study's record, as ``make results`` writes it, with its command."""
+    text = (ROOT / "experiments" / "RESULTS.md").read_text(encoding="utf-8")
+    section = re.search(rf"^## {re.escape(name)}\n\n(.*?)(?=^## |\Z)", text, flags=re.MULTILINE | re.DOTALL)
+    if section is None:
+        raise ValueError(f"experiments/RESULTS.md holds no section '{name}'")
+    return section.group(1).strip()
+
+
+def controls_by_cost(cost: str) -> str:
+    """Names of the controls of one cost."""
+    registry = importlib.import_module("grn_cotrain.controls").CONTROLS
+    return ", ".join(f"[`{c.name}`](#control-{c.name})" for c in registry.components() if c.cls.cost == cost) + "."
+
+
+TABLES = {
+    "metrics": metrics,
+    "extras": extras,
+    "core-dependencies": core_dependencies,
+    "schedules": schedules,
+    "split-kinds": split_kinds,
+    "edge-list-formats": edge_list_formats,
+    "edge-exports": edge_exports,
+    "catalogue": catalogue,
+    "published-figures": published_figures,
+    "published": published,
+    "record": record,
+    "controls-by-cost": controls_by_cost,
+}
