@@ -106,10 +106,14 @@ class Details(Block):
 
 @dataclass(frozen=True)
 class Columns(Block):
-    """Blocks of several runs (or figures) side by side, one below the other on narrow screens."""
+    """Blocks of several runs (or figures) side by side, one below the other on narrow screens.
+
+    ``narrow`` columns fit three on a wide screen.
+    """
 
     kind: ClassVar[str] = "columns"
     items: Sequence[tuple[str, Sequence[Block]]]
+    narrow: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from grn_cotrain.report.blocks import Section
 from grn_cotrain.report.theme import stylesheet_variables
@@ -61,13 +61,20 @@ def render_page(page: Page) -> str:
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("grn_cotrain.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["breakable"] = _breakable
+    return environment
+
+
+def _breakable(text: str) -> Markup:
+    """Let long names break behind an underscore, a comma or a slash."""
+    return Markup(re.sub(r"(?<=[_,/])(?=\w)", "<wbr>", str(escape(text))))
 
 
 def _asset(name: str) -> str:

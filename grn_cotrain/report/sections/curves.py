@@ -19,7 +19,7 @@ _KINDS = {
         "ROC",
         "false positive rate",
         "true positive rate",
-        "All candidate pairs in one list, from the likeliest link down. The left edge matters most: the rest of the list "
+        "All candidate pairs in one list, from the likeliest down. The left edge matters most: the rest of the list "
         "is never looked at.",
     ),
     "pr": (
@@ -69,8 +69,8 @@ def _of(source: Source) -> list[Block]:
             without.append(Missing(f"no {title.lower()} curve: no scorer of this table gives probabilities"))
             continue
         figure = draw(
-            lambda ax, kind=kind: pl.link_curves(table, kind=kind, ax=ax),  # type: ignore[misc]
-            size=(4.4, 4.2),
+            lambda ax, kind=kind: pl.link_curves(table, kind=kind, ax=ax).set_title(""),  # type: ignore[misc]
+            size=(3.8, 3.7),
             name=f"{kind}-{source.label}-{table.headline_split}",
             title=f"{title} on {table.headline_split}",
             description=f"{y} against {x}; the numbers are in the table below.",
@@ -78,7 +78,7 @@ def _of(source: Source) -> list[Block]:
             data=_data(part, table.headline_split, kind, x, y),
         )
         found.append(("", (figure,)))
-    return [*([Columns(found)] if found else []), *without]
+    return [*([Columns(found, narrow=True)] if found else []), *without]
 
 
 def _data(part: pd.DataFrame, split: str, kind: str, x: str, y: str) -> Table:

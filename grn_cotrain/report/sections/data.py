@@ -7,12 +7,13 @@ from typing import get_args
 
 from markupsafe import Markup
 
+from grn_cotrain.data.alignment import AlignmentReport
 from grn_cotrain.data.edge_split import Part
 from grn_cotrain.data.grn import EdgeReport
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import read_json
-from grn_cotrain.report.blocks import Block, Checks, Facts, Heading, Missing, Names, Section, Text
+from grn_cotrain.report.blocks import Block, Checks, Details, Facts, Heading, Missing, Names, Section, Text
 from grn_cotrain.report.inputs import ReportInputs, RunInputs, without_paths
 from grn_cotrain.report.sections import beside
 from grn_cotrain.report.tables import Cell, Column, Row, Table, count, number
@@ -56,15 +57,30 @@ def _cells(prep: Prep) -> list[Block]:
         facts.insert(0, ("File", without_paths(str(source))))
     blocks: list[Block] = [Heading("Cells and genes"), Facts(facts)]
     blocks += [Text(without_paths(str(note)), tone="note") for note in meta.get("notes", [])]
-    mapped = f"{alignment.mapped:,} of {alignment.num_given:,} gene names of the file received a gene"
-    blocks.append(Text(f"{mapped} ({alignment.share_mapped:.1%})."))
-    renamed = [f"{given} → {feature}" for given, feature in alignment.renamed]
-    blocks += [
-        Names("Renamed", renamed, "Name in the file, and the gene it was taken for."),
+    blocks += _alignment(alignment, "gene names given")
+    for label, one in alignment.files.items():
+        blocks.append(Details(f"File {without_paths(label)}", _alignment(one, "gene names of this file")))
+    return blocks
+
+
+def _alignment(alignment: AlignmentReport, what: str) -> list[Block]:
+    """Nothing is lost without its name."""
+    reasons = [f" ({reason})" for reason in alignment.reasons] or [""] * len(alignment.renamed)
+    renamed = [
+        f"{given} → {feature}{reason}" for (given, feature), reason in zip(alignment.renamed, reasons, strict=True)
+    ]
+    share = f"{alignment.share_mapped:.1%}"
+    return [
+        Text(f"{alignment.mapped:,} of {alignment.num_given:,} {what} received a gene ({share})."),
+        Names("Renamed", renamed, "Name in the file, the gene it was taken for, and why."),
         Names("Duplicated", alignment.duplicated, "Names whose gene an earlier name had taken already."),
         Names("Lost", alignment.lost, "Names that no gene has."),
+        *(
+            [Names("Absent", alignment.absent, "Genes that no name has: zero in every cell.")]
+            if alignment.absent
+            else []
+        ),
     ]
-    return blocks
 
 
 def _network(prep: Prep) -> list[Block]:

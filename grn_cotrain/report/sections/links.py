@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from markupsafe import Markup
 
 from grn_cotrain.evaluate.bootstrap import interval as paired_interval
 from grn_cotrain.evaluate.link_table import PRINTED, TITLES, LinkTable
-from grn_cotrain.report.blocks import Block, Columns, Details, Heading, Missing, Section, Text
+from grn_cotrain.report.blocks import Block, Columns, Details, Heading, Missing, Names, Section, Text
 from grn_cotrain.report.figures import draw
 from grn_cotrain.report.inputs import ReportInputs, RunInputs
 from grn_cotrain.report.tables import Cell, Column, Row, Table, count, interval, measured, number, signed
 from grn_cotrain.report.verdict import metric_name, split_in_words
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["Source", "section", "sources"]
 
@@ -100,8 +104,8 @@ def _group(group: Sequence[Source], *, with_heading: bool) -> list[Block]:
         if candidates != "all" and candidates in present
     ]
     blocks.append(Details("Every metric with its interval", (_every_metric(group),)))
-    blocks += [Text(f"Note: {note}", tone="note") for source in group for note in source.table.notes]
-    return blocks
+    notes = list(dict.fromkeys(note for source in group for note in source.table.notes))
+    return [*blocks, Names("Notes of the evaluation", notes)] if notes else blocks
 
 
 def _figures(group: Sequence[Source]) -> list[Block]:
@@ -116,13 +120,19 @@ def _figures(group: Sequence[Source]) -> list[Block]:
             if not num_scorers:
                 continue
             name = f"{f'Run {source.label}: ' if source.label else ''}{metric_name(metric)}"
+
+            def plot(ax: Axes, source: Source = source, metric: str = metric) -> None:
+                pl.controls(source.table, metric=metric, ax=ax)
+                ax.set_title("")  # heading and caption say it
+                ax.set_xlabel(f"{metric_name(metric)} (higher is better)")
+
             figure = draw(
-                lambda ax, source=source, metric=metric: pl.controls(source.table, metric=metric, ax=ax),  # type: ignore[misc]
+                plot,
                 size=(4.6, 1.2 + 0.2 * num_scorers),
                 name=f"controls-{source.label}-{metric}",
                 title=f"{name} of the model and of every control",
                 description=_described(source, metric),
-                caption=f"{name}, {_EXPLAINED[metric]}. Diamonds are models, circles controls, bars 95 % intervals.",
+                caption=f"{name[0].upper()}{name[1:]}: {_EXPLAINED[metric]}. Diamonds are models, circles controls, bars 95 % intervals.",
             )
             found.append(("", (figure,)))
     return [Columns(found)] if found else []

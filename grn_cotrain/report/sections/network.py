@@ -1,14 +1,134 @@
-"""Network."""
+"""The predicted network: its best edges drawn, one regulon, and the tables behind both."""
 
 from __future__ import annotations
 
-from grn_cotrain.report.blocks import Section
-from grn_cotrain.report.inputs import ReportInputs
+import pandas as pd
+
+from grn_cotrain.export.edges import PredictedEdges, predict_edges
+from grn_cotrain.report.blocks import Block, Columns, Details, Missing, Section, Text
+from grn_cotrain.report.figures import Figure, draw
+from grn_cotrain.report.inputs import Part, ReportInputs, RunInputs, without_paths
+from grn_cotrain.report.sections import beside
+from grn_cotrain.report.sections.embedding import largest_regulon
+from grn_cotrain.report.tables import Cell, Column, Row, Table, number
 
 __all__ = ["section"]
 
+_TOP = 40
+_PER_TF = 4
+_NEW = 100
+_SIGNS = {1: "activates", -1: "represses", 0: "unknown"}
+_KNOWN = {
+    "train": "known, in training",
+    "validation": "known, validation",
+    "test": "known, held out",
+    "withheld": "known, withheld",
+    "": "new",
+}
+_HOW = (
+    "The edges to which the model gives the highest scores, at most four of a TF so that a few hubs do not fill the "
+    "picture. The score of a training edge is a fit, not a prediction. A new edge is one that the network lacks: a "
+    "suggestion to look at, no finding."
+)
+
 
 def section(report: ReportInputs) -> Section:
-    """Section."""
-    del report
-    return Section("network", "Network", "Network", ())
+    """Predicted edges of each run."""
+    return Section(
+        "network", "Predicted network", "Network", (Text(_HOW), *beside(report, lambda run: _of(report, run)))
+    )
+
+
+def _of(report: ReportInputs, run: RunInputs) -> list[Block]:
+    if not run.has_model:
+        reason = "no network before a model is saved"
+        return [Missing(reason, f"grn-cotrain train RECIPE.yaml --out {run.place} --resume")]
+    notes: list[str] = []
+    best = Part.attempt(
+        lambda: predict_edges(run.run.folder, top=_TOP, top_per_tf=_PER_TF, say=notes.append, progress=None)
+    )
+    if best.value is None:
+        return [Missing(f"no edges: {best.problem}", "grn-cotrain export edges RUN --format parquet")]
+    edges = best.value
+    blocks: list[Block] = [Text(without_paths(note), tone="note") for note in dict.fromkeys(notes)]
+    figures: list[Figure] = [_network(run, edges)]
+    tf = largest_regulon(run)
+    if tf is not None:
+        drawn = Part.attempt(lambda: _regulon(run, tf))
+        if drawn.value is not None:
+            figures.append(drawn.value)
+        else:
+            blocks.append(Missing(f"no regulon of {tf}: {drawn.problem}"))
+    blocks.insert(0, Columns([("", (figure,)) for figure in figures]))
+    blocks.append(_table(run.slug("drawn-edges"), edges.frame, "The edges of the drawn network, by falling score."))
+    new = Part.attempt(
+        lambda: predict_edges(run.run.folder, top=_NEW, include_known=False, say=lambda text: None).frame
+    )
+    if new.value is not None:
+        caption = f"The {len(new.value):,} new edges with the highest scores, of any TF."
+        blocks.append(
+            Details("New edges with the highest scores", (_table(run.slug("new-edges"), new.value, caption),))
+        )
+    return blocks
+
+
+def _network(run: RunInputs, edges: PredictedEdges) -> Figure:
+    from grn_cotrain import pl
+
+    frame = edges.frame
+    known = int((frame["known"] != "").sum())
+    return draw(
+        lambda ax: pl.network(edges, top=_TOP, ax=ax),
+        size=(5.4, 5.6),
+        name=run.slug("network"),
+        title="The edges with the highest scores, drawn as a network",
+        description=f"{len(frame)} edges of {frame['source'].nunique()} TFs to {frame['target'].nunique()} genes; {known} "
+        f"of them are known and {len(frame) - known} are new. The table below lists them.",
+        caption="Boxes are TFs, dots other genes. Arrow heads and colour tell activation from repression; dashed edges "
+        "are new, solid ones known.",
+    )
+
+
+def _regulon(run: RunInputs, tf: str) -> Figure:
+    from grn_cotrain import pl
+
+    found = predict_edges(run.run.folder, tfs=[tf], top=20, say=lambda text: None)
+    names = ", ".join(found.frame["target"])
+    return draw(
+        lambda ax: pl.regulon(found, tf, ax=ax),
+        size=(4.6, 5.0),
+        name=run.slug(f"regulon-{tf}"),
+        title=f"{tf} and its best targets",
+        description=f"By falling probability: {names}.",
+        caption=f"{tf}, the TF with most edges, and the 20 genes with its highest scores, clockwise from the top.",
+        data=_table(run.slug(f"regulon-{tf}"), found.frame, f"Targets of {tf} by falling score."),
+    )
+
+
+def _table(name: str, frame: pd.DataFrame, caption: str) -> Table:
+    has_evidence = bool((frame["evidence"].astype(str) != "").any())
+    headings = [("TF", False), ("target", False), ("probability", True), ("score", True), ("sign", False)]
+    headings += [("sign told by", False), ("in the network", False)]
+    if has_evidence:
+        headings.append(("evidence", False))
+    rows = []
+    for edge in frame.itertuples():
+        known = str(edge.known)
+        cells = [
+            Cell(str(edge.source)),
+            Cell(str(edge.target)),
+            _probability(float(edge.probability)),
+            number(float(edge.score), 2),
+            Cell(_SIGNS[int(edge.sign)]),
+            Cell(str(edge.sign_source) or "–"),  # noqa: RUF001
+            Cell(_KNOWN.get(known, known)),
+        ]
+        if has_evidence:
+            cells.append(Cell(str(edge.evidence) or "–"))  # noqa: RUF001
+        rows.append(Row(cells))
+    columns = [Column(heading, numeric=numeric) for heading, numeric in headings]
+    return Table(name, caption, columns, rows, sorted_by=(3, "descending"), filter="Show edges that contain")
+
+
+def _probability(value: float) -> Cell:
+    return number(value, 3 if value != value or value >= 0.01 else 5)
