@@ -71,7 +71,7 @@ def _map(run: RunInputs, colour: str, what: str, caption: str) -> Figure:
         size=(3.9, 3.9),
         name=run.slug(f"embedding-{colour}"),
         title=f"Map of the gene embedding, coloured by the {what}",
-        description=f"{basis.upper()} of the graph embedding by cosine similarity; one point a gene. The card below says "
-        "in numbers how much of the embedding degree and expression explain, and lists nearest neighbours.",
+        description=f"{basis.upper()} of the graph embedding by cosine similarity; one point a gene. The card below "
+        "says in numbers how much of the embedding degree and expression explain, and lists nearest neighbours.",
         caption=f"{basis.upper()} of the embedding. {caption}",
     )

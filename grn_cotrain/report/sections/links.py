@@ -132,7 +132,8 @@ def _figures(group: Sequence[Source]) -> list[Block]:
                 name=f"controls-{source.label}-{metric}",
                 title=f"{name} of the model and of every control",
                 description=_described(source, metric),
-                caption=f"{name[0].upper()}{name[1:]}: {_EXPLAINED[metric]}. Diamonds are models, circles controls, bars 95 % intervals.",
+                caption=f"{name[0].upper()}{name[1:]}: {_EXPLAINED[metric]}. Diamonds are models, circles "
+                "controls, bars 95 % intervals.",
             )
             found.append(("", (figure,)))
     return [Columns(found)] if found else []

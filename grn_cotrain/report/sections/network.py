@@ -82,8 +82,8 @@ def _network(run: RunInputs, edges: PredictedEdges) -> Figure:
         size=(5.4, 5.6),
         name=run.slug("network"),
         title="The edges with the highest scores, drawn as a network",
-        description=f"{len(frame)} edges of {frame['source'].nunique()} TFs to {frame['target'].nunique()} genes; {known} "
-        f"of them are known and {len(frame) - known} are new. The table below lists them.",
+        description=f"{len(frame)} edges of {frame['source'].nunique()} TFs to {frame['target'].nunique()} genes; "
+        f"{known} of them are known and {len(frame) - known} are new. The table below lists them.",
         caption="Boxes are TFs, dots other genes. Arrow heads and colour tell activation from repression; dashed edges "
         "are new, solid ones known.",
     )
