@@ -17,7 +17,7 @@ import yaml
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import read_json, write_json
 
-__all__ = ["RECORDS", "make_record", "read_records", "write_record"]
+__all__ = ["RECORDS", "make_record", "make_study_record", "read_records", "write_record"]
 
 ROOT = Path(__file__).resolve().parent
 RECORDS = ROOT / "records"
@@ -44,11 +44,6 @@ def make_record(folder: Path, name: str, *, command: str | None = None) -> dict[
     UserError
         The folder holds none of these, or the name is not of that form.
     """
-    from grn_cotrain.provenance import git_commit
-    from grn_cotrain.train.environment import environment
-
-    if not _NAME.fullmatch(name):
-        raise UserError(f"--name '{name}': not of lower-case letters, digits, - and _; choose another")
     if (folder / "compare.json").is_file():
         kind, body = "compare", dict(read_json(folder / "compare.json", what="comparison"))
     elif (folder / "links.json").is_file():
@@ -57,6 +52,26 @@ def make_record(folder: Path, name: str, *, command: str | None = None) -> dict[
         kind, body = "bench", {"benchmarks": [read_json(file, what="benchmark") for file in benchmarks]}
     else:
         raise UserError(f"folder '{folder}': holds no compare.json, links.json or b*.json; name the --out of a run")
+    return _record(name, kind, body, command)
+
+
+def make_study_record(name: str, body: dict[str, Any], *, command: str | None = None) -> dict[str, Any]:
+    """Record of a study: ``body`` holds ``header`` and ``table`` (text, as it is shown), ``rows`` (numbers), ``notes``.
+
+    Raises
+    ------
+    UserError
+        The name is not of that form.
+    """
+    return _record(name, "study", body, command)
+
+
+def _record(name: str, kind: str, body: dict[str, Any], command: str | None) -> dict[str, Any]:
+    from grn_cotrain.provenance import git_commit
+    from grn_cotrain.train.environment import environment
+
+    if not _NAME.fullmatch(name):
+        raise UserError(f"--name '{name}': not of lower-case letters, digits, - and _; choose another")
     return {
         "format_version": _FORMAT,
         "name": name,

@@ -99,9 +99,14 @@ def _bench_table(record: Mapping[str, Any]) -> str:
     return markdown(["id", "rival", "seconds", "ratio", "note"], rows)
 
 
+def _study_table(record: Mapping[str, Any]) -> str:
+    return markdown(record["body"]["header"], record["body"]["table"])
+
+
 def _section(record: Mapping[str, Any]) -> str:
     body = record["body"]
-    table = {"compare": _compare_table, "links": link_table, "bench": _bench_table}[record["kind"]](record)
+    tables = {"compare": _compare_table, "links": link_table, "bench": _bench_table, "study": _study_table}
+    table = tables[record["kind"]](record)
     lines = [f"## {record['name']}", "", table, ""]
     if "split" in body:
         lines.append(f"- split: {body['split']}")
