@@ -47,6 +47,8 @@ class Figure(Block):
         SVG element, as text.
     data
         What is drawn, as a table.
+    wide
+        Whether it keeps its size on narrow screens and scrolls.
     """
 
     kind: ClassVar[str] = "figure"
@@ -56,6 +58,7 @@ class Figure(Block):
     caption: str
     drawing: str
     data: Table | None = None
+    wide: bool = False
 
     def svg(self, identifier: str) -> Markup:
         """Return the SVG element, its ids beginning with ``identifier``."""
@@ -80,20 +83,24 @@ def draw(
     description: str,
     caption: str,
     data: Table | None = None,
+    wide: bool = False,
 ) -> Figure:
-    """Let ``plot`` draw on axes of ``size`` inches and take the result in.
+    """Let ``plot`` draw on axes of ``size`` inches, and take the result in.
 
     Sizes are small (about 4.5 inches wide), since a figure is shown at most at its own size: so its text stays
-    readable on a phone.
+    readable on a phone. A ``wide`` one scrolls there.
     """
     from matplotlib.figure import Figure as Canvas
 
     from grn_cotrain import pl
+    from grn_cotrain.pl import _style as pl_style
 
-    canvas = Canvas(figsize=size, layout="constrained")
-    ax = canvas.add_subplot()
-    plot(ax)
-    return Figure(name, title, description, caption, _clean(pl.to_svg(ax)), data)
+    with pl_style.style():
+        canvas = Canvas(figsize=size, layout="constrained")
+        ax = canvas.add_subplot()
+        plot(ax)
+        ax.set_title("", loc="left")  # the page's heading and caption say it, in words that wrap
+    return Figure(name, title, description, caption, _clean(pl.to_svg(ax)), data, wide)
 
 
 def _clean(svg: str) -> str:

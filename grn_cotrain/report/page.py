@@ -73,7 +73,9 @@ def _environment() -> Environment:
 
 
 def _breakable(text: str) -> Markup:
-    """Let long names break behind an underscore, a comma or a slash."""
+    """Let long names break behind an underscore, a comma or a slash; HTML passes as it is."""
+    if isinstance(text, Markup):
+        return text
     return Markup(re.sub(r"(?<=[_,/])(?=\w)", "<wbr>", str(escape(text))))
 
 

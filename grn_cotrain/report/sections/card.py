@@ -16,6 +16,7 @@ __all__ = ["section"]
 
 _CARD_FILE = "card.json"
 _OPEN = 3  # sections shown at once; what they rest on is folded away
+_MANY_TABLES = 4
 
 
 def section(report: ReportInputs) -> Section:
@@ -50,14 +51,19 @@ def _card(report: ReportInputs, run: RunInputs) -> GeneCard:
 
 def _blocks(run: RunInputs, part: CardSection) -> list[Block]:
     blocks: list[Block] = [Text(without_paths(paragraph)) for paragraph in part.paragraphs]
-    blocks += [
-        _table(run.slug(f"card-{part.key}-{index}"), table, part.title) for index, table in enumerate(part.tables)
-    ]
+    for index, table in enumerate(part.tables):
+        shown = _table(run.slug(f"card-{part.key}-{index}"), table, part.title)
+        # One table a gene would fill the page: all but the first are opened by who looks for that gene.
+        folded = index and len(part.tables) > _MANY_TABLES
+        blocks.append(Details(shown.caption, (shown,)) if folded else shown)
     return blocks
 
 
 def _table(name: str, table: CardTable, title: str) -> Table:
-    columns = [Column(heading or "what", numeric=index in table.right) for index, heading in enumerate(table.header)]
+    columns = [
+        Column(heading or ("no." if index in table.right else "what"), numeric=index in table.right)
+        for index, heading in enumerate(table.header)
+    ]
     rows = [Row([_cell(text, numeric=index in table.right) for index, text in enumerate(row)]) for row in table.rows]
     return Table(name, table.caption or f"{title}.", columns, rows)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -11,6 +12,9 @@ from grn_cotrain.report.figures import draw
 from grn_cotrain.report.inputs import ReportInputs
 from grn_cotrain.report.sections.links import Source, sources
 from grn_cotrain.report.tables import Cell, Column, Row, Table, count, number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["section"]
 
@@ -68,9 +72,15 @@ def _of(source: Source) -> list[Block]:
         if part.empty:
             without.append(Missing(f"no {title.lower()} curve: no scorer of this table gives probabilities"))
             continue
+
+        def plot(ax: Axes, kind: str = kind) -> None:
+            pl.link_curves(table, kind=kind, ax=ax)
+            # Below the axes: at this size a legend inside would lie on curves.
+            ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), handlelength=2.8)
+
         figure = draw(
-            lambda ax, kind=kind: pl.link_curves(table, kind=kind, ax=ax).set_title(""),  # type: ignore[misc]
-            size=(3.8, 3.7),
+            plot,
+            size=(3.8, 4.3),
             name=f"{kind}-{source.label}-{table.headline_split}",
             title=f"{title} on {table.headline_split}",
             description=f"{y} against {x}; the numbers are in the table below.",

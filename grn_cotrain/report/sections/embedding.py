@@ -67,7 +67,7 @@ def _map(run: RunInputs, colour: str, what: str, caption: str) -> Figure:
             raise
         basis = "pca"
     return draw(
-        lambda ax: pl.gene_embedding(run.run.folder, color=colour, basis=basis, labels=8, ax=ax).set_title(""),
+        lambda ax: pl.gene_embedding(run.run.folder, color=colour, basis=basis, labels=8, ax=ax),
         size=(3.9, 3.9),
         name=run.slug(f"embedding-{colour}"),
         title=f"Map of the gene embedding, coloured by the {what}",

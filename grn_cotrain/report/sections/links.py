@@ -123,7 +123,6 @@ def _figures(group: Sequence[Source]) -> list[Block]:
 
             def plot(ax: Axes, source: Source = source, metric: str = metric) -> None:
                 pl.controls(source.table, metric=metric, ax=ax)
-                ax.set_title("")  # heading and caption say it
                 ax.set_xlabel(f"{metric_name(metric)} (higher is better)")
 
             figure = draw(

@@ -17,6 +17,7 @@ __all__ = ["section"]
 _TOP = 40
 _PER_TF = 4
 _NEW = 100
+_TARGETS = 20
 _SIGNS = {1: "activates", -1: "represses", 0: "unknown"}
 _KNOWN = {
     "train": "known, in training",
@@ -51,16 +52,9 @@ def _of(report: ReportInputs, run: RunInputs) -> list[Block]:
         return [Missing(f"no edges: {best.problem}", "grn-cotrain export edges RUN --format parquet")]
     edges = best.value
     blocks: list[Block] = [Text(without_paths(note), tone="note") for note in dict.fromkeys(notes)]
-    figures: list[Figure] = [_network(run, edges)]
-    tf = largest_regulon(run)
-    if tf is not None:
-        drawn = Part.attempt(lambda: _regulon(run, tf))
-        if drawn.value is not None:
-            figures.append(drawn.value)
-        else:
-            blocks.append(Missing(f"no regulon of {tf}: {drawn.problem}"))
-    blocks.insert(0, Columns([("", (figure,)) for figure in figures]))
+    blocks.insert(0, _network(run, edges))
     blocks.append(_table(run.slug("drawn-edges"), edges.frame, "The edges of the drawn network, by falling score."))
+    blocks += _regulon(run)
     new = Part.attempt(
         lambda: predict_edges(run.run.folder, top=_NEW, include_known=False, say=lambda text: None).frame
     )
@@ -79,7 +73,8 @@ def _network(run: RunInputs, edges: PredictedEdges) -> Figure:
     known = int((frame["known"] != "").sum())
     return draw(
         lambda ax: pl.network(edges, top=_TOP, ax=ax),
-        size=(5.4, 5.6),
+        size=(7.4, 6.0),
+        wide=True,
         name=run.slug("network"),
         title="The edges with the highest scores, drawn as a network",
         description=f"{len(frame)} edges of {frame['source'].nunique()} TFs to {frame['target'].nunique()} genes; "
@@ -89,20 +84,28 @@ def _network(run: RunInputs, edges: PredictedEdges) -> Figure:
     )
 
 
-def _regulon(run: RunInputs, tf: str) -> Figure:
+def _regulon(run: RunInputs) -> list[Block]:
     from grn_cotrain import pl
 
-    found = predict_edges(run.run.folder, tfs=[tf], top=20, say=lambda text: None)
+    tf = largest_regulon(run)
+    if tf is None:
+        return []
+    drawn = Part.attempt(lambda: predict_edges(run.run.folder, tfs=[tf], top=_TARGETS, say=lambda text: None))
+    if drawn.value is None:
+        return [Missing(f"no regulon of {tf}: {drawn.problem}")]
+    found = drawn.value
     names = ", ".join(found.frame["target"])
-    return draw(
+    figure = draw(
         lambda ax: pl.regulon(found, tf, ax=ax),
         size=(4.6, 5.0),
         name=run.slug(f"regulon-{tf}"),
         title=f"{tf} and its best targets",
         description=f"By falling probability: {names}.",
-        caption=f"{tf}, the TF with most edges, and the 20 genes with its highest scores, clockwise from the top.",
-        data=_table(run.slug(f"regulon-{tf}"), found.frame, f"Targets of {tf} by falling score."),
+        caption=f"{tf}, the TF with most edges, and the {len(found.frame)} genes with its highest scores, clockwise "
+        "from the top.",
     )
+    table = _table(run.slug(f"regulon-{tf}"), found.frame, f"Targets of {tf} by falling score.")
+    return [Columns([("", (figure,)), ("", (table,))])]
 
 
 def _table(name: str, frame: pd.DataFrame, caption: str) -> Table:
