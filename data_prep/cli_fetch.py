@@ -65,7 +65,7 @@ def _show(fetcher: object) -> None:
         rows.append((entry.name, entry.what, size, licence, "yes" if fetcher.cached(entry) else ""))
     if not console().is_terminal:
         for row in (header, *rows):
-            say("\t".join(row))
+            print("\t".join(row))  # rich would make spaces of tabs
         return
     from rich.table import Table
     from rich.text import Text

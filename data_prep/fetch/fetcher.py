@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,12 @@ class Fetcher:
         refresh = self.refresh and resource.url not in self._refreshed
         if not refresh and slot.holds() and self._published(resource, slot):
             return slot.path  # without the lock: a cache may be shared and read-only
+        if self.offline and not slot.path.exists():
+            with suppress(OSError):  # so that there is a folder to put the file into
+                slot.folder.mkdir(parents=True, exist_ok=True)
+            raise UserError(
+                f"{resource.name}: not in the cache, and no network is to be used; {self._by_hand(resource, slot)}"
+            )
         with slot.locked(resource.name, self.say):
             if refresh:
                 self._bring(resource, slot, expected=resource.checksum)
@@ -137,10 +143,6 @@ class Fetcher:
 
     def _bring(self, resource: Resource, slot: Slot, *, expected: str | None) -> None:
         """Download into the slot. Called with the lock held."""
-        if self.offline:
-            raise UserError(
-                f"{resource.name}: not in the cache, and no network is to be used; {self._by_hand(resource, slot)}"
-            )
         self._announce(resource)
         addresses = [resource.url, *resource.mirrors]
         if self.base_url:
