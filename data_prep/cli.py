@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from data_prep.cli_fetch import fetch
 from grn_cotrain.commandline import run_app, say
+from grn_cotrain.data.io import CELL_FORMATS
+
+if TYPE_CHECKING:
+    from grn_cotrain.data.prep import Prep
 
 __all__ = ["app", "main"]
 
@@ -22,32 +26,71 @@ app = typer.Typer(
 )
 
 _FORMATS = "auto, tsv, beeline, trrust, dorothea[:AB], collectri[:expand,signed], decoupler"
+_ALIASES = "table of old symbols: two columns alias and symbol, HGNC's complete set, NCBI's gene_info"
+_ORTHOLOGS = "table of human and mouse genes: two columns, JAX's homologs, an export of BioMart"
+_POLICY = "one2one, or sum (add up genes that share an ortholog)"
 
 
 @app.command()
 def counts(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="h5ad, 10x h5, folder with mtx, or CSV/TSV")],
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="IN...", help=f"{CELL_FORMATS}; an address or a name of fetch; several are joined"),
+    ],
     out: Annotated[Path, typer.Option(help="prepared folder to write; an earlier one is replaced")],
-    layer: Annotated[str | None, typer.Option(help="layer of an h5ad; raw for adata.raw")] = None,
+    layer: Annotated[str | None, typer.Option(help="layer that holds the counts; raw for adata.raw")] = None,
+    modality: Annotated[str | None, typer.Option(help="take rna, prot or atac alone; default: all")] = None,
+    join: Annotated[
+        str, typer.Option(help="several files: outer (genes of any) or inner (genes of every one)")
+    ] = "outer",
+    source_key: Annotated[
+        str, typer.Option(help="several files: column of obs that says which one", metavar="OBS")
+    ] = "source_file",
+    aliases: Annotated[str | None, typer.Option(help=_ALIASES, metavar="FILE")] = None,
+    orthologs: Annotated[str | None, typer.Option(help=_ORTHOLOGS, metavar="FILE")] = None,
+    orthologs_policy: Annotated[str, typer.Option(help=_POLICY)] = "one2one",
+    to: Annotated[str | None, typer.Option(help="orthologs: human or mouse; default: the other species")] = None,
     genes: Annotated[str, typer.Option(help="all, or a sum such as hvg:2000+tf+targets")] = "all",
     grn: Annotated[str | None, typer.Option(help="edge list to add at once", metavar="EDGES")] = None,
     grn_format: Annotated[str, typer.Option(help=_FORMATS)] = "auto",
-    tf_list: Annotated[Path | None, typer.Option(help="TF symbols, one a line", metavar="FILE")] = None,
-    species: Annotated[str, typer.Option(help="auto, human or mouse")] = "auto",
+    tf_list: Annotated[str | None, typer.Option(help="TF symbols, one a line", metavar="FILE")] = None,
+    species: Annotated[str, typer.Option(help="of the files: auto, human or mouse")] = "auto",
 ) -> None:
-    """Read, validate and select cells; write a prepared folder."""
+    """Read, validate and select cells of one or several files; write a prepared folder."""
     from data_prep.counts import prepare_counts
 
     prep = prepare_counts(
-        source, out, layer=layer, genes=genes, grn=grn, grn_format=grn_format, tf_list=tf_list, species=species
+        sources,
+        out,
+        layer=layer,
+        modality=modality,
+        join=join,
+        source_key=source_key,
+        aliases=aliases,
+        orthologs=orthologs,
+        orthologs_policy=orthologs_policy,
+        to_species=to,
+        genes=genes,
+        grn=grn,
+        grn_format=grn_format,
+        tf_list=tf_list,
+        species=species,
     )
     for note in prep.meta["notes"]:
         say(note)
-    say(f"cells: {prep.meta['num_cells']:,} x {prep.meta['num_genes']:,} genes, {prep.meta['num_values']:,} values")
+    say(f"cells: {prep.meta['num_cells']:,} x {_features(prep)}, {prep.meta['num_values']:,} values")
     if prep.has_grn:
         for line in prep.grn.report.lines():
             say(f"network: {line}")
     say(f"prepared {out} (hash {prep.content_hash})")
+
+
+def _features(prep: Prep) -> str:
+    """``9,015 genes`` or ``8,595 genes + 36,954 peaks``."""
+    from grn_cotrain.data.vocab import MODALITIES
+
+    counted = [(name, prep.vocab.modality.count(name)) for name in MODALITIES]
+    return " + ".join(f"{number:,} {name}s" for name, number in counted if number)
 
 
 @app.command()
@@ -55,11 +98,16 @@ def grn(
     edges: Annotated[str, typer.Argument(metavar="EDGES", help="edge list; FILE:network/cell/set for BEELINE")],
     prep: Annotated[Path, typer.Option(help="prepared folder")],
     format: Annotated[str, typer.Option(help=_FORMATS)] = "auto",
+    aliases: Annotated[str | None, typer.Option(help=_ALIASES, metavar="FILE")] = None,
+    orthologs: Annotated[str | None, typer.Option(help=_ORTHOLOGS, metavar="FILE")] = None,
+    orthologs_policy: Annotated[str, typer.Option(help="one2one, or sum (several genes may share one)")] = "one2one",
 ) -> None:
     """Add a network to a prepared folder."""
     from data_prep.grn import prepare_grn
 
-    network = prepare_grn(edges, prep, format=format)
+    network = prepare_grn(
+        edges, prep, format=format, aliases=aliases, orthologs=orthologs, orthologs_policy=orthologs_policy
+    )
     for line in network.report.lines():
         say(f"network: {line}")
     say(f"added to {prep} (hash {network.content_hash})")

@@ -5,34 +5,42 @@ Dimension letters: C cells, G genes.
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from data_prep.fetch import resolve_source
+from data_prep.grn import build_network
+from data_prep.merge import JOINS, SOURCE_KEY, labels_of, merge_counts
 from data_prep.selection import parse_selection, select_genes
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.grn import GRN
 from grn_cotrain.data.io.align import SIZE_FACTOR, align_cells, size_factors
 from grn_cotrain.data.io.counts import CountsFile, load_counts
-from grn_cotrain.data.io.edges import load_edges
+from grn_cotrain.data.io.names import AliasTable, OrthologTable, TargetSpecies
 from grn_cotrain.data.io.tables import read_names
 from grn_cotrain.data.prep import Prep, check_output, write_prep
 from grn_cotrain.data.vocab import AlignmentReport, FeatureVocab, detect_species, is_spike_in, name_some
 from grn_cotrain.errors import UserError, did_you_mean
 
-__all__ = ["prepare_counts"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["prepare_counts", "source_list"]
 
 _SPECIES = ("auto", "human", "mouse")
 
 
 def prepare_counts(
-    source: str | Path,
+    source: str | Path | Sequence[str | Path],
     out: str | Path,
     *,
     layer: str | None = None,
+    modality: str | None = None,
+    join: str = "outer",
+    source_key: str = SOURCE_KEY,
+    aliases: str | Path | None = None,
+    orthologs: str | Path | None = None,
+    orthologs_policy: str = "one2one",
+    to_species: str | None = None,
     genes: str = "all",
     grn: str | Path | None = None,
     grn_format: str = "auto",
@@ -46,11 +54,22 @@ def prepare_counts(
     Parameters
     ----------
     source
-        h5ad, 10x h5, folder with Matrix Market files, or CSV/TSV.
+        h5ad, h5mu, loom, zarr, 10x h5, folder with Matrix Market files, or CSV/TSV; an address or a name that
+        ``grn-prep fetch`` knows; or several of these, whose cells are joined.
     out
         Prepared folder to write. An earlier one is replaced as a whole; other content is never touched.
     layer
-        Layer of an h5ad that holds the counts; ``raw`` for ``adata.raw``.
+        Layer that holds the counts; ``raw`` for ``adata.raw``.
+    modality
+        Take one modality of several, such as ``rna``; by default all are features.
+    join, source_key
+        Several files: features of any file (``outer``) or of every one (``inner``); the column of ``obs`` that says
+        which file a cell is of. See :func:`~data_prep.merge.merge_counts`.
+    aliases
+        Table of old symbols: genes take their current ones, and the network's genes are found by either.
+    orthologs, orthologs_policy, to_species
+        Table of human and mouse genes: genes take the names of the other species, or of ``to_species`` where they are
+        not of it already. ``one2one`` leaves other orthologs out, ``sum`` adds up genes that share one.
     genes
         ``all``, or a sum such as ``hvg:2000+tf+targets``.
     grn, grn_format
@@ -58,7 +77,7 @@ def prepare_counts(
     tf_list
         File of TF symbols, one a line: TFs beyond the network's.
     species
-        ``auto`` believes the names; ``human`` or ``mouse`` decide where they do not tell.
+        Of the files. ``auto`` believes the names; ``human`` or ``mouse`` decide where they do not tell.
     vocab
         Align to this vocabulary instead of making one from the data (another data set's genes); ``genes`` must be
         ``all`` then. Features that the data lack are zero.
@@ -80,12 +99,41 @@ def prepare_counts(
         raise UserError(f"--species '{species}': choose from {', '.join(_SPECIES)}{did_you_mean(species, _SPECIES)}")
     if vocab is not None and not selection.everything:
         raise UserError(f"--genes '{genes}': a given vocabulary decides about genes; leave it at all")
+    if join not in JOINS:
+        raise UserError(f"--join '{join}': choose from {', '.join(JOINS)}{did_you_mean(join, JOINS)}")
+    if to_species not in (None, *_SPECIES[1:]):
+        raise UserError(f"--to '{to_species}': choose from {', '.join(_SPECIES[1:])}")
+    if orthologs is None and to_species is not None:
+        raise UserError(f"--to '{to_species}': needs a table of orthologs; give --orthologs FILE")
     replaced = check_output(out)
-    counts = load_counts(source, layer)
+    given = source_list(source)
+    names = None if aliases is None else AliasTable.read(resolve_source(aliases))
+    pairs = None if orthologs is None else OrthologTable.read(resolve_source(orthologs))
+    target: TargetSpecies | None = to_species  # type: ignore[assignment]
+    known: TargetSpecies | None = None if species == "auto" else species  # type: ignore[assignment]
+    read = [
+        load_counts(
+            resolve_source(file),
+            layer,
+            modality=modality,
+            aliases=names,
+            orthologs=pairs,
+            orthologs_policy=orthologs_policy,
+            to_species=target,
+            species=known,
+        )
+        for file in given
+    ]
+    counts = read[0]
+    if len(read) > 1:
+        labels = labels_of(given)
+        labelled = list(zip(labels, read, strict=True))
+        counts = merge_counts(labelled, join=join, source_key=source_key, species=species)
     notes = list(counts.notes)
     cells, report = _aligned_cells(counts, species, vocab, min_mapped, notes)
-    edges = None if grn is None else load_edges(grn, grn_format)
-    network = None if edges is None else GRN.from_edge_list(edges, cells.vocab, what=f"edge list '{grn}'")
+    network = None
+    if grn is not None:
+        network = build_network(grn, cells.vocab, format=grn_format, aliases=names)
     listed = _listed_tfs(tf_list, cells.vocab, notes) if tf_list is not None else np.empty(0, dtype=np.int64)
     sources, targets = (np.empty(0, dtype=np.int64),) * 2 if network is None else map(np.unique, network.pairs_2E)
     kept, said = select_genes(cells, selection, tf_index=np.union1d(listed, sources), target_index=targets)
@@ -97,8 +145,18 @@ def prepare_counts(
     if replaced:
         notes.append(f"an earlier prepared folder at {out} was replaced")
     meta = {
-        "source": {"counts": Path(source).name, "layer": layer, "genes": genes, "grn_format": grn_format}
-        | {"grn": None if grn is None else Path(grn).name, "tf_list": None if tf_list is None else Path(tf_list).name},
+        "source": {
+            "counts": [Path(file).name for file in given] if len(given) > 1 else Path(given[0]).name,
+            "layer": layer,
+            "modality": modality,
+            "join": join if len(given) > 1 else None,
+            "genes": genes,
+            "grn_format": grn_format,
+        }
+        | {
+            key: None if value is None else Path(value).name
+            for key, value in {"grn": grn, "tf_list": tf_list, "aliases": aliases, "orthologs": orthologs}.items()
+        },
         "notes": notes,
     }
     return write_prep(out, cells.vocab, cells, report=report, grn=network, tfs=tfs, meta=meta)
@@ -113,10 +171,12 @@ def _aligned_cells(
     else:
         adata = counts.adata
         names, ids = list(adata.var_names), list(adata.var["gene_ids"])
-        species = _species(names + ids, species, notes)
+        species = _species(names + ids, species, notes) if counts.species is None else counts.species
         own = FeatureVocab.from_symbols(names, ids, modality=list(adata.var["modality"]), species=species)
-        report = AlignmentReport(num_given=len(names), mapped=len(names), renamed=counts.renamed)
+        report = counts.report
         size_factor_C, told = size_factors(counts)
+        if report.renamed or report.lost or report.duplicated or report.files:
+            told = [*told, *(f"names: {line}" for line in report.lines())]
         obs = adata.obs.drop(columns=SIZE_FACTOR, errors="ignore")
         cells = CellMatrix.build(own, adata.X, kind=counts.kind, obs=obs, size_factor_C=size_factor_C)
     notes += told
@@ -124,6 +184,14 @@ def _aligned_cells(
     if spikes:
         notes.append(f"{len(spikes):,} ERCC spike-ins are graph nodes but never tokens: {name_some(spikes, 3)}")
     return cells, report
+
+
+def source_list(source: str | Path | Sequence[str | Path]) -> list[str | Path]:
+    """One file or several, as a list."""
+    files = [source] if isinstance(source, (str, Path)) else list(source)
+    if not files:
+        raise UserError("IN: no file is given; name at least one")
+    return files
 
 
 def _species(names: list[str], asked: str, notes: list[str]) -> str:
@@ -143,7 +211,7 @@ def _species(names: list[str], asked: str, notes: list[str]) -> str:
 
 def _listed_tfs(tf_list: str | Path, vocab: FeatureVocab, notes: list[str]) -> np.ndarray:
     """Gene indices of the TFs of a list; those without a gene in the data are counted and named."""
-    names = read_names(tf_list, what="TF list")
+    names = read_names(resolve_source(tf_list), what="TF list")
     alignment = vocab.align(names, min_mapped=0.0, what=f"TF list '{tf_list}'", modality="gene")
     found = alignment.index_N[alignment.index_N >= 0]
     if not found.size:

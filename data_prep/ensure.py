@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from data_prep.counts import prepare_counts
+from data_prep.counts import prepare_counts, source_list
+from data_prep.fetch import known_format, resolve_source
+from data_prep.lock import folder_lock
+from data_prep.merge import labels_of
 from data_prep.splits import prepare_splits
 from grn_cotrain.config import canonical_hash, to_dict
 from grn_cotrain.data.io.tables import split_selector
@@ -23,12 +27,15 @@ PREPARATION_VERSION = 1
 """Raise it when the same files must be prepared differently: folders made by recipes are then made anew."""
 
 _RECORD = "ensure.json"
+_FILES = ("grn", "tf_list", "aliases", "orthologs")
+_SPLIT_FILES = ("train", "validation", "test", "index", "source_prep")
 
 
 def ensure_prep(config: PrepConfig, folder: str | Path) -> Prep:
     """Return the prepared folder of a recipe, made anew if the block, a file it names, or the preparation changed.
 
-    A file counts as unchanged if its size and time of change are those of last time, or else its content is.
+    Two processes that prepare one folder do it once: the second waits and finds it done. A file counts as unchanged if
+    its size and time of change are those of last time, or else its content is.
 
     Raises
     ------
@@ -37,54 +44,82 @@ def ensure_prep(config: PrepConfig, folder: str | Path) -> Prep:
     """
     folder = Path(folder)
     check_output(folder)
+    config = _fetched(config)
+    key, files = _key(config, folder)
+    if _up_to_date(folder, key):
+        return Prep.open(folder)
+    with folder_lock(folder) as waited:
+        if waited:  # another process has prepared it meanwhile, perhaps as it is wanted here
+            logger.info("%s: another process has prepared it; looked at again", folder)
+            key, files = _key(config, folder)
+        if _up_to_date(folder, key):
+            return Prep.open(folder)
+        logger.info("%s: %s", folder, "stale, prepared anew" if folder.exists() else "prepared")
+        with atomic_folder(folder) as temporary:
+            _prepare(config, temporary)
+            write_json(temporary / _RECORD, {"key": key, "files": files})
+        return Prep.open(folder)
+
+
+def _prepare(config: PrepConfig, folder: Path) -> None:
+    # Every option of the block is one of prepare_counts, so that none can be forgotten here.
+    options = {name: value for name, value in vars(config).items() if name not in ("counts", "splits")}
+    prepare_counts(config.counts, folder, **options)
+    for split in config.splits:
+        split_options: dict[str, Any] = {k: v for k, v in to_dict(split).items() if k != "kind"}
+        prepare_splits(folder, split.kind, **split_options)
+
+
+def _up_to_date(folder: Path, key: str) -> bool:
+    if not (folder / _RECORD).is_file() or read_json(folder / _RECORD, what="record").get("key") != key:
+        return False
+    logger.info("%s: up to date", folder)
+    return True
+
+
+def _key(config: PrepConfig, folder: Path) -> tuple[str, dict[str, Any]]:
+    """Hash of all that decides about the folder's content, and the fingerprints of the files."""
     record = read_json(folder / _RECORD, what="record") if (folder / _RECORD).is_file() else {}
     files = {name: _fingerprint(path, record.get("files", {}).get(name)) for name, path in _files(config).items()}
-    key = canonical_hash(
-        [
-            PREPARATION_VERSION,
-            FORMAT_VERSION,
-            _without_places(config),
-            {name: f["sha256"] for name, f in files.items()},
-        ],
-        length=32,
-    )
-    if record.get("key") == key:
-        logger.info("%s: up to date", folder)
-        return Prep.open(folder)
-    logger.info("%s: %s", folder, "stale, prepared anew" if folder.exists() else "prepared")
-    with atomic_folder(folder) as temporary:
-        prepare_counts(
-            config.counts,
-            temporary,
-            layer=config.layer,
-            genes=config.genes,
-            grn=config.grn,
-            grn_format=config.grn_format,
-            tf_list=config.tf_list,
-            species=config.species,
-            min_mapped=config.min_mapped,
-        )
-        for split in config.splits:
-            options: dict[str, Any] = {k: v for k, v in to_dict(split).items() if k != "kind"}
-            prepare_splits(temporary, split.kind, **options)
-        write_json(temporary / _RECORD, {"key": key, "files": files})
-    return Prep.open(folder)
+    content = {name: file["sha256"] for name, file in files.items()}
+    return canonical_hash([PREPARATION_VERSION, FORMAT_VERSION, _without_places(config), content], length=32), files
+
+
+def _fetched(config: PrepConfig) -> PrepConfig:
+    """The block with paths for addresses and names that ``grn-prep fetch`` knows."""
+
+    def path(value: str) -> str:
+        return value if split_selector(value)[0].exists() else str(resolve_source(value))
+
+    changed: dict[str, Any] = {"counts": tuple(path(str(file)) for file in source_list(config.counts))}
+    for name in _FILES:
+        value = getattr(config, name)
+        changed[name] = None if value is None else path(value)
+    if config.grn is not None and config.grn_format == "auto":
+        changed["grn_format"] = known_format(config.grn) or "auto"
+    return replace(config, **changed)
 
 
 def _files(config: PrepConfig) -> dict[str, Path]:
     """Every file or folder that the block reads, by the key that names it."""
-    named: dict[str, str | None] = {"counts": config.counts, "grn": config.grn, "tf_list": config.tf_list}
+    named: dict[str, str | None] = {f"counts[{i}]": file for i, file in enumerate(config.counts)}
+    named |= {name: getattr(config, name) for name in _FILES}
     for i, split in enumerate(config.splits):
-        for name in ("train", "validation", "test", "index", "source_prep"):
+        for name in _SPLIT_FILES:
             named[f"splits[{i}].{name}"] = getattr(split, name)
     return {name: split_selector(value)[0] for name, value in named.items() if value is not None}
 
 
 def _without_places(config: PrepConfig) -> dict[str, Any]:
-    """The block with file names for paths: moving the data makes nothing stale, their content decides."""
+    """The block with file names for paths: moving the data makes nothing stale, their content decides.
+
+    With several files their labels, made from their folders where names are equal, are content too.
+    """
     block = to_dict(config)
+    files = list(config.counts)
+    block["counts"] = labels_of(files) if len(files) > 1 else split_selector(files[0])[0].name
     for part in (block, *block["splits"]):
-        for name in ("counts", "grn", "tf_list", "train", "validation", "test", "index", "source_prep"):
+        for name in (*_FILES, *_SPLIT_FILES):
             if part.get(name) is not None:
                 file, selector = split_selector(part[name])
                 part[name] = [file.name, selector]

@@ -83,9 +83,23 @@ class PrepConfig:
     Attributes
     ----------
     counts
-        File of cells, as ``grn-prep counts`` reads it.
+        File of cells, as ``grn-prep counts`` reads it, or a list of files whose cells are joined.
     layer
         Layer of the file that holds the counts; ``raw`` for ``adata.raw``; null: ``X``.
+    modality
+        Take one modality of several, such as ``rna``; null: all are features.
+    join
+        Several files: features of any file (``outer``) or of every one (``inner``).
+    source_key
+        Several files: column of ``obs`` that says which file a cell is of.
+    aliases
+        Table of old gene symbols: genes take their current ones.
+    orthologs
+        Table of human and mouse genes: genes take the names of the other species.
+    orthologs_policy
+        ``one2one`` leaves other orthologs out, ``sum`` adds up genes that share one.
+    to_species
+        With ``orthologs``: the species wanted, where some files are of it already; null: the other one.
     genes
         Genes to keep: ``all``, or a sum of ``hvg:N``, ``tf`` and ``targets``.
     species
@@ -102,8 +116,15 @@ class PrepConfig:
         Splits of the network to make.
     """
 
-    counts: str
+    counts: str | tuple[str, ...]
     layer: str | None = None
+    modality: str | None = None
+    join: Literal["outer", "inner"] = "outer"
+    source_key: str = "source_file"
+    aliases: str | None = None
+    orthologs: str | None = None
+    orthologs_policy: Literal["one2one", "sum"] = "one2one"
+    to_species: Literal["human", "mouse"] | None = None
     genes: str = "all"
     species: Literal["auto", "human", "mouse"] = "auto"
     grn: str | None = None

@@ -1,1 +1,4 @@
-"""Parsing of users' files: count matrices, edge lists, counts-or-log detection."""
+"""Parsing of users' files: cells, edge lists, tables of names; counts-or-log detection."""
+
+CELL_FORMATS = "h5ad, h5mu, loom, zarr, 10x h5, a folder with mtx, CSV or TSV"
+"""What cells can be read from, as help texts and errors say it."""

@@ -20,7 +20,7 @@ from grn_cotrain.data.io.features import Features, NameTables, resolve_features
 from grn_cotrain.data.io.format_anndata import MemorySource, read_anndata
 from grn_cotrain.data.io.matrix_formats import read_matrix
 from grn_cotrain.data.io.names import AliasTable, OrthologTable, TargetSpecies
-from grn_cotrain.data.io.raw_matrix import RawMatrix
+from grn_cotrain.data.io.raw_matrix import RawMatrix, writable_obs
 from grn_cotrain.data.io.value_kind import ValueKind, detect_value_kind, kind_and_reason
 from grn_cotrain.data.vocab import MODALITIES
 from grn_cotrain.errors import UserError
@@ -64,6 +64,8 @@ class CountsFile:
         The table that was applied, for matching to a vocabulary of older or newer symbols.
     size_factor_C
         Total counts of each cell where they are no longer those of ``X``: cells of several files, joined.
+    species
+        Of the genes, where a table of orthologs made it known.
     """
 
     adata: anndata.AnnData
@@ -72,6 +74,7 @@ class CountsFile:
     report: AlignmentReport = field(default_factory=AlignmentReport)
     aliases: AliasTable | None = None
     size_factor_C: np.ndarray | None = None
+    species: TargetSpecies | None = None
 
     @property
     def renamed(self) -> list[tuple[str, str]]:
@@ -170,7 +173,7 @@ def _validated(raw: RawMatrix, what: str, layer: str | None, modality: str | Non
     notes = [*raw.notes, *said, *features.notes]
     if kind == "log" and hint:
         notes.append(f"raw counts are there too, and were not taken: {hint}")
-    obs = _with_modalities(adata.obs, features.var, raw)
+    obs = writable_obs(_with_modalities(adata.obs, features.var, raw))
     empty_C = np.diff(values_CG.indptr) == 0
     if empty_C.all():
         fix = hint or "give the layer that holds the counts (--layer)"
@@ -182,7 +185,7 @@ def _validated(raw: RawMatrix, what: str, layer: str | None, modality: str | Non
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a gene and its protein may share a name
         result = anndata.AnnData(X=values_CG, obs=obs, var=features.var)
-    return CountsFile(result, kind, notes, features.report, tables.aliases)
+    return CountsFile(result, kind, notes, features.report, tables.aliases, species=features.species)
 
 
 def _hint(counts_at: list[str]) -> str:

@@ -72,6 +72,8 @@ class Features:
         ``G`` rows: ``gene_ids`` and ``modality``, indexed by name.
     column_N
         Column of each feature of the file, -1 where it was left out.
+    species
+        Of the genes, where a table of orthologs made it known.
     report, notes
         What a user must hear. ``report.renamed`` names every changed name, ``report.reasons`` says why.
     """
@@ -80,6 +82,7 @@ class Features:
     column_N: np.ndarray
     report: AlignmentReport
     notes: list[str] = field(default_factory=list)
+    species: TargetSpecies | None = None
 
     def take(self, X: sparse.csr_matrix) -> sparse.csr_matrix:
         """The columns that stay, in order; columns of one name are summed."""
@@ -150,10 +153,14 @@ def resolve_features(var: pd.DataFrame, what: str, *, modality: str | None = Non
         _apply_aliases(names, tables, what, notes)
     report = AlignmentReport(num_given=len(names.given))
     stays = np.ones(len(names.given), dtype=bool)
-    summed = _apply_orthologs(names, tables, what, stays, report, notes) if tables.orthologs is not None else False
+    species, summed = None, False
+    if tables.orthologs is not None:
+        species, summed = _apply_orthologs(names, tables, what, stays, report, notes)
     _say_dates(names, notes)
     _tell_apart(names, stays, what, notes, summed=summed)
-    return _finished(names, stays, np.asarray(kept, dtype=np.int64), len(given), report, notes)
+    features = _finished(names, stays, np.asarray(kept, dtype=np.int64), len(given), report, notes)
+    features.species = species
+    return features
 
 
 def _finished(
@@ -293,14 +300,14 @@ def _apply_aliases(names: _Names, tables: NameTables, what: str, notes: list[str
     for i, new in zip(genes, renamed.names, strict=True):
         if is_ensembl_id(names.now[i]) and new != names.now[i]:
             names.ids[i] = names.ids[i] or names.now[i]
-        names.change(i, new, "alias")
+        names.change(i, new or names.now[i], "alias")
     notes += renamed.notes
 
 
 def _apply_orthologs(
     names: _Names, tables: NameTables, what: str, stays: np.ndarray, report: AlignmentReport, notes: list[str]
-) -> bool:
-    """Genes take the names of the other species; returns whether columns of one name are to be summed."""
+) -> tuple[TargetSpecies | None, bool]:
+    """Genes take the names of the other species; returns theirs, and whether columns of one name are to be summed."""
     assert tables.orthologs is not None
     genes = names.genes()
     told = [names.now[i] for i in genes]
@@ -310,7 +317,7 @@ def _apply_orthologs(
     )
     notes += result.notes
     if result.unchanged:
-        return False
+        return result.species, False
     for i, new in zip(genes, result.names, strict=True):
         if new is None:
             stays[i] = False
@@ -327,7 +334,7 @@ def _apply_orthologs(
         notes.append(f"{len(peaks):,} peaks were left out: their coordinates are of the other species' genome")
     if not any(stays[i] for i in genes):
         raise UserError(f"{what}: no gene has an ortholog in the table; check species and naming")
-    return tables.policy == "sum"
+    return result.species, tables.policy == "sum"
 
 
 def _say_dates(names: _Names, notes: list[str]) -> None:
@@ -345,7 +352,7 @@ def _tell_apart(names: _Names, stays: np.ndarray, what: str, notes: list[str], *
     doubled: list[str] = []
     hopeless: list[str] = []
     taken = {names.now[i] for i in np.flatnonzero(stays)}
-    for i in np.flatnonzero(stays):
+    for i in np.flatnonzero(stays).tolist():
         key, known = (names.modality[i], names.now[i]), names.ids[i]
         if key in seen and not (summed and "ortholog" in names.why[i]):
             if not known or known in taken:

@@ -8,7 +8,7 @@ Dimension letters: C cells, G features, M modalities of the file.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,9 @@ from grn_cotrain.data.io.format_anndata import GroupSource, read_anndata
 from grn_cotrain.data.io.raw_matrix import RawMatrix, canonical_modality, frame, looks_like_peaks, no_such_layer
 from grn_cotrain.data.vocab import MODALITIES, name_some
 from grn_cotrain.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    import anndata
 
 __all__ = ["is_mudata", "read_mudata"]
 
@@ -135,7 +138,8 @@ def _side_by_side(
                 f"({name_some(list(repeated.unique()), 3)}); make them unique (obs_names_make_unique())"
             )
     cells = pd.Index(dict.fromkeys(name for part in parts.values() for name in part.adata.obs_names), dtype=object)
-    blocks, variables, measured = [], [], {}
+    blocks, variables = [], []
+    measured: dict[str, np.ndarray] = {}
     for name, part in parts.items():
         block, has_C = _over(part.adata, cells)
         blocks.append(block)
@@ -155,7 +159,7 @@ def _side_by_side(
     )
 
 
-def _over(adata: anndata.AnnData, cells: pd.Index) -> tuple[sparse.csr_matrix, np.ndarray]:  # noqa: F821
+def _over(adata: anndata.AnnData, cells: pd.Index) -> tuple[sparse.csr_matrix, np.ndarray]:
     """Rows in the order of ``cells``, zero where a cell is not in this part; and which cells are."""
     X = sparse.csr_matrix(adata.X)
     row_C = adata.obs_names.get_indexer(cells)

@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from grn_cotrain.data.io import CELL_FORMATS
 from grn_cotrain.data.io.format_anndata import GroupSource, read_anndata, read_h5ad
 from grn_cotrain.data.io.format_loom import is_loom, read_loom
 from grn_cotrain.data.io.format_mudata import is_mudata, read_mudata
@@ -18,10 +19,7 @@ from grn_cotrain.errors import UserError
 if TYPE_CHECKING:
     import h5py
 
-__all__ = ["FORMATS", "read_matrix"]
-
-FORMATS = "h5ad, h5mu, loom, zarr, 10x h5, a folder with mtx, CSV or TSV"
-"""What can be read, as help texts say it."""
+__all__ = ["read_matrix"]
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _HDF5_SUFFIXES = (".h5ad", ".h5", ".h5mu", ".loom", ".hdf5")
@@ -52,7 +50,7 @@ def read_matrix(path: str | Path, layer: str | None = None, modality: str | None
 def _read_any(path: Path, layer: str | None, modality: str | None) -> RawMatrix:
     what = f"counts '{path}'"
     if not path.exists():
-        raise UserError(f"{what}: no such file or folder; give one of {FORMATS}")
+        raise UserError(f"{what}: no such file or folder; give one of {CELL_FORMATS}")
     if path.is_dir():
         if any((path / name).is_file() for name in _ZARR_FILES):
             return _guarded(lambda: _read_zarr(path, layer, modality, what), what)
@@ -128,7 +126,9 @@ def _read_zarr(path: Path, layer: str | None, modality: str | None, what: str) -
 
 
 def _stranger(root: h5py.File | Any, what: str, kinds: str) -> UserError:
-    return UserError(f"{what}: neither {kinds} (holds {name_some(list(root)) or 'nothing'}); give one of {FORMATS}")
+    return UserError(
+        f"{what}: neither {kinds} (holds {name_some(list(root)) or 'nothing'}); give one of {CELL_FORMATS}"
+    )
 
 
 def _named(raw: RawMatrix, name: str, layer: str | None) -> RawMatrix:

@@ -46,11 +46,14 @@ class Renamed:
         What a user must hear.
     unchanged
         No name was to be changed: they are of the wanted species already.
+    species
+        Of the names now; None where that was not asked.
     """
 
     names: list[str | None]
     notes: list[str] = field(default_factory=list)
     unchanged: bool = False
+    species: TargetSpecies | None = None
 
 
 # -- aliases ---------------------------------------------------------------------------------------------------------
@@ -286,7 +289,7 @@ class OrthologTable:
         return cls._build(path, rows)
 
     @classmethod
-    def _build(cls, path: str, rows: list[list[tuple[str, ...]]]) -> Self:
+    def _build(cls, path: str, rows: Sequence[Sequence[tuple[str, ...]]]) -> Self:
         pairs: dict[tuple[str, str], None] = {}
         ids: dict[str, str] = {}
         for (human, human_id), (mouse, mouse_id) in rows:
@@ -362,7 +365,9 @@ class OrthologTable:
             )
         species = self.direction(names, source, what)
         if target == species:
-            return Renamed(list(names), [f"orthologs: the genes are {species} already"], unchanged=True)
+            return Renamed(
+                list(names), [f"orthologs: the genes are {species} already"], unchanged=True, species=species
+            )
         here, there = (0, 1) if species == "human" else (1, 0)
         partners: dict[str, dict[str, None]] = defaultdict(dict)
         owners: dict[str, set[str]] = defaultdict(set)
@@ -370,7 +375,9 @@ class OrthologTable:
             partners[_fold(pair[here])][pair[there]] = None
             owners[_fold(pair[there])].add(_fold(pair[here]))
         result: list[str | None] = []
-        none, several, shared = [], [], []
+        none: list[str] = []
+        several: list[str] = []
+        shared: list[str] = []
         for name in names:
             key = _fold(name)
             found = list(partners.get(key) or partners.get(_fold(self.ids.get(key.upper(), "")), {}))
@@ -390,7 +397,7 @@ class OrthologTable:
         ):
             if lost:
                 notes.append(f"{len(lost):,} genes were left out, with {why}: {name_some(lost, 3)}")
-        return Renamed(result, notes)
+        return Renamed(result, notes, species="mouse" if there else "human")
 
 
 def _columns_of(species: str, head: list[str]) -> list[int]:
