@@ -78,5 +78,5 @@ class EdgeFormat(ABC):
         if bad:
             shown = name_some([repr(name) for name in bad], 3)
             raise UserError(
-                f"format: {len(bad):,} gene names cannot be written in it ({shown}); rename them, or take parquet"
+                f"format: {len(bad):,} names of genes cannot be written in it ({shown}); rename them, or take parquet"
             )

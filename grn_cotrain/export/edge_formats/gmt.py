@@ -29,8 +29,8 @@ class GmtFormat(EdgeFormat):
     """
 
     suffix = "gmt"
-    # Readers cut fields at tabs and at the ends of a line, and take a leading # for a comment.
-    refused_characters: ClassVar[re.Pattern[str]] = re.compile(rf"{CONTROL_CHARACTERS.pattern}|^#|^\s|\s$")
+    # Some readers cut fields at any white space (decoupler's does), and take a leading # for a comment.
+    refused_characters: ClassVar[re.Pattern[str]] = re.compile(rf"{CONTROL_CHARACTERS.pattern}|^#|\s")
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
@@ -61,7 +61,7 @@ class GmtFormat(EdgeFormat):
                 small.append(name)
                 continue
             new = int((part["known"] == "").sum())
-            lines.append("\t".join([name, f"tf={tf}; {len(part)} targets, {new} new", *part["target"]]))
+            lines.append("\t".join([name, f"tf={tf};targets={len(part)};new={new}", *part["target"]]))
         if small:
             notes.append(
                 f"{len(small):,} regulons have fewer than {self.config.min_size} targets and were left out: "
