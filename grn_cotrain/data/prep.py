@@ -109,6 +109,14 @@ class Prep:
         self._belongs("cells.h5ad", cells.content_hash, self.meta["cells_hash"])
         return cells
 
+    def cell_names(self) -> list[str]:
+        """Barcodes of the cells, without reading their values."""
+        import h5py
+        from anndata.io import read_elem
+
+        with h5py.File(self.folder / "cells.h5ad", "r") as file:
+            return [str(name) for name in read_elem(file["obs"]).index]
+
     @property
     def has_grn(self) -> bool:
         """Whether a network was added."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from grn_cotrain.data.vocab import name_some
+from grn_cotrain.data.alignment import name_some
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.export.annotate import UNS_KEY
 from grn_cotrain.export.gene_frame import GeneEmbeddings, tell_apart

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from grn_cotrain.data.vocab import AlignmentReport, name_some
+from grn_cotrain.data.alignment import AlignmentReport, name_some
+from grn_cotrain.data.io.features import NameTables, resolve_features
 from grn_cotrain.errors import UserError
 from grn_cotrain.export.annotate import annotate, refuse_taken
 from grn_cotrain.export.gene_frame import GeneEmbeddings
@@ -21,19 +22,11 @@ from grn_cotrain.files import atomic_file
 if TYPE_CHECKING:
     import anndata
 
+    from grn_cotrain.data.io.names import AliasTable, OrthologTable, TargetSpecies
+
 __all__ = ["VARM_KEY", "Into", "annotate_genes", "write_varm"]
 
 VARM_KEY = "grn_cotrain"
-_NAME_COLUMNS = (
-    "gene_ids",
-    "ensembl_id",
-    "gene_id",
-    "gene_symbols",
-    "gene_symbol",
-    "symbol",
-    "gene_name",
-    "feature_name",
-)
 
 
 @dataclass(frozen=True)
@@ -48,15 +41,25 @@ class Into:
         Key in ``varm``.
     overwrite
         Whether a key of that name in the file may be replaced.
+    aliases, orthologs
+        As in :func:`annotate_genes`.
     """
 
     cells: Path
     key_added: str = VARM_KEY
     overwrite: bool = False
+    aliases: AliasTable | None = None
+    orthologs: OrthologTable | None = None
 
 
 def annotate_genes(
-    adata: anndata.AnnData, embeddings: GeneEmbeddings, *, key_added: str = VARM_KEY, overwrite: bool = False
+    adata: anndata.AnnData,
+    embeddings: GeneEmbeddings,
+    *,
+    key_added: str = VARM_KEY,
+    aliases: AliasTable | None = None,
+    orthologs: OrthologTable | None = None,
+    overwrite: bool = False,
 ) -> list[str]:
     """Write embeddings into ``adata.varm[key_added]``, float32 ``[N, D]``, in the order of ``adata.var_names``.
 
@@ -69,7 +72,9 @@ def annotate_genes(
     Parameters
     ----------
     adata
-        Changed in place: ``varm`` and ``uns["grn_cotrain"]``, nothing else.
+        Changed in place: ``varm`` and ``uns["grn_cotrain"]``, nothing else, and only if all went well.
+    aliases, orthologs
+        Tables of old symbols, and of the other species' genes, for finding the features.
 
     Returns
     -------
@@ -88,8 +93,10 @@ def annotate_genes(
         raise UserError(f"--by: groups would share a key of varm ({name_some(sorted(keys.values()))}); rename them")
     refuse_taken(adata, "varm", list(keys.values()), overwrite=overwrite)
     vocab = embeddings.vocab()
-    index_N, report = _align(adata.var, embeddings)
-    notes = [f"genes of the file: {report.summary()}"]
+    target: TargetSpecies | None = {"human": "human", "mouse": "mouse"}.get(embeddings.species)  # type: ignore[assignment]
+    tables = NameTables(aliases, orthologs, to_species=target)
+    index_N, report, said = _align(adata.var, embeddings, tables)
+    notes = [*said, f"genes of the file: {report.summary()}"]
     origin: dict[str, Any] = {
         **embeddings.metadata(),
         "what": "gene embeddings",
@@ -98,6 +105,7 @@ def annotate_genes(
         "features_lost": report.lost,
     }
     row_of_gene = pd.MultiIndex.from_arrays([vocab.modality, vocab.symbols])
+    results: dict[str, tuple[np.ndarray, dict[str, Any]]] = {}
     for group, key in keys.items():
         mine = np.flatnonzero(frame["group"].astype(str) == group) if "group" in frame else np.arange(len(frame))
         table_GD = np.full((len(vocab), rows_GD.shape[1]), np.nan, np.float32)
@@ -111,30 +119,43 @@ def annotate_genes(
             notes.append(
                 f"varm '{key}': {int(empty_N.sum()):,} features have no embedding, their rows are NaN: {named}"
             )
-        annotate(adata, "varm", key, values_ND, {**origin, **({"group": group} if group else {})})
+        results[key] = (values_ND, {**origin, **({"group": group} if group else {})})
+    for key, (values_ND, about) in results.items():
+        annotate(adata, "varm", key, values_ND, about)
     return notes
 
 
-def _align(var: pd.DataFrame, embeddings: GeneEmbeddings) -> tuple[np.ndarray, AlignmentReport]:
-    """Row of the embeddings' vocabulary of each feature, -1 where it has none; and the report.
+def _align(
+    var: pd.DataFrame, embeddings: GeneEmbeddings, tables: NameTables
+) -> tuple[np.ndarray, AlignmentReport, list[str]]:
+    """Row of the embeddings' vocabulary of each feature, -1 where it has none; the report; what the reader noted.
 
-    Repeated names keep the embedding of their gene, all of them: it says something of the gene, not of the column.
+    Features of one gene keep its embedding, all of them: it says something of the gene, not of the column.
     """
     vocab = embeddings.vocab()
-    names = [str(name) for name in var.index]
-    columns = [var[column].astype(str) for column in var.columns if str(column).lower() in _NAME_COLUMNS]
-    aliases = list(zip(*columns, strict=True)) if columns else [()] * len(names)
-    best = [
-        next((other for other in (name, *others) if vocab.get(other) is not None), name)
-        for name, others in zip(names, aliases, strict=True)
-    ]
-    alignment = vocab.align(best, min_mapped=0.0, what="genes of the file", repeats="keep")
-    if alignment.report.mapped == 0:
+    features = resolve_features(var, "genes of the file", tables=tables)
+    names = [str(name) for name in features.var.index]
+    modality = features.var["modality"].to_numpy(dtype=object)
+    index_K = np.full(len(names), -1, dtype=np.int64)
+    report = AlignmentReport(num_given=len(var), lost=list(features.report.lost))
+    for kind in pd.unique(modality):
+        mine = np.flatnonzero(modality == kind)
+        given = [
+            names[k] if vocab.get(names[k], kind) is not None else features.var["gene_ids"].iloc[k] or names[k]
+            for k in mine
+        ]
+        part = vocab.align(given, min_mapped=0.0, what=f"{kind}s of the file", modality=kind, repeats="keep")
+        index_K[mine] = part.index_N
+        report.mapped += part.report.mapped
+        for field in ("renamed", "duplicated", "lost"):
+            getattr(report, field).extend(getattr(part.report, field))
+    if report.mapped == 0:
         raise UserError(
             f"genes of the file: none of {len(names):,} ({name_some(names, 3)}) has an embedding among"
             f" {len(vocab):,} ({name_some(vocab.symbols, 3)}); check species and naming"
         )
-    return alignment.index_N, alignment.report
+    index_N = np.where(features.column_N >= 0, index_K[features.column_N], -1)
+    return index_N, report, list(features.notes)
 
 
 def write_varm(embeddings: GeneEmbeddings, path: Path, into: Into) -> list[str]:
@@ -153,6 +174,13 @@ def write_varm(embeddings: GeneEmbeddings, path: Path, into: Into) -> list[str]:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"--into '{into.cells}': is no readable h5ad ({reason}); give an h5ad") from None
     with atomic_file(path) as temporary:
-        notes = annotate_genes(adata, embeddings, key_added=into.key_added, overwrite=into.overwrite)
+        notes = annotate_genes(
+            adata,
+            embeddings,
+            key_added=into.key_added,
+            aliases=into.aliases,
+            orthologs=into.orthologs,
+            overwrite=into.overwrite,
+        )
         adata.write_h5ad(temporary)
     return notes

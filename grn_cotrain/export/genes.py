@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import pandas as pd
 import torch
 
+from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.run_data import load_run_data
 from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.tokens import Tokenizer
-from grn_cotrain.data.vocab import NUM_SPECIAL, name_some
+from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.export.gene_formats import FORMATS, GENE_FORMATS, gene_format, write_genes
 from grn_cotrain.export.gene_frame import GeneEmbeddings
@@ -26,6 +27,9 @@ from grn_cotrain.export.identity import RunIdentity
 from grn_cotrain.model import CoTrainModel
 from grn_cotrain.model_io import load_model
 from grn_cotrain.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from grn_cotrain.data.io.names import AliasTable, OrthologTable
 
 __all__ = ["FORMATS", "KINDS", "GeneEmbeddings", "export_genes", "gene_embeddings"]
 
@@ -95,6 +99,8 @@ def export_genes(
     into: str | Path | None = None,
     key_added: str = VARM_KEY,
     overwrite: bool = False,
+    aliases: AliasTable | None = None,
+    orthologs: OrthologTable | None = None,
     say: Callable[[str], None] = print,
     progress: Callable[[int, int], None] | None = None,
 ) -> GeneEmbeddings:
@@ -115,6 +121,8 @@ def export_genes(
         ``varm`` only: the h5ad to copy. It is not changed.
     key_added, overwrite
         ``varm`` only: key in ``varm``, and whether the file's own key of that name may be replaced in the copy.
+    aliases, orthologs
+        ``varm`` only: tables of old symbols, and of the other species' genes, for finding the file's features.
     say
         Told of genes without an embedding, and of the file.
 
@@ -124,7 +132,7 @@ def export_genes(
         Unknown kind, format or column; no model; ``into`` missing or unreadable.
     """
     _check_kind(kind, by)
-    target = None if into is None else Into(Path(into), key_added, overwrite)
+    target = None if into is None else Into(Path(into), key_added, overwrite, aliases, orthologs)
     if gene_format(format) == "varm":
         if target is None:
             raise UserError("--format 'varm': writes into a copy of your cells; name them with --into CELLS.h5ad")

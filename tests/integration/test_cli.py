@@ -304,7 +304,7 @@ def test_embed_cells_of_another_file(run: Path, tiny_world: Path, tmp_path: Path
     assert (embedded["shuffled"].layers["mine"] != 2 * embedded["shuffled"].X).nnz == 0
     assert embedded["shuffled"].obsm["X_umap"].shape == (30, 2)
     assert list(embedded["shuffled"].var.columns) == list(anndata.read_h5ad(files["shuffled"]).var.columns)
-    assert embedded["same"].uns["grn_cotrain"]["vocab_hash"] == config["vocab_hash"]
+    assert embedded["same"].uns["grn_cotrain"]["X_grn_cotrain"]["vocab_hash"] == config["vocab_hash"]
 
     ok("embed", "cells", run, files["same"], "--out", tmp_path / "key.h5ad", "--key-added", "X_mine")
     assert "X_mine" in anndata.read_h5ad(tmp_path / "key.h5ad").obsm

@@ -1,0 +1,86 @@
+"""Copies of users' cell files: what the file holds, to be written with one more key; the file itself never changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from grn_cotrain.errors import UserError
+from grn_cotrain.files import atomic_file, atomic_folder
+
+if TYPE_CHECKING:
+    import anndata
+    import mudata
+
+__all__ = ["Opened", "check_paths", "open_whole", "writing"]
+
+Opened: TypeAlias = "anndata.AnnData | mudata.MuData"
+_SUFFIXES = (".h5ad", ".zarr", ".h5mu")
+
+
+def check_paths(cells: str | Path, out: str | Path) -> None:
+    """Refuse an output that is the input, of an unknown format, or a folder with other content.
+
+    Raises
+    ------
+    UserError
+        Any of these.
+    """
+    cells, out = Path(cells), Path(out)
+    if out.exists() and cells.exists() and out.samefile(cells):
+        raise UserError(f"--out '{out}': is the input itself, which is never changed; give another file")
+    if out.suffix not in _SUFFIXES:
+        raise UserError(f"--out '{out}': written are h5ad, zarr and, for an h5mu, h5mu; end the name in one of these")
+    if out.suffix == ".h5mu" and cells.suffix != ".h5mu":
+        raise UserError(f"--out '{out}': h5mu is written for an h5mu alone; end the name in .h5ad or .zarr")
+    if out.suffix != ".zarr":
+        if out.is_dir():
+            raise UserError(f"--out '{out}': is a folder; give the name of a file")
+    elif out.exists() and not out.is_dir():
+        raise UserError(f"--out '{out}': is a file; a zarr store is a folder, give a new one")
+    elif out.is_dir() and any(out.iterdir()) and not any((out / n).is_file() for n in ("zarr.json", ".zgroup")):
+        raise UserError(f"--out '{out}': is a folder with other content; give a new one")
+
+
+def open_whole(cells: str | Path, out: str | Path, read: anndata.AnnData) -> Opened:
+    """Everything that the file holds, where its format can be written back; else what was read.
+
+    Parameters
+    ----------
+    cells
+        File that ``read`` was read from.
+    out
+        Its suffix says whether an h5mu stays one.
+    read
+        Validated cells.
+    """
+    cells, out = Path(cells), Path(out)
+    if cells.suffix == ".h5mu":
+        if out.suffix == ".h5mu":
+            import mudata
+
+            return mudata.read_h5mu(cells)
+        return read.copy()
+    import anndata
+
+    if cells.suffix == ".h5ad":
+        return anndata.read_h5ad(cells)
+    if cells.suffix == ".zarr" and not (cells / "mod").is_dir():  # a MuData in zarr gives what was read
+        return anndata.read_zarr(cells)
+    return read.copy()
+
+
+@contextmanager
+def writing(whole: Opened, out: str | Path) -> Iterator[None]:
+    """Write ``whole`` to ``out`` when the block ends well: whole, or not at all."""
+    out = Path(out)
+    with atomic_folder(out) if out.suffix == ".zarr" else atomic_file(out) as temporary:
+        yield
+        if out.suffix == ".zarr":
+            whole.write_zarr(temporary)
+        elif out.suffix == ".h5mu":
+            whole.write_h5mu(temporary)
+        else:
+            whole.write_h5ad(temporary)

@@ -1,0 +1,162 @@
+"""What a user must know before trusting embeddings of new cells: how much of them the model sees, and what it was made
+of.
+
+Dimension letters: C cells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.io.counts import CountsFile
+from grn_cotrain.data.prep import Prep
+from grn_cotrain.data.vocab import FeatureVocab, detect_species
+from grn_cotrain.errors import UserError
+from grn_cotrain.recipe import TokenConfig
+from grn_cotrain.run_folder import RunFolder
+
+__all__ = ["Coverage", "trained_on", "training_cells", "values_and_species"]
+
+_QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
+_FEW_GENES = 0.5  # of the model's genes: below this share the model reads cells unlike those it was trained on
+_SAME_DATA = 0.5  # of the barcodes: chance overlap of two 10x runs is far below
+
+
+@dataclass(frozen=True, eq=False)
+class Coverage:
+    """How much of the model the file has, and how much of each cell the model sees.
+
+    Attributes
+    ----------
+    num_tokens_of_model, num_missing
+        Features that can be tokens, and those of them that no cell of the file has a value of.
+    tokens_C
+        int64 values of each cell that become tokens (CLS and sampled zeros not counted).
+    cut
+        Cells with more values than ``max_tokens`` has room for: they keep their highest ones.
+    share_C
+        Share of each cell's total that lies in features known to the model.
+    """
+
+    num_tokens_of_model: int
+    num_missing: int
+    tokens_C: np.ndarray
+    cut: int
+    max_tokens: int
+    share_C: np.ndarray
+
+    @classmethod
+    def of(cls, counts: CountsFile, aligned: CellMatrix, tokens: TokenConfig) -> Coverage:
+        """Compare the file as read with the same cells in the model's vocabulary."""
+        is_token_G = np.asarray(aligned.vocab.is_token, dtype=bool)
+        kept_CG = aligned.values_CG[:, np.flatnonzero(is_token_G)]
+        detected_K = np.bincount(kept_CG.indices, minlength=kept_CG.shape[1]) > 0
+        known_C = np.diff(kept_CG.indptr)
+        room = tokens.max_tokens - 1 - tokens.zeros_per_cell
+        total_C = np.asarray(counts.adata.X.sum(axis=1, dtype=np.float64)).ravel()
+        seen_C = np.asarray(aligned.values_CG.sum(axis=1, dtype=np.float64)).ravel()
+        return cls(
+            num_tokens_of_model=int(is_token_G.sum()),
+            num_missing=int((~detected_K).sum()),
+            tokens_C=np.minimum(known_C, room),
+            cut=int((known_C > room).sum()),
+            max_tokens=tokens.max_tokens,
+            share_C=seen_C / np.where(total_C > 0, total_C, 1.0),
+        )
+
+    def notes(self) -> list[str]:
+        """In words."""
+        found = self.num_tokens_of_model - self.num_missing
+        share = found / max(1, self.num_tokens_of_model)
+        low, five, median, most, high = np.quantile(self.tokens_C, _QUANTILES)
+        said = [
+            f"genes of the model: {found:,} of {self.num_tokens_of_model:,} ({share:.0%}) have values in these cells",
+            f"tokens a cell: median {median:,.0f}, 5 to 95 % {five:,.0f} to {most:,.0f}, least {low:,.0f}, most"
+            f" {high:,.0f}; they hold {np.median(self.share_C):.0%} of a cell's total (median)",
+        ]
+        if self.cut:
+            said.append(f"{self.cut:,} cells have more values than max_tokens {self.max_tokens}: the highest were kept")
+        return said
+
+    def warnings(self) -> list[str]:
+        """What speaks against using the embeddings."""
+        share = self.num_missing / max(1, self.num_tokens_of_model)
+        if share <= 1 - _FEW_GENES:
+            return []
+        return [f"{share:.0%} of the model's genes have no value in any of these cells: it reads them all as zero"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Numbers for ``uns``."""
+        return {
+            "model_genes": self.num_tokens_of_model,
+            "model_genes_without_values": self.num_missing,
+            "tokens_quantiles": [float(value) for value in np.quantile(self.tokens_C, _QUANTILES)],
+            "quantiles": list(_QUANTILES),
+            "share_of_total_median": float(np.median(self.share_C)),
+            "cells_cut_to_max_tokens": self.cut,
+        }
+
+
+def trained_on(folder: RunFolder, config: dict[str, Any], vocab: FeatureVocab) -> str:
+    """What the model was trained on, from what a published run holds."""
+    record = folder.record() if folder.record_file.is_file() else {}
+    meta = config["meta"]
+    cells = f"{record['num_cells']:,} cells x " if "num_cells" in record else ""
+    hashes = {
+        "cells": record.get("cells_hash"),
+        "vocabulary": vocab.content_hash,
+        "split": meta.get("split_hash"),
+        "recipe": meta.get("recipe_hash"),
+    }
+    listed = ", ".join(f"{name} {value}" for name, value in hashes.items() if value)
+    return (
+        f"the model was trained on {cells}{vocab.num_features:,} features, {vocab.species},"
+        f" {meta.get('values', 'values of unknown kind')} ({listed})"
+    )
+
+
+def values_and_species(counts: CountsFile, config: dict[str, Any], vocab: FeatureVocab) -> list[str]:
+    """Warnings where the file's values or species are not the model's."""
+    found = []
+    values = config["meta"].get("values")
+    if values is not None and counts.kind != values:
+        found.append(f"these values are {counts.kind}, the model was trained on {values}: scales may differ")
+    species, evidence = detect_species(list(map(str, counts.adata.var_names)))
+    if species is not None and vocab.species in ("human", "mouse") and species != vocab.species:
+        found.append(f"the genes look like {species} ({evidence}), the model was trained on {vocab.species}")
+    return found
+
+
+def training_cells(folder: RunFolder, names: list[str]) -> tuple[int | None, str]:
+    """How many barcodes are also in the run's prepared folder, and a sentence; None where that folder is not at hand.
+
+    Cells that the run held out count too: a result on them is no result on data of another origin.
+    """
+    known = _prepared_names(folder)
+    if known is None:
+        return None, ""
+    shared = [name for name in names if name in known]
+    if not shared:
+        return 0, ""
+    text = f"{len(shared):,} of {len(names):,} barcodes are also in the data that the run was made from"
+    if len(shared) >= _SAME_DATA * len(names):
+        text += ": these are its own cells, training cells among them"
+    return len(shared), text
+
+
+def _prepared_names(folder: RunFolder) -> set[str] | None:
+    """Barcodes of the run's prepared folder, if it is still the one that the run was trained on."""
+    expected = folder.record().get("cells_hash") if folder.record_file.is_file() else None
+    try:
+        place = Path(folder.recipe().data.prep)
+        if expected is None or not (place / "prep.json").is_file():
+            return None
+        prep = Prep.open(place)
+        return set(prep.cell_names()) if prep.meta.get("cells_hash") == expected else None
+    except UserError:  # a recipe of another version, a folder that was damaged since: no reason to refuse new cells
+        return None

@@ -1,0 +1,288 @@
+"""The model card of a run: what it is, what it was made from, how it did beside controls, and what it is not for."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from grn_cotrain.errors import UserError
+from grn_cotrain.evaluate.link_table import LinkTable
+from grn_cotrain.evaluate.model_scorer import arm_name
+from grn_cotrain.files import read_json
+from grn_cotrain.model_io import load_model
+from grn_cotrain.recipe import Recipe
+from grn_cotrain.run_folder import RunFolder
+
+__all__ = ["model_card"]
+
+_METRICS = (
+    ("macro_auroc", "macro AUROC"),
+    ("macro_ap", "macro AP"),
+    ("auroc", "AUROC"),
+    ("auprc", "AUPRC"),
+    ("degree_matched_auroc", "degree-matched AUROC"),
+)
+_CONTROLS_SHOWN = 3
+_SPLITS = {
+    "random": "edges held out at random: the same TFs and targets occur in training, so degree alone does well",
+    "unseen-tf": "all targets of some TFs are held out: TFs without a known target in training",
+    "unseen-target": "all regulators of some targets are held out: targets without a known regulator in training",
+    "unseen-both": "both TF and target of a test edge are unseen in training",
+    "published": "the train and test pairs of a publication",
+    "transfer": "trained on the network of other data",
+}
+
+
+def model_card(
+    run: str | Path, *, repo_id: str | None = None, licence: str | None = None, num_scrubbed: int | None = None
+) -> str:
+    """README.md of a run, with the YAML header that model hubs read.
+
+    Results come from the run's link table (``grn-cotrain evaluate links RUN``), beside its best controls and with
+    intervals; whether the model beats them is said in a sentence. Without that table the card says that there is none.
+
+    Parameters
+    ----------
+    run
+        Finished run folder.
+    repo_id
+        Named in the lines that load it.
+    licence
+        Licence id for the header, for example ``mit``; the author's to give.
+    num_scrubbed
+        Paths that were replaced in the copies of recipe.yaml and run.json.
+
+    Raises
+    ------
+    UserError
+        No run folder, no model, a damaged link table.
+    """
+    folder = RunFolder.open(run)
+    model, config = load_model(folder.require_model())
+    recipe, record = folder.recipe(), folder.record() if folder.record_file.is_file() else {}
+    header = {
+        **({"license": licence.lower()} if licence else {}),
+        "library_name": "grn_cotrain",
+        "tags": ["biology", "single-cell", "gene-regulatory-network", "gene-embedding", "link-prediction"],
+    }
+    species = "" if model.vocab.species in ("unknown", "simulated") else f"{model.vocab.species} "
+    sections = [
+        f"# {recipe.name}",
+        f"One table of embeddings of {model.vocab.num_features:,} {species}genes, under a cell encoder that reads"
+        " expression and a graph encoder that reads a gene regulatory network; trained with"
+        f" `grn_cotrain` as `{arm_name(recipe)}`. It gives gene embeddings, cell embeddings and scores of"
+        " regulatory links.",
+        *_model_section(recipe, record, config, model.vocab.species),
+        *_data_section(recipe, record, config, num_scrubbed),
+        *_results_section(folder, recipe, config),
+        "## Intended use",
+        "Research: starting rows for models that hold an embedding of genes, features of genes, embeddings of cells of"
+        " the same species and tissue, and candidate regulatory links to be tested by other means.",
+        "## Limitations",
+        _limits(recipe, config, model.vocab.species),
+        "## Licence",
+        f"`{licence}`, given by the author." if licence else "None was given: ask the author before you use it.",
+        "## How to load it",
+        _loading(repo_id, recipe),
+    ]
+    return f"---\n{yaml.safe_dump(header, sort_keys=False)}---\n\n" + "\n\n".join(sections) + "\n"
+
+
+def _table(rows: list[tuple[str, str]]) -> str:
+    return "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)])
+
+
+def _model_section(recipe: Recipe, record: dict[str, Any], config: dict[str, Any], species: str) -> list[str]:
+    parts = recipe.model
+    meta = config["meta"]
+    parameters = record.get("parameters", {}).get("total")
+    edges = f"{record['message_edges']:,} ({recipe.graph.messages})" if "message_edges" in record else "-"
+    rows = [
+        ("width", f"{parts.width}" + (f"; {parameters:,} parameters" if parameters else "")),
+        (
+            "parts",
+            f"graph encoder `{parts.graph_encoder.name}`, coupling `{parts.coupling.name}`, cell encoder"
+            f" `{parts.cell_encoder.name}`, link decoder `{parts.link_decoder.name}`",
+        ),
+        ("objectives", ", ".join(f"`{name}`" for name in recipe.objectives)),
+        ("message edges", edges),
+        ("species; values", f"{species}; {meta.get('values', '-')}"),
+        ("training", _training(recipe, record, meta)),
+        ("hashes", f"recipe `{meta.get('recipe_hash', '-')}`, vocabulary `{config['vocab_hash']}`"),
+    ]
+    return ["## The model", _table(rows)]
+
+
+def _training(recipe: Recipe, record: dict[str, Any], meta: dict[str, Any]) -> str:
+    steps = f"{record['steps']} steps, best at {record['best_step']} by validation" if "steps" in record else "-"
+    version = f"; grn_cotrain {record['version']}" if record.get("version") else ""
+    commit = f", commit {record['commit']}" if record.get("commit") else ""
+    return f"seed {recipe.seed}; {steps}{version}{commit}"
+
+
+def _data_section(
+    recipe: Recipe, record: dict[str, Any], config: dict[str, Any], num_scrubbed: int | None
+) -> list[str]:
+    meta, prep = config["meta"], recipe.prep
+    cells = f"{record['num_cells']:,} cells x {record['num_genes']:,} features" if "num_cells" in record else "-"
+    source = f" from `{Path(prep.counts).name}`" if prep else ""
+    kind = next((kind for kind in sorted(_SPLITS, key=len, reverse=True) if recipe.data.split.startswith(kind)), "")
+    rows = [
+        ("cells", f"{cells}{source}; hash `{record.get('cells_hash', '-')}`"),
+        ("network", f"`{Path(prep.grn).name}`" if prep and prep.grn else "-"),
+        ("split", f"`{recipe.data.split}`, hash `{meta.get('split_hash', '-')}`"),
+        ("what it holds out", _SPLITS.get(kind, "see its name")),
+    ]
+    scrubbed = (
+        f" Paths of the author's machine ({num_scrubbed}) were replaced by their last part in the copies of"
+        " `recipe.yaml` and `run.json`; the recipe's hash is that of the original."
+        if num_scrubbed
+        else ""
+    )
+    held = (
+        "No cells and no optimiser states are in this repository. `model/graph.safetensors` holds the training edges of"
+        " the network, which the graph encoder reads, and the weights hold summaries of expression by gene: the"
+        " licences of network and cells may apply to them." + scrubbed
+    )
+    return ["## Data", _table(rows), held]
+
+
+# -- results -----------------------------------------------------------------------------------------------------------
+
+
+def _results_section(folder: RunFolder, recipe: Recipe, config: dict[str, Any]) -> list[str]:
+    sections = ["## Results"]
+    if not (folder.folder / "links.json").is_file():
+        sections.append(
+            "Links were **not evaluated** beside controls in this run: nothing is claimed. `grn-cotrain evaluate links`"
+            " does it where the data are."
+        )
+    else:
+        sections += _links(folder, config)
+    cells = (folder.record().get("cells") or {}) if folder.record_file.is_file() else {}
+    if cells.get("r2") is not None:
+        others = ", ".join(
+            f"{name[:-3].replace('_', ' ')} {value:.3f}" for name, value in cells.items() if name != "r2"
+        )
+        sections.append(f"Masked values of held-out cells, R2: **{cells['r2']:.3f}**; beside it {others}.")
+    return sections
+
+
+def _links(folder: RunFolder, config: dict[str, Any]) -> list[str]:
+    stored = read_json(folder.folder / "links.json", what="link table")
+    try:
+        rows, headline, warnings = pd.DataFrame(stored["rows"]), stored["headline_split"], stored["warnings"]
+        audits = list(stored["audits"].values())
+        rows = rows[(rows["split"] == headline) & (rows["candidates"] == "all")]
+        split_hashes = set(rows["split_hash"])
+        facts = rows[rows["metric"] == "auroc"].iloc[0]
+    except (KeyError, TypeError, IndexError) as error:
+        raise UserError(f"link table '{folder.folder}': cannot be read ({error!r}); evaluate anew") from None
+    mine = config["meta"].get("split_hash")
+    if mine is not None and mine not in split_hashes:
+        raise UserError(f"link table '{folder.folder}': is of another split than the model; evaluate the run anew")
+    values = rows.pivot_table(index="scorer", columns="metric", values="value", aggfunc="first")
+    order = rows.drop_duplicates("scorer").set_index("scorer")["kind"]
+    models = [name for name in order.index if order[name] != "control"]
+    controls = [name for name in order.index if order[name] == "control"]
+    controls.sort(key=lambda name: -_or_low(values.at[name, "macro_auroc"] if "macro_auroc" in values else math.nan))
+    lines = [
+        "| scorer | " + " | ".join(heading for _, heading in _METRICS) + " |",
+        "| --- |" + " --- |" * len(_METRICS),
+    ]
+    for name in [*models, *controls[:_CONTROLS_SHOWN]]:
+        shown = [_cell(rows, name, metric) for metric, _ in _METRICS]
+        label = f"{name} (control)" if order[name] == "control" else f"**{name}**"
+        lines.append(f"| {label} | " + " | ".join(shown) + " |")
+    about = (
+        f"Link prediction on `{headline}`: {facts['num_pairs']:,} candidate pairs, {facts['num_tfs']} TFs, prevalence"
+        f" {facts['prevalence']:.4f}; the model beside the best {min(_CONTROLS_SHOWN, len(controls))} of"
+        f" {len(controls)} controls, which need no deep model. Brackets: 95 % bootstrap intervals."
+    )
+    sentence = [f"**{text}**" for text in _verdict(folder, controls)]
+    return [about, "\n".join(lines), *sentence, *(f"Warning: {warning}." for warning in warnings), *audits]
+
+
+def _verdict(folder: RunFolder, controls: list[str]) -> list[str]:
+    """Whether the model beats the best control, by the paired interval of their difference."""
+    if not controls:
+        return ["It was evaluated without controls: nothing can be said of what the model adds."]
+    if not (folder.folder / "links_replicates.npz").is_file():
+        return []
+    table = LinkTable.read(folder.folder)
+    differences = table.difference_to_best_control()
+    said = []
+    for record in differences[differences["split"] == table.headline_split].itertuples():
+        interval = f"{record.value:+.3f} [{record.low:+.3f}, {record.high:+.3f}]"
+        if not (math.isfinite(record.low) and math.isfinite(record.high)):
+            verdict = "was compared without an interval with"
+        elif record.low > 0:
+            verdict = "beats"
+        elif record.high < 0:
+            verdict = "is worse than"
+        else:
+            verdict = "does not beat"
+        said.append(
+            f"By macro AUROC {record.scorer} {verdict} the best control, {record.control}: difference {interval}."
+        )
+    return said
+
+
+def _cell(rows: pd.DataFrame, scorer: str, metric: str) -> str:
+    found = rows[(rows["scorer"] == scorer) & (rows["metric"] == metric)]
+    if found.empty or pd.isna(found["value"].iloc[0]):
+        return "-"
+    row = found.iloc[0]
+    text = _number(row["value"])
+    if pd.notna(row["low"]) and pd.notna(row["high"]):
+        text += f" [{_number(row['low'])}, {_number(row['high'])}]"
+    return text
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"
+
+
+def _or_low(value: float) -> float:
+    return value if math.isfinite(value) else -1.0
+
+
+# -- prose -------------------------------------------------------------------------------------------------------------
+
+
+def _limits(recipe: Recipe, config: dict[str, Any], species: str) -> str:
+    values = config["meta"].get("values", "the values that it was trained on")
+    items = [
+        "A score of a link is no evidence of regulation: it says that the pair resembles pairs of the prior network,"
+        " with that network's gaps and fashions (well-studied TFs have more known targets).",
+        f"It reads {values} of {species} cells by the names of its own genes; other genes are not seen, and the"
+        " report of `embed cells` says how many.",
+        "Read its numbers on the split above alone: other splits hold out other things and are not comparable.",
+    ]
+    if recipe.data.expression != "true" or recipe.graph.messages != "true" or recipe.model.table.mode != "trainable":
+        items.insert(0, f"This run is an **ablation** (`{arm_name(recipe)}`), made for comparison, not for use.")
+    if config["meta"].get("links") == "probe":
+        items.append("Its schedule never trained links: the link decoder was fitted afterwards on frozen embeddings.")
+    return "\n".join(f"- {item}" for item in items)
+
+
+def _loading(repo_id: str | None, recipe: Recipe) -> str:
+    repo = repo_id or "NAME/REPOSITORY"
+    return f"""```bash
+grn-cotrain hub fetch {repo} --out {recipe.name}
+grn-cotrain export genes {recipe.name} --format safetensors --out genes.safetensors
+grn-cotrain embed cells {recipe.name} CELLS.h5ad --out OUT.h5ad --zero-shot
+```
+
+```python
+from grn_cotrain import CoTrainModel, hub, tl
+
+run = hub.fetch_run("{repo}")
+model = CoTrainModel.load(run)
+tl.embed_cells(adata, run)  # adata.obsm["X_grn_cotrain"]
+tl.embed_genes(adata, run)  # adata.varm["grn_cotrain"]
+```"""

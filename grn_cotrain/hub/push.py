@@ -1,0 +1,98 @@
+"""Push a run folder to a model hub."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from grn_cotrain.errors import UserError
+from grn_cotrain.hub.client import check_repo_id, client, in_one_line
+from grn_cotrain.hub.manifest import MANIFEST, README, benign
+from grn_cotrain.hub.stage import stage_run
+
+__all__ = ["push_run"]
+
+
+def push_run(
+    run: str | Path,
+    repo_id: str,
+    *,
+    private: bool = True,
+    revision: str | None = None,
+    token: str | None = None,
+    licence: str | None = None,
+    include: Sequence[str] = (),
+    message: str | None = None,
+    confirm: Callable[[str], bool] | None = None,
+    say: Callable[[str], None] = print,
+) -> str:
+    """Push a run: model, recipe, records, results and a generated model card (:func:`~grn_cotrain.hub.stage_run`).
+
+    No data, no optimiser state and no path of this machine leave it; the files and their size are said first.
+
+    Parameters
+    ----------
+    run
+        Finished run folder.
+    repo_id
+        ``NAME/REPOSITORY``; made if it isn't there. A repository with other content is refused.
+    private
+        Of a new repository.
+    revision
+        Branch; made if it isn't there.
+    token
+        Default: the user's login, or the environment's ``HF_TOKEN``.
+    licence, include
+        As in :func:`~grn_cotrain.hub.stage_run`.
+    message
+        Commit message.
+    confirm
+        Asked before the upload; False stops it.
+    say
+        Told of files, sizes and replaced paths.
+
+    Returns
+    -------
+    str
+        Address of the commit; empty where ``confirm`` said no.
+
+    Raises
+    ------
+    MissingExtraError
+        huggingface_hub is not installed.
+    UserError
+        No finished model; no such name, no right to write, no connection.
+    """
+    check_repo_id(repo_id)
+    api = client(token)
+    with tempfile.TemporaryDirectory(prefix="grn-cotrain-hub-") as place:
+        staged = stage_run(run, Path(place) / "run", repo_id=repo_id, licence=licence, include=include)
+        say(f"to push to {repo_id}" + (" (private, if it is new)" if private else " (public, if it is new)") + ":")
+        for line in staged.lines():
+            say(line)
+        if licence is None:
+            say("  no licence is given: others may not use the model; name one with --license")
+        if confirm is not None and not confirm(f"push {len(staged.sizes)} files to {repo_id}?"):
+            say("nothing was pushed")
+            return ""
+        with in_one_line(repo_id, "pushing"):
+            api.create_repo(repo_id, private=private, repo_type="model", exist_ok=True)
+            if revision is not None:
+                api.create_branch(repo_id, branch=revision, exist_ok=True)
+            there = [name for name in api.list_repo_files(repo_id, revision=revision) if not benign(name)]
+            if MANIFEST not in there and set(there) - {README}:
+                raise UserError(
+                    f"REPO_ID '{repo_id}': holds other files ({sorted(there)[0]} ...); give a new repository"
+                )
+            commit = api.upload_folder(
+                repo_id=repo_id,
+                folder_path=str(staged.folder),
+                repo_type="model",
+                revision=revision,
+                commit_message=message or "Push a grn_cotrain run",
+                delete_patterns=["model/*"],  # what an earlier push had there and this one has not
+            )
+    address = str(commit)
+    say(f"pushed: {address}")
+    return address

@@ -1,0 +1,16 @@
+"""Tools on an AnnData, with the habits of the scverse: ``import grn_cotrain as gc; gc.tl.embed_cells(adata, run)``.
+
+What writes into an AnnData adds documented keys and nothing else: ``X``, ``layers``, ``obs`` and ``var`` are never
+touched, a key that is there already is refused unless ``overwrite=True``, and ``uns["grn_cotrain"][KEY]`` records where
+the values came from. With ``copy=True`` the object itself stays as it was and an annotated copy is returned.
+
+A ``run`` is a run folder, or ``hf://NAME/REPOSITORY`` on a model hub. Importing this package
+loads no torch: the functions import what they need.
+"""
+
+from __future__ import annotations
+
+from grn_cotrain.tl.embed_cells import embed_cells
+from grn_cotrain.tl.embed_genes import embed_genes
+
+__all__ = ["embed_cells", "embed_genes"]
