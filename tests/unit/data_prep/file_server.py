@@ -33,6 +33,7 @@ class Served:
     length: bool = True
     delay: float = 0.0
     pause_after: int | None = None
+    range_shift: int = 0
     gate: threading.Event | None = None
 
 
@@ -91,6 +92,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.end_headers()
                 return
             self.send_response(206)
+            start += served.range_shift  # a server that sends another part than the one asked for
             self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
         else:
             self.send_response(200)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
 import json
 import os
@@ -70,6 +71,25 @@ def test_cut_connection_is_resumed_within_the_call(server, cache) -> None:
     assert server.log[1][1]["if-range"] == '"v1"'
     assert sum("cut" in line for line in lines) == 2
     assert leftovers(cache) == ["lock.json", "thing.h5ad"]
+
+
+def test_attempts_that_bring_something_do_not_count(server, cache) -> None:
+    url = server.add("x", BODY, cuts=[200_000] * 4)
+    assert fetcher(options={"attempts": 2}).fetch(resource(url)).read_bytes() == BODY
+    assert len(server.log) == 5
+
+
+def test_another_part_than_the_one_asked_for_is_not_appended(server, cache) -> None:
+    url = server.add("x", BODY, cuts=[400_000], range_shift=7)
+    assert fetcher().fetch(resource(url)).read_bytes() == BODY
+    assert [asked is None for asked in server.ranges()] == [True, False, True]
+
+
+def test_content_packed_for_the_way_is_unpacked_and_never_resumed(server, cache) -> None:
+    packed = gzip.compress(BODY)
+    url = server.add("x", packed, headers={"Content-Encoding": "gzip"}, cuts=[400_000])
+    assert fetcher().fetch(resource(url)).read_bytes() == BODY
+    assert server.ranges() == [None, None]
 
 
 def test_cut_connection_is_resumed_by_the_next_call(server, cache) -> None:
