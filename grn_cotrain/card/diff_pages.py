@@ -106,8 +106,8 @@ def _edges(part: Mapping[str, Any]) -> Section:
     paragraph = (
         f"{part['num_tfs']:,} TFs x {part['num_genes']:,} genes, {part['num_pairs']:,} pairs ranked by both; rank "
         f"correlation {number(part['spearman'])}; {part['shared_top']:.0%} of the {part['top']:,} best are the same. "
-        f"Shown: pairs among the {part['top']:,} best of either run whose rank changed most in proportion. The score of "
-        "an edge that a run trained on is a fit."
+        f"Shown: pairs among the {part['top']:,} best of either run whose rank changed most in proportion. The score "
+        "of an edge that a run trained on is a fit."
     )
     rows = tuple(
         (

@@ -1,0 +1,75 @@
+"""The gene-embedding card as HTML: blocks for the report, and a page of its own beside ``card.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from grn_cotrain import __version__
+from grn_cotrain.card import GeneCard
+from grn_cotrain.card import Section as CardSection
+from grn_cotrain.card import Table as CardTable
+from grn_cotrain.files import write_text
+from grn_cotrain.report.blocks import Block, Details, Section, Text
+from grn_cotrain.report.inputs import without_paths
+from grn_cotrain.report.page import Page, render_page
+from grn_cotrain.report.tables import Cell, Column, Row, Table
+
+__all__ = ["card_blocks", "write_card_page"]
+
+_MANY_TABLES = 4
+_SHORT = {
+    "summary": "In short",
+    "neighbours": "Neighbours",
+    "degree-expression": "Degree",
+    "probes": "Probes",
+    "stability": "Stability",
+    "health": "Spectrum",
+    "identity": "Made from",
+}
+
+
+def write_card_page(card: GeneCard, path: str | Path) -> Path:
+    """Write a card as one self-contained HTML file; equal cards give equal files."""
+    sections = [
+        Section(part.key, part.title, _SHORT.get(part.key, part.title), card_blocks(part, lambda name: name))
+        for part in card.sections()
+    ]
+    identity = card.to_dict()["identity"]
+    subtitle = f"{identity['num_genes']:,} genes in {identity['width']} dimensions; seed {identity['seed']}"
+    page = Page(card.title, subtitle, sections, version=__version__)
+    write_text(path, render_page(page))
+    return Path(path)
+
+
+def card_blocks(part: CardSection, slug: Callable[[str], str]) -> Sequence[Block]:
+    """Blocks of one section of a card; ``slug`` keeps the ids of several cards on one page apart."""
+    blocks: list[Block] = [Text(without_paths(paragraph)) for paragraph in part.paragraphs]
+    for index, table in enumerate(part.tables):
+        shown: list[Block] = [_table(slug(f"card-{part.key}-{index}"), table, part.title)]
+        if table.note:
+            shown.append(Text(without_paths(table.note), tone="note"))
+        # One table a gene, or a probe, would fill the page: all but the first are opened by who looks for it.
+        folded = index and len(part.tables) > _MANY_TABLES
+        blocks += [Details(table.caption or part.title, shown)] if folded else shown
+    return blocks
+
+
+def _table(name: str, table: CardTable, title: str) -> Table:
+    columns = [
+        Column(heading or ("no." if index in table.right else "what"), numeric=index in table.right)
+        for index, heading in enumerate(table.header)
+    ]
+    rows = [Row([_cell(text, numeric=index in table.right) for index, text in enumerate(row)]) for row in table.rows]
+    return Table(name, table.caption or f"{title}.", columns, rows)
+
+
+def _cell(text: str, *, numeric: bool) -> Cell:
+    shown = without_paths(text)
+    if not numeric:
+        return Cell(shown)
+    first = text.split(" ", 1)[0].replace(",", "").rstrip("%")
+    try:
+        return Cell(shown.replace("-", "\N{MINUS SIGN}") if first != "-" else "–", float(first))  # noqa: RUF001
+    except ValueError:
+        return Cell(shown)
