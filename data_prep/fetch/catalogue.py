@@ -41,7 +41,7 @@ FORMATS_BY_KIND: dict[str, tuple[str, ...]] = {
     "tfs": ("names",),
     "archive": ("archive",),
 }
-PROCESSES = ("gunzip", "dorothea")
+PROCESSES = ("gunzip", "dorothea", "gene-rows")
 """What may be done to a file after the download; see :mod:`data_prep.fetch.process`."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")

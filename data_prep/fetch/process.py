@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data_prep.fetch.catalogue import Resource
 from data_prep.fetch.unpack import gunzip, unpack
-from grn_cotrain.data.io.tables import read_table
+from grn_cotrain.data.io.tables import read_table, read_text
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import atomic_file
 
@@ -23,7 +23,8 @@ def made_name(resource: Resource, download: str) -> str | None:
         return Path(resource.members[0]).name if len(resource.members) == 1 else resource.name
     if resource.process == "gunzip":
         return download.removesuffix(".gz") if download.endswith(".gz") else download + ".out"
-    return f"{resource.name}.tsv" if resource.process else None
+    suffix = {"dorothea": ".tsv", "gene-rows": ".csv"}.get(resource.process)
+    return f"{resource.name}{suffix}" if suffix else None
 
 
 def make(resource: Resource, download: Path, target: Path) -> list[str]:
@@ -69,4 +70,25 @@ def _dorothea(download: Path, target: Path) -> list[str]:
     return [note] if unsigned else []
 
 
-_PROCESSES: dict[str, Callable[[Path, Path], list[str]]] = {"gunzip": _gunzip, "dorothea": _dorothea}
+def _gene_rows(download: Path, target: Path) -> list[str]:
+    """A CSV of genes x cells whose names alone do not tell which is which (cells called ``A1``): its corner says so."""
+    lines = read_text(download, what="table").splitlines()
+    second = lines[1] if len(lines) > 1 else ""
+    head, comma, rest = lines[0].partition(",")
+    if lines[0].count(",") == second.count(","):  # else R has left the corner out
+        if head.strip('" '):
+            raise UserError(f"table '{download}': its corner says '{head}' already; the publisher has changed it")
+        head, rest = "gene", comma + rest
+    else:
+        head, rest = "gene," + head, comma + rest
+    with atomic_file(target) as temporary, temporary.open("w", encoding="utf-8") as handle:
+        handle.write(head + rest + "\n")
+        handle.writelines(line + "\n" for line in lines[1:])
+    return []
+
+
+_PROCESSES: dict[str, Callable[[Path, Path], list[str]]] = {
+    "gunzip": _gunzip,
+    "dorothea": _dorothea,
+    "gene-rows": _gene_rows,
+}

@@ -12,6 +12,7 @@ import pytest
 
 from data_prep.fetch import Fetcher, load_catalogue
 from data_prep.fetch.unpack import unpack
+from grn_cotrain.data.io.counts import load_counts
 from grn_cotrain.data.io.edges import load_edges
 from grn_cotrain.errors import UserError
 
@@ -162,6 +163,27 @@ def test_gunzip(server, cache, catalogue) -> None:
     entries, _ = load_catalogue(catalogue({"name": "y", "url": bad, "process": "gunzip"}))
     with pytest.raises(UserError, match="damaged"):
         Fetcher(entries, say=lambda line: None).fetch(entries["y"])
+
+
+@pytest.mark.parametrize("corner", ['"",', ","], ids=["quoted", "empty"])
+@pytest.mark.parametrize("has_corner", [True, False])
+def test_cells_called_like_genes_get_a_corner_that_tells(server, cache, catalogue, corner, has_corner) -> None:
+    body = "\n".join(f'"ENSG00000{115410 + i}",{i % 3},1,2' for i in range(6))
+    text = (corner if has_corner else "") + '"A1","A2","B1"\n' + body + "\n"
+    url = server.add("wells.csv.gz", gzip.compress(text.encode()))
+    entries, _ = load_catalogue(catalogue({"name": "wells", "format": "csv", "url": url, "process": "gene-rows"}))
+    path = Fetcher(entries, say=lambda line: None).fetch(entries["wells"])
+    assert path.name == "wells.csv"
+    counts = load_counts(path)
+    assert counts.adata.shape == (3, 6)
+    assert list(counts.adata.obs_names) == ["A1", "A2", "B1"]
+
+
+def test_a_corner_that_speaks_already_is_not_written_over(server, cache, catalogue) -> None:
+    url = server.add("wells.csv", b"cell,G1,G2\nA1,1,2\n")
+    entries, _ = load_catalogue(catalogue({"name": "wells", "format": "csv", "url": url, "process": "gene-rows"}))
+    with pytest.raises(UserError, match="its corner says 'cell' already"):
+        Fetcher(entries, say=lambda line: None).fetch(entries["wells"])
 
 
 OMNIPATH = (
