@@ -17,16 +17,18 @@ from grn_cotrain.pl._style import BLUE, INK, MUTED, VERMILION
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["DASHED", "draw_edges", "edge_legend"]
+__all__ = ["BEND", "DASHED", "box_size", "draw_edges", "edge_legend"]
 
-DASHED = (0, (3.2, 1.8))
+DASHED = (0, (2.4, 1.4))
 _NARROW, _WIDE = 0.8, 2.6
 _SIGNS: dict[int, tuple[str, str, str]] = {
     1: ("activation", BLUE, "-|>,head_length=0.5,head_width=0.24"),
     -1: ("repression", VERMILION, "-[,widthB=0.34,lengthB=0"),
     0: ("sign unknown", MUTED, "->,head_length=0.4,head_width=0.2"),
 }
-_CURVED = "arc3,rad=0.12"
+BEND = 0.12
+"""How far a curved edge swings out, in units of its length (twice this at its control point's side)."""
+_CURVED = f"arc3,rad={BEND}"
 
 
 def widths(weight_E: np.ndarray) -> np.ndarray:
@@ -42,32 +44,53 @@ def draw_edges(
     edges: pd.DataFrame,
     places: Mapping[str, tuple[float, float]],
     *,
-    radius_from: Mapping[str, float],
-    radius_to: Mapping[str, float],
+    sizes: Mapping[str, tuple[float, float]],
     curved: bool = False,
 ) -> None:
-    """Draw arrows between nodes, from the heaviest edge to the lightest; radii of nodes are in points."""
+    """Draw arrows between nodes.
+
+    ``sizes``: half width and half height of each node in points, with the gap that an arrow should leave.
+    """
     from matplotlib.patches import FancyArrowPatch
 
     for edge, width in zip(edges.itertuples(), widths(edges["weight"].to_numpy()), strict=True):
         _, colour, head = _SIGNS[edge.sign]
+        start, stop = np.asarray(places[edge.source]), np.asarray(places[edge.target])
+        way = (stop - start) / max(float(np.hypot(*(stop - start))), 1e-12)
         ax.add_patch(
             FancyArrowPatch(
                 places[edge.source],
                 places[edge.target],
                 arrowstyle=head,
-                mutation_scale=9 + 2.2 * width,
+                mutation_scale=8 + 1.7 * width,
                 linewidth=width,
                 color=colour,
                 linestyle="-" if edge.known else DASHED,
-                shrinkA=radius_from[edge.source],
-                shrinkB=radius_to[edge.target],
+                shrinkA=_to_rim(sizes[edge.source], way),
+                shrinkB=_to_rim(sizes[edge.target], way),
                 connectionstyle=_CURVED if curved else "arc3",
                 zorder=2,
                 capstyle="butt",
                 joinstyle="miter",
             )
         )
+
+
+def box_size(text: str, fontsize: float, pad: float) -> tuple[float, float]:
+    """Half width and half height in points of a box round bold text; ``pad`` in units of the font's size."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextPath
+
+    extent = TextPath((0, 0), text, size=fontsize, prop=FontProperties(weight="bold")).get_extents()
+    return extent.width / 2 + pad * fontsize, 0.5 * fontsize + pad * fontsize
+
+
+def _to_rim(size: tuple[float, float], way: np.ndarray) -> float:
+    """Points from the middle of a node to its rim in a direction: a circle, or a box that is wider than high."""
+    across, along = size
+    if across == along:
+        return across
+    return float(min(across / max(abs(way[0]), 1e-9), along / max(abs(way[1]), 1e-9)))
 
 
 def edge_legend(ax: Axes, edges: pd.DataFrame, *, extra: list[Any] | None = None) -> None:

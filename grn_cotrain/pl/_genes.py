@@ -6,6 +6,7 @@ Dimension letters: G rows (genes), D width, E edges.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,25 +69,46 @@ class Embedded:
         """Edges, TFs and expression of the run; ``why`` names what needs them."""
         if self.run is None:
             raise UserError(f"{why}: needs a run; give the run folder instead of vectors, or a Series by gene as color")
-        folder = RunFolder.open(self.run)
-        model, config = load_model(folder.require_model())
-        known, _ = known_edges(folder, model, config)
-        if known.origin == "none":
+        network = _network(*_stamp(self.run))
+        if network is None:
             raise UserError(f"{why}: the edges of run '{self.run}' are unknown, its prepared folder is gone")
-        symbols = np.asarray(model.vocab.symbols, dtype=object)
-        edges = pd.DataFrame(
-            {
-                "source": symbols[known.keys_E // known.num_genes],
-                "target": symbols[known.keys_E % known.num_genes],
-                "part": np.asarray(PARTS, dtype=object)[known.part_E],
-            }
-        )
-        expression = None
-        if known.cells is not None:
-            mean_G = np.asarray(known.cells.normalised().mean(axis=0)).ravel()
-            expression = pd.Series(mean_G, index=symbols)
-            expression = expression[~expression.index.duplicated()]
-        return Network(edges, frozenset(symbols[known.sources_S]), expression)
+        return network
+
+
+def _stamp(run: str | Path) -> tuple[str, int]:
+    """Where a run's model lies and when it was written: what is read from it is kept until it changes."""
+    config = RunFolder.open(run).require_model() / "config.json"
+    return str(run), config.stat().st_mtime_ns
+
+
+@lru_cache(maxsize=4)
+def _vectors(run: str, stamp: int, kind: str) -> GeneEmbeddings:
+    del stamp
+    return gene_embeddings(run, kind)
+
+
+@lru_cache(maxsize=4)
+def _network(run: str, stamp: int) -> Network | None:
+    del stamp
+    folder = RunFolder.open(run)
+    model, config = load_model(folder.require_model())
+    known, _ = known_edges(folder, model, config)
+    if known.origin == "none":
+        return None
+    symbols = np.asarray(model.vocab.symbols, dtype=object)
+    edges = pd.DataFrame(
+        {
+            "source": symbols[known.keys_E // known.num_genes],
+            "target": symbols[known.keys_E % known.num_genes],
+            "part": np.asarray(PARTS, dtype=object)[known.part_E],
+        }
+    )
+    expression = None
+    if known.cells is not None:
+        mean_G = np.asarray(known.cells.normalised().mean(axis=0)).ravel()
+        expression = pd.Series(mean_G, index=symbols)
+        expression = expression[~expression.index.duplicated()]
+    return Network(edges, frozenset(symbols[known.sources_S]), expression)
 
 
 def embedded(source: Any, *, kind: str = "graph", key: str | None = None) -> Embedded:
@@ -96,7 +118,7 @@ def embedded(source: Any, *, kind: str = "graph", key: str | None = None) -> Emb
     if isinstance(source, Embedded):
         return source
     if isinstance(source, (str, Path)):
-        found = gene_embeddings(source, kind)
+        found = _vectors(*_stamp(source), kind)
         return Embedded(found.matrix(), pd.Index(found.names()), f"{found.kind} embedding", run=source)
     if isinstance(source, GeneEmbeddings):
         return Embedded(source.matrix(), pd.Index(source.names()), f"{source.kind} embedding")

@@ -1,6 +1,6 @@
 """Labels that do not lie on each other: each takes the first free place round its point.
 
-Dimension letters: N points, L labels.
+Dimension letters: N points, L labels, B boxes.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ def place_labels(
     fontsize: float | Sequence[float] = 7.5,
     bold: Sequence[bool] | None = None,
     reach: Sequence[float] | None = None,
+    penalty: float = 0.02,
+    boxes_B4: np.ndarray | None = None,
 ) -> list[Any]:
     """Write ``texts`` beside their points, with a thin line where there is room only further away.
 
@@ -49,6 +51,10 @@ def place_labels(
         Of all labels or of each.
     reach
         Radius in points of the mark at each point; default 0.
+    penalty
+        Cost of each obstacle that a label covers; a place is free below 1.
+    boxes_B4
+        What no label may cover: x and y in data coordinates, half width and half height in points.
 
     Returns
     -------
@@ -63,6 +69,9 @@ def place_labels(
     blocks_N2 = np.zeros((0, 2)) if obstacles_N2 is None else ax.transData.transform(obstacles_N2)
     frame = ax.get_window_extent(renderer)
     taken = np.zeros((0, 4))
+    if boxes_B4 is not None and len(boxes_B4):
+        middle_B2, half_B2 = ax.transData.transform(boxes_B4[:, :2]), boxes_B4[:, 2:] * scale
+        taken = np.concatenate([middle_B2 - half_B2, middle_B2 + half_B2], axis=1)
     sizes = [fontsize] * len(texts) if isinstance(fontsize, (int, float)) else list(fontsize)
     made = []
     for index, text in enumerate(texts):
@@ -79,7 +88,7 @@ def place_labels(
         for distance in _REACHES:
             for angle in np.radians(_ANGLES):
                 box = _box(at_L2[index], (distance + own) * scale, angle, width, height)
-                cost = _cost(box, taken, blocks_N2, at_L2, frame)
+                cost = _cost(box, taken, at_L2, frame) + penalty * _inside(box, blocks_N2)
                 if best is None or cost < best[0]:
                     best = (cost, distance, box)
             if best is not None and best[0] < 1:
@@ -114,12 +123,12 @@ def _box(at: np.ndarray, distance: float, angle: float, width: float, height: fl
     return np.array([centre[0] - width / 2, centre[1] - height / 2, centre[0] + width / 2, centre[1] + height / 2])
 
 
-def _cost(box: np.ndarray, taken: np.ndarray, blocks_N2: np.ndarray, at_L2: np.ndarray, frame: Any) -> float:
-    """Below 1: free. A covered label or an edge of the axes costs most, then a labelled point, then other points."""
+def _cost(box: np.ndarray, taken: np.ndarray, at_L2: np.ndarray, frame: Any) -> float:
+    """Below 1: free. Other labels, the edge of the axes and labelled points are all to be kept clear."""
     over = _overlap(box, taken)
     outside = max(frame.x0 - box[0], 0) + max(frame.y0 - box[1], 0) + max(box[2] - frame.x1, 0)
     outside += max(box[3] - frame.y1, 0)
-    return 10.0 * over + 10.0 * outside + 30.0 * _inside(box, at_L2) + min(0.02 * _inside(box, blocks_N2), 0.9)
+    return 10.0 * over + 10.0 * outside + 30.0 * _inside(box, at_L2)
 
 
 def _overlap(box: np.ndarray, taken: np.ndarray) -> float:

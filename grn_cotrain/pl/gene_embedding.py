@@ -25,6 +25,7 @@ __all__ = ["gene_embedding"]
 _LABELS = 10
 _RASTER_FROM = 1500  # points beyond which a vector file would be megabytes
 _MAX_GROUPS = 6
+_FAINTLY = 0.55
 _REGULON = "regulon:"
 
 
@@ -257,8 +258,8 @@ def _continuous(ax: Axes, xy_G2: np.ndarray, paint: _Paint) -> None:
         raise UserError(f"color '{paint.title}': no gene has a value")
     if not has.all():
         ax.scatter(
-            *xy_G2[~has].T, s=0.6 * size, color=FAINT, linewidths=0, label=f"{paint.missing} ({int((~has).sum()):,})",
-            rasterized=raster, zorder=1,
+            *xy_G2[~has].T, s=0.6 * size, color=FAINT, alpha=_FAINTLY, linewidths=0, rasterized=raster, zorder=1,
+            label=f"{paint.missing} ({int((~has).sum()):,})",
         )  # fmt: skip
     # High values are drawn last and larger: few hubs would vanish under many leaves.
     order = np.flatnonzero(has)[np.argsort(values[has], kind="stable")]
@@ -276,7 +277,9 @@ def _continuous(ax: Axes, xy_G2: np.ndarray, paint: _Paint) -> None:
     points = ax.scatter(
         *xy_G2[order].T, c=shown, s=grown, cmap=colours, norm=norm, linewidths=0, rasterized=raster, zorder=2
     )
-    bar = figure.colorbar(points, ax=ax, shrink=0.62, aspect=22, pad=0.02)
+    beyond = int(shown[0] < low) + 2 * int(shown[-1] > high)
+    extend = ("neither", "min", "max", "both")[beyond]
+    bar = figure.colorbar(points, ax=ax, shrink=0.62, aspect=22, pad=0.02, extend=extend)
     bar.set_label(paint.title)
     bar.outline.set_visible(False)  # type: ignore[operator]
     if paint.logarithmic:
@@ -294,15 +297,17 @@ def _groups(ax: Axes, xy_G2: np.ndarray, paint: _Paint) -> None:
     for index, (name, member, colour, marker, factor) in enumerate(paint.groups):
         crowd = int(member.sum()) > _RASTER_FROM
         leads = factor >= 2
+        least = 150.0 if marker == "*" else 20.0 if leads else 0.0
         ax.scatter(
-            *xy_G2[member].T, s=max(size * factor, 20 if leads else 0), c=colour, marker=marker,
-            linewidths=0.5 if leads else 0, edgecolors=PAPER if leads else "none", rasterized=raster and crowd,
-            label=name if name in ("gene",) or not len(name) else f"{name} ({int(member.sum()):,})", zorder=1 + index,
+            *xy_G2[member].T, s=max(size * factor, least), c=colour, marker=marker,
+            alpha=_FAINTLY if colour == FAINT else 1.0, linewidths=0.5 if leads else 0,
+            edgecolors=PAPER if leads else "none", rasterized=raster and crowd,
+            label=name if marker == "*" else f"{name} ({int(member.sum()):,})", zorder=1 + index,
         )  # fmt: skip
     if len(paint.groups) > 1:
         legend = ax.legend(
             loc="upper center", bbox_to_anchor=(0.5, -0.07), ncols=2, handletextpad=0.3, columnspacing=1.4,
             title=paint.title or None, title_fontsize=8,
         )  # fmt: skip
-        for handle in legend.legend_handles:
-            handle.set_sizes([34])  # type: ignore[union-attr]
+        for handle, group in zip(legend.legend_handles, paint.groups, strict=True):
+            handle.set_sizes([90 if group[3] == "*" else 34])  # type: ignore[union-attr]

@@ -21,6 +21,7 @@ __all__ = ["link_curves"]
 
 _AREA = {"roc": "auroc", "pr": "auprc"}
 _AREA_NAME = {"roc": "AUROC", "pr": "AUPRC"}
+_TITLES = {"roc": "ROC", "pr": "Precision and recall", "calibration": "Calibration"}
 _DEGREE = ("degree_product", "target_degree", "additive_logistic")
 _SPARSE = 0.02  # prevalence below which precision needs a logarithmic axis
 _Z = 1.96
@@ -83,7 +84,7 @@ def link_curves(
             _calibration(ax, parts)
         else:
             _ranked(ax, parts, table, kind, split)
-        ax.set_title(split)
+        ax.set_title(f"{_TITLES[kind]}, {split}")
     return ax
 
 
@@ -203,15 +204,16 @@ def _floor(every: pd.DataFrame) -> float:
 
 
 def _counts(ax: Axes, part: pd.DataFrame) -> None:
-    """Pairs of each bin, upright along the lower edge, where no curve of use runs."""
-    from matplotlib.transforms import blended_transform_factory
+    """Pairs of each bin along an axis of their own on top, where no curve runs."""
+    from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-    place = blended_transform_factory(ax.transData, ax.transAxes)
-    for x, n in zip(part["x"], part["n"], strict=True):
-        ax.text(
-            x, 0.015, f"{n:,}", transform=place, rotation=90, ha="center", va="bottom", fontsize=6.5, color=MUTED
-        )  # fmt: skip
-    ax.text(0.985, 0.17, "pairs in bin", transform=ax.transAxes, ha="right", va="bottom", fontsize=6.5, color=MUTED)
+    above = ax.secondary_xaxis("top")
+    above.spines["top"].set_visible(False)
+    above.xaxis.set_major_locator(FixedLocator(part["x"].tolist()))
+    above.xaxis.set_minor_locator(NullLocator())
+    above.xaxis.set_major_formatter(FixedFormatter([f"{n:,}" for n in part["n"]]))
+    above.tick_params(axis="x", labelrotation=90, labelsize=6.5, colors=MUTED, length=0, pad=2)
+    above.set_xlabel("pairs in bin", fontsize=7, color=MUTED)
 
 
 def _wilson(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

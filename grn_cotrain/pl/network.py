@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from grn_cotrain.errors import UserError
-from grn_cotrain.pl._arrows import draw_edges, edge_legend
+from grn_cotrain.pl._arrows import BEND, box_size, draw_edges, edge_legend
 from grn_cotrain.pl._edges import edge_frame
 from grn_cotrain.pl._labels import place_labels
 from grn_cotrain.pl._style import FAINT, INK, PAPER, new_axes, style
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 __all__ = ["network"]
 
 _MOST = 300
-_GAP = 0.55  # between components, in units of an edge's length
+_GAP = 0.95  # between components, in units of an edge's length
+_PAD = 0.25  # of a TF's box, in units of its font's size
+_WIDER = 1.2  # width of the figure's inner part over its height
+_PUSHES = 80
 
 
 def network(source: Any, *, top: int = 40, seed: int = 0, ax: Axes | None = None) -> Axes:
@@ -70,43 +73,93 @@ def network(source: Any, *, top: int = 40, seed: int = 0, ax: Axes | None = None
         ax.set_axis_off()
         ax.set_aspect("equal")
         xy_N2 = np.array(list(places.values()))
-        low, high = xy_N2.min(axis=0), xy_N2.max(axis=0)
-        margin = 0.07 * float(max(high - low)) + 0.1
-        ax.set_xlim(low[0] - margin, high[0] + margin)
-        ax.set_ylim(low[1] - margin, high[1] + margin)
-        _nodes(ax, edges, graph, places, tfs)
+        _limits(ax, xy_N2)
+        size = 7.5 if len(graph) > 60 else 8.5
+        places = _apart(ax, places, _sizes(graph, tfs, size))
+        _limits(ax, np.array(list(places.values())))
+        _nodes(ax, edges, graph, places, tfs, size)
         number = f"{len(edges)} best of {len(every):,}" if len(every) > len(edges) else f"{len(edges)}"
         ax.set_title(f"{number} edges: {len(tfs)} TFs, {len(graph) - len(tfs)} other targets")
         edge_legend(ax, edges, extra=_node_handles(len(graph) > len(tfs)))
     return ax
 
 
+def _limits(ax: Axes, xy_N2: np.ndarray) -> None:
+    low, high = xy_N2.min(axis=0), xy_N2.max(axis=0)
+    margin = 0.07 * float(max(high - low)) + 0.1
+    ax.set_xlim(low[0] - margin, high[0] + margin)
+    ax.set_ylim(low[1] - margin, high[1] + margin)
+
+
+def _apart(
+    ax: Axes, places: dict[str, tuple[float, float]], sizes: dict[str, tuple[float, float]]
+) -> dict[str, tuple[float, float]]:
+    """Push nodes apart until no box lies on another, each pair along the shorter way."""
+    figure = ax.figure.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()
+    unit = float(np.diff(ax.transData.transform([(0, 0), (1, 0)])[:, 0])[0]) * 72 / figure.dpi  # points per unit
+    names = list(places)
+    xy_N2 = np.array([places[name] for name in names]) * unit
+    half_N2 = np.array([sizes[name] for name in names]) + 2.0
+    for _ in range(_PUSHES):
+        between_NN2 = xy_N2[:, None] - xy_N2[None]
+        over_NN2 = half_N2[:, None] + half_N2[None] - np.abs(between_NN2)
+        over_NN2[np.arange(len(names)), np.arange(len(names))] = -1
+        lies_NN = (over_NN2 > 0).all(axis=2)
+        if not lies_NN.any():
+            break
+        axis_NN = over_NN2.argmin(axis=2)
+        side_NN2 = np.where(between_NN2 >= 0, 1.0, -1.0)
+        lower = np.tri(len(names), k=-1, dtype=bool)
+        side_NN2[(between_NN2 == 0) & lower[:, :, None].repeat(2, axis=2)] = -1.0
+        for axis in (0, 1):
+            moved_NN = np.where(lies_NN & (axis_NN == axis), over_NN2[:, :, axis] * side_NN2[:, :, axis] / 2, 0.0)
+            xy_N2[:, axis] += 0.6 * moved_NN.sum(axis=1)
+    return {name: (float(x), float(y)) for name, (x, y) in zip(names, xy_N2 / unit, strict=True)}
+
+
 def _nodes(
-    ax: Axes, edges: pd.DataFrame, graph: nx.DiGraph, places: dict[str, tuple[float, float]], tfs: set[str]
+    ax: Axes, edges: pd.DataFrame, graph: nx.DiGraph, places: dict[str, tuple[float, float]], tfs: set[str], size: float
 ) -> None:
-    size = 7.5 if len(graph) > 60 else 8.5
-    radius = {name: 4.0 + 2.9 * len(name) * size / 8.5 if name in tfs else 4.5 for name in graph}
+    sizes = _sizes(graph, tfs, size)
     for name in graph:
         x, y = places[name]
         if name in tfs:
             ax.text(
                 x, y, name, ha="center", va="center", fontsize=size, fontweight="bold", color=PAPER, zorder=6,
-                bbox={"boxstyle": "round,pad=0.25", "facecolor": INK, "edgecolor": PAPER, "linewidth": 0.8},
+                bbox={"boxstyle": f"round,pad={_PAD}", "facecolor": INK, "edgecolor": PAPER, "linewidth": 0.8},
             )  # fmt: skip
         else:
             ax.plot(
                 x, y, marker="o", markersize=6, markerfacecolor=FAINT, markeredgecolor=INK, markeredgewidth=0.8,
                 linestyle="none", zorder=4,
             )  # fmt: skip
-    draw_edges(ax, edges, places, radius_from=radius, radius_to=radius, curved=True)
+    draw_edges(ax, edges, places, sizes=sizes, curved=True)
     others = sorted((name for name in graph if name not in tfs), key=lambda name: (-graph.degree(name), name))
     if others:
-        middles = np.array([np.mean([places[a], places[b]], axis=0) for a, b in graph.edges])
-        boxes = np.array([places[name] for name in graph])
         place_labels(
-            ax, np.array([places[name] for name in others]), others, obstacles_N2=np.concatenate([middles, boxes]),
-            fontsize=size - 1, reach=[2.0] * len(others),
+            ax, np.array([places[name] for name in others]), others, obstacles_N2=_obstacles(graph, places),
+            fontsize=size - 1, reach=[2.0] * len(others), penalty=0.8,
+            boxes_B4=np.array([(*places[name], *sizes[name]) for name in sorted(tfs)]),
         )  # fmt: skip
+
+
+def _sizes(graph: nx.DiGraph, tfs: set[str], size: float) -> dict[str, tuple[float, float]]:
+    """Half width and height of each node in points."""
+    boxes = {name: box_size(name, size, _PAD) for name in graph if name in tfs}
+    return {name: (boxes[name][0] + 2, boxes[name][1] + 2) if name in boxes else (5.0, 5.0) for name in graph}
+
+
+def _obstacles(graph: nx.DiGraph, places: dict[str, tuple[float, float]]) -> np.ndarray:
+    """Points along the edges, in data coordinates: labels should lie beside them."""
+    share = np.linspace(0.12, 0.94, 14)[:, None]
+    points = []
+    for source, target in graph.edges:
+        start, stop = np.asarray(places[source]), np.asarray(places[target])
+        bend = np.array([stop[1] - start[1], start[0] - stop[0]]) * BEND
+        points.append(start * (1 - share) + stop * share + 2 * share * (1 - share) * bend)
+    return np.concatenate(points)
 
 
 def _node_handles(has_targets: bool) -> list[Any]:
@@ -137,12 +190,29 @@ def _layout(graph: nx.DiGraph, seed: int) -> dict[str, tuple[float, float]]:
         xy_N2 = np.array([found[name] for name in part], dtype=float)
         # One edge has length one, whatever the component's size.
         lengths = [np.linalg.norm(np.asarray(found[a]) - np.asarray(found[b])) for a, b in ordered.edges]
-        xy_N2 = (xy_N2 - xy_N2.min(axis=0)) / max(float(np.mean(lengths)), 1e-9)
-        if np.ptp(xy_N2[:, 1]) > np.ptp(xy_N2[:, 0]):  # figures are wider than high
-            xy_N2 = xy_N2[:, ::-1] - xy_N2[:, ::-1].min(axis=0)
-        boxes.append((part, xy_N2))
-    area = sum(float(np.prod(xy_N2.max(axis=0) + _GAP)) for _, xy_N2 in boxes)
-    width = max(float(boxes[0][1][:, 0].max()), np.sqrt(area) * 1.15)
+        xy_N2 = _level(xy_N2) / max(float(np.mean(lengths)), 1e-9)
+        boxes.append((part, xy_N2 - xy_N2.min(axis=0)))
+    widest = max(float(xy_N2[:, 0].max()) for _, xy_N2 in boxes)
+    candidates = [_pack(boxes, widest * factor) for factor in np.linspace(1.0, 3.0, 21)]
+    return max(candidates, key=_scale)
+
+
+def _level(xy_N2: np.ndarray) -> np.ndarray:
+    """Turn a layout so that it is longest from left to right: figures and names are wider than high."""
+    centred_N2 = xy_N2 - xy_N2.mean(axis=0)
+    axes_22 = np.linalg.svd(centred_N2, full_matrices=False)[2]
+    axes_22 *= np.where(axes_22[np.arange(2), np.abs(axes_22).argmax(axis=1)] < 0, -1.0, 1.0)[:, None]
+    return centred_N2 @ axes_22.T
+
+
+def _scale(places: dict[str, tuple[float, float]]) -> float:
+    """How large a layout can be drawn in a figure of the usual shape."""
+    wide, high = np.ptp(np.array(list(places.values())), axis=0) + _GAP
+    return float(min(_WIDER / wide, 1 / high))
+
+
+def _pack(boxes: list[tuple[list[str], np.ndarray]], width: float) -> dict[str, tuple[float, float]]:
+    """Components side by side in rows of at most ``width``."""
     places: dict[str, tuple[float, float]] = {}
     x = y = row_height = 0.0
     for part, xy_N2 in boxes:

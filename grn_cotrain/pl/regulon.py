@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from grn_cotrain.errors import UserError
-from grn_cotrain.pl._arrows import draw_edges, edge_legend
+from grn_cotrain.pl._arrows import box_size, draw_edges, edge_legend
 from grn_cotrain.pl._edges import edge_frame, of_tf
 from grn_cotrain.pl._style import ACCENT, INK, PAPER, new_axes, style
 
@@ -72,8 +72,9 @@ def regulon(source: Any, tf: str, *, top: int = 20, ax: Axes | None = None) -> A
             0, 0, tf, ha="center", va="center", fontsize=11, fontweight="bold", color=PAPER, zorder=6,
             bbox={"boxstyle": "round,pad=0.4", "facecolor": INK, "edgecolor": "none"},
         )  # fmt: skip
-        targets = dict.fromkeys(edges["target"], 5.0)
-        draw_edges(ax, edges, places, radius_from={tf: 10.0 + 4.2 * len(tf)}, radius_to=targets)
+        across, along = box_size(tf, 11, 0.4)
+        sizes = {str(name): (5.5, 5.5) for name in edges["target"]} | {tf: (across + 3, along + 3)}
+        draw_edges(ax, edges, places, sizes=sizes)
         for edge, angle in zip(edges.itertuples(), angle_E, strict=True):
             _target(ax, str(edge.target), angle, known=bool(edge.known), upright=len(edges) <= _UPRIGHT)
         number = f"{len(edges)} best of {len(every)}" if len(every) > len(edges) else f"{len(edges)}"
