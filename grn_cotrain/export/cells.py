@@ -145,7 +145,7 @@ def cell_embeddings(
 def species_of(run: str | Path) -> TargetSpecies | None:
     """Species that cells must be of, or be mapped to; None where the model's is neither human nor mouse."""
     species = FeatureVocab.load(RunFolder.open(run).require_model() / "vocab.json").species
-    return species if species in ("human", "mouse") else None  # type: ignore[return-value]
+    return species if species in ("human", "mouse") else None
 
 
 def rows_of(embeddings: CellEmbeddings, names: list[str]) -> tuple[np.ndarray, list[str]]:

@@ -52,8 +52,11 @@ class GeneEmbeddings:
         return [name for name in self.frame.columns if name[0] == "d" and name[1:].isdigit()]
 
     def matrix(self) -> np.ndarray:
-        """The vectors, float32 ``[G, D]``, in the order of ``frame``; a copy."""
-        return self.frame[self.dimensions].to_numpy(np.float32, copy=True)
+        """The vectors, float32 ``[G, D]``, in the order of ``frame``; a copy, C-contiguous.
+
+        pandas gives columns one after the other, and safetensors would write that order under the shape of the rows.
+        """
+        return np.array(self.frame[self.dimensions], dtype=np.float32, order="C", copy=True)
 
     def annotation(self) -> pd.DataFrame:
         """``frame`` without the vectors."""

@@ -129,7 +129,8 @@ def _data_section(
 ) -> list[str]:
     meta, prep = config["meta"], recipe.prep
     cells = f"{record['num_cells']:,} cells x {record['num_genes']:,} features" if "num_cells" in record else "-"
-    source = f" from `{Path(prep.counts).name}`" if prep else ""
+    given: Any = () if prep is None else (prep.counts,) if isinstance(prep.counts, str) else prep.counts
+    source = f" from {', '.join(f'`{Path(name).name}`' for name in given)}" if given else ""
     kind = next((kind for kind in sorted(_SPLITS, key=len, reverse=True) if recipe.data.split.startswith(kind)), "")
     rows = [
         ("cells", f"{cells}{source}; hash `{record.get('cells_hash', '-')}`"),
@@ -216,18 +217,19 @@ def _verdict(folder: RunFolder, controls: list[str]) -> list[str]:
     table = LinkTable.read(folder.folder)
     differences = table.difference_to_best_control()
     said = []
-    for record in differences[differences["split"] == table.headline_split].itertuples():
-        interval = f"{record.value:+.3f} [{record.low:+.3f}, {record.high:+.3f}]"
-        if not (math.isfinite(record.low) and math.isfinite(record.high)):
+    for record in differences[differences["split"] == table.headline_split].to_dict("records"):
+        value, low, high = (float(record[name]) for name in ("value", "low", "high"))
+        interval = f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
+        if not (math.isfinite(low) and math.isfinite(high)):
             verdict = "was compared without an interval with"
-        elif record.low > 0:
+        elif low > 0:
             verdict = "beats"
-        elif record.high < 0:
+        elif high < 0:
             verdict = "is worse than"
         else:
             verdict = "does not beat"
         said.append(
-            f"By macro AUROC {record.scorer} {verdict} the best control, {record.control}: difference {interval}."
+            f"By macro AUROC {record['scorer']} {verdict} the best control, {record['control']}: difference {interval}."
         )
     return said
 
