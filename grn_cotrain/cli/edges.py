@@ -9,7 +9,6 @@ import typer
 import yaml
 
 from grn_cotrain.cli.apps import export_app
-from grn_cotrain.cli.progress import counting
 from grn_cotrain.commandline import say
 from grn_cotrain.errors import UserError, did_you_mean
 
@@ -20,7 +19,7 @@ _KNOWN: dict[str, Any] = {"keep": True, "drop": False, "only": "only"}
 
 @export_app.command("edges")
 def export_edges(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="run folder, or hf://NAME/REPOSITORY")],
     format: Annotated[
         str,
         typer.Option(
@@ -44,11 +43,15 @@ def export_edges(
     """Score all TF x gene pairs and write the best for another tool; known edges are labelled."""
     if known not in _KNOWN:
         raise UserError(f"--known '{known}': choose from {', '.join(_KNOWN)}{did_you_mean(known, _KNOWN)}")
+    if out is None and run.startswith("hf://"):
+        raise UserError("--out: not given, and RUN is on a hub; name the file to write")
+    from grn_cotrain.cli.progress import counted
     from grn_cotrain.export.edge_file import export_edges as export
+    from grn_cotrain.hub import resolve_run
 
-    with counting("scoring", "TFs") as progress:
+    with counted("scoring", "TFs") as progress:
         export(
-            run,
+            resolve_run(run, say=say),
             format,
             out,
             options=_options(option or []),

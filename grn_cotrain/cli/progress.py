@@ -112,38 +112,3 @@ def counted(description: str, unit: str) -> Iterator[Callable[[int, int], None]]
     finally:
         if task is not None:
             bar.stop()
-
-
-@contextmanager
-def counting(description: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield ``progress(done, total)``: a bar with rate and time left on a terminal, a line now and then elsewhere."""
-    started = last = time.monotonic()
-    if not console().is_terminal:
-
-        def line(done: int, total: int) -> None:
-            nonlocal last
-            now = time.monotonic()
-            if now - last >= _LINE_EVERY_SECONDS and done < total:
-                last = now
-                rate = done / (now - started)
-                left = (total - done) / rate
-                say(f"  {description}: {done:,}/{total:,} {unit}  {rate:.1f} {unit}/s  {left:.0f} s left")
-
-        yield line
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console(), transient=True) as bar:
-        task = bar.add_task(description, total=None, rate="")
-
-        def update(done: int, total: int) -> None:
-            rate = done / max(time.monotonic() - started, 1e-6)
-            bar.update(task, completed=done, total=total, rate=f"{rate:.1f} {unit}/s")
-
-        yield update

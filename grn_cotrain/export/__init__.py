@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 from grn_cotrain.export.cells import embed_cells
+from grn_cotrain.export.edge_file import export_edges
+from grn_cotrain.export.edges import PredictedEdges, predict_edges
 from grn_cotrain.export.genes import GeneEmbeddings, export_genes, gene_embeddings
 
-__all__ = ["GeneEmbeddings", "embed_cells", "export_genes", "gene_embeddings"]
+__all__ = [
+    "GeneEmbeddings",
+    "PredictedEdges",
+    "embed_cells",
+    "export_edges",
+    "export_genes",
+    "gene_embeddings",
+    "predict_edges",
+]

@@ -19,6 +19,7 @@ from grn_cotrain.data.vocab import FeatureVocab, name_some
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.model_scorer import ModelScorer
 from grn_cotrain.export.best_pairs import BestPairs
+from grn_cotrain.export.identity import RunIdentity
 from grn_cotrain.export.known_edges import PARTS, KnownEdges, correlations, known_edges
 from grn_cotrain.files import read_json
 from grn_cotrain.run_folder import RunFolder
@@ -60,8 +61,8 @@ class PredictedEdges:
         The score of a *training* edge is a fit, not a prediction.
     vocab
         Genes of the model.
-    run
-        Run folder, as given.
+    identity
+        Name and hashes of the run; no path.
     scorer
         Arm of the run, as in its link table.
     num_candidates
@@ -72,20 +73,17 @@ class PredictedEdges:
         Training edges of the run.
     prevalence, num_calibration
         Share of positives, and number, of the validation pairs that ``probability`` is calibrated on; None without.
-    dataset
-        Name of the run's recipe.
     """
 
     frame: pd.DataFrame
     vocab: FeatureVocab
-    run: str
+    identity: RunIdentity
     scorer: str
     num_candidates: int
     labels: Literal["split", "graph", "none"]
     num_train: int
     prevalence: float | None
     num_calibration: int | None
-    dataset: str
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -116,8 +114,7 @@ class PredictedEdges:
     def provenance(self) -> dict[str, str | int | float]:
         """Where the edges come from and, with probabilities, for which prevalence they are calibrated."""
         found: dict[str, str | int | float] = {
-            "run": self.run,
-            "vocab_hash": self.vocab_hash,
+            **self.identity.to_dict(),
             "scorer": self.scorer,
             "num_candidates": self.num_candidates,
             "labels": self.labels,
@@ -268,14 +265,13 @@ def predict_edges(
     return PredictedEdges(
         frame=_frame(vocab, pairs_2M, scores_M, known, scorer),
         vocab=vocab,
-        run=str(run),
+        identity=RunIdentity.of(folder, config),
         scorer=scorer.name,
         num_candidates=num_candidates,
         labels=known.origin,
         num_train=int(known.train_sources.size),
         prevalence=None if scorer.platt is None else scorer.platt.prevalence,
         num_calibration=None if scorer.platt is None else scorer.platt.num_pairs,
-        dataset=folder.recipe().name,
     )
 
 

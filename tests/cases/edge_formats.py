@@ -13,6 +13,7 @@ from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.export.edge_formats import EDGE_FORMATS, EdgeFormat
 from grn_cotrain.export.edges import COLUMNS, PredictedEdges
+from grn_cotrain.export.identity import RunIdentity
 from grn_cotrain.files import atomic_file
 
 __all__ = ["AWKWARD", "PLAIN", "EdgeFormatCase", "predicted"]
@@ -51,14 +52,13 @@ def predicted(names: tuple[str, ...] = PLAIN, *, calibrated: bool = True) -> Pre
     return PredictedEdges(
         frame=frame,
         vocab=vocab,
-        run="runs/example",
+        identity=RunIdentity("example", "r" * 16, vocab.content_hash, "w" * 64),
         scorer="joint",
         num_candidates=21,
         labels="split",
         num_train=3,
         prevalence=0.01 if calibrated else None,
         num_calibration=1000 if calibrated else None,
-        dataset="example",
     )
 
 

@@ -42,7 +42,7 @@ class GenernibFormat(EdgeFormat):
         net["weight"] = net["weight"].astype(float)
         adata = anndata.AnnData(
             uns={
-                "dataset_id": self.config.dataset_id or edges.dataset,
+                "dataset_id": self.config.dataset_id or edges.identity.run,
                 "method_id": self.config.method_id,
                 "prediction": net.set_axis([str(i) for i in range(len(net))], axis=0),
             }
@@ -50,4 +50,4 @@ class GenernibFormat(EdgeFormat):
         adata.write_h5ad(path)
         if self.config.dataset_id:
             return []
-        return [f"dataset_id is the recipe's name, '{edges.dataset}': give the benchmark's with dataset_id=NAME"]
+        return [f"dataset_id is the recipe's name, '{edges.identity.run}': give the benchmark's with dataset_id=NAME"]

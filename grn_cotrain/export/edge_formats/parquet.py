@@ -18,8 +18,8 @@ __all__ = ["ParquetFormat"]
 class ParquetFormat(EdgeFormat):
     """All columns of :class:`~grn_cotrain.export.edges.PredictedEdges`, as ``pandas.read_parquet`` reads them.
 
-    The schema's metadata hold ``grn_cotrain.run``, ``vocab_hash``, ``scorer``, ``num_candidates``, ``labels`` and, with
-    probabilities, ``prevalence`` and ``num_calibration``: for which prevalence they are calibrated.
+    The schema's metadata hold, each after ``grn_cotrain.``, the run's name and hashes, ``scorer``, ``num_candidates``,
+    ``labels`` and, with probabilities, ``prevalence`` and ``num_calibration``: what they are calibrated for.
     """
 
     suffix = "parquet"
