@@ -22,6 +22,7 @@ __all__ = [
     "Heading",
     "Missing",
     "Names",
+    "Points",
     "Section",
     "Text",
 ]
@@ -66,6 +67,14 @@ class Facts(Block):
 
     kind: ClassVar[str] = "facts"
     rows: Sequence[tuple[str, str | Markup]]
+
+
+@dataclass(frozen=True)
+class Points(Block):
+    """Short remarks, one below the other."""
+
+    kind: ClassVar[str] = "points"
+    items: Sequence[str]
 
 
 @dataclass(frozen=True)

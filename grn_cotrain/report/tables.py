@@ -19,6 +19,7 @@ __all__ = ["Cell", "Column", "Row", "Table", "count", "interval", "measured", "n
 Tone = Literal["", "dim", "differs", "model", "best"]
 _MINUS = "\N{MINUS SIGN}"
 _DASH = "\N{EN DASH}"
+_LONG = 26  # characters
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,11 @@ class Table(Block):
     sorted_by: tuple[int, Literal["ascending", "descending"]] | None = None
     filter: str = ""
     sortable: bool = True
+
+    def width(self, column: int) -> Literal["short", "long"]:
+        """Whether a column of words may be kept on one line, or needs room to wrap."""
+        longest = max((len(Markup(row.cells[column].text).striptags()) for row in self.rows), default=0)
+        return "long" if longest > _LONG else "short"
 
     def __post_init__(self) -> None:
         wrong = [row for row in self.rows if len(row.cells) != len(self.columns)]

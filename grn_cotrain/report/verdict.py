@@ -100,8 +100,8 @@ def _verdict(table: LinkTable, scorer: str, metric: str) -> Verdict:
     value, low, high = table.difference(scorer, control, metric)
     units = "TFs and held-out genes" if table.two_way else "TFs"
     bounds = f"{interval(low, high, plus=True)} (95 %, over {units})" if math.isfinite(low) else "without an interval"
-    outcome, words = _in_words(low, high)
     few = tuple(table.warnings())
+    outcome, words = _in_words(low, high, few=bool(few))
     sentence = Markup(
         "{where} the model ({scorer}) <strong>{words}</strong>: {name} {mine} against {theirs} of {control}, "
         "difference {value} {bounds}."
@@ -119,14 +119,19 @@ def _verdict(table: LinkTable, scorer: str, metric: str) -> Verdict:
     caveats = [f"{warning[0].upper()}{warning[1:]}." for warning in few]
     if outcome == "better":
         caveats.append("One run supports no claim: that takes at least 3 seeds, each beside its controls.")
-    return Verdict("open" if few and outcome != "worse" else outcome, sentence, tuple(caveats))
+    return Verdict(outcome, sentence, tuple(caveats))
 
 
-def _in_words(low: float, high: float) -> tuple[Literal["better", "level", "worse", "open"], str]:
+def _in_words(low: float, high: float, *, few: bool) -> tuple[Literal["better", "level", "worse", "open"], str]:
+    """The outcome and its words; on too few TFs it stays open, whatever the interval."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return "open", "cannot be compared with its best control"
     if low > 0:
+        if few:
+            return "open", "scores above its best control, but on too few TFs for a claim"
         return "better", "beats its best control"
     if high < 0:
+        if few:
+            return "open", "does not beat its best control: it scores below it, on too few TFs for a claim"
         return "worse", "does not beat its best control: it is worse"
-    return "level", "does not beat its best control: the two cannot be told apart"
+    return "open" if few else "level", "does not beat its best control: the two cannot be told apart"

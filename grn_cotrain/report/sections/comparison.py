@@ -1,14 +1,44 @@
-"""Differences."""
+"""Two runs against each other: inputs, results, embeddings and edges; of more runs, each against the first."""
 
 from __future__ import annotations
 
-from grn_cotrain.report.blocks import Section
-from grn_cotrain.report.inputs import ReportInputs
+from collections.abc import Sequence
+
+from grn_cotrain.card import diff_runs
+from grn_cotrain.report.blocks import Block, Details, Heading, Missing, Section, Text
+from grn_cotrain.report.card_page import card_blocks
+from grn_cotrain.report.inputs import Part, ReportInputs, RunInputs, without_paths
 
 __all__ = ["section"]
 
+_SHOWN = {"links", "cells", "embedding"}  # results; what went in is shown in sections of its own
+
 
 def section(report: ReportInputs) -> Section:
-    """Section."""
-    del report
-    return Section("comparison", "Differences", "Differences", ())
+    """Differences of the other runs to the first."""
+    first, *others = report.runs
+    blocks: list[Block] = []
+    for other in others:
+        if len(others) > 1:
+            blocks.append(Heading(f"{other.label} against {first.label}"))
+        blocks += _pair(report, first, other)
+    return Section("differences", "Differences of the runs", "Differences", tuple(blocks))
+
+
+def _pair(report: ReportInputs, a: RunInputs, b: RunInputs) -> Sequence[Block]:
+    found = Part.attempt(
+        lambda: diff_runs(a.run.folder, b.run.folder, say=lambda text: report.say(f"  {without_paths(text)}"))
+    )
+    if found.value is None:
+        return [Missing(f"the runs cannot be compared: {found.problem}", f"grn-cotrain diff {a.place} {b.place}")]
+    blocks: list[Block] = [
+        Text(f"In the tables a is run {a.label}, b is run {b.label}; differences are b minus a.", tone="note")
+    ]
+    shown, folded = [], []
+    for part in found.value.sections():
+        inside = card_blocks(part, lambda name: f"difference-{a.label}{b.label}-{name}")
+        if part.key in _SHOWN:
+            shown += [Heading(part.title), *inside]
+        else:
+            folded.append(Details(part.title, inside))
+    return [*blocks, *shown, *folded]

@@ -13,7 +13,7 @@ from grn_cotrain.data.grn import EdgeReport
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import read_json
-from grn_cotrain.report.blocks import Block, Checks, Details, Facts, Heading, Missing, Names, Section, Text
+from grn_cotrain.report.blocks import Block, Checks, Details, Facts, Heading, Missing, Names, Points, Section, Text
 from grn_cotrain.report.inputs import ReportInputs, RunInputs, without_paths
 from grn_cotrain.report.sections import beside
 from grn_cotrain.report.tables import Cell, Column, Row, Table, count, number
@@ -56,7 +56,8 @@ def _cells(prep: Prep) -> list[Block]:
     if source:
         facts.insert(0, ("File", without_paths(str(source))))
     blocks: list[Block] = [Heading("Cells and genes"), Facts(facts)]
-    blocks += [Text(without_paths(str(note)), tone="note") for note in meta.get("notes", [])]
+    if meta.get("notes"):
+        blocks.append(Points([without_paths(str(note)) for note in meta["notes"]]))
     blocks += _alignment(alignment, "gene names given")
     for label, one in alignment.files.items():
         blocks.append(Details(f"File {without_paths(label)}", _alignment(one, "gene names of this file")))
@@ -113,7 +114,7 @@ def _network(prep: Prep) -> list[Block]:
     return [
         heading,
         Facts(facts),
-        *(Text(without_paths(note), tone="note") for note in report.notes),
+        *([Points([without_paths(note) for note in report.notes])] if report.notes else []),
         *(Names(title, names, meaning) for title, names, meaning in lists if names),
     ]
 
@@ -181,4 +182,4 @@ def _stored_audit(run: RunInputs) -> list[Block]:
     """The audit as the evaluation kept it, where the data are out of reach."""
     if run.links.value is None:
         return []
-    return [Heading("Leak audit"), *(Text(text, tone="note") for text in run.links.value.audits.values())]
+    return [Heading("Leak audit"), Points(list(run.links.value.audits.values()))]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from grn_cotrain.data.alignment import name_some
 from grn_cotrain.export.edges import PredictedEdges, predict_edges
-from grn_cotrain.report.blocks import Block, Columns, Details, Missing, Section, Text
+from grn_cotrain.report.blocks import Block, Details, Missing, Section, Text
 from grn_cotrain.report.figures import Figure, draw
 from grn_cotrain.report.inputs import Part, ReportInputs, RunInputs, without_paths
 from grn_cotrain.report.sections import beside
@@ -103,9 +104,9 @@ def _regulon(run: RunInputs) -> list[Block]:
         description=f"By falling probability: {names}.",
         caption=f"{tf}, the TF with most edges, and the {len(found.frame)} genes with its highest scores, clockwise "
         "from the top.",
+        data=_table(run.slug(f"regulon-{tf}"), found.frame, f"Targets of {tf} by falling score."),
     )
-    table = _table(run.slug(f"regulon-{tf}"), found.frame, f"Targets of {tf} by falling score.")
-    return [Columns([("", (figure,)), ("", (table,))])]
+    return [figure]
 
 
 def _table(name: str, frame: pd.DataFrame, caption: str) -> Table:
@@ -127,10 +128,15 @@ def _table(name: str, frame: pd.DataFrame, caption: str) -> Table:
             Cell(_KNOWN.get(known, known)),
         ]
         if has_evidence:
-            cells.append(Cell(str(edge.evidence) or "–"))  # noqa: RUF001
+            cells.append(Cell(_evidence(str(edge.evidence))))
         rows.append(Row(cells))
     columns = [Column(heading, numeric=numeric) for heading, numeric in headings]
     return Table(name, caption, columns, rows, sorted_by=(3, "descending"), filter="Show edges that contain")
+
+
+def _evidence(text: str) -> str:
+    """Resources of an edge; a prior names a dozen."""
+    return name_some([part.strip() for part in text.split(";") if part.strip()], 3) or "–"  # noqa: RUF001
 
 
 def _probability(value: float) -> Cell:

@@ -13,6 +13,11 @@ from grn_cotrain.report.tables import Cell, Column, Row, Table, count, number
 
 __all__ = ["section"]
 
+_CRITERIA = {
+    "validation/links/selection": "macro AUROC of validation links",
+    "validation/cells/selection": "minus the loss on validation cells",
+}
+
 
 def section(report: ReportInputs) -> Section:
     """Training of each run."""
@@ -42,8 +47,8 @@ def _facts(run: RunInputs) -> list[tuple[str, str | Markup]]:
     if record.get("best_step") is not None:
         kept = f"step {record['best_step']:,}"
         if record.get("best_value") is not None:
-            criterion = str(record.get("criterion", "")).removeprefix("validation/")
-            kept += f": {criterion} {record['best_value']:.3f} on validation"
+            criterion = _CRITERIA.get(record.get("criterion", ""), str(record.get("criterion")))
+            kept += f" ({criterion} {record['best_value']:.3f})"
         facts.append(("Model kept", kept))
     if record.get("steps") is not None:
         facts.append(("Steps", f"{record['steps']:,} of at most {run.recipe.train.max_steps:,}"))
