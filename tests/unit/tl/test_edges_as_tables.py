@@ -1,0 +1,79 @@
+"""``tl.infer_grn`` and ``tl.score_edges``."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import grn_cotrain.tl as tl
+from grn_cotrain.data.prep import Prep
+from grn_cotrain.errors import UserError
+from grn_cotrain.evaluate.model_scorer import ModelScorer
+from grn_cotrain.evaluate.score import score_pairs
+from grn_cotrain.export.edges import predict_edges
+
+
+def names(world: Path, count: int) -> list[tuple[str, str]]:
+    grn = Prep.open(world).grn
+    return list(zip(grn.edges["source"][:count], grn.edges["target"][:count], strict=True))
+
+
+def test_infer_grn_is_what_the_export_predicts(tiny_run: Path) -> None:
+    found = tl.infer_grn(tiny_run, include_known=False)
+    expected = predict_edges(tiny_run, top_per_tf="training", include_known=False, say=lambda line: None)
+    pd.testing.assert_frame_equal(found, expected.frame)
+    assert found.attrs["grn_cotrain"]["vocab_hash"] == expected.vocab_hash
+    assert found.attrs["grn_cotrain"]["prevalence"] == expected.prevalence
+    assert len(tl.infer_grn(tiny_run, top=4, top_per_tf=None)) == 4
+
+
+def test_score_edges_of_tuples_frames_and_files(tiny_run: Path, tiny_world: Path, tmp_path: Path) -> None:
+    pairs, vocab = names(tiny_world, 6), Prep.open(tiny_world).vocab
+    expected = ModelScorer(tiny_run).score(np.array([[vocab.index(name) for name in pair] for pair in pairs]).T)
+    by_tuples = tl.score_edges(tiny_run, pairs)
+    np.testing.assert_allclose(by_tuples["score"], expected)
+    assert list(by_tuples.columns) == ["source", "target", "score", "probability"]
+
+    given = pd.DataFrame(pairs, columns=["source", "target"], index=list("uvwxyz")).assign(note=range(6))
+    before = given.copy()
+    by_frame = tl.score_edges(tiny_run, given)
+    assert list(by_frame.columns) == ["source", "target", "note", "score", "probability"]
+    assert list(by_frame.index) == list("uvwxyz")
+    np.testing.assert_allclose(by_frame["score"], expected)
+    pd.testing.assert_frame_equal(given, before)
+
+    file = tmp_path / "pairs.tsv"
+    given[["source", "target"]].to_csv(file, sep="\t", index=False)
+    np.testing.assert_allclose(tl.score_edges(tiny_run, file)["score"], expected)
+    written = score_pairs(tiny_run, file, tmp_path / "scores.tsv", say=lambda line: None).frame
+    pd.testing.assert_frame_equal(written, tl.score_edges(tiny_run, file))
+
+
+def test_unknown_genes_are_logged_and_have_no_score(
+    tiny_run: Path, tiny_world: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = names(tiny_world, 1)
+    with caplog.at_level(logging.WARNING):
+        found = tl.score_edges(tiny_run, [*known, ("nobody", known[0][1])])
+    assert found["score"].isna().tolist() == [False, True]
+    assert "nobody" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("pairs", "message"),
+    [
+        ([("nobody", "noone")], "no pair has both genes"),
+        ([], "no pair has both genes"),
+        ([("a", "b", "c")], "no \\(TF, target\\) pair"),
+        (pd.DataFrame({"tf": ["a"]}), "no column 'source'"),
+        (pd.DataFrame({"source": ["a"], "target": ["b"], "score": [1]}), "column 'score' already"),
+        ("nowhere.tsv", "nowhere.tsv"),
+    ],
+)
+def test_bad_pairs(tiny_run: Path, pairs: object, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        tl.score_edges(tiny_run, pairs)  # type: ignore[arg-type]
