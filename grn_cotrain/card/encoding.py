@@ -163,7 +163,7 @@ def _words(
     known = " and ".join(name for name in ("degree", "expression") if name in share).replace(
         "expression", "mean expression"
     )
-    percent = f"{max(share[key].value, 0):.0%} of its variance ({max(directions[key].value, 0):.0%} of its directions)"
+    percent = f"{max(share[key].value, 0):.0%} of its variance, {max(directions[key].value, 0):.0%} of its directions"
     if verdict in ("degree", "expression", "degree and expression"):
         what = verdict.replace("expression", "mean expression")
         return (
@@ -185,7 +185,7 @@ def _words(
         if " and " in known
         else f"{known.capitalize()} does not explain it"
     )
-    return f"{lead} ({percent}, limit {SHARE_LIMIT:.0%}), nor can a linear map read it well."
+    return f"{lead} ({percent}; limit {SHARE_LIMIT:.0%}), nor can a linear map read it well."
 
 
 def _r2(targets_GK: np.ndarray, features_GF: np.ndarray, folds_G: np.ndarray, weights_GB: np.ndarray) -> Interval:

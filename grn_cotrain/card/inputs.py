@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -210,7 +210,7 @@ def read_inputs(run: str | Path, *, kind: str = "graph", say: Say = print) -> Ca
     rows_GD, feature_G = rows_GD[finite_G], feature_G[finite_G]
     if len(rows_GD) < 3:
         raise UserError(f"run '{run}': only {len(rows_GD)} genes have a finite {kind} embedding; a card needs 3")
-    data, missing = _data(folder, vocab, say)
+    data, missing = _data(folder, vocab, config, say)
     tfs = np.unique(model.inputs.message_2E[0]) if data is None else data.prep.tf_index
     known_G = getattr(model.table, "known_G", torch.ones(vocab.num_features, dtype=torch.bool)).numpy()
     recipe = folder.recipe()
@@ -238,12 +238,18 @@ def read_inputs(run: str | Path, *, kind: str = "graph", say: Say = print) -> Ca
     )
 
 
-def _data(folder: RunFolder, vocab: FeatureVocab, say: Say) -> tuple[RunData | None, str]:
+def _data(folder: RunFolder, vocab: FeatureVocab, config: Mapping[str, Any], say: Say) -> tuple[RunData | None, str]:
     """Cells, split and TFs of the run; where they cannot be had the card goes on without them, and says so."""
     try:
-        data = load_run_data(folder.recipe())
-        if data.vocab.content_hash != vocab.content_hash:
-            raise UserError("the prepared folder holds other genes now than the model was trained on")
+        # Without its prep: block a recipe opens its folder as it is: a card reads, it never prepares anything anew.
+        data = load_run_data(replace(folder.recipe(), prep=None))
+        for what, found, trained in (
+            ("genes", data.vocab.content_hash, vocab.content_hash),
+            ("cells", data.cells.content_hash, record_of(folder).get("cells_hash")),
+            ("edges in its split", data.split.content_hash, config["meta"].get("split_hash")),
+        ):
+            if trained is not None and found != trained:
+                raise UserError(f"the prepared folder holds other {what} now than the model was trained on")
     except UserError as error:
         say(f"warning: no expression, held-out edges or TF list, so parts of the card are not run: {error}")
         return None, "the prepared folder of the run is not at hand, or not as it was in training"

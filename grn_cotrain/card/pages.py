@@ -7,25 +7,19 @@ from typing import Any
 
 from grn_cotrain.card.encoding import READABLE_R2, SHARE_LIMIT
 from grn_cotrain.card.probes.base import MIN_POSITIVES, MIN_TASKS
-from grn_cotrain.card.probes.features import DESCRIPTIONS
+from grn_cotrain.card.probes.features import DESCRIPTIONS, TITLES
 from grn_cotrain.card.sections import Section, Table, number
 from grn_cotrain.card.stability import MEASURES
 
-__all__ = ["sections_of"]
+__all__ = ["ANSWERS", "sections_of"]
+
+ANSWERS = ("question", "answer")
+"""Header of the table of the card in short."""
+
 
 _SHOWN_TASKS = 5
 _SHOWN_NAMES = 20
-_TITLES = {
-    "embedding": "embedding",
-    "degree": "degree",
-    "expression": "mean expression",
-    "degree_expression": "degree + expression",
-    "pca": "PCA loadings",
-    "inputs": "model's inputs",
-    "random": "random vectors",
-    "chance": "chance",
-    "both": "degree + mean expression",
-}
+_TITLES = {**TITLES, "chance": "chance", "both": "degree + mean expression"}
 
 
 def sections_of(content: Mapping[str, Any]) -> list[Section]:
@@ -49,7 +43,7 @@ def _summary(content: Mapping[str, Any]) -> Section:
         paragraphs.append(
             f"Parts are missing: {content['missing']}; expression, held-out edges and the TF list are unknown here."
         )
-    return Section("summary", "In short", tuple(paragraphs), (Table(("question", "answer"), rows),))
+    return Section("summary", "In short", tuple(paragraphs), (Table(ANSWERS, rows),))
 
 
 _KINDS = {
@@ -84,7 +78,7 @@ def _neighbours(content: Mapping[str, Any]) -> Section:
     summary = content["neighbours"]["summary"]
     keys = [key for key in ("embedding", "pca", "chance") if key in summary["training_edge"]]
     rows_all = tuple(
-        (_TITLES[key], number(summary["training_edge"][key], 4), number(summary["shared_regulator"].get(key), 3))
+        (_TITLES[key], _percent(summary["training_edge"][key], 2), _percent(summary["shared_regulator"].get(key), 1))
         for key in keys
     )
     header_all = ("neighbours by", "share a training edge", "share a regulator")
@@ -126,8 +120,15 @@ def _encoding(content: Mapping[str, Any]) -> Section:
         "Degree, expression, lengths",
         paragraphs,
         (
-            Table(("explained by", "share of variance", "of directions"), shares, right=(1, 2)),
-            Table(("read from the vectors", *(_TITLES[f] for f in features)), readable, right=(1, 2, 3)),
+            Table(
+                ("explained by", "share of variance", "of directions"), shares, "What explains the embedding", (1, 2)
+            ),
+            Table(
+                ("read from the vectors", *(_TITLES[f] for f in features)),
+                readable,
+                "What can be read from the embedding",
+                (1, 2, 3),
+            ),
             Table(
                 (*("min", "25 %", "median", "75 %", "max"), "Spearman with degree", "with expression"),
                 (lengths,),
@@ -223,7 +224,7 @@ def _stability(stability: Sequence[Mapping[str, Any]]) -> Section:
             keys = ", ".join(one["differs_in"][:_SHOWN_NAMES])
             paragraphs.append(f"{one['run']} differs in more than the seed: {keys}.")
     header = ("run", "seed", "genes", "dropped", *_SHORT.values())
-    table = Table(header, tuple(rows), right=tuple(range(1, len(header))))
+    table = Table(header, tuple(rows), "Agreement with each other run", tuple(range(1, len(header))))
     return Section("stability", "Stability across seeds", tuple(paragraphs), (table,))
 
 
@@ -300,6 +301,10 @@ def _identity(content: Mapping[str, Any]) -> Section:
         ),
     ]
     return Section("identity", "What it was made from", (), (Table(("what", "value"), tuple(rows)),))
+
+
+def _percent(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{100 * value:.{digits}f} %"
 
 
 def _interval(value: Mapping[str, Any] | None) -> str:

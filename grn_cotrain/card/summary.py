@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from grn_cotrain.card.probes.features import TITLES
 from grn_cotrain.card.sections import number
 
 __all__ = ["summary_of"]
@@ -77,7 +78,8 @@ def _claims(probes: list[Mapping[str, Any]]) -> str:
 def _change(probe: Mapping[str, Any]) -> str:
     difference = probe["difference"]
     bounds = f"[{number(difference['low'], sign=True)}, {number(difference['high'], sign=True)}]"
-    return f"AUROC {number(difference['value'], sign=True)} {bounds} against {probe['best_control']}"
+    control = TITLES.get(probe["best_control"], probe["best_control"])
+    return f"AUROC {number(difference['value'], sign=True)} {bounds} against {control}"
 
 
 def _negative(probes: list[Mapping[str, Any]]) -> str:

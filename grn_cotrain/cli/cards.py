@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Annotated
 
@@ -40,6 +39,7 @@ def card(
     """Write the card of the gene embedding: neighbours, degree, probes beside controls, stability (json, md, html)."""
     from grn_cotrain.card import build_card
     from grn_cotrain.card.sections import render
+    from grn_cotrain.report.card_page import write_card_page
 
     target = out or run
     if target.exists() and not target.is_dir():
@@ -61,10 +61,7 @@ def card(
         say=tell,
     )
     paths = list(made.write(target))
-    if importlib.util.find_spec("grn_cotrain.report.card_page") is not None:
-        from grn_cotrain.report.card_page import write_card_page
-
-        paths.append(write_card_page(made, target / "card.html"))
+    paths.append(write_card_page(made, target / "card.html"))
     render(made.sections()[:1], console())
     say(f"card: {', '.join(str(path) for path in paths)}")
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from markupsafe import Markup
+
 from grn_cotrain import __version__
 from grn_cotrain.card import GeneCard
 from grn_cotrain.card import Section as CardSection
 from grn_cotrain.card import Table as CardTable
+from grn_cotrain.card.pages import ANSWERS
 from grn_cotrain.files import write_text
-from grn_cotrain.report.blocks import Block, Details, Facts, Section, Text
+from grn_cotrain.report.blocks import Block, Details, Section, Text
 from grn_cotrain.report.inputs import without_paths
 from grn_cotrain.report.page import Page, render_page
 from grn_cotrain.report.tables import Cell, Column, Row, Table
@@ -46,12 +49,12 @@ def card_blocks(part: CardSection, slug: Callable[[str], str]) -> Sequence[Block
     """Blocks of one section of a card; ``slug`` keeps the ids of several cards on one page apart."""
     blocks: list[Block] = [Text(without_paths(paragraph)) for paragraph in part.paragraphs]
     for index, table in enumerate(part.tables):
-        plain = len(table.header) == 2 and not table.right  # questions and answers, names and values
-        shown: list[Block] = [
-            Facts([(name, without_paths(value)) for name, value in table.rows])
-            if plain
-            else _table(slug(f"card-{part.key}-{index}"), table, part.title)
-        ]
+        shown: list[Block] = [_table(slug(f"card-{part.key}-{index}"), table, part.title)]
+        if table.header == ANSWERS:  # sentences: a table would cut them on a narrow screen
+            shown = [
+                Text(Markup("<strong>{}</strong> {}").format(question, without_paths(answer)))
+                for question, answer in table.rows
+            ]
         if table.note:
             shown.append(Text(without_paths(table.note), tone="note"))
         # One table a gene, or a probe, would fill the page: all but the first are opened by who looks for it.

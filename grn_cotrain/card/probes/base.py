@@ -24,6 +24,7 @@ from typing import Literal
 import numpy as np
 from scipy import sparse
 
+from grn_cotrain.card.probes.features import TITLES
 from grn_cotrain.card.ridge import out_of_fold
 from grn_cotrain.evaluate.blocks import block_auroc, block_average_precision, rank_scores, tie_blocks
 from grn_cotrain.evaluate.bootstrap import Bootstrap, Interval, interval
@@ -270,7 +271,7 @@ def _macro(values_KB: np.ndarray, draws: Bootstrap) -> np.ndarray:
 
 def _words(kind: Kind, mine: Interval, best: str, difference: Interval, *, enough: bool, is_single: bool) -> str:
     beside = f"{mine.value:.3f} [{mine.low:.3f}, {mine.high:.3f}], {difference.value:+.3f} "
-    beside += f"[{difference.low:+.3f}, {difference.high:+.3f}] against the best control ({best})"
+    beside += f"[{difference.low:+.3f}, {difference.high:+.3f}] against the best control ({TITLES.get(best, best)})"
     if kind == "circular":
         return f"no claim: training told the answer ({beside})"
     if kind == "negative control":

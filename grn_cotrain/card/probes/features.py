@@ -10,7 +10,18 @@ import numpy as np
 from grn_cotrain.card.basis import curve, curves, standardised
 from grn_cotrain.card.inputs import CardInputs
 
-__all__ = ["DESCRIPTIONS", "embedding_features", "probe_features"]
+__all__ = ["DESCRIPTIONS", "TITLES", "embedding_features", "probe_features"]
+
+TITLES = {
+    "embedding": "embedding",
+    "degree": "degree",
+    "expression": "mean expression",
+    "degree_expression": "degree + expression",
+    "pca": "PCA loadings",
+    "inputs": "model's inputs",
+    "random": "random vectors",
+}
+"""What features are called in tables and sentences."""
 
 DESCRIPTIONS = {
     "embedding": "the gene embedding of this card",
