@@ -115,11 +115,14 @@ def merge_counts(
 
 
 def labels_of(paths: Sequence[str | Path]) -> list[str]:
-    """A short, distinct name for each file: its own, or with as many folders before it as tell it from the others.
+    """A short, distinct name for each file: its own, or the folders that tell it from the others.
 
-    ``a/filtered.h5 b/filtered.h5`` are ``a/filtered`` and ``b/filtered``.
+    ``a/outs/filtered.h5`` and ``b/outs/filtered.h5`` are ``a`` and ``b``.
     """
     parts = [_stem(str(path)) for path in paths]
+    if len(parts) > 1 and len(set(parts)) == len(parts):
+        while all(len(part) > 1 for part in parts) and len({part[-1] for part in parts}) == 1:
+            parts = [part[:-1] for part in parts]
     for length in range(1, max(len(part) for part in parts) + 1):
         labels = ["/".join(part[-length:]) for part in parts]
         if len(set(labels)) == len(labels):
@@ -133,7 +136,7 @@ def _stem(path: str) -> tuple[str, ...]:
     name = parts[-1] if parts else path
     while any(name.lower().endswith(suffix) and len(name) > len(suffix) for suffix in _SUFFIXES):
         name = name[: -len(next(suffix for suffix in _SUFFIXES if name.lower().endswith(suffix)))]
-    return (*parts[:-1], name)
+    return (*(part for part in parts[:-1] if part != Path(path).anchor), name)
 
 
 # -- what cannot be merged -------------------------------------------------------------------------------------------

@@ -30,8 +30,9 @@ def align_cells(
     Parameters
     ----------
     min_mapped
-        Least share of the file's genes that the vocabulary must hold. Proteins and peaks do not count: panels and peak
-        sets differ from file to file.
+        Least share of the genes that must be found: of the file's or of the vocabulary's, whichever are fewer, so that
+        a whole transcriptome fits a vocabulary of selected genes, and a panel fits a genome-wide one. Proteins and
+        peaks do not count: panels and peak sets differ from file to file.
 
     Returns
     -------
@@ -94,11 +95,13 @@ def align_features(
             f"genes of {what}: the file holds {', '.join(sorted(set(modality_N)))} features, the vocabulary "
             f"{', '.join(known)}; give cells with features of the same modality"
         )
-    if judged.share_mapped < min_mapped:
+    found = judged.num_given - len(judged.lost)
+    wanted = min(judged.num_given, judged.mapped + len(judged.absent))
+    if found < min_mapped * wanted:
         raise UserError(
-            f"genes of {what}: only {judged.num_given - len(judged.lost):,} of {judged.num_given:,} are in the "
-            f"vocabulary ({judged.share_mapped:.0%}, min_mapped is {min_mapped:.0%}); lost: {name_some(judged.lost)}; "
-            "check species and naming, or lower min_mapped"
+            f"genes of {what}: only {found:,} of {judged.num_given:,} are in the vocabulary of "
+            f"{judged.mapped + len(judged.absent):,} ({found / wanted:.0%}, min_mapped is {min_mapped:.0%}); "
+            f"lost: {name_some(judged.lost)}; check species and naming, or lower min_mapped"
         )
     return result, notes
 

@@ -117,7 +117,8 @@ class GroupSource:
         return self._read("raw/var" if self._is_raw(layer) else "var")
 
     def _is_raw(self, layer: str | None) -> bool:
-        return layer == _RAW and _RAW in self._group and _RAW not in self._layer_names()
+        raw = self._group[_RAW] if _RAW in self._group else None  # a null element where there is none
+        return layer == _RAW and hasattr(raw, "keys") and "X" in raw and _RAW not in self._layer_names()
 
     def _layer_names(self) -> list[str]:
         return [str(name) for name in self._group["layers"]] if "layers" in self._group else []

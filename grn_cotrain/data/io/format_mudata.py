@@ -67,9 +67,7 @@ def _kind(name: str, var: pd.DataFrame) -> str:
     """Canonical modality; ``types`` where the features say it one by one; empty where nothing tells."""
     if canonical_modality(name):
         return canonical_modality(name)
-    if any(
-        column in var and var[column].map(str).map(canonical_modality).all() for column in ("feature_types", "modality")
-    ):
+    if _by_types(var) is not None:
         return "types"
     return "peak" if looks_like_peaks(list(var.index)) else ""
 
@@ -175,10 +173,16 @@ def _over(adata: anndata.AnnData, cells: pd.Index) -> tuple[sparse.csr_matrix, n
 def _typed(var: pd.DataFrame, kind: str) -> pd.DataFrame:
     if kind != "types":
         return var.assign(modality=kind)
-    column = next(
-        c for c in ("feature_types", "modality") if c in var and var[c].map(str).map(canonical_modality).all()
-    )
-    return var.assign(modality=var[column].map(str).map(canonical_modality).tolist())
+    return var.assign(modality=_by_types(var))
+
+
+def _by_types(var: pd.DataFrame) -> list[str] | None:
+    """Modality of each feature where a column says it of all."""
+    for column in ("feature_types", "modality"):
+        found = [canonical_modality(str(value)) for value in var[column]] if column in var else []
+        if found and all(found):
+            return found
+    return None
 
 
 def _obs(parts: dict[str, RawMatrix], shared: pd.DataFrame, cells: pd.Index) -> pd.DataFrame:

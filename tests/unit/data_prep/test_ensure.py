@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +18,7 @@ import pytest
 
 import data_prep.ensure
 from data_prep.ensure import ensure_prep
+from data_prep.lock import folder_lock
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
 from grn_cotrain.recipe import PrepConfig, SplitConfig
@@ -76,12 +81,28 @@ def _same_size_edges(config: PrepConfig) -> PrepConfig:
     return config
 
 
+def _more_cells(config: PrepConfig) -> str:
+    data = anndata.read_h5ad(str(config.counts))[:5].copy()
+    data.obs_names = [f"more{i}" for i in range(5)]
+    path = Path(str(config.counts)).with_name("more.h5ad")
+    data.write_h5ad(path)
+    return str(path)
+
+
+def _aliases(config: PrepConfig) -> str:
+    path = Path(str(config.counts)).with_name("aliases.tsv")
+    path.write_text("alias\tsymbol\nGENE29\tNEW29\n")
+    return str(path)
+
+
 @pytest.mark.parametrize(
     "change",
     [
         lambda config: replace(config, splits=(*config.splits, SplitConfig(kind="random", seed=1))),
         lambda config: replace(config, genes="tf+targets"),
         lambda config: replace(config, species="human"),
+        lambda config: replace(config, counts=(str(config.counts), _more_cells(config))),
+        lambda config: replace(config, aliases=_aliases(config)),
         _longer_edges,
         _same_size_edges,
     ],
@@ -121,3 +142,54 @@ def test_foreign_folder_is_not_touched(config, tmp_path) -> None:
     (tmp_path / "mine" / "notes.txt").write_text("x")
     with pytest.raises(UserError, match="other content"):
         ensure_prep(config, tmp_path / "mine")
+
+
+_CHILD = """
+import sys, time, logging
+import data_prep.ensure as ensure
+from grn_cotrain.recipe import PrepConfig
+original = ensure.prepare_counts
+def slow(*a, **k):
+    open(sys.argv[3], "a").write("x")
+    time.sleep(1.0)
+    return original(*a, **k)
+ensure.prepare_counts = slow
+print(ensure.ensure_prep(PrepConfig(counts=sys.argv[1], join=sys.argv[4]), sys.argv[2]).content_hash)
+"""
+
+
+def _start(raw: Path, folder: Path, log: Path, join: str = "outer") -> subprocess.Popen:
+    command = [sys.executable, "-c", _CHILD, f"{raw}/cells.h5ad", str(folder), str(log), join]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_two_processes_prepare_one_folder_once(raw, tmp_path) -> None:
+    folder, log = tmp_path / "out" / "prep", tmp_path / "log"
+    children = [_start(raw, folder, log) for _ in range(2)]
+    done = [child.communicate(timeout=120) for child in children]
+    assert [child.returncode for child in children] == [0, 0], done
+    assert done[0][0] == done[1][0] != ""
+    assert log.read_text() == "x"
+    assert [path.name for path in folder.parent.iterdir()] == ["prep"]  # the lock is gone
+
+
+def test_a_process_that_is_killed_blocks_nobody(raw, tmp_path) -> None:
+    folder, log = tmp_path / "out" / "prep", tmp_path / "log"
+    child = _start(raw, folder, log)
+    while not log.exists():
+        time.sleep(0.05)
+        assert child.poll() is None
+    child.kill()
+    child.communicate()
+    assert not folder.exists()
+    assert ensure_prep(PrepConfig(counts=f"{raw}/cells.h5ad"), folder).cells.num_cells == 15
+
+
+def test_the_lock_is_held_by_one_at_a_time(tmp_path) -> None:
+    with folder_lock(tmp_path / "prep") as waited:
+        assert waited is False
+        handle = os.open(tmp_path / ".prep.lock", os.O_RDWR)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(handle)
+    assert list(tmp_path.iterdir()) == []

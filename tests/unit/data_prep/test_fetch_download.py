@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import json
 import os
+import socket
 import threading
 from pathlib import Path
 
@@ -228,6 +229,19 @@ def test_a_server_that_falls_silent_midway_is_resumed(server, cache) -> None:
 def test_nobody_there(cache) -> None:
     with pytest.raises(UserError, match=r"cannot be reached \(.*refused.*\).*download http://127\.0\.0\.1:9/x.*put it"):
         fetcher().fetch(resource("http://127.0.0.1:9/x"))
+
+
+def test_no_network_is_told_soon(cache, monkeypatch) -> None:
+    def nowhere(*arguments, **options):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nowhere)
+    lines: list[str] = []
+    with pytest.raises(
+        UserError, match=r"far\.away is not found: no network.*2 attempts.*download https://far\.away/x"
+    ):
+        fetcher(lines, options={"attempts": 9}).fetch(resource("https://far.away/x"))
+    assert sum("again in" in line for line in lines) == 1
 
 
 def test_empty_answer(server, cache) -> None:
