@@ -45,11 +45,12 @@ class DownloadError(Exception):
 
 
 class _RetryError(Exception):
-    """This attempt failed, the next may not."""
+    """This attempt failed, the next may not: after ``wait`` seconds, and at most ``patience`` times in a row."""
 
-    def __init__(self, reason: str, wait: float | None = None) -> None:
+    def __init__(self, reason: str, wait: float | None = None, patience: int = 1000) -> None:
         super().__init__(reason)
         self.wait = wait
+        self.patience = patience
 
 
 def redact(url: str) -> str:
@@ -128,7 +129,7 @@ class ResumingDownloader:
                 break
             except _RetryError as error:
                 failures = 1 if self._size() > before else failures + 1
-                if failures >= self.attempts:
+                if failures >= min(self.attempts, error.patience):
                     raise DownloadError(f"{error} ({failures} attempts)") from None
                 wait = self.backoff * 2 ** (failures - 1) if error.wait is None else error.wait
                 wait = min(wait, _MAX_WAIT)
@@ -170,7 +171,10 @@ class ResumingDownloader:
         except requests.exceptions.Timeout:
             raise _RetryError(f"{host} does not answer within {max(self.timeout):.0f} s") from None
         except requests.exceptions.ConnectionError as error:
-            raise _RetryError(f"{host} cannot be reached ({_root(error)})") from None
+            reason = _root(error)
+            if "Failed to resolve" in reason:
+                raise _RetryError(f"{host} is not found: no network, or a wrong address", patience=2) from None
+            raise _RetryError(f"{host} cannot be reached ({reason})") from None
         except requests.exceptions.RequestException as error:
             raise DownloadError(f"{redact(url)} cannot be asked for ({_root(error)})") from None
         with response:

@@ -20,7 +20,8 @@ def test_killed_midway_the_next_process_goes_on(server, cache, tmp_path, catalog
     gate = threading.Event()
     url = server.add("x.h5ad", BODY, gate=gate, pause_after=600_000)
     own = catalogue({"name": "thing", "url": url, "sha256": SHA})
-    command = [sys.executable, "-m", "data_prep.cli", "fetch", "thing", "--catalogue", str(own)]
+    command = [sys.executable, "-c", "import typer; from data_prep.cli_fetch import fetch; typer.run(fetch)"]
+    command += ["thing", "--catalogue", str(own)]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     part = None
     for _ in range(600):
