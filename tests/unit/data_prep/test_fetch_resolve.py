@@ -42,6 +42,9 @@ def test_existing_files_come_first_and_nothing_is_fetched(lab, empty_place) -> N
     assert resolve_source(Path("lab-net")) == Path("lab-net")
     assert resolve_source("lab-net:string/hESC/TFs+500") == Path("lab-net:string/hESC/TFs+500")
     assert known_format("lab-net") is None
+    (empty_place / "lab-net").unlink()
+    (empty_place / "lab-net:v2").write_text("mine")
+    assert resolve_source("lab-net:v2") == Path("lab-net:v2")
     assert lab.log == []
 
 
