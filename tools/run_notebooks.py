@@ -1,4 +1,4 @@
-"""Execute the notebooks of the documentation: ``python -m tools.run_notebooks [NAME ...]``; a raising cell is an error."""
+"""Execute the notebooks of the documentation: ``python -m tools.run_notebooks [NAME ...]``."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +12,7 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
-import typer
 
-import data_prep.cli
-import experiments.__main__
-import grn_cotrain.cli
 from data_prep.splits import prepare_splits
 from grn_cotrain.commandline import run_app
 from grn_cotrain.config import to_dict
@@ -25,11 +20,10 @@ from grn_cotrain.data.prep import Prep
 from grn_cotrain.evaluate.run import evaluate_run
 from grn_cotrain.recipe import Recipe, load_recipe
 from grn_cotrain.train.run import train
+from tests.commands import APPS, ROOT, check_command, readme_commands
 from tests.worlds import tiny_recipe, write_recipe
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((ROOT / "experiments" / "configs").glob("*.yaml"))
-APPS = {"grn-prep": data_prep.cli.app, "grn-cotrain": grn_cotrain.cli.app, "experiments": experiments.__main__.app}
 
 
 def labelled_file(path: Path, prep: Prep, positives_2E: np.ndarray, negatives_2N: np.ndarray) -> Path:
@@ -110,18 +104,6 @@ def test_shipped_recipes_are_complete() -> None:
 # ---- README ----------------------------------------------------------------------------------------------------------
 
 
-def readme_commands() -> list[list[str]]:
-    """Lines of the README that begin with one of our programs, without comments; what is optional is given."""
-    commands = []
-    for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines():
-        words = shlex.split(line.strip().replace("[", "").replace("]", ""), comments=True) if line[:4] == "    " else []
-        if words[:2] == ["python", "-m"]:
-            words = words[2:]
-        if words and words[0] in APPS:
-            commands.append(words)
-    return commands
-
-
 def test_readme_shows_every_program() -> None:
     assert {words[0] for words in readme_commands()} == set(APPS)
     shown = {words[1] for words in readme_commands() if words[0] == "grn-cotrain"}
@@ -130,16 +112,7 @@ def test_readme_shows_every_program() -> None:
 
 @pytest.mark.parametrize("words", readme_commands(), ids=" ".join)
 def test_readme_options_exist(words: list[str]) -> None:
-    command = typer.main.get_command(APPS[words[0]])
-    rest = words[1:]
-    context = command.make_context(words[0], list(rest), resilient_parsing=True)
-    while hasattr(command, "get_command"):
-        command = command.get_command(context, rest[0])
-        assert command is not None, f"no command {rest[0]}"
-        rest = rest[1:]
-        context = command.make_context(rest[0] if rest else "", list(rest), parent=context, resilient_parsing=True)
-    _, left, _ = command.make_parser(context).parse_args(args=list(rest))
-    assert not left
+    check_command(words)
 
 
 def test_readme_commands_run_in_their_order(

@@ -15,7 +15,7 @@ __all__ = ["GROUPS", "PublicObject", "api_index", "api_page", "public_objects"]
 GROUPS: dict[str, tuple[str, ...]] = {
     "Tools on AnnData": ("grn_cotrain.tl",),
     "Figures": ("grn_cotrain.pl",),
-    "Models and runs": ("grn_cotrain.model:CoTrainModel", "grn_cotrain.run_folder:RunFolder", "grn_cotrain.hub"),
+    "Models and runs": ("grn_cotrain:CoTrainModel", "grn_cotrain.run_folder:RunFolder", "grn_cotrain.hub"),
     "What leaves a run": ("grn_cotrain.export",),
     "Card and report": ("grn_cotrain.card", "grn_cotrain.report"),
     "Data": (
@@ -89,7 +89,7 @@ def _public(value: Any, module: str, name: str, group: str) -> PublicObject | No
 def api_page(public: PublicObject) -> str:
     """Markdown of one object's page."""
     module, _, name = public.name.rpartition(".")
-    return f"# {name}\n\n```python\nfrom {module} import {name}\n```\n\n::: {public.defined}\n"
+    return f"---\ntitle: {name}\n---\n\n::: {public.defined}\n\n---\n\n`from {module} import {name}`\n"
 
 
 def api_index() -> str:

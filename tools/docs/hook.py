@@ -20,6 +20,7 @@ from mkdocs.structure.files import File, Files  # noqa: E402
 from tools.docs import api, mathml, reference  # noqa: E402
 from tools.docs.notebooks import NOTEBOOKS, executed, page_of  # noqa: E402
 from tools.docs.run_blocks import Output, blocks_of, run_page, with_outputs  # noqa: E402
+from tools.docs.site import external_requests  # noqa: E402
 
 CACHE = ROOT / "build" / "docs" / "blocks"
 _FAST = os.environ.get("GRN_COTRAIN_DOCS") == "fast"
@@ -32,10 +33,18 @@ def on_config(config: Any) -> Any:
     by_group: dict[str, list[dict[str, str]]] = {}
     for public in api.public_objects():
         by_group.setdefault(public.group, []).append({public.name.removeprefix("grn_cotrain."): public.page})
-    for entry in config.nav:
-        if "Python API" in entry:
-            entry["Python API"] = [{"All objects": "api/index.md"}, *({k: v} for k, v in by_group.items())]
+    pages = [{"All objects": "api/index.md"}, *({group: listed} for group, listed in by_group.items())]
+    _fill(config.nav, "Python API", pages)
     return config
+
+
+def _fill(nav: list[Any], title: str, pages: list[Any]) -> None:
+    for entry in nav:
+        for name, inner in entry.items() if isinstance(entry, dict) else ():
+            if name == title:
+                entry[name] = pages
+            elif isinstance(inner, list):
+                _fill(inner, title, pages)
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -83,9 +92,16 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
 
 
 def on_page_content(html: str, page: Any, config: Any, files: Files) -> str:
-    """Equations as MathML; wide tables scroll by themselves, and by keyboard."""
+    """Equations as MathML."""
     try:
         html = mathml.convert_page(html)
     except mathml.TexError as error:
         raise RuntimeError(f"{page.file.src_uri}: {error}") from error
     return html
+
+
+def on_post_build(config: Any) -> None:
+    """Refuse a site that would fetch anything from another host."""
+    found = external_requests(Path(config.site_dir))
+    if found:
+        raise RuntimeError("the site would fetch from other hosts:\n" + "\n".join(found[:20]))

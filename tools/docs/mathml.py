@@ -154,8 +154,8 @@ class _Parser:
             return f'<mo stretchy="false">{token}</mo>'
         if token == "~":
             return '<mspace width=".25em"/>'
-        if token == "&":
-            raise TexError(f"'{self.tex}': '&' outside of cases")
+        if token in "&}":
+            raise TexError(f"'{self.tex}': '{token}' where nothing is open")
         return f"<mo>{escape('−' if token == '-' else token)}</mo>"
 
     def command(self, name: str) -> str:

@@ -48,6 +48,7 @@ KIND_PAGES = {
     "objective": "maths/objectives.md",
     "inductive": "maths/genes.md",
     "control": "controls.md",
+    "edge_format": "exports.md",
 }
 #: Recipe keys that take a component -> its kind.
 _COMPONENT_KEYS = {
@@ -243,7 +244,7 @@ def component_table() -> str:
     """Kinds and names, with links to their sections."""
     lines = ["| kind | components |", "| --- | --- |"]
     for kind, registry in registries().items():
-        names = ", ".join(f"[`{name}`]({KIND_PAGES[kind]}#{kind}-{name})" for name in registry.names())
+        names = ", ".join(f"[`{name}`](../{KIND_PAGES[kind]}#{kind}-{name})" for name in registry.names())
         lines.append(f"| `{kind}` | {names} |")
     return "\n".join(lines)
 

@@ -88,7 +88,7 @@ def edge_exports() -> str:
         rows = key_rows(component.cls.Config, owner=component.cls)  # type: ignore[attr-defined]
         table = f"\n\n{key_table(rows)}" if rows else ""
         default = component.cls.selection  # type: ignore[attr-defined]
-        heading = f"### `{component.name}` {{ #edges-{component.name} }}"
+        heading = f"### `{component.name}` {{ #edge_format-{component.name} }}"
         parts.append(f"{heading}\n\n{doc.text}\n\nBy default: {default}.{table}{paper}\n")
     return "\n".join(parts)
 
@@ -141,13 +141,27 @@ def published(name: str) -> str:
     return markdown_table(["who", "metric", "printed", "source"], rows)
 
 
-def record(name: str) -> str:
-    """Table of a study's record, as ``make results`` writes it, with its command."""
+def record(name: str, *dropped: str) -> str:
+    """Table of a study's record, as ``make results`` writes it, with its command; without the columns ``dropped``.
+
+    Spaces of a column's name are written as ``_``.
+    """
     text = (ROOT / "experiments" / "RESULTS.md").read_text(encoding="utf-8")
     section = re.search(rf"^## {re.escape(name)}\n\n(.*?)(?=^## |\Z)", text, flags=re.MULTILINE | re.DOTALL)
     if section is None:
         raise ValueError(f"experiments/RESULTS.md holds no section '{name}'")
-    return section.group(1).strip()
+    lines = section.group(1).strip().split("\n")
+    table = [line for line in lines if line.startswith("|")]
+    unwanted = {column.replace("_", " ") for column in dropped}
+    heads = [cell.strip() for cell in table[0].strip("|").split("|")]
+    if unwanted - set(heads):
+        raise ValueError(f"record '{name}' has no column {', '.join(sorted(unwanted - set(heads)))}")
+    kept = [index for index, head in enumerate(heads) if head not in unwanted]
+    shown = []
+    for line in table:
+        cells = line.strip("|").split("|")
+        shown.append("|" + "|".join(cells[index] for index in kept) + "|")
+    return "\n".join([*shown, *lines[len(table) :]])
 
 
 def controls_by_cost(cost: str) -> str:

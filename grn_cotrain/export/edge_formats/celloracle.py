@@ -37,7 +37,13 @@ class CelloracleFormat(EdgeFormat):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """``layout``: matrix (parquet) or dictionary (JSON)."""
+        """Shape of the file.
+
+        Attributes
+        ----------
+        layout
+            ``matrix``: the TF-info matrix, parquet. ``dictionary``: target -> TFs, JSON.
+        """
 
         layout: Literal["matrix", "dictionary"] = "matrix"
 

@@ -32,7 +32,15 @@ class DecouplerFormat(EdgeFormat):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """``weights``: probability, or sign alone; ``unsigned``: edges of unknown sign activate, or are dropped."""
+        """What a weight is.
+
+        Attributes
+        ----------
+        weights
+            ``probability``: probability times sign. ``sign``: the sign alone.
+        unsigned
+            Edges of unknown sign: ``positive`` counts them as activation, ``drop`` leaves them out.
+        """
 
         weights: Literal["probability", "sign"] = "probability"
         unsigned: Literal["positive", "drop"] = "positive"

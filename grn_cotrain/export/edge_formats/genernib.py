@@ -28,7 +28,15 @@ class GenernibFormat(EdgeFormat):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """``dataset_id``: the benchmark's name of the data (default: the recipe's name); ``method_id``."""
+        """What the benchmark is told.
+
+        Attributes
+        ----------
+        dataset_id
+            The benchmark's name of the data; empty: the recipe's name.
+        method_id
+            The benchmark's name of the method.
+        """
 
         dataset_id: str = ""
         method_id: str = "grn_cotrain"

@@ -34,7 +34,15 @@ class GmtFormat(EdgeFormat):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """``min_size``: smaller sets are left out; ``unsigned``: targets of unknown sign."""
+        """Which sets are written.
+
+        Attributes
+        ----------
+        min_size
+            Sets with fewer genes are left out.
+        unsigned
+            Targets of unknown sign: ``apart`` as ``TF(?)``, ``activating`` among ``TF(+)``, or ``drop``.
+        """
 
         min_size: int = 10
         unsigned: Literal["apart", "activating", "drop"] = "apart"

@@ -28,7 +28,13 @@ class H5adFormat(EdgeFormat):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """``key``: name in ``varp`` and ``uns``."""
+        """Where the matrices lie.
+
+        Attributes
+        ----------
+        key
+            Name in ``varp`` and ``uns``.
+        """
 
         key: str = "grn_cotrain"
 

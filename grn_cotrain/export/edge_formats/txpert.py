@@ -30,7 +30,13 @@ class TxpertFormat(EdgeFormat):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """``signed``: weights carry the edge's sign, unknown ones as positive."""
+        """What a weight is.
+
+        Attributes
+        ----------
+        signed
+            Whether weights carry the edge's sign; unknown ones count as positive.
+        """
 
         signed: bool = False
 

@@ -1,0 +1,67 @@
+"""Blocks that run: what they print is shown, they share a folder and an interpreter, and a failure fails the build."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.commands import ROOT
+from tools.docs.run_blocks import blocks_of, run_page, with_outputs
+from tools.tutorial import steps_of
+
+PAGE = """# Title
+
+```python run quiet
+from pathlib import Path
+
+number = 20
+Path("file.txt").write_text("from python")
+```
+
+```bash run
+cat file.txt; echo; pwd; ls experiments/configs | head -n 1
+```
+
+```python
+never = run
+```
+
+```python run
+print("printed")
+number + 1
+```
+"""
+
+
+def test_blocks_run_in_order_in_one_folder(tmp_path: Path) -> None:
+    blocks = blocks_of(PAGE)
+    assert [(block.language, block.quiet) for block in blocks] == [("python", True), ("bash", False), ("python", False)]
+    outputs = run_page(PAGE, cache=tmp_path)
+    assert outputs[1].text.startswith("from python\n")
+    assert ".yaml" in outputs[1].text
+    assert outputs[2].text == "printed\n21\n"
+    shown = with_outputs(PAGE, outputs)
+    assert "```text\nprinted\n21\n```" in shown
+    assert " run" not in [line for line in shown.splitlines() if line.startswith("```")]
+    assert "```python\nnever = run\n```" in shown
+    kept = list(tmp_path.glob("*.json"))
+    assert len(kept) == 1
+    kept[0].write_text(kept[0].read_text().replace("printed", "kept"))
+    assert run_page(PAGE, cache=tmp_path)[2].text == "kept\n21\n", "the same blocks and code are not run again"
+
+
+@pytest.mark.parametrize("code", ["bash run\nfalse | cat\n", "python run\n1 / 0\n"])
+def test_failing_block_is_an_error(code: str, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="a block of the page failed"):
+        run_page(f"```{code}```\n", cache=tmp_path)
+    assert list(tmp_path.glob("*.json")) == []
+
+
+def test_tutorial_is_read_as_its_page_says() -> None:
+    steps = steps_of((ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8"))
+    assert [step.kind for step in steps] == ["write", "run", "append", "run", "run"]
+    assert steps[0].path == "grn_cotrain/nn/couplings/scaled.py"
+    assert (ROOT / steps[2].path).is_file()
+    assert not (ROOT / steps[0].path).exists()
+    assert "model.coupling=scaled" in steps[-1].text
