@@ -26,13 +26,21 @@ def report(
         list[Path] | None,
         typer.Option(metavar="DIR", help="a further link table, of folds evaluated together; repeatable"),
     ] = None,
-    card: Annotated[bool, typer.Option("--card/--no-card", help="the gene-embedding card, the slowest part")] = True,
+    card: Annotated[bool, typer.Option("--card/--no-card", help="the gene-embedding card")] = True,
+    basis: Annotated[str, typer.Option(help="how genes are laid out on maps: umap, or pca, which is quick")] = "umap",
     date: Annotated[str, typer.Option(help="date to show; by default none, so that equal runs give equal files")] = "",
 ) -> None:
     """Write one self-contained HTML page over one or several runs."""
     from grn_cotrain.report import write_report
 
     path = write_report(
-        runs, out, title=title, date=date, tables=table or (), card=card, say=lambda text: say(f"  {text}", style="dim")
+        runs,
+        out,
+        title=title,
+        date=date,
+        tables=table or (),
+        card=card,
+        basis=basis,  # type: ignore[arg-type]  # checked there
+        say=lambda text: say(f"  {text}", style="dim"),
     )
     say(f"report: {path} ({path.stat().st_size / 1e6:.1f} MB)")

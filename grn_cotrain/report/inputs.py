@@ -179,6 +179,7 @@ class ReportInputs:
     runs: Sequence[RunInputs]
     tables: Sequence[tuple[str, LinkTable]] = ()
     with_card: bool = True
+    basis: str = "umap"
     say: Callable[[str], None] = field(default=lambda text: None)
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal, get_args
 
 from grn_cotrain import __version__
 from grn_cotrain.errors import UserError
@@ -18,6 +19,7 @@ from grn_cotrain.report.sections import sections
 __all__ = ["REPORT_FILE", "write_report"]
 
 REPORT_FILE = "report.html"
+_Basis = Literal["umap", "pca"]
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ def write_report(
     date: str = "",
     tables: Sequence[str | Path] = (),
     card: bool = True,
+    basis: _Basis = "umap",
     say: Callable[[str], None] = _quiet,
 ) -> Path:
     """Write one HTML file over one or several runs; it needs nothing but itself.
@@ -54,7 +57,9 @@ def write_report(
     tables
         Folders of further link tables, of folds that were evaluated together for example.
     card
-        Whether to include the gene-embedding card, the slowest part.
+        Whether to include the gene-embedding card.
+    basis
+        How genes are laid out on maps; ``umap`` spends some twenty seconds before it starts, ``pca`` none.
     say
         Told of progress, one line a section.
 
@@ -66,13 +71,16 @@ def write_report(
     Raises
     ------
     UserError
-        No run folder among ``runs``, a run twice, no link table in one of ``tables``, or ``out`` cannot be written.
+        No run folder among ``runs``, a run twice, no link table in one of ``tables``, another ``basis``, or ``out``
+        cannot be written.
     """
+    if basis not in get_args(_Basis):
+        raise UserError(f"basis '{basis}': choose from {', '.join(get_args(_Basis))}")
     opened = open_runs(runs)
     path = Path(out) if out is not None else opened[0].run.folder / REPORT_FILE
     if path.is_dir():
         raise UserError(f"--out '{path}': is a folder; give the name of a file, such as {path / REPORT_FILE}")
-    report = ReportInputs(opened, [_table(folder) for folder in tables], with_card=card, say=say)
+    report = ReportInputs(opened, [_table(folder) for folder in tables], with_card=card, basis=basis, say=say)
     shown = []
     chosen = sections(report)
     for number, (what, make) in enumerate(chosen, 1):

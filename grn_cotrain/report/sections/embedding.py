@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from grn_cotrain.errors import UserError
 from grn_cotrain.report.blocks import Block, Columns, Missing, Section, Text
 from grn_cotrain.report.figures import Figure, draw
 from grn_cotrain.report.inputs import Part, ReportInputs, RunInputs
@@ -21,7 +20,9 @@ _HOW = (
 
 def section(report: ReportInputs) -> Section:
     """Three maps of each run."""
-    return Section("embedding", "Gene embedding", "Embedding", (Text(_HOW), *beside(report, _of_run)))
+    return Section(
+        "embedding", "Gene embedding", "Embedding", (Text(_HOW), *beside(report, lambda run: _of(run, report.basis)))
+    )
 
 
 def largest_regulon(run: RunInputs) -> str | None:
@@ -34,7 +35,7 @@ def largest_regulon(run: RunInputs) -> str | None:
     return str(run.prep.value.vocab.symbols[int(np.bincount(sources_E).argmax())])
 
 
-def _of_run(run: RunInputs) -> list[Block]:
+def _of(run: RunInputs, basis: str) -> list[Block]:
     if not run.has_model:
         reason = "no embedding before a model is saved"
         return [Missing(reason, f"grn-cotrain train RECIPE.yaml --out {run.place} --resume")]
@@ -48,7 +49,7 @@ def _of_run(run: RunInputs) -> list[Block]:
     figures: list[Figure] = []
     blocks: list[Block] = []
     for colour, what, caption in colours:
-        found = Part.attempt(lambda colour=colour, what=what, caption=caption: _map(run, colour, what, caption))  # type: ignore[misc]
+        found = Part.attempt(lambda colour=colour, what=what, caption=caption: _map(run, basis, colour, what, caption))  # type: ignore[misc]
         if found.value is not None:
             figures.append(found.value)
         else:
@@ -56,22 +57,15 @@ def _of_run(run: RunInputs) -> list[Block]:
     return [Columns([("", (figure,)) for figure in figures], narrow=True), *blocks] if figures else blocks
 
 
-def _map(run: RunInputs, colour: str, what: str, caption: str) -> Figure:
+def _map(run: RunInputs, basis: str, colour: str, what: str, caption: str) -> Figure:
     from grn_cotrain import pl
 
-    try:
-        pl.embedding_coordinates(run.run.folder)
-        basis = "umap"
-    except ImportError as error:  # umap-learn is heavy, and some systems lack it
-        if isinstance(error, UserError):
-            raise
-        basis = "pca"
     return draw(
         lambda ax: pl.gene_embedding(run.run.folder, color=colour, basis=basis, labels=8, ax=ax),
         size=(3.9, 3.9),
         name=run.slug(f"embedding-{colour}"),
         title=f"Map of the gene embedding, coloured by the {what}",
-        description=f"{basis.upper()} of the graph embedding by cosine similarity; one point a gene. The card below "
+        description=f"{basis.upper()} of the graph embedding, one point a gene. The card below "
         "says in numbers how much of the embedding degree and expression explain, and lists nearest neighbours.",
         caption=f"{basis.upper()} of the embedding. {caption}",
     )
