@@ -1,4 +1,4 @@
-"""The demo: prepare, co-train, evaluate on random edges and on unseen TFs, export gene embeddings, say what lies where.
+"""The demo: prepare, co-train, evaluate on random edges and on unseen TFs, export gene embeddings, write a report.
 
 ``make demo`` uses 700 labelled PBMCs and a literature network; ``make demo-sim`` a simulated world whose network is
 known.
@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -39,6 +39,7 @@ class DemoPaths:
     fold_runs: tuple[Path, ...]
     tables: tuple[Path, Path]
     embeddings: Path
+    report: Path
 
 
 def prepare(out: Path, *, simulated: bool) -> tuple[Recipe, Prep]:
@@ -62,14 +63,17 @@ def prepare(out: Path, *, simulated: bool) -> tuple[Recipe, Prep]:
     return recipe, Prep.open(folder)
 
 
-def run_demo(out: Path, *, simulated: bool = False, overrides: Sequence[str] = ()) -> DemoPaths:
+def run_demo(
+    out: Path, *, simulated: bool = False, overrides: Sequence[str] = (), basis: Literal["umap", "pca"] = "umap"
+) -> DemoPaths:
     """Run the demo in ``out``; runs that are finished there are kept.
 
-    ``overrides`` are for tests: smaller runs of the same demo.
+    ``overrides`` are for tests: smaller runs of the same demo; ``basis`` is the report's.
     """
     from grn_cotrain.config import apply_overrides, canonical_hash, parse, to_dict
     from grn_cotrain.evaluate.run import evaluate_run
     from grn_cotrain.export import export_genes
+    from grn_cotrain.report import write_report
     from grn_cotrain.train.run import train
 
     start = time.perf_counter()
@@ -94,13 +98,25 @@ def run_demo(out: Path, *, simulated: bool = False, overrides: Sequence[str] = (
     tables = (out / "tables" / "random", out / "tables" / "unseen-tf")
 
     say(f"\n{_TITLE_RANDOM}", style="bold")
-    evaluate_run(random_run.folder, out=tables[0]).render(console())
+    random_table = evaluate_run(random_run.folder)  # into the run folder, where the report looks for it
+    random_table.write(tables[0])
+    random_table.render(console())
     say(f"\n{_TITLE_UNSEEN}", style="bold")
     evaluate_run([run.folder for run in fold_runs], out=tables[1]).render(console())
 
     embeddings = out / "gene_embeddings.tsv"
     export_genes(random_run.folder, kind="graph", format="tsv", out=embeddings)
-    paths = DemoPaths(Path(prep.folder), random_run.folder, tuple(run.folder for run in fold_runs), tables, embeddings)
+    say("\nReport", style="bold")
+    report = write_report(
+        [random_run.folder],
+        out / "report.html",
+        title=f"{recipe.name}: the demo",
+        tables=[tables[1]],
+        basis=basis,
+        say=lambda text: say(f"  {text}", style="dim"),
+    )
+    folders = tuple(run.folder for run in fold_runs)
+    paths = DemoPaths(Path(prep.folder), random_run.folder, folders, tables, embeddings, report)
     _tell(paths, time.perf_counter() - start)
     return paths
 
@@ -115,6 +131,7 @@ def _tell(paths: DemoPaths, seconds: float) -> None:
     say(
         f"\n{seconds:.0f} s in all. Look closer: grn-cotrain evaluate links {paths.random_run} --controls all --out DIR"
     )
+    say(f"report: {paths.report}")
 
 
 @app.command()
