@@ -161,8 +161,27 @@ def shifts(run: Path, cells: anndata.AnnData, *, prep: Path | None = None, num_r
     return pd.DataFrame(rows)
 
 
-def train_on_controls(data: Path, out: Path, *, genes: str = "all", max_steps: int = 60) -> Path:
-    """Train a run, links alone, on the control cells of Kang's data; returns its folder."""
+def train_on_controls(
+    data: Path, out: Path, *, genes: str = "all", max_steps: int = 60, grn: Path | None = None
+) -> Path:
+    """Train a run, links alone, on the control cells of Kang's data.
+
+    Parameters
+    ----------
+    data
+        Folder of real data sets.
+    out
+        Folder for the cells, the prepared folder and the run.
+    genes, max_steps
+        Genes to keep, as ``grn-prep counts`` has them, and steps: fewer of both make a quicker, worse run.
+    grn
+        Network; default: CollecTRI's edges with a consensus sign.
+
+    Returns
+    -------
+    Path
+        The run folder.
+    """
     from data_prep.counts import prepare_counts
     from data_prep.splits import prepare_splits
     from grn_cotrain.train.run import train
@@ -170,9 +189,8 @@ def train_on_controls(data: Path, out: Path, *, genes: str = "all", max_steps: i
     cells = anndata.read_h5ad(data / CELLS)
     out.mkdir(parents=True, exist_ok=True)
     cells[cells.obs["condition"] == "ctrl"].copy().write_h5ad(out / "controls.h5ad")
-    prepare_counts(
-        out / "controls.h5ad", out / "prep", genes=genes, grn=data / COLLECTRI, grn_format="collectri:signed"
-    )
+    network, form = (data / COLLECTRI, "collectri:signed") if grn is None else (grn, "auto")
+    prepare_counts(out / "controls.h5ad", out / "prep", genes=genes, grn=network, grn_format=form)
     prepare_splits(out / "prep", "unseen-target", seed=0)
     recipe = load_yaml(_RECIPE)
     del recipe["prep"]
