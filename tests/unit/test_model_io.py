@@ -137,3 +137,61 @@ def test_building_leaves_the_callers_random_state(tiny_world: Path, data: RunDat
     assert torch.equal(torch.rand(1), expected)
     again = build_model(recipe, data)
     assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), again.state_dict().values(), strict=True))
+
+
+# -- CoTrainModel.load and .save ---------------------------------------------------------------------------------------
+
+
+def test_a_model_loads_from_run_and_model_folder_and_saves_itself(tiny_run: Path, tmp_path: Path) -> None:
+    model = CoTrainModel.load(tiny_run)
+    config = json.loads((tiny_run / "model" / "config.json").read_text())
+    assert not model.training
+    assert model.backend == config["backend"]
+    assert model.meta == config["meta"]
+    model.save(tmp_path / "deep" / "copy")
+    again = CoTrainModel.load(tmp_path / "deep" / "copy")
+    saved = json.loads((tmp_path / "deep" / "copy" / "config.json").read_text())
+    assert {key: saved[key] for key in ("backend", "meta", "vocab_hash", "model", "objectives")} == {
+        key: config[key] for key in ("backend", "meta", "vocab_hash", "model", "objectives")
+    }
+    first, second = model.encode_graph(), again.encode_graph()
+    assert torch.equal(first.graph_GD, second.graph_GD)
+    pairs_2M = np.array([[0, 1, 2], [50, 51, 52]])
+    assert np.array_equal(model.link_logits(first, pairs_2M), again.link_logits(second, pairs_2M))
+    assert not (tmp_path / "deep" / "copy" / "platt.json").exists()
+
+
+def test_another_backend_is_kept_too(tiny_run: Path, tmp_path: Path) -> None:
+    model = CoTrainModel.load(tiny_run / "model", backend="csr")
+    model.meta["note"] = "mine"
+    model.save(tmp_path / "copy")
+    again = CoTrainModel.load(tmp_path / "copy")
+    assert (again.backend, again.meta["note"]) == ("csr", "mine")
+
+
+def test_save_overwrites_nothing_unasked(tiny_run: Path, tmp_path: Path) -> None:
+    model = CoTrainModel.load(tiny_run)
+    model.save(tmp_path / "copy")
+    with pytest.raises(UserError, match=r"holds a model already.*overwrite=True"):
+        model.save(tmp_path / "copy")
+    model.save(tmp_path / "copy", overwrite=True)
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "thesis.txt").write_text("years")
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match="other content"):
+            model.save(tmp_path / "work", overwrite=overwrite)
+        with pytest.raises(UserError, match="is a file"):
+            model.save(tmp_path / "work" / "thesis.txt", overwrite=overwrite)
+        with pytest.raises(UserError, match="other content"):
+            model.save(tiny_run, overwrite=overwrite)
+    assert (tmp_path / "work" / "thesis.txt").read_text() == "years"
+
+
+def test_load_says_what_is_missing(tiny_run: Path, tmp_path: Path) -> None:
+    for path, message in (
+        (tmp_path / "no", "no such folder"),
+        (tmp_path, "holds no model"),
+        (tiny_run / "recipe.yaml", "is a file"),
+    ):
+        with pytest.raises(UserError, match=message):
+            CoTrainModel.load(path)
