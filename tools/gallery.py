@@ -41,7 +41,7 @@ def figures(run: Path, tf: str) -> dict[str, Callable[[], Axes]]:
         "genes by degree, PCA": lambda: pl.gene_embedding(run, basis="pca"),
         f"regulon {tf}": lambda: pl.regulon(run, tf),
         f"regulon {tf}, 50": lambda: pl.regulon(run, tf, top=50),
-        "network": lambda: pl.network(predict_edges(run, top_per_tf=3, top=40, say=lambda text: None)),
+        "network": lambda: pl.network(run),
         "network, known": lambda: pl.network(
             predict_edges(run, top_per_tf=4, top=40, include_known="only", say=lambda text: None)
         ),

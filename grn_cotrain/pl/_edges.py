@@ -18,14 +18,14 @@ from grn_cotrain.export.edges import PredictedEdges, predict_edges
 __all__ = ["edge_frame", "of_tf"]
 
 
-def edge_frame(source: Any, *, tfs: list[str] | None = None, top: int) -> pd.DataFrame:
+def edge_frame(source: Any, *, tfs: list[str] | None = None, top: int, top_per_tf: int | None = None) -> pd.DataFrame:
     """Edges as ``source, target, weight, sign, known``, the best first; not more than ``top`` if they come from a run.
 
     ``weight`` is the probability where there is one, else the score's rank between 0 and 1. ``known`` is empty for
     predicted edges, else the part of the split, or ``network``.
     """
     if isinstance(source, (str, Path)):
-        source = predict_edges(source, tfs=tfs, top=top, say=lambda text: None)
+        source = predict_edges(source, tfs=tfs, top=top, top_per_tf=top_per_tf, say=lambda text: None)
     if isinstance(source, PredictedEdges):
         frame = source.frame
     elif isinstance(source, GRN):

@@ -22,6 +22,7 @@ __all__ = ["BASES", "embedding_coordinates"]
 BASES = ("umap", "pca")
 _FEWEST = 5
 _KEPT = 8
+_EPOCHS = 200  # umap-learn's number for large sets; 500, its number for small ones, looks the same
 _cache: OrderedDict[str, pd.DataFrame] = OrderedDict()
 
 
@@ -105,6 +106,7 @@ def _umap(matrix_GD: np.ndarray, neighbors: int, seed: int) -> np.ndarray:
             metric="cosine",
             init="pca",
             min_dist=0.3,
+            n_epochs=_EPOCHS,
             random_state=seed,
             n_jobs=1,
         )

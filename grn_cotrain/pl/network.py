@@ -5,6 +5,7 @@ Dimension letters: N nodes.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import networkx as nx
@@ -23,13 +24,16 @@ if TYPE_CHECKING:
 __all__ = ["network"]
 
 _MOST = 300
+_OF_A_HUB = 4
 _GAP = 0.95  # between components, in units of an edge's length
 _PAD = 0.25  # of a TF's box, in units of its font's size
 _WIDER = 1.2  # width of the figure's inner part over its height
 _PUSHES = 80
 
 
-def network(source: Any, *, top: int = 40, seed: int = 0, ax: Axes | None = None) -> Axes:
+def network(
+    source: Any, *, top: int = 40, top_per_tf: int | None = None, seed: int = 0, ax: Axes | None = None
+) -> Axes:
     """Draw the ``top`` edges of a network: TFs as named boxes, targets as dots, edges as :func:`pl.regulon` has them.
 
     Components are laid out one by one (Kamada and Kawai 1989) and packed, the largest first, so that the picture is the
@@ -38,10 +42,12 @@ def network(source: Any, *, top: int = 40, seed: int = 0, ax: Axes | None = None
     Parameters
     ----------
     source
-        Run folder, PredictedEdges, GRN or frame, as for :func:`~grn_cotrain.pl.regulon`. A few hubs fill a short list
-        of a run's best edges: give ``predict_edges(run, top_per_tf=3)`` to see more TFs.
+        Run folder, PredictedEdges, GRN or frame, as for :func:`~grn_cotrain.pl.regulon`.
     top
         Number of edges, up to 300.
+    top_per_tf
+        Of a TF no more edges than this are drawn. Default: 4 for a run folder, since its best edges may all be one
+        hub's; no limit for edges that are given.
     seed
         Of the layout's start.
     ax
@@ -58,8 +64,14 @@ def network(source: Any, *, top: int = 40, seed: int = 0, ax: Axes | None = None
     """
     if not 1 <= top <= _MOST:
         raise UserError(f"top '{top}': give 1 to {_MOST}; more edges cannot be read")
-    every = edge_frame(source, top=top)
+    if top_per_tf is not None and top_per_tf < 1:
+        raise UserError(f"top_per_tf '{top_per_tf}': give 1 or more, or None")
+    if top_per_tf is None and isinstance(source, (str, Path)):
+        top_per_tf = _OF_A_HUB
+    every = edge_frame(source, top=top, top_per_tf=top_per_tf)
     every = every[every["source"] != every["target"]].drop_duplicates(["source", "target"])
+    if top_per_tf is not None:
+        every = every.groupby("source", sort=False).head(top_per_tf)
     if every.empty:
         raise UserError("edges: there is none to draw")
     edges = every.head(top).reset_index(drop=True)
@@ -72,16 +84,23 @@ def network(source: Any, *, top: int = 40, seed: int = 0, ax: Axes | None = None
             ax = new_axes(7.2, 6.4)
         ax.set_axis_off()
         ax.set_aspect("equal")
+        number = f"{len(edges)} best of {len(every):,}" if len(every) > len(edges) else f"{len(edges)}"
+        ax.set_title(
+            f"{_count(number, 'edge')}: {_count(len(tfs), 'TF')}, {_count(len(graph) - len(tfs), 'other target')}"
+        )
+        # Before anything is placed: the legend takes room, and places are compared at the final size.
+        edge_legend(ax, edges, extra=_node_handles(len(graph) > len(tfs)))
         xy_N2 = np.array(list(places.values()))
         _limits(ax, xy_N2)
         size = 7.5 if len(graph) > 60 else 8.5
         places = _apart(ax, places, _sizes(graph, tfs, size))
         _limits(ax, np.array(list(places.values())))
         _nodes(ax, edges, graph, places, tfs, size)
-        number = f"{len(edges)} best of {len(every):,}" if len(every) > len(edges) else f"{len(edges)}"
-        ax.set_title(f"{number} edges: {len(tfs)} TFs, {len(graph) - len(tfs)} other targets")
-        edge_legend(ax, edges, extra=_node_handles(len(graph) > len(tfs)))
     return ax
+
+
+def _count(number: int | str, what: str) -> str:
+    return f"{number} {what}{'' if str(number) == '1' else 's'}"
 
 
 def _limits(ax: Axes, xy_N2: np.ndarray) -> None:

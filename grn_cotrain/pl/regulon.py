@@ -78,7 +78,7 @@ def regulon(source: Any, tf: str, *, top: int = 20, ax: Axes | None = None) -> A
         for edge, angle in zip(edges.itertuples(), angle_E, strict=True):
             _target(ax, str(edge.target), angle, known=bool(edge.known), upright=len(edges) <= _UPRIGHT)
         number = f"{len(edges)} best of {len(every)}" if len(every) > len(edges) else f"{len(edges)}"
-        ax.set_title(f"{tf}: {number} targets")
+        ax.set_title(f"{tf}: {number} target{'' if number == '1' else 's'}")
         edge_legend(ax, edges)
     return ax
 
