@@ -270,7 +270,7 @@ def _macro(values_KB: np.ndarray, draws: Bootstrap) -> np.ndarray:
 
 
 def _words(kind: Kind, mine: Interval, best: str, difference: Interval, *, enough: bool, is_single: bool) -> str:
-    beside = f"{mine.value:.3f} [{mine.low:.3f}, {mine.high:.3f}], {difference.value:+.3f} "
+    beside = f"AUROC {mine.value:.3f} [{mine.low:.3f}, {mine.high:.3f}], {difference.value:+.3f} "
     beside += f"[{difference.low:+.3f}, {difference.high:+.3f}] against the best control ({TITLES.get(best, best)})"
     if kind == "circular":
         return f"no claim: training told the answer ({beside})"
@@ -290,7 +290,7 @@ def _words(kind: Kind, mine: Interval, best: str, difference: Interval, *, enoug
         least = f"{MIN_POSITIVES} positives" if is_single else f"{MIN_TASKS} tasks"
         return f"no claim: fewer than {least} ({beside})"
     if difference.low > 0:
-        return f"BEATS ITS CONTROLS: {beside}"
+        return f"BEATS ITS CONTROLS ({beside})"
     if difference.high < 0:
-        return f"no claim: below its best control, {beside}"
-    return f"no claim: level with its best control, {beside}"
+        return f"no claim: below its best control ({beside})"
+    return f"no claim: level with its best control ({beside})"

@@ -36,7 +36,7 @@ def regulon_probes(inputs: CardInputs, *, seed: int = 0) -> list[Probe | NotRun]
 
 
 def _training(inputs: CardInputs, folds_G: np.ndarray) -> Probe | NotRun:
-    question = f"{_QUESTION}; tested on training targets, whose edges were messages."
+    question = f"{_QUESTION}; tested on training targets, whose edges training used."
     pairs_2M = inputs.training_2E
     counts_G = np.bincount(pairs_2M[0], minlength=inputs.num_genes)
     tfs_K, notes = _most(np.flatnonzero(counts_G >= _LEAST_TARGETS), counts_G, _MOST_SHOWN)
