@@ -37,6 +37,7 @@ def executed(path: Path, *, cache: Path = CACHE) -> Path:
 
     import nbformat
     from nbclient import NotebookClient
+    from traitlets.config import Config
 
     notebook = nbformat.read(path, as_version=4)
     before = dict(os.environ)
@@ -45,7 +46,11 @@ def executed(path: Path, *, cache: Path = CACHE) -> Path:
         with tempfile.TemporaryDirectory() as work:
             (Path(work) / "experiments").symlink_to(ROOT / "experiments")
             client = NotebookClient(
-                notebook, timeout=_SECONDS, kernel_name="python3", resources={"metadata": {"path": work}}
+                notebook,
+                timeout=_SECONDS,
+                kernel_name="python3",
+                resources={"metadata": {"path": work}},
+                config=Config({"KernelManager": {"transport": "ipc"}}),  # no port is opened
             )
             client.execute()
     finally:
