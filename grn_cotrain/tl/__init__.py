@@ -4,8 +4,8 @@ What writes into an AnnData adds documented keys and nothing else: ``X``, ``laye
 touched, a key that is there already is refused unless ``overwrite=True``, and ``uns["grn_cotrain"][KEY]`` records where
 the values came from. With ``copy=True`` the object itself stays as it was and an annotated copy is returned.
 
-A ``run`` is a run folder, or ``hf://NAME/REPOSITORY`` on a model hub. Importing this package loads no torch: the functions
-import what they need.
+A ``run`` is a run folder, or ``hf://NAME/REPOSITORY`` on a model hub. Importing this package loads no torch: the
+functions import what they need.
 """
 
 from __future__ import annotations

@@ -105,6 +105,18 @@ def test_cells_of_the_training_data_are_told_apart(tiny_run: Path, tiny_world: P
     assert one(cell_embeddings(tiny_run, counts_from_anndata(some)).notes, "3 of 40 barcodes").endswith("made from")
 
 
+def test_another_folder_at_the_place_of_the_data_is_not_asked(
+    published: Path, tiny_run: Path, tiny_world: Path
+) -> None:
+    """After scrubbing, ``data.prep`` is a bare name: whatever lies there must be the run's own data to count."""
+    run = RunFolder(published)
+    shutil.copy(tiny_run / "recipe.yaml", run.recipe_file)
+    whole = anndata.read_h5ad(tiny_world / "cells.h5ad")[:10].copy()
+    assert cell_embeddings(published, counts_from_anndata(whole)).origin["cells_seen_in_training_data"] == 10
+    run.write_record({**run.record(), "cells_hash": "of other cells"})
+    assert cell_embeddings(published, counts_from_anndata(whole)).origin["cells_seen_in_training_data"] == -1
+
+
 def test_coverage_is_counted(published: Path, world: anndata.AnnData) -> None:
     model, _ = load_model(published / "model")
     fewer = world[:, 30:].copy()
