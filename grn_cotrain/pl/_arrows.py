@@ -53,21 +53,23 @@ def draw_edges(
     """
     from matplotlib.patches import FancyArrowPatch
 
-    for edge, width in zip(edges.itertuples(), widths(edges["weight"].to_numpy()), strict=True):
-        _, colour, head = _SIGNS[edge.sign]
-        start, stop = np.asarray(places[edge.source]), np.asarray(places[edge.target])
+    rows: Any = edges.itertuples()
+    for edge, width in zip(rows, widths(edges["weight"].to_numpy()), strict=True):
+        _, colour, head = _SIGNS[int(edge.sign)]
+        source, target = str(edge.source), str(edge.target)
+        start, stop = np.array(places[source]), np.array(places[target])
         way = (stop - start) / max(float(np.hypot(*(stop - start))), 1e-12)
         ax.add_patch(
             FancyArrowPatch(
-                places[edge.source],
-                places[edge.target],
+                places[source],
+                places[target],
                 arrowstyle=head,
                 mutation_scale=8 + 1.7 * width,
                 linewidth=width,
                 color=colour,
                 linestyle="-" if edge.known else DASHED,
-                shrinkA=_to_rim(sizes[edge.source], way),
-                shrinkB=_to_rim(sizes[edge.target], way),
+                shrinkA=_to_rim(sizes[source], way),
+                shrinkB=_to_rim(sizes[target], way),
                 connectionstyle=_CURVED if curved else "arc3",
                 zorder=2,
                 capstyle="butt",

@@ -60,10 +60,9 @@ def place_labels(
     -------
     list of Annotation
     """
-    figure = ax.figure.get_figure(root=True)
-    assert figure is not None
+    figure: Any = ax.figure.get_figure(root=True)
     figure.draw_without_rendering()  # the layout decides where data lie in pixels
-    renderer = figure._get_renderer()  # type: ignore[union-attr]
+    renderer = figure._get_renderer()
     scale = figure.dpi / 72
     at_L2 = ax.transData.transform(np.asarray(xy_L2, dtype=float).reshape(-1, 2))
     blocks_N2 = np.zeros((0, 2)) if obstacles_N2 is None else ax.transData.transform(obstacles_N2)

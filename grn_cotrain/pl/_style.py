@@ -61,7 +61,7 @@ THEME = {"ink": INK, "muted": MUTED, "faint": FAINT, "grid": GRID, "paper": PAPE
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (9, 2)), (0, (3, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
-_RC: dict[str, Any] = {
+_RC: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9,

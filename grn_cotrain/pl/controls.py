@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -119,7 +119,8 @@ def _draw(ax: Axes, rows: pd.DataFrame, metric: str, best: str | None) -> None:
         chance = float(rows["prevalence"].iloc[0])
     tidy(ax, grid="x")
     labels = []
-    for y, record, start, stop in zip(height, rows.itertuples(), low, high, strict=True):
+    records: list[Any] = list(rows.itertuples())
+    for y, record, start, stop in zip(height, records, low, high, strict=True):
         leads = record.kind != "control"
         colour = ACCENT if leads else VERMILION if record.scorer == best else INK
         ax.plot([start, stop], [y, y], color=colour, linewidth=2.4 if leads else 1.1, solid_capstyle="butt", zorder=2)
@@ -130,7 +131,7 @@ def _draw(ax: Axes, rows: pd.DataFrame, metric: str, best: str | None) -> None:
         )  # fmt: skip
         labels.append(str(record.scorer))
     ax.set_yticks(height, labels)
-    for tick, record in zip(ax.get_yticklabels(), rows.itertuples(), strict=True):
+    for tick, record in zip(ax.get_yticklabels(), records, strict=True):
         if record.kind != "control":
             tick.set_fontweight("bold")
             tick.set_color(ACCENT)
@@ -140,7 +141,7 @@ def _draw(ax: Axes, rows: pd.DataFrame, metric: str, best: str | None) -> None:
     ax.spines["left"].set_visible(False)
     ax.set_ylim(-0.7, len(rows) - 0.3)
     # Values stand in a column of their own, so that no text meets an interval.
-    for y, record in zip(height, rows.itertuples(), strict=True):
+    for y, record in zip(height, records, strict=True):
         said = _number(record.value) + ("  best control" if record.scorer == best else "")
         ax.annotate(
             said, (1.0, y), xycoords=("axes fraction", "data"), xytext=(6, 0), textcoords="offset points", va="center",

@@ -258,8 +258,8 @@ def _continuous(ax: Axes, xy_G2: np.ndarray, paint: _Paint) -> None:
         raise UserError(f"color '{paint.title}': no gene has a value")
     if not has.all():
         ax.scatter(
-            *xy_G2[~has].T, s=0.6 * size, color=FAINT, alpha=_FAINTLY, linewidths=0, rasterized=raster, zorder=1,
-            label=f"{paint.missing} ({int((~has).sum()):,})",
+            xy_G2[~has, 0], xy_G2[~has, 1], s=0.6 * size, color=FAINT, alpha=_FAINTLY, linewidths=0,
+            rasterized=raster, zorder=1, label=f"{paint.missing} ({int((~has).sum()):,})",
         )  # fmt: skip
     # High values are drawn last and larger: few hubs would vanish under many leaves.
     order = np.flatnonzero(has)[np.argsort(values[has], kind="stable")]
@@ -275,13 +275,21 @@ def _continuous(ax: Axes, xy_G2: np.ndarray, paint: _Paint) -> None:
     colours = ListedColormap(colormaps["viridis"](np.linspace(0.12, 0.93, 256)), name="viridis_middle")
     grown = size * (0.7 + 1.8 * np.clip(norm(shown), 0, 1) ** 2)
     points = ax.scatter(
-        *xy_G2[order].T, c=shown, s=grown, cmap=colours, norm=norm, linewidths=0, rasterized=raster, zorder=2
+        xy_G2[order, 0],
+        xy_G2[order, 1],
+        c=shown,
+        s=grown,
+        cmap=colours,
+        norm=norm,
+        linewidths=0,
+        rasterized=raster,
+        zorder=2,
     )
     beyond = int(shown[0] < low) + 2 * int(shown[-1] > high)
     extend = ("neither", "min", "max", "both")[beyond]
     bar = figure.colorbar(points, ax=ax, shrink=0.62, aspect=22, pad=0.02, extend=extend)
     bar.set_label(paint.title)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     if paint.logarithmic:
         from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -299,7 +307,7 @@ def _groups(ax: Axes, xy_G2: np.ndarray, paint: _Paint) -> None:
         leads = factor >= 2
         least = 150.0 if marker == "*" else 20.0 if leads else 0.0
         ax.scatter(
-            *xy_G2[member].T, s=max(size * factor, least), c=colour, marker=marker,
+            xy_G2[member, 0], xy_G2[member, 1], s=max(size * factor, least), c=colour, marker=marker,
             alpha=_FAINTLY if colour == FAINT else 1.0, linewidths=0.5 if leads else 0,
             edgecolors=PAPER if leads else "none", rasterized=raster and crowd,
             label=name if marker == "*" else f"{name} ({int(member.sum()):,})", zorder=1 + index,

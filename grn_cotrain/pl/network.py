@@ -34,7 +34,7 @@ _PUSHES = 80
 def network(
     source: Any, *, top: int = 40, top_per_tf: int | None = None, seed: int = 0, ax: Axes | None = None
 ) -> Axes:
-    """Draw the ``top`` edges of a network: TFs as named boxes, targets as dots, edges as :func:`pl.regulon` has them.
+    """Draw the ``top`` edges of a network: TFs as named boxes, targets as dots, edges as :func:`pl.regulon` does.
 
     Components are laid out one by one (Kamada and Kawai 1989) and packed, the largest first, so that the picture is the
     same every time.
@@ -75,7 +75,7 @@ def network(
     if every.empty:
         raise UserError("edges: there is none to draw")
     edges = every.head(top).reset_index(drop=True)
-    graph = nx.DiGraph()
+    graph: nx.DiGraph = nx.DiGraph()
     graph.add_edges_from(zip(edges["source"], edges["target"], strict=True))
     places = _layout(graph, seed)
     tfs = set(edges["source"])
@@ -199,7 +199,7 @@ def _layout(graph: nx.DiGraph, seed: int) -> dict[str, tuple[float, float]]:
     parts.sort(key=lambda part: (-len(part), part[0]))
     boxes = []
     for part in parts:
-        ordered = nx.Graph()
+        ordered: nx.Graph = nx.Graph()
         ordered.add_nodes_from(part)
         ordered.add_edges_from(sorted((min(a, b), max(a, b)) for a, b in graph.subgraph(part).edges))
         start = nx.circular_layout(ordered)

@@ -84,7 +84,8 @@ def test_train_refuses_an_existing_run_and_resumes_it(recipe_file: Path, tmp_pat
 def test_evaluate_links_of_a_run(run: Path, capsys) -> None:
     ok("evaluate", "links", run, "--controls", CHEAP, "--bootstrap", 20)
     out = capsys.readouterr().out
-    for word in ("joint", "degree_product", "prevalence", "macro AUROC", "audit", "masked values", "links.parquet"):
+    for word in ("joint", "degree_product", "prevalence", "macro AUROC", "audit", "masked values", "links.parquet",
+                 "links_per_tf.parquet", "links_curves.parquet"):  # fmt: skip
         assert word in out, word
     frame = pd.read_parquet(run / "links.parquet")
     assert [column for column in frame.columns if column != "kind"] == LINK_COLUMNS
@@ -117,6 +118,21 @@ def test_evaluate_links_of_a_prepared_folder_needs_no_model(tiny_world: Path, tm
     assert folds <= set(Prep.open(tiny_world).split_names())
     assert set(frame["num_tfs"]) != {0}
     refused("has 4 splits", "evaluate", "links", tiny_world, *options, capsys=capsys)
+
+
+def test_a_prepared_folder_keeps_one_table_a_split(tiny_world: Path, tmp_path: Path, capsys) -> None:
+    prep = shutil.copytree(tiny_world, tmp_path / "prep")
+    for split, name in (
+        ("random-seed0", "random-seed0"),
+        ("unseen-tf-visible-seed0", "unseen-tf-visible-seed0-5folds"),
+    ):
+        ok("evaluate", "links", prep, "--split", split, "--controls", "random,degree_product", "--bootstrap", 0)
+        place = prep / "links" / name
+        assert str(place / "links.json") in capsys.readouterr().out
+        for file in ("links.json", "links.parquet", "links_per_tf.parquet", "links_curves.parquet"):
+            assert (place / file).is_file(), file
+        assert json.loads((place / "links.json").read_text())["headline_split"] == name
+    assert not (prep / "links.json").exists()
 
 
 def test_folds_of_one_run_only_are_its_own(run: Path, capsys) -> None:
