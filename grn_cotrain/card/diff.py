@@ -41,9 +41,10 @@ from grn_cotrain.card.recipes import recipe_differences
 from grn_cotrain.card.sections import Section, render
 from grn_cotrain.card.stability import Agreement, agreement_of, shared_rows
 from grn_cotrain.config import to_dict
-from grn_cotrain.errors import UserError
+from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.evaluate.bootstrap import interval
 from grn_cotrain.evaluate.link_table import LinkTable
+from grn_cotrain.export.genes import KINDS
 from grn_cotrain.files import read_json, write_json
 from grn_cotrain.model_io import read_tensors
 from grn_cotrain.run_folder import RunFolder
@@ -136,6 +137,8 @@ def diff_runs(
     a, b = RunFolder.open(run_a), RunFolder.open(run_b)
     if a.folder.resolve() == b.folder.resolve():
         raise UserError(f"RUN_B '{run_b}': is the same folder as RUN_A; give two runs")
+    if kind not in KINDS:
+        raise UserError(f"--kind '{kind}': choose from {', '.join(KINDS)}{did_you_mean(kind, KINDS)}")
     recipes = [to_dict(run.recipe()) for run in (a, b)]
     records = [record_of(run) for run in (a, b)]
     say("tables ...")
@@ -222,7 +225,7 @@ def _links(a: RunFolder, b: RunFolder) -> dict[str, Any]:
     paired = keys[0] == keys[1] and len(shapes) == 1
     own = [_own(table) for table in tables]
     shared = [name for name in _scorers(tables[0]) if name in _scorers(tables[1])]
-    named = [("model", *own)] if all(own) else []
+    named = [(str(own[0]), *own)] if all(own) else []
     named += [(name, name, name) for name in shared if (name, name) != tuple(own)]
     rows = []
     for label, scorer_a, scorer_b in named:

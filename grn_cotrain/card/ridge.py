@@ -63,6 +63,9 @@ def out_of_fold(
     """
     features_GD = np.asarray(features_GD, dtype=np.float64)
     targets_GK = np.asarray(targets_GK, dtype=np.float64)
+    if features_GD.shape[1] > len(features_GD):  # rotate onto the rows' own space: the same fit in fewer columns
+        left_GR, singular_R, _ = np.linalg.svd(features_GD - features_GD.mean(axis=0), full_matrices=False)
+        features_GD = left_GR * singular_R
     predicted_GK = np.full(targets_GK.shape, np.nan)
     parts = {fold: _Moments.of(features_GD[folds_G == fold], targets_GK[folds_G == fold]) for fold in _folds(folds_G)}
     for fold in parts:

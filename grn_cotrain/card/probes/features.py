@@ -55,6 +55,7 @@ def probe_features(inputs: CardInputs, *, seed: int = 0) -> dict[str, np.ndarray
         features["degree_expression"] = curves(*degrees, inputs.mean_expression_G)
     if inputs.features:
         given_GF = np.concatenate([inputs.features[name] for name in sorted(inputs.features)], axis=1)
+        given_GF = given_GF[:, np.ptp(given_GF, axis=0) > 0]  # hashed families leave most buckets empty
         features["inputs"] = standardised(given_GF if given_GF.shape[1] <= _MAX_INPUTS else _leading(given_GF, seed))
     return {name: features[name] for name in DESCRIPTIONS if name in features}
 
