@@ -93,6 +93,6 @@ def push_run(
                 commit_message=message or "Push a grn_cotrain run",
                 delete_patterns=["model/*"],  # what an earlier push had there and this one has not
             )
-    address = str(commit)
+    address = str(getattr(commit, "commit_url", commit))
     say(f"pushed: {address}")
     return address
