@@ -37,7 +37,6 @@ def executed(path: Path, *, cache: Path = CACHE) -> Path:
 
     import nbformat
     from nbclient import NotebookClient
-    from traitlets.config import Config
 
     notebook = nbformat.read(path, as_version=4)
     before = dict(os.environ)
@@ -50,7 +49,6 @@ def executed(path: Path, *, cache: Path = CACHE) -> Path:
                 timeout=_SECONDS,
                 kernel_name="python3",
                 resources={"metadata": {"path": work}},
-                config=Config({"KernelManager": {"transport": "ipc"}}),  # no port is opened
             )
             client.execute()
     finally:
