@@ -225,10 +225,10 @@ def _links(a: RunFolder, b: RunFolder) -> dict[str, Any]:
     paired = keys[0] == keys[1] and len(shapes) == 1
     own = [_own(table) for table in tables]
     shared = [name for name in _scorers(tables[0]) if name in _scorers(tables[1])]
-    named = [(str(own[0]), *own)] if all(own) else []
-    named += [(name, name, name) for name in shared if (name, name) != tuple(own)]
+    compared = [(own[0], own[1])] if own[0] and own[1] else []
+    compared += [(name, name) for name in shared if (name, name) not in compared]
     rows = []
-    for label, scorer_a, scorer_b in named:
+    for scorer_a, scorer_b in compared:
         for metric in _LINK_METRICS:
             try:
                 places = [table.row(name, metric) for table, name in zip(tables, (scorer_a, scorer_b), strict=True)]
@@ -239,8 +239,8 @@ def _links(a: RunFolder, b: RunFolder) -> dict[str, Any]:
             if paired:
                 replicates = [table.replicates_LB[row] for table, row in zip(tables, places, strict=True)]
                 change = interval(values[1] - values[0], replicates[1] - replicates[0])._asdict()
-            name = label if scorer_a == scorer_b else f"{scorer_a} | {scorer_b}"
-            rows.append({"scorer": name, "metric": metric, "a": values[0], "b": values[1], "difference": change})
+            scorer = scorer_a if scorer_a == scorer_b else f"{scorer_a} | {scorer_b}"
+            rows.append({"scorer": scorer, "metric": metric, "a": values[0], "b": values[1], "difference": change})
     reason = (
         "" if paired else "the tables rest on other splits, TFs or bootstrap draws, so differences have no interval"
     )

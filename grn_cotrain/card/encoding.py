@@ -49,7 +49,8 @@ class Encoding:
     Attributes
     ----------
     share
-        ``degree | expression | both`` -> share of the variance of the rows that curves of these explain, out of fold.
+        ``degree | expression | both`` -> share of the variance of the rows that curves of these explain, out of fold;
+        ``network`` -> share that the mere flag explains whether a gene is in any training message.
     share_of_directions
         The same for rows of length 1, which is what cosines see.
     readable
@@ -120,6 +121,10 @@ def encoding_of(
         basis_GF = curves(*parts) if len(parts) > 1 else curve(parts[0])
         share[name] = _r2(values_GD, basis_GF, folds_G, weights_GB)
         directions[name] = _r2(unit_rows(values_GD).astype(np.float64), basis_GF, folds_G, weights_GB)
+    if "degree" in numbers and not degree_G.all():
+        flag_GF = curve(degree_G > 0)
+        share["network"] = _r2(values_GD, flag_GF, folds_G, weights_GB)
+        directions["network"] = _r2(unit_rows(values_GD).astype(np.float64), flag_GF, folds_G, weights_GB)
     targets = {"degree": np.log1p(degree_G)} if "degree" in numbers else {}
     targets |= {"expression": numbers["expression"][0]} if "expression" in numbers else {}
     readable = {
@@ -140,7 +145,7 @@ def _verdict(
 ) -> str:
     largest = {name: max(share[name].value, directions[name].value) for name in share}
     for name in ("degree", "expression"):  # one of them alone is the simpler explanation
-        others = [value for other, value in largest.items() if other not in (name, "both")]
+        others = [value for other, value in largest.items() if other not in (name, "both", "network")]
         if largest.get(name, 0) >= SHARE_LIMIT and all(largest[name] >= value for value in others):
             return name
     if largest.get("both", 0) >= SHARE_LIMIT:
@@ -163,11 +168,16 @@ def _words(
     known = " and ".join(name for name in ("degree", "expression") if name in share).replace(
         "expression", "mean expression"
     )
-    percent = f"{max(share[key].value, 0):.0%} of its variance, {max(directions[key].value, 0):.0%} of its directions"
+    of_rows, of_directions = (max(values[key].value, 0) for values in (share, directions))
+    percent = f"{of_rows:.0%} of the variance of its rows ({of_directions:.0%} of their directions)"
     if verdict in ("degree", "expression", "degree and expression"):
         what = verdict.replace("expression", "mean expression")
+        flag = ""
+        if "network" in share and "degree" in verdict:
+            mere = max(share["network"].value, directions["network"].value, 0)
+            flag = f"Whether a gene is in the training network at all explains {mere:.0%}. "
         return (
-            f"MOSTLY {what.upper()}: {percent} is a function of {what} alone (limit {SHARE_LIMIT:.0%}). Read its "
+            f"MOSTLY {what.upper()}: {percent} is a function of {what} alone; limit {SHARE_LIMIT:.0%}. {flag}Read its "
             f"neighbours and probes as {what} until they beat the controls."
         )
     if verdict == "readable":
@@ -185,7 +195,7 @@ def _words(
         if " and " in known
         else f"{known.capitalize()} does not explain it"
     )
-    return f"{lead} ({percent}; limit {SHARE_LIMIT:.0%}), nor can a linear map read it well."
+    return f"{lead}: {percent}, limit {SHARE_LIMIT:.0%}; nor can a linear map read it well."
 
 
 def _r2(targets_GK: np.ndarray, features_GF: np.ndarray, folds_G: np.ndarray, weights_GB: np.ndarray) -> Interval:

@@ -19,7 +19,12 @@ ANSWERS = ("question", "answer")
 
 _SHOWN_TASKS = 5
 _SHOWN_NAMES = 20
-_TITLES = {**TITLES, "chance": "chance", "both": "degree + mean expression"}
+_TITLES = {
+    **TITLES,
+    "chance": "chance",
+    "both": "degree + mean expression",
+    "network": "in the training network or not",
+}
 
 
 def sections_of(content: Mapping[str, Any]) -> list[Section]:
@@ -57,20 +62,20 @@ def _neighbours(content: Mapping[str, Any]) -> Section:
     tables = []
     for gene in content["neighbours"]["genes"]:
         header = ["", "neighbour", "cosine", "in the network"]
-        columns = [gene["embedding"]]
+        listed = [gene["embedding"]]
         if gene["pca"]:
             header += ["by PCA loadings", "cosine", "in the network "]
-            columns.append(gene["pca"])
+            listed.append(gene["pca"])
         rows = []
-        for rank in range(max(len(column) for column in columns)):
+        for rank in range(max(len(column) for column in listed)):
             cells = [str(rank + 1)]
-            for column in columns:
-                one = column[rank] if rank < len(column) else {"gene": "", "cosine": None, "edge": ""}
-                cells += [one["gene"], number(one["cosine"], 2), one["edge"]]
+            for column in listed:
+                one = column[rank] if rank < len(column) else None
+                cells += ["", "", ""] if one is None else [one["gene"], number(one["cosine"], 2), one["edge"]]
             rows.append(tuple(cells))
         role = f"TF; training targets: {gene['training_targets']}" if gene["is_tf"] else "no TF"
         caption = f"{gene['gene']} ({role}; training regulators: {gene['training_regulators']})"
-        tables.append(Table(tuple(header), tuple(rows), caption, right=(0, 2, 5) if len(columns) > 1 else (0, 2)))
+        tables.append(Table(tuple(header), tuple(rows), caption, right=(0, 2, 5) if len(listed) > 1 else (0, 2)))
     paragraphs = [
         "Nearest by cosine. A neighbour that shares a training edge was brought near by training; one that shares a "
         "test edge was not told. PCA loadings of the same cells show what expression alone says."

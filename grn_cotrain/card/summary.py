@@ -19,7 +19,9 @@ def summary_of(content: Mapping[str, Any]) -> list[dict[str, str]]:
         "What do neighbourhoods show?": _neighbours(content["neighbours"]["summary"]),
         "What can be read from it beyond its controls?": _claims(content["probes"]),
         "Does the negative control hold?": _negative(content["probes"]),
-        "Would another seed give the same?": _stability(content["stability"]),
+        "Would another seed give the same?": _stability(
+            content["stability"], content["neighbours"]["summary"]["overlap_with_pca"]
+        ),
     }
     return [{"question": question, "answer": answer} for question, answer in answers.items()]
 
@@ -87,7 +89,7 @@ def _negative(probes: list[Mapping[str, Any]]) -> str:
     return f"not run: {probe['reason']}" if probe["status"] == "not run" else f"chromosome: {probe['words']}"
 
 
-def _stability(stability: list[Mapping[str, Any]]) -> str:
+def _stability(stability: list[Mapping[str, Any]], start: float | None) -> str:
     if not stability:
         return "not run: give --others RUN2,RUN3 (runs of other seeds)"
     usable = [one for one in stability if not one["same_weights"]]
@@ -100,6 +102,12 @@ def _stability(stability: list[Mapping[str, Any]]) -> str:
         f"(chance {number(chance['procrustes_r2'])}), overlap of 10 nearest neighbours "
         f"{number(means['neighbours_10'])} (chance {number(chance['neighbours_10'])})"
     )
+    found = means["neighbours_10"]
+    if start is not None and found is not None and found <= start:
+        words += (
+            f". No more than with neighbours by expression alone ({number(start)}): what training added to "
+            "neighbourhoods, another seed does not find again"
+        )
     if any(one["differs_in"] for one in usable):
         words += ". BUT some differ in more than the seed, see the table"
     return words

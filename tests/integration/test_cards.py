@@ -181,6 +181,9 @@ def test_stability(run: Path, other: Path, tmp_path: Path) -> None:
     assert 0 < moved["values"]["procrustes_r2"] < 1
     assert not moved["same_weights"]
     assert equal["same_weights"]
+    start = content["neighbours"]["summary"]["overlap_with_pca"]
+    answer = content["summary"][-1]["answer"]
+    assert ("another seed does not find again" in answer) == (moved["values"]["neighbours_10"] <= start)
     assert equal["values"]["procrustes_r2"] == pytest.approx(1)
     changed_recipe(other, train__max_steps=9)
     again = build_card(run, others=[other], replicates=5, say=quiet)

@@ -59,6 +59,18 @@ def test_their_mixture_is_named_so() -> None:
     assert alone < 0.65 < found.share["both"].value
 
 
+def test_the_mere_presence_in_the_network_is_told_apart() -> None:
+    inside = np.where(np.arange(G) < 200, 3, 0)
+    values = NOISE + 4 * (inside > 0)[:, None]
+    features = {"embedding": values, "random": NOISE}
+    neighbours = {name: nearest(rows, 10)[0] for name, rows in features.items()}
+    found = encoding_of(features, neighbours, inside, np.zeros(G, dtype=int), None, replicates=20)
+    assert found.share["network"].value == pytest.approx(found.share["degree"].value, abs=0.01)
+    assert found.verdict == "degree"
+    assert "in the training network at all explains" in found.words
+    assert "network" not in encode(NOISE, None, IN + 1).share  # every gene is in it
+
+
 def test_a_degree_that_sits_in_the_directions_alone_is_seen() -> None:
     """Rows of very different length hide it from the variance of rows, but cosines see it."""
     length = np.exp(3 * np.random.default_rng(8).standard_normal(G))[:, None]
