@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from tools.docs.run_blocks import ROOT, _code_hash, _environment
 
@@ -28,6 +29,8 @@ def executed(path: Path, *, cache: Path = CACHE) -> Path:
     ------
     nbclient.exceptions.CellExecutionError
         A cell raised.
+    RuntimeError
+        A cell that shows a figure holds none.
     """
     key = hashlib.sha256(path.read_bytes() + _code_hash()).hexdigest()[:16]
     kept = cache / f"{path.stem}-{key}.ipynb"
@@ -40,7 +43,8 @@ def executed(path: Path, *, cache: Path = CACHE) -> Path:
 
     notebook = nbformat.read(path, as_version=4)
     before = dict(os.environ)
-    os.environ.update(_environment())  # a kernel has the environment of its parent
+    # A kernel has the environment of its parent.
+    os.environ.update(_environment() | {"MPLBACKEND": "module://matplotlib_inline.backend_inline"})
     try:
         with tempfile.TemporaryDirectory() as work:
             (Path(work) / "experiments").symlink_to(ROOT / "experiments")
@@ -54,11 +58,20 @@ def executed(path: Path, *, cache: Path = CACHE) -> Path:
     finally:
         os.environ.clear()
         os.environ.update(before)
+    _check_figures(notebook, path.name)
     cache.mkdir(parents=True, exist_ok=True)
     for old in cache.glob(f"{path.stem}-*.ipynb"):
         old.unlink()
     nbformat.write(notebook, kept)
     return kept
+
+
+def _check_figures(notebook: Any, name: str) -> None:
+    """A cell that ends with ``plt.show()`` holds a picture, or the page would be missing it."""
+    for number, cell in enumerate(notebook.cells):
+        shows = cell.cell_type == "code" and cell.source.rstrip().endswith("plt.show()")
+        if shows and not any("image/png" in output.get("data", {}) for output in cell.outputs):
+            raise RuntimeError(f"{name}: cell {number} shows a figure, but holds no picture")
 
 
 def page_of(path: Path) -> tuple[str, dict[str, bytes]]:
