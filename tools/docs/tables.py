@@ -76,6 +76,16 @@ def edge_list_formats() -> str:
     return markdown_table(["`--format`", "reads"], rows)
 
 
+def gene_exports() -> str:
+    """Formats of exported gene embeddings: for whom, and what their writers say."""
+    from grn_cotrain.export.gene_formats import GENE_FORMATS
+
+    rows = (
+        (f"`{name}`", form.summary, parse_docstring(form.write).summary) for name, form in sorted(GENE_FORMATS.items())
+    )
+    return markdown_table(["`--format`", "for", "file"], rows)
+
+
 def edge_exports() -> str:
     """Formats of exported edges, one section each."""
     from grn_cotrain.export.edge_formats import EDGE_FORMATS
@@ -178,6 +188,7 @@ TABLES = {
     "split-kinds": split_kinds,
     "edge-list-formats": edge_list_formats,
     "edge-exports": edge_exports,
+    "gene-exports": gene_exports,
     "catalogue": catalogue,
     "published-figures": published_figures,
     "published": published,
