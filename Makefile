@@ -2,6 +2,7 @@
 #   make demo      co-train on the 700 labelled PBMCs that scanpy carries, print the link table, export gene embeddings
 #   make demo-sim  the same on a simulated world whose regulation is known
 #   make test      the tests (test-slow: fits of minutes on real data)   make lint   ruff and mypy            make bench  benchmarks beside their peers
+#   make docs      the documentation, notebooks executed, into build/site
 #   make setup     .venv with the core  make setup-ci  the core, DGL and torch-scatter (optional back ends)
 # On a machine with a GPU, name the index of your torch build once: make setup TORCH_INDEX=URL
 
@@ -31,10 +32,10 @@ CORE := $(VENV)/.core-installed
 BACKENDS := $(VENV)/.backends-installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help setup setup-ci demo demo-sim test test-slow lint format bench results constraints clean
+.PHONY: help setup setup-ci demo demo-sim test test-slow lint docs format bench results constraints clean
 
 help:
-	@sed -n '2,6s/^# //p' Makefile
+	@sed -n '2,7s/^# //p' Makefile
 
 setup: $(CORE)
 setup-ci: $(BACKENDS)
@@ -75,6 +76,12 @@ lint: $(CORE)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Pages, then the tutorial's own code; warnings are errors. Everything the docs need comes with setup-ci.
+docs: $(BACKENDS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tools.run_notebooks
+	OMP_NUM_THREADS=1 $(BIN)/mkdocs build --strict
+	OMP_NUM_THREADS=1 $(BIN)/python -m tools.tutorial
 
 format: $(CORE)
 	$(BIN)/ruff format .
