@@ -83,8 +83,8 @@ def test_thinning_keeps_ends_and_area(size: int, prevalence: float, decimals: in
     assert (np.diff(roc.y_V) >= 0).all()
 
 
-def test_thinned_points_lie_on_the_curve_and_a_regular_staircase_does_not_fool_it() -> None:
-    steps = 400  # alternating positive, negative: a staircase in step with an even choice of points
+@pytest.mark.parametrize("steps", [198, 396, 400])  # 198: a stair for each of the points between the ends
+def test_thinned_points_lie_on_the_curve_and_a_regular_staircase_does_not_fool_it(steps: int) -> None:
     whole = roc_curve(np.tile([1.0, 0.0], steps), np.tile([0.0, 1.0], steps))
     thinned = thin(whole)
     assert len(thinned.x_V) == MAX_POINTS
@@ -114,18 +114,19 @@ def test_mean_curve_has_the_mean_area() -> None:
     np.testing.assert_allclose(both.n_V, [0, 5, 16, 16])
 
 
-def test_scores_of_tfs_are_those_of_each_tf_alone() -> None:
+@pytest.mark.parametrize("least", [1, 3, 40])
+def test_scores_of_tfs_are_those_of_each_tf_alone(least: int) -> None:
     rng = np.random.default_rng(3)
     sources_M = rng.choice([2, 5, 6, 9, 11], size=600, p=[0.4, 0.3, 0.2, 0.08, 0.02])
     scores_M, labels_M = scored(3, 600, prevalence=0.15, decimals=1)
     labels_M[sources_M == 11] = False
-    found = scores_of_tfs(rank_scores(scores_M), labels_M, sources_M, min_positives=3).set_index("source")
+    found = scores_of_tfs(rank_scores(scores_M), labels_M, sources_M, min_positives=least).set_index("source")
     assert list(found.index) == [2, 5, 6, 9, 11]
     for source, row in found.iterrows():
         mine = sources_M == source
         assert row["num_pairs"] == mine.sum()
         assert row["num_targets"] == labels_M[mine].sum()
-        if labels_M[mine].sum() < 3:
+        if labels_M[mine].sum() < least:
             assert np.isnan(row["auroc"])
             assert np.isnan(row["ap"])
             continue
@@ -179,6 +180,16 @@ class Guess:
 
     def probability(self, scores: np.ndarray) -> np.ndarray:
         return 1 / (1 + np.exp(3 - scores))
+
+
+def test_single_tfs_follow_the_number_of_positives_that_macro_metrics_ask_for() -> None:
+    split = toy_splits("random")[0]
+    table = evaluate_links(split, parse_controls("random"), None, bootstrap=0, min_positives=6)
+    assert table.per_tf is not None
+    scored_tfs = table.per_tf[table.per_tf["auroc"].notna()]
+    assert (scored_tfs["num_targets"] >= 6).all()
+    assert 0 < len(scored_tfs) < len(table.per_tf)
+    assert set(table.per_tf["tf"]) <= {str(gene) for gene in range(split.num_genes)}, "indices, without cells"
 
 
 @pytest.fixture(scope="module", params=["random", "unseen-tf"])
