@@ -184,8 +184,9 @@ def _scores(probe: Mapping[str, Any], several: bool) -> Table:
     )
     size = f"{probe['num_genes']:,} genes, {probe['num_positives']:,} positives"
     size += f" in {probe['num_tasks']} tasks" if several else ""
-    note = f"{probe['question']} {size}, {probe['num_folds']} folds; average precision of chance "
-    note += ". ".join([f"{number(probe['prevalence'])}", "* best control", *probe["notes"]])
+    size += f", {probe['num_folds']} folds; average precision of chance {number(probe['prevalence'])}"
+    remarks = [size, "* best control", *(text[0].upper() + text[1:] for text in probe["notes"])]
+    note = f"{probe['question']} {'. '.join(remarks)}."
     header = ("features", "mean AUROC" if several else "AUROC", "average precision")
     return Table(header, rows, probe["title"], right=(1, 2), note=note)
 

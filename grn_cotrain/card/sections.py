@@ -54,6 +54,7 @@ def number(value: float | None, digits: int = 3, *, sign: bool = False) -> str:
     """Fixed digits, or a dash where there is no number."""
     if value is None or not math.isfinite(value):
         return "-"
+    value = round(value, digits) + 0.0  # no -0.000
     return f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
 
 

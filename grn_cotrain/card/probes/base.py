@@ -5,7 +5,9 @@ is fitted without a fold and ranks the genes of that fold. A positive is compare
 since scores of different maps have no common scale. The headline is the mean AUROC over tasks.
 
 Intervals come from one bootstrap over genes and tasks, with the same draws for embedding and controls, so differences
-are paired. They hold the fitted maps fixed: they say how far the result depends on the genes and tasks tested.
+are paired. They hold the fitted maps fixed: they say how far the result depends on the genes and tasks tested, and are
+a little narrow for a single question (of random vectors 13 % instead of 5 % fell outside; means over tasks: 1 %). Two
+equally good sets of features were told apart wrongly in 3 % of single questions and in none over 12 tasks (simulated).
 
 **What is claimed**: a probe *beats its controls* when the interval of its difference to the best control, chosen after
 the fact in the controls' favour, lies above zero, on enough tasks and positives, and what is asked was not told to the

@@ -24,8 +24,8 @@ def tf_probes(inputs: CardInputs, *, seed: int = 0) -> list[Probe | NotRun]:
     notes = []
     if "tf_family" in inputs.features:
         notes.append(
-            "the model was given gene families by symbol (tf_family), which nearly name TFs: the control inputs shows "
-            "what they tell alone"
+            "the model was given gene families by symbol (tf_family), which nearly name TFs: the control "
+            '"model\'s inputs" shows what they tell alone'
         )
     everyone_G = np.ones(inputs.num_genes, dtype=bool)
     return [
@@ -33,7 +33,7 @@ def tf_probes(inputs: CardInputs, *, seed: int = 0) -> list[Probe | NotRun]:
             inputs,
             "tf",
             "TF or not",
-            "Is the gene a known TF? (all genes; out-edges of the training graph name TFs, see the control degree)",
+            "Is the gene a known TF? (all genes; out-edges of the training graph name TFs, see the control degree.)",
             everyone_G,
             notes,
             seed,
@@ -42,7 +42,7 @@ def tf_probes(inputs: CardInputs, *, seed: int = 0) -> list[Probe | NotRun]:
             inputs,
             "tf_unseen",
             "TF or not, no training out-edge",
-            "Is the gene a known TF? (only genes without an out-edge in training: the graph did not say)",
+            "Is the gene a known TF? (only genes without an out-edge in training: the graph did not say.)",
             inputs.out_degree_G == 0,
             notes,
             seed,

@@ -109,6 +109,18 @@ def test_planted_sets_are_found_and_claimed() -> None:
     assert all(one.average_precision.low <= one.average_precision.value for one in result.scores)
 
 
+def test_repeated_genes_do_not_flatter_average_precision() -> None:
+    """A gene drawn twice stands beside its copy: uncentred, intervals of rare labels lie above their values."""
+    labels = np.zeros((G, K), dtype=bool)
+    for k in range(K):
+        labels[np.random.default_rng(k).permutation(G)[:10], k] = True
+    result = ran(run_probe(probe_of(labels), features_of(planted()[0])))
+    for one in result.scores:
+        middle = (one.average_precision.low + one.average_precision.high) / 2
+        width = one.average_precision.high - one.average_precision.low
+        assert abs(middle - one.average_precision.value) < 0.3 * width
+
+
 def test_an_embedding_that_is_its_control_claims_nothing() -> None:
     values, labels = planted()
     result = ran(run_probe(probe_of(labels), {**features_of(values), "pca": values}))

@@ -47,6 +47,7 @@ def test_a_table_has_one_width() -> None:
 
 
 def test_numbers() -> None:
+    assert number(-0.0001) == "0.000"
     assert [number(0.12345), number(None), number(float("nan")), number(0.5, 1, sign=True)] == [
         "0.123",
         "-",
