@@ -85,5 +85,5 @@ def page_of(path: Path) -> tuple[str, dict[str, bytes]]:
     pictures = {}
     for name, data in resources["outputs"].items():
         pictures[f"{stem}_{name}"] = data
-        body = body.replace(f"({name})", f"({stem}_{name})").replace(f"]({path.stem}_files/{name}", f"]({stem}_{name}")
+        body = body.replace(f"![png]({name})", f"![Figure drawn by the code above]({stem}_{name})")
     return body, pictures
