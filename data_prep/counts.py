@@ -171,7 +171,9 @@ def _aligned_cells(
     else:
         adata = counts.adata
         names, ids = list(adata.var_names), list(adata.var["gene_ids"])
-        species = _species(names + ids, species, notes) if counts.species is None else counts.species
+        telling = adata.var["modality"] == "gene"
+        telling_names = [*adata.var_names[telling], *adata.var["gene_ids"][telling]]
+        species = _species(telling_names, species, notes) if counts.species is None else counts.species
         own = FeatureVocab.from_symbols(names, ids, modality=list(adata.var["modality"]), species=species)
         report = counts.report
         size_factor_C, told = size_factors(counts)

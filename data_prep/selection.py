@@ -57,7 +57,8 @@ def select_genes(
     Features of other modalities always stay. Spike-ins are no candidates for the variable genes.
     """
     if selection.everything:
-        return np.arange(cells.num_genes), f"genes: all {cells.num_genes:,}"
+        what = "genes" if set(cells.vocab.modality) == {"gene"} else "features"
+        return np.arange(cells.num_genes), f"{what}: all {cells.num_genes:,}"
     for wanted, index, name in ((selection.tf, tf_index, "tf"), (selection.targets, target_index, "targets")):
         if wanted and not index.size:
             raise UserError(
@@ -74,7 +75,8 @@ def select_genes(
             keep_G[index] = True
             said.append(f"{index.size:,} {name}")
     kept = np.flatnonzero(keep_G)
-    return kept, f"genes: {kept.size:,} of {cells.num_genes:,} kept ({' + '.join(said)})"
+    what = "genes" if set(cells.vocab.modality) == {"gene"} else "features"
+    return kept, f"{what}: {kept.size:,} of {cells.num_genes:,} kept ({' + '.join(said)})"
 
 
 def _variable_genes(cells: CellMatrix, number: int) -> np.ndarray:

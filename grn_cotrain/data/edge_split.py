@@ -258,7 +258,6 @@ class EdgeSplit:
     def save(self, folder: str | Path) -> Path:
         """Write ``NAME.parquet`` (role, source, target) and its sidecar ``NAME.json``, atomically; return its path."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         frames = [
             pd.DataFrame({"role": name, "source": value[0], "target": value[1]})
             for name in (*_PAIRS, *_NEGATIVES)

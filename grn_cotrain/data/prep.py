@@ -22,6 +22,7 @@ from grn_cotrain.config import canonical_hash
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.grn import GRN, EdgeReport
+from grn_cotrain.data.io.write_h5ad import write_h5ad
 from grn_cotrain.data.vocab import AlignmentReport, FeatureVocab
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.files import atomic_file, atomic_folder, read_json, write_json
@@ -274,7 +275,7 @@ def _write_cells(path: Path, vocab: FeatureVocab, cells: CellMatrix) -> None:
     obs = cells.obs.assign(**{_SIZE_FACTOR: cells.size_factor_C})
     adata = anndata.AnnData(X=cells.values_CG, obs=obs, var=var)
     adata.uns[_UNS] = {"vocab_hash": vocab.content_hash, "kind": cells.kind}
-    adata.write_h5ad(path, compression="gzip")
+    write_h5ad(adata, path, compression="gzip")
 
 
 def write_grn(folder: str | Path, grn: GRN) -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from grn_cotrain.data.io.write_h5ad import write_h5ad
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import atomic_file, atomic_folder
 
@@ -83,4 +84,4 @@ def writing(whole: Opened, out: str | Path) -> Iterator[None]:
         elif out.suffix == ".h5mu":
             whole.write_h5mu(temporary)
         else:
-            whole.write_h5ad(temporary)
+            write_h5ad(whole, temporary)

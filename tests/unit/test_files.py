@@ -54,6 +54,14 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
         pass
 
 
+def test_folders_made_for_a_write_that_failed_are_taken_back(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    for context in (atomic_file(tmp_path / "a" / "b" / "x"), atomic_folder(tmp_path / "kept" / "c" / "x")):
+        with pytest.raises(ZeroDivisionError), context:
+            raise ZeroDivisionError
+    assert [path.name for path in tmp_path.rglob("*")] == ["kept"]
+
+
 def test_json(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"b": [1, None]})
     assert read_json(tmp_path / "a.json") == {"b": [1, None]}

@@ -117,7 +117,7 @@ class GroupSource:
         return self._read("raw/var" if self._is_raw(layer) else "var")
 
     def _is_raw(self, layer: str | None) -> bool:
-        raw = self._group[_RAW] if _RAW in self._group else None  # a null element where there is none
+        raw = self._group.get(_RAW)  # a null element where there is none
         return layer == _RAW and hasattr(raw, "keys") and "X" in raw and _RAW not in self._layer_names()
 
     def _layer_names(self) -> list[str]:

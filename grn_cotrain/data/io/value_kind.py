@@ -88,15 +88,15 @@ def kind_and_reason(X: Any, what: str) -> tuple[ValueKind, str]:
         name, evidence = max(undone.items(), key=lambda item: item[1].strength)
         if evidence.strength >= _ENOUGH and evidence.strength > straight.strength:
             return "log", f"{name} of {_scaled(evidence)}, at most {largest:.4g}"
-    if straight.strength >= _ENOUGH:
-        raise _normalised(straight, largest, what)
     whole = float(np.mean(values_N == np.rint(values_N)))
-    if whole >= _HALF_COUNTS and values_N.size >= _LEAST_VALUES:
+    if whole >= _HALF_COUNTS and values_N.size >= _LEAST_VALUES and straight.total is None:
         raise UserError(
             f"{what}: values are neither raw counts nor on a log scale: counts with fractions "
             f"({whole:.0%} whole numbers, up to {largest:,.6g}), as after correction for ambient RNA or from a "
             "pseudo-aligner; round them (adata.X = adata.X.round()), or give the uncorrected counts"
         )
+    if straight.strength >= _ENOUGH:
+        raise _normalised(straight, largest, what)
     if largest > _LARGEST_LOG:
         raise UserError(
             f"{what}: values are neither raw counts nor on a log scale (fractions up to {largest:,.6g}); "

@@ -1,0 +1,56 @@
+"""Writing h5ad so that a full disk is an error, not a crash.
+
+When a write fails, the HDF5 library cannot even close the file: it prints a stack for every object that is still open
+and may end the process. So the file is made in memory and its bytes are written; a file too large for that is written
+directly, after a look at the free space.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import anndata
+
+__all__ = ["write_h5ad"]
+
+_IN_MEMORY = 512 * 2**20
+_LEAST_SHARE = 0.25  # compression seldom saves more than this
+
+
+def write_h5ad(adata: anndata.AnnData, path: str | Path, *, compression: str | None = None) -> None:
+    """Write as ``adata.write_h5ad`` does.
+
+    Parameters
+    ----------
+    path
+        A temporary file: give it the place of the real one afterwards (:func:`~grn_cotrain.files.atomic_file`).
+    compression
+        ``gzip``, or None.
+
+    Raises
+    ------
+    OSError
+        The disk is full, or the file cannot be written.
+    """
+    import h5py
+    from anndata.io import write_elem
+
+    path = Path(path)
+    size = adata.__sizeof__()
+    if size > _IN_MEMORY:
+        if shutil.disk_usage(path.parent).free < _LEAST_SHARE * size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        adata.write_h5ad(path, compression=compression)
+        return
+    adata.strings_to_categoricals()
+    options: dict[str, Any] = {} if compression is None else {"compression": compression}
+    with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
+        write_elem(file, "/", adata, dataset_kwargs=options)
+        file.flush()
+        image = file.id.get_file_image()
+    path.write_bytes(image)
