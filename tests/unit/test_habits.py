@@ -67,7 +67,7 @@ def python_files(package: str) -> list[Path]:
 
 
 def imports(path: Path, *, module_level: bool = False) -> set[str]:
-    """Dotted names that a file imports, also under TYPE_CHECKING; ``module_level`` leaves out those in functions."""
+    """Dotted names that a file imports, also under TYPE_CHECKING; ``module_level``: only those run by importing it."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     names: set[str] = set()
     package = ".".join(path.relative_to(ROOT).with_suffix("").parts[:-1])
@@ -84,6 +84,8 @@ def imports(path: Path, *, module_level: bool = False) -> set[str]:
             names.update(f"{base}.{alias.name}" for alias in node.names)
         if module_level and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
             return
+        if module_level and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            return  # nothing is imported when the module is
         for child in ast.iter_child_nodes(node):
             visit(child)
 
