@@ -1,0 +1,42 @@
+"""What tables of gene names share: the result of applying one, and how names are compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from grn_cotrain.data.vocab import is_ensembl_id
+
+__all__ = ["MISSING", "Renamed", "TargetSpecies", "fold"]
+
+TargetSpecies = Literal["human", "mouse"]
+MISSING = ("", "-", "nan", "na")
+"""What stands in a table where there is nothing, in lower case."""
+
+
+@dataclass
+class Renamed:
+    """Names after a table was applied.
+
+    Attributes
+    ----------
+    names
+        One for each name given; None where it has no counterpart.
+    notes
+        What a user must hear.
+    unchanged
+        No name was to be changed: they are of the wanted species already.
+    species
+        Of the names now; None where that was not asked.
+    """
+
+    names: list[str | None]
+    notes: list[str] = field(default_factory=list)
+    unchanged: bool = False
+    species: TargetSpecies | None = None
+
+
+def fold(name: str) -> str:
+    """A name as it is compared: without case, and an Ensembl id without version."""
+    text = name.strip()
+    return (text.split(".")[0] if is_ensembl_id(text) else text).casefold()
