@@ -137,7 +137,7 @@ def test_without_its_prepared_folder_a_run_says_what_is_missing(run: Path) -> No
     probes = {probe["name"]: probe for probe in content["probes"]}
     assert probes["regulons_held_out"]["status"] == "not run"
     assert probes["regulons_training"]["status"] == "run"
-    assert list(content["encoding"]["share"]) == ["degree"]
+    assert list(content["encoding"]["share"]) == ["degree", "network"]
     assert content["neighbours"]["genes"][0]["pca"] == []
     assert "Parts are missing" in card.to_markdown()
 
