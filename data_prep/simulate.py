@@ -28,6 +28,7 @@ from data_prep.simulate_dynamics import SimulatedCells, SimulatedPeaks, simulate
 from data_prep.simulate_network import SimulatedNetwork, simulate_network
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.grn import GRN
+from grn_cotrain.data.io.write_h5ad import write_h5ad
 from grn_cotrain.data.prep import check_output, write_prep
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
@@ -256,7 +257,7 @@ def simulate(
         meta = {"source": {"simulate": {"seed": seed, **asdict(config)}}}
         write_prep(folder, world.vocab, world.cells, grn=world.grn, tfs=world.tf_symbols, meta=meta)
         with atomic_file(folder / "peaks.h5ad") as temporary:
-            world.peaks.write_h5ad(temporary, compression="gzip")
+            write_h5ad(world.peaks, temporary, compression="gzip")
         for name, frame in zip(TRUTH_FILES, (world.truth, world.activity, world.log_rate), strict=True):
             frame.to_parquet(folder / name)
     values = world.cells.values_CG

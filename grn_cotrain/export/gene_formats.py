@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grn_cotrain.data.alignment import name_some
+from grn_cotrain.data.io.write_h5ad import write_h5ad as write_file
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.export.annotate import UNS_KEY
 from grn_cotrain.export.gene_frame import GeneEmbeddings, tell_apart
@@ -153,7 +154,7 @@ def write_h5ad(embeddings: GeneEmbeddings, path: Path) -> list[str]:
     )
     result.uns[UNS_KEY] = embeddings.metadata()
     with atomic_file(path) as temporary:
-        result.write_h5ad(temporary)
+        write_file(result, temporary)
     return []
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from grn_cotrain.data.alignment import AlignmentReport, name_some
 from grn_cotrain.data.io.features import NameTables, resolve_features
+from grn_cotrain.data.io.write_h5ad import write_h5ad
 from grn_cotrain.errors import UserError
 from grn_cotrain.export.annotate import annotate, refuse_taken
 from grn_cotrain.export.gene_frame import GeneEmbeddings
@@ -182,5 +183,5 @@ def write_varm(embeddings: GeneEmbeddings, path: Path, into: Into) -> list[str]:
             orthologs=into.orthologs,
             overwrite=into.overwrite,
         )
-        adata.write_h5ad(temporary)
+        write_h5ad(adata, temporary)
     return notes

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from grn_cotrain.data.io.write_h5ad import write_h5ad
 from grn_cotrain.export.edge_formats.base import EDGE_FORMATS, EdgeFormat, Selection
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class GenernibFormat(EdgeFormat):
                 "prediction": net.set_axis([str(i) for i in range(len(net))], axis=0),
             }
         )
-        adata.write_h5ad(path)
+        write_h5ad(adata, path)
         if self.config.dataset_id:
             return []
         return [f"dataset_id is the recipe's name, '{edges.identity.run}': give the benchmark's with dataset_id=NAME"]

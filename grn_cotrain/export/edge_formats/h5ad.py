@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from grn_cotrain.data.io.write_h5ad import write_h5ad
 from grn_cotrain.errors import UserError
 from grn_cotrain.export.edge_formats.base import EDGE_FORMATS, EdgeFormat
 
@@ -62,5 +63,5 @@ class H5adFormat(EdgeFormat):
             **edges.provenance(),
             "edges": edges.frame.set_axis(edges.frame.index.astype(str)),
         }
-        adata.write_h5ad(path, compression="gzip")
+        write_h5ad(adata, path, compression="gzip")
         return []
