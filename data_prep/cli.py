@@ -35,7 +35,7 @@ _POLICY = "one2one, or sum (add up genes that share an ortholog)"
 def counts(
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="IN...", help=f"{CELL_FORMATS}; an address or a name of fetch; several are joined"),
+        typer.Argument(metavar="IN", help=f"{CELL_FORMATS}; an address or a name of fetch; several are joined"),
     ],
     out: Annotated[Path, typer.Option(help="prepared folder to write; an earlier one is replaced")],
     layer: Annotated[str | None, typer.Option(help="layer that holds the counts; raw for adata.raw")] = None,
