@@ -164,7 +164,7 @@ def _rename_ids(root: ET.Element, prefix: str) -> None:
     names: dict[str, str] = {}
     for element in root.iter():
         if identifier := element.get("id"):
-            names[identifier] = f"{prefix}-{len(names)}"
+            names[identifier] = f"{prefix}-mark{len(names)}"
             element.set("id", names[identifier])
     for element in root.iter():
         for key, value in element.attrib.items():
