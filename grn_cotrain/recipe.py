@@ -110,8 +110,6 @@ class PrepConfig:
         Format of the edge list; ``auto`` reads it off the columns.
     tf_list
         File of TF symbols, one a line: genes that count as TFs whether they have edges or not.
-    min_mapped
-        Least share of the file's genes that must be mapped where they are aligned to a given vocabulary.
     splits
         Splits of the network to make.
     """
@@ -130,7 +128,6 @@ class PrepConfig:
     grn: str | None = None
     grn_format: str = "auto"
     tf_list: str | None = None
-    min_mapped: float = 0.5
     splits: tuple[SplitConfig, ...] = ()
 
 

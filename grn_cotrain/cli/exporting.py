@@ -69,7 +69,7 @@ def embed_cells(
     orthologs: Orthologs = None,
     key_added: Annotated[str, typer.Option(help="key in obsm")] = "X_grn_cotrain",
     min_mapped: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="least share of the file's genes that the model must know")
+        float, typer.Option(min=0.0, max=1.0, help="least share of genes found, of the fewer of file and model")
     ] = 0.5,
     zero_shot: Annotated[
         bool, typer.Option("--zero-shot", help="say what the model was trained on, and whether these cells are new")

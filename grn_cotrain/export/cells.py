@@ -83,7 +83,7 @@ def cell_embeddings(
     counts
         Cells, from :func:`~grn_cotrain.data.io.counts.load_counts` or ``counts_from_anndata``.
     min_mapped
-        Least share of the file's genes that the model must know.
+        Least share of genes found, of the fewer of the file's and the model's.
     zero_shot
         The cells are new to the model, or are meant to be: say what it was trained on, and object where they are not.
     say
@@ -196,7 +196,7 @@ def embed_cells(
     key_added
         Key in ``obsm``.
     min_mapped
-        Least share of the file's genes that the model must know.
+        Least share of genes found, of the fewer of the file's and the model's.
     zero_shot
         See :func:`cell_embeddings`.
     overwrite

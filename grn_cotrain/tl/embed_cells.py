@@ -48,7 +48,7 @@ def embed_cells(
     key_added
         Key in ``obsm``.
     min_mapped
-        Least share of the object's genes that the model must know.
+        Least share of genes found, of the fewer of the object's and the model's.
     aliases, orthologs
         Table of old symbols, table of human and mouse orthologs; or their files.
     zero_shot

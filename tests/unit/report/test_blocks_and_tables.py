@@ -161,7 +161,7 @@ def test_intervals_and_signs() -> None:
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("/home/someone/data/cells.h5ad", "…/cells.h5ad"),
+        ("/srv/someone/data/cells.h5ad", "…/cells.h5ad"),
         ("prepared folder '/a/b/c': gone", "prepared folder '…/c': gone"),
         ("~/data/x.tsv and /b/c/", "…/x.tsv and …/"),
         ("C:\\Users\\me\\cells.h5ad", "…/cells.h5ad"),
