@@ -6,15 +6,16 @@ Without scripts a table is a table; with them its headers are buttons that the k
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
+import pandas as pd
 from markupsafe import Markup
 
 from grn_cotrain.report.blocks import Block
 
-__all__ = ["Cell", "Column", "Row", "Table", "count", "interval", "measured", "number", "signed"]
+__all__ = ["Cell", "Column", "Row", "Table", "count", "interval", "measured", "number", "records", "signed"]
 
 Tone = Literal["", "dim", "differs", "model", "best"]
 _MINUS = "\N{MINUS SIGN}"
@@ -125,3 +126,8 @@ def _decimal(value: float, digits: int) -> str:
     if float(text.replace(",", "")) == 0:  # -0.000
         text = text.lstrip("-")
     return text.replace("-", _MINUS)
+
+
+def records(frame: pd.DataFrame) -> Iterator[Any]:
+    """Rows of a frame by name; their types are the frame's, which type checkers cannot know."""
+    yield from frame.itertuples()

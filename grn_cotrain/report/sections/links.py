@@ -15,7 +15,7 @@ from grn_cotrain.evaluate.link_table import PRINTED, TITLES, LinkTable
 from grn_cotrain.report.blocks import Block, Columns, Details, Heading, Missing, Names, Section, Text
 from grn_cotrain.report.figures import draw
 from grn_cotrain.report.inputs import ReportInputs, RunInputs
-from grn_cotrain.report.tables import Cell, Column, Row, Table, count, interval, measured, number, signed
+from grn_cotrain.report.tables import Cell, Column, Row, Table, count, interval, measured, number, records, signed
 from grn_cotrain.report.verdict import metric_name, split_in_words
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _figures(group: Sequence[Source]) -> list[Block]:
 def _described(source: Source, metric: str) -> str:
     part = _chosen(source, "all")
     part = part[(part["metric"] == metric)].dropna(subset="value").sort_values("value", ascending=False)
-    said = [f"{source.name(row.scorer, row.kind)} {row.value:.3f}" for row in part.itertuples()]
+    said = [f"{source.name(row.scorer, row.kind)} {row.value:.3f}" for row in records(part)]
     return f"From best to worst: {', '.join(said)}."
 
 
@@ -158,7 +158,7 @@ def _main_table(group: Sequence[Source], candidates: str) -> Table:
     seen: set[str] = set()
     found: list[tuple[int, float, Row]] = []
     for source, part in zip(group, parts, strict=True):
-        by_key = {(row.scorer, row.metric): row for row in part.itertuples()}
+        by_key = {(row.scorer, row.metric): row for row in records(part)}
         for scorer, kind in part.drop_duplicates("scorer")[["scorer", "kind"]].itertuples(index=False, name=None):
             name = source.name(scorer, kind)
             if name in seen:
@@ -210,7 +210,7 @@ def _differences(group: Sequence[Source]) -> list[Block]:
         table = source.table
         for metric in ("macro_auroc", "macro_ap", "auroc", "auprc"):
             found = table.difference_to_best_control(metric)
-            for one in found[found["split"] == table.headline_split].itertuples():
+            for one in records(found[found["split"] == table.headline_split]):
                 label = source.name(str(one.scorer), "model")
                 rows.append(_difference_row(f"{label} − {one.control}", metric, one.value, one.low, one.high))  # noqa: RUF001
     for index, a in enumerate(group):
@@ -264,7 +264,7 @@ def _every_metric(group: Sequence[Source]) -> Table:
     rows, seen = [], set()
     for source in group:
         part = source.table.frame[source.table.frame["split"] == source.table.headline_split]
-        for row in part.itertuples():
+        for row in records(part):
             name = source.name(str(row.scorer), str(row.kind))
             key = (name, row.candidates, row.metric)
             if key in seen:

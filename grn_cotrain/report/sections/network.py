@@ -11,7 +11,7 @@ from grn_cotrain.report.figures import Figure, draw
 from grn_cotrain.report.inputs import Part, ReportInputs, RunInputs, without_paths
 from grn_cotrain.report.sections import beside
 from grn_cotrain.report.sections.embedding import largest_regulon
-from grn_cotrain.report.tables import Cell, Column, Row, Table, number
+from grn_cotrain.report.tables import Cell, Column, Row, Table, number, records
 
 __all__ = ["section"]
 
@@ -116,7 +116,7 @@ def _table(name: str, frame: pd.DataFrame, caption: str) -> Table:
     if has_evidence:
         headings.append(("evidence", False))
     rows = []
-    for edge in frame.itertuples():
+    for edge in records(frame):
         known = str(edge.known)
         cells = [
             Cell(str(edge.source)),
