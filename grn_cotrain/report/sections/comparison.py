@@ -11,7 +11,7 @@ from grn_cotrain.report.inputs import Part, ReportInputs, RunInputs, without_pat
 
 __all__ = ["section"]
 
-_SHOWN = {"links", "cells", "embedding"}  # results; what went in is shown in sections of its own
+_SHOWN = {"embedding"}  # what no other section tells; the rest is opened by who looks for it
 
 
 def section(report: ReportInputs) -> Section:

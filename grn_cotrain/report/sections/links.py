@@ -127,7 +127,7 @@ def _figures(group: Sequence[Source]) -> list[Block]:
 
             figure = draw(
                 plot,
-                size=(4.6, 1.2 + 0.2 * num_scorers),
+                size=(4.1, 1.2 + 0.2 * num_scorers),
                 name=f"controls-{source.label}-{metric}",
                 title=f"{name} of the model and of every control",
                 description=_described(source, metric),

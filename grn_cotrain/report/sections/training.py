@@ -77,7 +77,7 @@ def _figures(run: RunInputs, metrics: pd.DataFrame) -> list[Block]:
             ends.append(said)
     figure = draw(
         lambda ax: pl.losses(run.run.folder, ax=ax),
-        size=(5.0, 3.7),
+        size=(4.6, 3.7),
         name=run.slug("losses"),
         title=f"Losses of run {run.label}" if run.label else "Losses in training and validation",
         description=f"Training losses: {'; '.join(ends)}.",
