@@ -58,8 +58,11 @@ class RunFolder:
         return self.record_file.is_file() and self.record().get("status") == "finished"
 
     def recipe(self) -> Recipe:
-        """The resolved recipe of the run."""
-        return parse(Recipe, load_yaml(self.recipe_file))
+        """The resolved recipe of the run; one that this version cannot read is an error that names the run."""
+        try:
+            return parse(Recipe, load_yaml(self.recipe_file))
+        except UserError as error:
+            raise UserError(f"run '{self.folder}': {error}; was it written by another version?") from None
 
     def write_recipe(self, recipe: Recipe) -> None:
         """Save the resolved recipe."""

@@ -138,6 +138,10 @@ RUNS = {
         "config.json lacks sha256",
     ),
     "config cut short": (lambda p, r: [cut(r / "model" / "config.json"), "export", "genes", r][1:], "damaged"),
+    "recipe of another version": (
+        lambda p, r: [text(r / "recipe.yaml", "name: a\nfuture: 1\n"), "evaluate", "links", r][1:],
+        "/run': unknown key 'future'",
+    ),
     "recipe of the run damaged": (
         lambda p, r: [text(r / "recipe.yaml", "a: ["), "evaluate", "links", r][1:],
         "not valid YAML",
