@@ -4,7 +4,7 @@
 set -euo pipefail
 
 : "${PYTHON:?the interpreter of the environment}" "${WHEELS:?the folder that keeps compiled wheels}"
-requirement=$(grep --ignore-case '^torch-scatter==' constraints.txt)
+requirement=$(grep --ignore-case '^torch[-_]scatter==' constraints.txt)
 pip=("$PYTHON" -m pip --disable-pip-version-check --quiet)
 
 key=$("$PYTHON" -c 'import platform, sys, torch
