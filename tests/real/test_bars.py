@@ -11,7 +11,14 @@ from experiments.studies.bars import KNOWN, World, load_world, measure_control
 pytestmark = pytest.mark.real
 
 SEEDS = range(5)
-CLOSED = ("random", "pearson", "adamic_adar", "target_knn", "kernel_ridge", "double_knn")
+CLOSED = (
+    "random",
+    "pearson",
+    "adamic_adar",
+    pytest.param("target_knn", marks=pytest.mark.slow),
+    "kernel_ridge",
+    pytest.param("double_knn", marks=pytest.mark.slow),
+)
 BOOSTED = ("boosting_graph", "boosting_gene", "boosting_all")
 
 
