@@ -42,7 +42,9 @@ def unpack(archive: Path, members: Sequence[str], target: Path) -> None:
                 for member, name in zip(members, found, strict=True):
                     _copy(read(name), folder / PurePosixPath(member).name)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, NotImplementedError) as error:
-        raise UserError(f"archive '{archive}': is damaged ({error}); fetch it anew with --refresh") from None
+        raise UserError(
+            f"archive '{archive}': is damaged or packed in an unknown way ({error}); fetch it anew with --refresh"
+        ) from None
 
 
 def gunzip(source: Path, target: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import typer
 
 from grn_cotrain.commandline import console, say
+from grn_cotrain.errors import UserError
 
-__all__ = ["app", "embed_app", "evaluate_app", "export_app", "number", "progress"]
+__all__ = ["app", "embed_app", "evaluate_app", "export_app", "number", "progress", "require_out"]
 
 app = typer.Typer(
     add_completion=False,
@@ -31,3 +34,9 @@ def progress(text: str) -> None:
     """What is going on, for people at a terminal."""
     if console().is_terminal:
         say(f"  {text}", style="dim")
+
+
+def require_out(run: str, out: Path | None) -> None:
+    """Refuse to write into a run that is not on this machine: its folder is a cache."""
+    if out is None and run.startswith("hf://"):
+        raise UserError("--out: not given, and RUN is on a hub; name the file to write")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from grn_cotrain.cli.apps import export_app
+from grn_cotrain.cli.apps import export_app, require_out
 from grn_cotrain.commandline import say
 from grn_cotrain.errors import UserError, did_you_mean
 
@@ -43,8 +43,7 @@ def export_edges(
     """Score all TF x gene pairs and write the best for another tool; known edges are labelled."""
     if known not in _KNOWN:
         raise UserError(f"--known '{known}': choose from {', '.join(_KNOWN)}{did_you_mean(known, _KNOWN)}")
-    if out is None and run.startswith("hf://"):
-        raise UserError("--out: not given, and RUN is on a hub; name the file to write")
+    require_out(run, out)
     from grn_cotrain.cli.progress import counted
     from grn_cotrain.export.edge_file import export_edges as export
     from grn_cotrain.hub import resolve_run

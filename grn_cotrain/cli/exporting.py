@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from grn_cotrain.cli.apps import embed_app, export_app
+from grn_cotrain.cli.apps import embed_app, export_app, require_out
 from grn_cotrain.commandline import say
-from grn_cotrain.errors import UserError
 
 __all__ = ["embed_cells", "export_genes"]
 
@@ -38,8 +37,7 @@ def export_genes(
     from grn_cotrain.export import export_genes as export
     from grn_cotrain.hub import resolve_run
 
-    if out is None and run.startswith("hf://"):
-        raise UserError("--out: not given, and RUN is on a hub; name the file to write")
+    require_out(run, out)
     with counted("cells", "cells") as progress:
         export(
             resolve_run(run, say=say),
