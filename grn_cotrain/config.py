@@ -12,7 +12,7 @@ import os
 import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -20,7 +20,17 @@ import yaml
 
 from grn_cotrain.errors import UserError, did_you_mean
 
-__all__ = ["ComponentSpec", "apply_overrides", "canonical_hash", "expand_environment", "load_yaml", "parse", "to_dict"]
+__all__ = [
+    "ComponentSpec",
+    "apply_overrides",
+    "canonical_hash",
+    "expand_environment",
+    "load_yaml",
+    "parse",
+    "require",
+    "require_number",
+    "to_dict",
+]
 
 C = TypeVar("C")
 
@@ -191,6 +201,18 @@ def to_dict(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [to_dict(item) for item in value]
     return value
+
+
+def require(condition: bool, message: str) -> None:
+    """Refuse a setting with one line that names it, its value and the fix."""
+    if not condition:
+        raise UserError(message)
+
+
+def require_number(config: Any, name: str, what: str, holds: Callable[[Any], bool]) -> None:
+    """Refuse ``config.name`` unless it is None or ``holds``; ``what`` says what to give."""
+    value = getattr(config, name)
+    require(value is None or holds(value), f"{name}: got {value}; give {what}")
 
 
 def canonical_hash(value: Any, *, length: int = 16) -> str:

@@ -6,8 +6,8 @@ S sources.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.covariates import Categories
+from grn_cotrain.data.tokens import MODALITIES, Tokenizer
 from grn_cotrain.data.vocab import NUM_SPECIAL, FeatureVocab
 from grn_cotrain.nn.backends import get_backend
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS, AttentionBias, CellStates
@@ -24,7 +27,7 @@ from grn_cotrain.nn.gene_embedding import GeneEmbedding
 from grn_cotrain.nn.graph_encoders import GRAPH_ENCODERS
 from grn_cotrain.nn.link_decoders import LINK_DECODERS, PairEvidence
 from grn_cotrain.nn.sparse import MessageGraph
-from grn_cotrain.objectives import OBJECTIVES, GeneStates, LossOutput, Objective, Step
+from grn_cotrain.objectives import OBJECTIVES, GeneStates, LossOutput, Objective, Step, ValuePredictor
 from grn_cotrain.recipe import ModelConfig
 
 __all__ = ["CoTrainModel", "ModelInputs"]
@@ -50,6 +53,8 @@ class ModelInputs:
         Whether messages also pass from target to source.
     known_G
         bool, False for genes that no training step touches; None: all are known.
+    covariates
+        Categories of ``tokens.covariates``, as training cells have them; saved with the model.
     """
 
     vocab: FeatureVocab
@@ -60,6 +65,7 @@ class ModelInputs:
     sign_E: np.ndarray
     bidirectional: bool = True
     known_G: np.ndarray | None = None
+    covariates: Categories = field(default_factory=dict)
 
 
 class CoTrainModel(nn.Module):
@@ -105,7 +111,7 @@ class CoTrainModel(nn.Module):
         self.backend = backend
         self.meta: dict[str, Any] = {}
         width, num_genes = config.width, inputs.vocab.num_features
-        num_modalities = 3
+        covariates = {name: len(inputs.covariates[name]) for name in config.tokens.covariates}
         self.graph = MessageGraph.build(
             torch.tensor(inputs.message_2E, dtype=torch.long),
             num_genes,
@@ -140,8 +146,9 @@ class CoTrainModel(nn.Module):
                 path="model.cell_encoder",
                 width=width,
                 num_bins=config.tokens.num_bins,
-                num_modalities=num_modalities,
+                num_modalities=len(MODALITIES),
                 num_genes=num_genes,
+                covariates=covariates,
             )
             self.link_decoder = LINK_DECODERS.build(
                 config.link_decoder.name,
@@ -161,6 +168,7 @@ class CoTrainModel(nn.Module):
                         width=width,
                         num_bins=config.tokens.num_bins,
                         num_genes=num_genes,
+                        covariates=covariates,
                     )
                     for name, options in objectives.items()
                 }
@@ -219,6 +227,11 @@ class CoTrainModel(nn.Module):
 
     def encode_cells(self, batch: CellBatch, genes: GeneStates) -> CellStates:
         """Encode packed cells over the coupled gene rows."""
+        features_VD, bias = self._features(genes)
+        return self.cell_encoder(batch, features_VD, bias)
+
+    def _features(self, genes: GeneStates) -> tuple[Tensor, AttentionBias | None]:
+        """Rows of special tokens and coupled genes, and the coupling's attention bias."""
         coupled = self.coupling(genes.table_GD, genes.graph_GD)
         special_SD = self.special_SD.to(coupled.features_GD.dtype)
         features_VD = torch.cat([special_SD, coupled.features_GD])
@@ -226,7 +239,29 @@ class CoTrainModel(nn.Module):
         if bias is not None:  # special tokens neither give nor receive a bias
             query_SR = bias.query_VR.new_zeros(NUM_SPECIAL, bias.query_VR.shape[1])
             bias = AttentionBias(torch.cat([query_SR, bias.query_VR]), torch.cat([query_SR, bias.key_VR]))
-        return self.cell_encoder(batch, features_VD, bias)
+        return features_VD, bias
+
+    def cell_attention(
+        self, batch: CellBatch, genes: GeneStates, *, layers: Sequence[int] | None = None
+    ) -> Iterator[Tensor]:
+        """Who reads whom in each cell: see :meth:`~grn_cotrain.nn.cell_encoders.CellEncoder.attention`."""
+        features_VD, bias = self._features(genes)
+        return self.cell_encoder.attention(batch, features_VD, bias, layers=layers)
+
+    def prepare_batch(self, batch: CellBatch) -> CellBatch:
+        """What the cell encoder must compute before anything is hidden."""
+        return self.cell_encoder.prepare_batch(batch)
+
+    def tokenizer(self, cells: CellMatrix, *, every_value: bool = False) -> Tokenizer:
+        """Tokens of other cells as this model was trained to read them, with its own categories of covariates.
+
+        ``every_value`` lifts the cap on a cell's tokens, so that no value is left out.
+        """
+        config = self.config.tokens
+        if every_value:
+            zeros = 0 if config.zeros_per_cell == "all" else config.zeros_per_cell
+            config = replace(config, max_tokens=max(config.max_tokens, cells.num_genes + 1 + zeros))
+        return Tokenizer(cells, config, self.inputs.covariates)
 
     def gene_rows(self, genes: GeneStates, feature_ids_T: Tensor) -> Tensor:
         """Rows of the shared table for vocabulary ids of genes (never special tokens)."""
@@ -237,6 +272,10 @@ class CoTrainModel(nn.Module):
         module = self.objectives[name]
         assert isinstance(module, Objective)
         return module
+
+    def value_predictor(self) -> ValuePredictor | None:
+        """The first objective of the recipe that predicts hidden values; None where none does."""
+        return next((module for module in self.objectives.values() if isinstance(module, ValuePredictor)), None)
 
     def losses(self, step: Step, active: frozenset[str]) -> dict[str, LossOutput]:
         """One record per active objective."""

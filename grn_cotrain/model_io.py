@@ -89,6 +89,7 @@ def save_model(folder: str | Path, model: CoTrainModel, *, backend: str, meta: d
             "features": {name: list(array.shape) for name, array in inputs.features.items()},
             "evidence": list(inputs.evidence.names) if inputs.evidence is not None else None,
             "bidirectional": inputs.bidirectional,
+            "covariates": {name: list(names) for name, names in inputs.covariates.items()},
             "backend": backend,
             "vocab_hash": inputs.vocab.content_hash,
             "sha256": {name: sha256_file(temporary / name) for name in files},
@@ -158,6 +159,7 @@ def load_model(folder: str | Path, *, backend: str | None = None) -> tuple[CoTra
         message_2E=graph["message_2E"],
         sign_E=graph["sign_E"],
         bidirectional=config["bidirectional"],
+        covariates={name: tuple(names) for name, names in config.get("covariates", {}).items()},
     )
     # The table's mode only concerns training; loading must not ask for PCA rows again.
     loadable = replace(model_config, table=replace(model_config.table, feature_matrix=None))

@@ -5,13 +5,13 @@ A recipe is a YAML file with these keys; ``grn-cotrain check RECIPE`` parses, re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from grn_cotrain.config import ComponentSpec, apply_overrides, expand_environment, load_yaml, parse
-from grn_cotrain.errors import UserError
+from grn_cotrain.config import apply_overrides, expand_environment, load_yaml, parse, require, require_number
+from grn_cotrain.recipe_model import ModelConfig, TableConfig, TokenConfig
 
 __all__ = [
     "DataConfig",
@@ -28,16 +28,6 @@ __all__ = [
     "WeightingConfig",
     "load_recipe",
 ]
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise UserError(message)
-
-
-def _require_number(config: Any, name: str, what: str, holds: Callable[[Any], bool]) -> None:
-    value = getattr(config, name)
-    _require(value is None or holds(value), f"{name}: got {value}; give {what}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,9 +148,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         for name in ("validation_cells", "test_cells"):
-            _require(
-                0 < getattr(self, name) < 0.5, f"{name}: got {getattr(self, name)}; give a share between 0 and 0.5"
-            )
+            require(0 < getattr(self, name) < 0.5, f"{name}: got {getattr(self, name)}; give a share between 0 and 0.5")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,92 +172,6 @@ class GraphConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TableConfig:
-    """The shared table of gene embeddings: learned id rows + inductive features.
-
-    Attributes
-    ----------
-    init
-        What id rows start from: loadings of the cells, or random rows.
-    mode
-        ``trainable``; or a fixed table as an ablation: ``frozen_pca`` (PCA rows, never updated), ``random`` (random
-        rows, never updated).
-    id_dropout
-        Chance that a gene's id row is left out in a step, so that features alone must serve.
-    inductive
-        Feature sources that give genes without an id row a meaning (``grn-cotrain list inductive``).
-    feature_matrix
-        File of your own gene features, read by the source ``matrix``: parquet, tsv, csv or npy.
-    """
-
-    init: Literal["random", "pca", "factor_analysis"] = "pca"
-    mode: Literal["trainable", "frozen_pca", "random"] = "trainable"
-    id_dropout: float = 0.1
-    inductive: tuple[str, ...] = ("expression", "tf_family")
-    feature_matrix: str | None = None
-
-    def __post_init__(self) -> None:
-        _require(0 <= self.id_dropout < 1, f"id_dropout: got {self.id_dropout}; give a share in [0, 1)")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenConfig:
-    """How a cell becomes packed tokens.
-
-    Attributes
-    ----------
-    max_tokens
-        Cap on a cell's tokens, CLS included; longer cells are down-sampled at random at each draw.
-    num_bins
-        Number of value bins K of a cell's non-zero values, by quantiles within the cell.
-    zeros_per_cell
-        Zero values that each cell shows as tokens, drawn at random; 0 shows none.
-    """
-
-    max_tokens: int = 2048
-    num_bins: int = 16
-    zeros_per_cell: int = 0
-
-    def __post_init__(self) -> None:
-        _require(self.max_tokens >= 2, f"max_tokens: got {self.max_tokens}; give at least 2 (CLS and one gene)")
-        _require(self.num_bins >= 2, f"num_bins: got {self.num_bins}; give at least 2")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """Width of the shared table and the interchangeable parts around it.
-
-    Attributes
-    ----------
-    width
-        D, the width of every gene and token vector.
-    table
-        The shared table of gene embeddings.
-    graph_encoder
-        Encoder of genes over message edges, with its options.
-    coupling
-        How encoded genes enter the cell tokens, with its options.
-    cell_encoder
-        Encoder of packed cells, with its options.
-    link_decoder
-        What scores (TF, target) pairs, with its options.
-    tokens
-        How a cell becomes tokens.
-    """
-
-    width: int = 64
-    table: TableConfig = field(default_factory=TableConfig)
-    graph_encoder: ComponentSpec = field(default_factory=lambda: ComponentSpec("sage"))
-    coupling: ComponentSpec = field(default_factory=lambda: ComponentSpec("residual"))
-    cell_encoder: ComponentSpec = field(default_factory=lambda: ComponentSpec("transformer"))
-    link_decoder: ComponentSpec = field(default_factory=lambda: ComponentSpec("residual"))
-    tokens: TokenConfig = field(default_factory=TokenConfig)
-
-    def __post_init__(self) -> None:
-        _require(self.width >= 4, f"width: got {self.width}; give at least 4")
-
-
-@dataclass(frozen=True, kw_only=True)
 class ScheduleConfig:
     """Which losses act when.
 
@@ -290,10 +192,8 @@ class ScheduleConfig:
     alternate_every: int = 1
 
     def __post_init__(self) -> None:
-        _require(
-            0 < self.pretrain_share < 1, f"pretrain_share: got {self.pretrain_share}; give a share between 0 and 1"
-        )
-        _require(self.alternate_every >= 1, f"alternate_every: got {self.alternate_every}; give at least 1")
+        require(0 < self.pretrain_share < 1, f"pretrain_share: got {self.pretrain_share}; give a share between 0 and 1")
+        require(self.alternate_every >= 1, f"alternate_every: got {self.alternate_every}; give at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -408,12 +308,12 @@ class TrainConfig:
             "log_every",
             "gradient_cosine_every",
         ):
-            _require_number(self, name, "at least 1", lambda value: value >= 1)
-        _require_number(self, "threads", "1 to 1024", lambda value: 1 <= value <= 1024)
+            require_number(self, name, "at least 1", lambda value: value >= 1)
+        require_number(self, "threads", "1 to 1024", lambda value: 1 <= value <= 1024)
         for name in ("learning_rate", "table_learning_rate", "clip_norm", "max_minutes"):
-            _require_number(self, name, "a positive number", lambda value: value > 0)
+            require_number(self, name, "a positive number", lambda value: value > 0)
         for name in ("weight_decay", "warmup_steps"):
-            _require_number(self, name, "0 or more", lambda value: value >= 0)
+            require_number(self, name, "0 or more", lambda value: value >= 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -435,8 +335,8 @@ class EvaluateConfig:
     probe_steps: int = 300
 
     def __post_init__(self) -> None:
-        _require_number(self, "bootstrap", "0 or more", lambda value: value >= 0)
-        _require_number(self, "probe_steps", "at least 1", lambda value: value >= 1)
+        require_number(self, "bootstrap", "0 or more", lambda value: value >= 0)
+        require_number(self, "probe_steps", "at least 1", lambda value: value >= 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -476,7 +376,7 @@ class Recipe:
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
     def __post_init__(self) -> None:
-        _require_number(self, "seed", "0 to 4294967295", lambda value: 0 <= value < 2**32)
+        require_number(self, "seed", "0 to 4294967295", lambda value: 0 <= value < 2**32)
 
     def with_seed(self, seed: int) -> Recipe:
         """The same run under another seed."""

@@ -1,11 +1,12 @@
 """Packed batches of cells. No padding on any hot path.
 
-Dimension letters: B cells, T packed tokens, V vocabulary (special tokens, then features).
+Dimension letters: B cells, T packed tokens, V vocabulary (special tokens, then features), K covariates.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,10 +18,16 @@ __all__ = ["CellBatch"]
 class CellBatch:
     """Cells as packed tokens; cell ``b`` owns tokens ``cu_lens[b]:cu_lens[b + 1]`` and its first token is CLS.
 
+    What objectives hide is hidden in one of two ways. *Values and modalities* stay in place as targets, and a flag says
+    that no encoder may read them. *Names* are taken out of the batch, MASK standing in their place, since a name is
+    used in too many ways (rows, statistics, ranks) to be watched; the objective keeps the names itself. See
+    :mod:`grn_cotrain.objectives.masking`.
+
     Attributes
     ----------
     feature_ids_T
-        int64 vocabulary ids: 0 PAD, 1 MASK, 2 CLS, then feature ``i`` at ``i + NUM_SPECIAL``.
+        int64 vocabulary ids: 0 PAD, 1 MASK, 2 CLS, then feature ``i`` at ``i + NUM_SPECIAL``. MASK: a token whose name
+        is hidden.
     values_T
         float32 continuous values (log1p of counts per ten thousand, or the log-scale value as stored); CLS has 0.
     bins_T
@@ -34,6 +41,19 @@ class CellBatch:
     masked_T
         bool, True where the value is hidden from the encoder; None where nothing is hidden. Targets are
         ``values_T`` / ``bins_T`` themselves: an encoder must never read them where ``masked_T`` is True.
+    modality_hidden_T
+        bool, True where the modality is hidden too; an encoder must never read ``modality_T`` there, nor guess it from
+        ``feature_ids_T`` by anything but the feature's own row.
+    ranks_T
+        int64 rank of each token within its cell (0: CLS; 1: the highest), for encoders that read ranks; set by their
+        :meth:`~grn_cotrain.nn.cell_encoders.CellEncoder.prepare_batch` before names are hidden. Else None.
+    total_B
+        float32 total counts of each cell, before features were selected; None where values are log-scale.
+    depth_B2
+        float32 log1p total counts of the target and of the source (what the encoder is shown), where an objective
+        makes them differ; None: both are ``total_B``.
+    covariates_BK
+        int64 code of each cell in each of ``tokens.covariates``; -1 where the category is not known. Else None.
     """
 
     feature_ids_T: Tensor
@@ -44,6 +64,11 @@ class CellBatch:
     max_len: int
     cell_index_B: Tensor
     masked_T: Tensor | None = None
+    modality_hidden_T: Tensor | None = None
+    ranks_T: Tensor | None = None
+    total_B: Tensor | None = None
+    depth_B2: Tensor | None = None
+    covariates_BK: Tensor | None = None
 
     @property
     def num_cells(self) -> int:
@@ -66,19 +91,17 @@ class CellBatch:
         lens_B = (self.cu_lens[1:] - self.cu_lens[:-1]).long()
         return torch.repeat_interleave(torch.arange(self.num_cells, device=lens_B.device), lens_B)
 
+    @property
+    def hidden_T(self) -> Tensor:
+        """bool, True where the value is hidden; all False where ``masked_T`` is None."""
+        return torch.zeros_like(self.feature_ids_T, dtype=torch.bool) if self.masked_T is None else self.masked_T
+
     def with_mask(self, masked_T: Tensor) -> CellBatch:
         """The same cells with other hidden positions."""
         return replace(self, masked_T=masked_T)
 
     def to(self, device: torch.device | str) -> CellBatch:
         """Copy to ``device``."""
-        return CellBatch(
-            self.feature_ids_T.to(device),
-            self.values_T.to(device),
-            self.bins_T.to(device),
-            self.modality_T.to(device),
-            self.cu_lens.to(device),
-            self.max_len,
-            self.cell_index_B.to(device),
-            None if self.masked_T is None else self.masked_T.to(device),
-        )
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved = {name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)}
+        return replace(self, **(values | moved))

@@ -11,6 +11,7 @@ import torch
 from grn_cotrain.data.batch import CellBatch
 from grn_cotrain.data.binning import quantile_bins
 from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.covariates import Categories, categories_of, covariate_codes
 from grn_cotrain.data.vocab import CLS_ID, NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.recipe import TokenConfig
@@ -30,7 +31,7 @@ class Tokenizer:
     bounds a cell's tokens, CLS and sampled zeros included: a longer cell loses non-zero tokens **at random at each
     draw**; without a generator it keeps its highest values (lower feature first among equals), always the same.
     ``zeros_per_cell`` features that are zero in the cell are appended with value 0 and bin 0, so that zeros can be
-    masked too.
+    masked too; ``all`` appends every one of them, and then no cell is down-sampled.
 
     Values are normalised (log1p of counts per ten thousand, or the log values as given); bins are quantiles among *all*
     non-zero token features of the cell, down-sampled or not.
@@ -41,26 +42,39 @@ class Tokenizer:
         The matrix; its values are binned and normalised once, here.
     config
         The ``tokens`` block of a recipe.
+    categories
+        Categories of ``config.covariates``, as a model has learned them; default: those of ``cells.obs``.
 
     Raises
     ------
     UserError
-        ``max_tokens`` leaves no room for a non-zero token; more zeros than features.
+        ``max_tokens`` leaves no room for a non-zero token; more zeros than features; no such column of ``obs``.
     """
 
-    def __init__(self, cells: CellMatrix, config: TokenConfig) -> None:
+    def __init__(self, cells: CellMatrix, config: TokenConfig, categories: Categories | None = None) -> None:
         self.config = config
         self.cells = cells
+        if categories is None:
+            categories = categories_of(cells.obs, config.covariates)
+        self.categories = categories
         is_token_G = np.asarray(cells.vocab.is_token, dtype=bool)
-        self._max_nonzero = config.max_tokens - 1 - config.zeros_per_cell
-        if self._max_nonzero < 1:
-            raise UserError(
-                f"max_tokens: {config.max_tokens} leaves no room beside CLS and {config.zeros_per_cell} zeros; raise it"
-            )
-        if config.zeros_per_cell > is_token_G.sum():
-            raise UserError(
-                f"zeros_per_cell: {config.zeros_per_cell} for {int(is_token_G.sum())} token features; lower it"
-            )
+        num_features = int(is_token_G.sum())
+        self._max_nonzero = config.max_values
+        if config.zeros_per_cell == "all":
+            if config.max_tokens < 1 + num_features:
+                raise UserError(
+                    f"max_tokens: {config.max_tokens} for CLS and all of {num_features} features"
+                    f" (zeros_per_cell: all); give at least {1 + num_features}"
+                )
+            wanted_zeros = num_features
+        else:
+            wanted_zeros = config.zeros_per_cell
+            if self._max_nonzero < 1:
+                raise UserError(
+                    f"max_tokens: {config.max_tokens} leaves no room beside CLS and {wanted_zeros} zeros; raise it"
+                )
+            if wanted_zeros > num_features:
+                raise UserError(f"zeros_per_cell: {wanted_zeros} for {num_features} token features; lower it")
         # Columns are numbered among token features, so that sampled zeros can be addressed by rank.
         self._feature_id_K = np.flatnonzero(is_token_G) + NUM_SPECIAL
         modality_G = np.asarray([MODALITIES.index(name) for name in cells.vocab.modality], dtype=np.int64)
@@ -75,7 +89,11 @@ class Tokenizer:
         bins_N = quantile_bins(torch.from_numpy(self._value_N), torch.from_numpy(cell_N), config.num_bins)
         self._bin_N = bins_N.numpy().astype(np.int16)
         nonzero_C = np.diff(self._indptr)
-        self._zeros_C = np.minimum(config.zeros_per_cell, len(self._feature_id_K) - nonzero_C)
+        self._zeros_C = np.minimum(wanted_zeros, len(self._feature_id_K) - nonzero_C)
+        self._total_C = None
+        if cells.kind == "counts":
+            self._total_C = cells.size_factor_C.astype(np.float32)
+        self._codes_CK = covariate_codes(cells.obs, categories) if categories else None
         self.lengths_C = 1 + np.minimum(nonzero_C, self._max_nonzero) + self._zeros_C
         """int64 tokens of every cell as drawn: CLS, non-zeros up to the cap, zeros."""
 
@@ -99,7 +117,7 @@ class Tokenizer:
         column_T[target_M] = self._column_N[source_M]
         value_T[target_M] = self._value_N[source_M]
         bin_T[target_M] = self._bin_N[source_M]
-        if self.config.zeros_per_cell:
+        if self.config.zeros_per_cell != 0:
             for place, row in enumerate(rows_B):
                 end = cu_lens[place + 1]
                 column_T[end - self._zeros_C[row] : end] = self._zero_columns(int(row), generator)
@@ -116,6 +134,8 @@ class Tokenizer:
             cu_lens=torch.from_numpy(cu_lens.astype(np.int32)),
             max_len=int(lens_B.max(initial=0)),
             cell_index_B=torch.from_numpy(rows_B.copy()),
+            total_B=None if self._total_C is None else torch.from_numpy(self._total_C[rows_B]),
+            covariates_BK=None if self._codes_CK is None else torch.from_numpy(self._codes_CK[rows_B]),
         )
 
     def _stored_positions(self, rows_B: np.ndarray, generator: np.random.Generator | None) -> np.ndarray:
@@ -140,10 +160,13 @@ class Tokenizer:
     def _zero_columns(self, row: int, generator: np.random.Generator | None) -> np.ndarray:
         """Distinct columns that are zero in the cell, ascending: ranks among its zeros are drawn, then mapped."""
         stored = self._column_N[self._indptr[row] : self._indptr[row + 1]]
-        if generator is None:
-            generator = np.random.default_rng((_ZERO_SEED, row))
         num_zeros = len(self._feature_id_K) - len(stored)
-        rank = np.sort(generator.choice(num_zeros, size=self._zeros_C[row], replace=False, shuffle=False))
+        if self._zeros_C[row] == num_zeros:
+            rank = np.arange(num_zeros)
+        else:
+            if generator is None:
+                generator = np.random.default_rng((_ZERO_SEED, row))
+            rank = np.sort(generator.choice(num_zeros, size=self._zeros_C[row], replace=False, shuffle=False))
         zeros_before = stored - np.arange(len(stored))
         return rank + np.searchsorted(zeros_before, rank, side="right")
 

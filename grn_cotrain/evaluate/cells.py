@@ -35,7 +35,15 @@ from grn_cotrain.evaluate.cell_baselines import FactorAnalysis, GeneAndCell, Gen
 from grn_cotrain.objectives.masking import hide
 from grn_cotrain.recipe import TokenConfig
 
-__all__ = ["HIDDEN_SHARE", "MIN_DETECTED", "HiddenCells", "Predict", "hidden_cells", "masked_value_table"]
+__all__ = [
+    "HIDDEN_SHARE",
+    "MIN_DETECTED",
+    "HiddenCells",
+    "Predict",
+    "Tokenize",
+    "hidden_cells",
+    "masked_value_table",
+]
 
 HIDDEN_SHARE = 0.15
 MIN_DETECTED = 0.05
@@ -44,7 +52,10 @@ _RANKS = (2, 4, 8, 16, 32)
 
 Predict = Callable[[CellBatch], "Tensor | np.ndarray"]
 """Batch with ``masked_T`` -> values of its hidden tokens, on the scale of ``values_T``, in the order of
-``nonzero(masked_T)``: :meth:`grn_cotrain.objectives.masked_value.MaskedValue.predict_values`, its model bound."""
+``nonzero(masked_T)``: :meth:`grn_cotrain.objectives.ValuePredictor.predict_values`, its model bound."""
+
+Tokenize = Callable[[CellMatrix], Tokenizer]
+"""Cells -> their tokens as a model was trained to read them, no non-zero value left out."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +80,23 @@ class HiddenCells:
 
 
 def hidden_cells(
-    cells: CellMatrix, rows_C: np.ndarray, *, seed: int, num_bins: int = 16, tokens_per_batch: int = 32_768
+    cells: CellMatrix,
+    rows_C: np.ndarray,
+    *,
+    seed: int,
+    num_bins: int = 16,
+    tokens_per_batch: int = 32_768,
+    tokenize: Tokenize | None = None,
 ) -> HiddenCells:
-    """Hide entries of the cells at ``rows_C``; no cell is down-sampled."""
+    """Hide entries of the cells at ``rows_C``; no cell is down-sampled.
+
+    The entries and their order do not depend on ``tokenize``, which may show zeros too; default: non-zeros alone.
+    """
     rows_C = np.asarray(rows_C, dtype=np.int64)
-    tokenizer = Tokenizer(cells.rows(rows_C), TokenConfig(max_tokens=cells.num_genes + 1, num_bins=num_bins))
+    if tokenize is None:
+        tokenizer = Tokenizer(cells.rows(rows_C), TokenConfig(max_tokens=cells.num_genes + 1, num_bins=num_bins))
+    else:
+        tokenizer = tokenize(cells.rows(rows_C))
     batches, parts = [], []
     for batch in one_pass(tokenizer, np.arange(len(rows_C)), tokens_per_batch=tokens_per_batch):
         draws = [
@@ -81,12 +104,13 @@ def hidden_cells(
             for cell, length in zip(batch.cell_index_B.tolist(), batch.cu_lens.diff().tolist(), strict=True)
         ]
         gene_T = batch.feature_ids_T.numpy() - NUM_SPECIAL
-        hidden_T = (np.concatenate(draws) < HIDDEN_SHARE) & (gene_T >= 0)
+        # Zeros come after a cell's values, so they leave the draws of the values as they are.
+        hidden_T = (np.concatenate(draws) < HIDDEN_SHARE) & (gene_T >= 0) & (batch.values_T.numpy() != 0)
         cell_T = batch.cell_index_B.numpy()[batch.cell_of_token_T.numpy()]
         parts.append((cell_T, gene_T, batch.values_T.numpy(), hidden_T))
         batches.append(hide(batch, torch.from_numpy(hidden_T), num_bins=num_bins))
     cell_T, gene_T, value_T, hidden_T = (np.concatenate(column) for column in zip(*parts, strict=True))
-    seen_T = ~hidden_T & (gene_T >= 0)
+    seen_T = ~hidden_T & (value_T != 0)
     visible_CG = sparse.csr_matrix(
         (value_T[seen_T].astype(np.float64), (cell_T[seen_T], gene_T[seen_T])), shape=(len(rows_C), cells.num_genes)
     )
@@ -104,6 +128,7 @@ def masked_value_table(
     ranks: Sequence[int] = _RANKS,
     tokens_per_batch: int = 32_768,
     baselines: bool = True,
+    tokenize: Tokenize | None = None,
 ) -> pd.DataFrame:
     """Score predictors and baselines on the same hidden entries of the test cells.
 
@@ -119,6 +144,8 @@ def masked_value_table(
         Ascending candidates for factor analysis; the search stops at the first that is worse on validation cells.
     baselines
         False leaves them out, where they are known already.
+    tokenize
+        How the predictors read cells; default: non-zero values alone.
 
     Returns
     -------
@@ -137,7 +164,9 @@ def masked_value_table(
     counted_G = (statistics.detected_G >= MIN_DETECTED) & np.asarray(cells.vocab.is_token)
     if not counted_G.any():
         raise UserError("cells: no gene is detected in 5 % of the training cells, so there is no R2; give more cells")
-    test = hidden_cells(cells, split.test_C, seed=seed, num_bins=num_bins, tokens_per_batch=tokens_per_batch)
+    test = hidden_cells(
+        cells, split.test_C, seed=seed, num_bins=num_bins, tokens_per_batch=tokens_per_batch, tokenize=tokenize
+    )
     scale = _Scale(statistics, counted_G)
     if not counted_G[test.gene_N].any():
         raise UserError("cells: the held-out cells have no hidden entry of a detected gene; give more test cells")

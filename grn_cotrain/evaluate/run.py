@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from grn_cotrain.config import canonical_hash
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.data.run_data import RunData, load_run_data
 from grn_cotrain.errors import UserError
-from grn_cotrain.evaluate.cells import Predict, masked_value_table
+from grn_cotrain.evaluate.cells import Predict, Tokenize, masked_value_table
 from grn_cotrain.evaluate.control_cache import ControlCache
 from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.evaluate.links import evaluate_links
@@ -154,11 +155,14 @@ def evaluate_cells(run: RunFolder, data: RunData | None = None) -> pd.DataFrame:
     data = data or load_run_data(recipe)
     name = arm_name(recipe)
     predictors: dict[str, Predict] = {}
-    if recipe.train.schedule.name != "link_only" and "masked_value" in recipe.objectives:
+    tokenize: Tokenize | None = None
+    if recipe.train.schedule.name != "link_only":
         model, _ = load_model(run.require_model())
         genes = model.encode_graph()
-        objective: Any = model.objective("masked_value")
-        predictors[name] = lambda batch: objective.predict_values(model, batch, genes)
+        objective = model.value_predictor()
+        if objective is not None:
+            predictors[name] = lambda batch: objective.predict_values(model, batch, genes)
+            tokenize = partial(model.tokenizer, every_value=True)
     options: dict[str, Any] = {"seed": data.split.seed, "num_bins": recipe.model.tokens.num_bins}
     key = canonical_hash([1, data.cells.content_hash, data.cell_split.test_C.tolist(), options])
     cached = data.prep.folder / "controls" / f"cells-{key}.parquet"
@@ -172,7 +176,13 @@ def evaluate_cells(run: RunFolder, data: RunData | None = None) -> pd.DataFrame:
         frames.insert(
             0,
             masked_value_table(
-                predictors, data.cells, data.cell_split, bootstrap=bootstrap, baselines=False, **options
+                predictors,
+                data.cells,
+                data.cell_split,
+                bootstrap=bootstrap,
+                baselines=False,
+                tokenize=tokenize,
+                **options,
             ),
         )
     frame = pd.concat(frames, ignore_index=True)

@@ -18,7 +18,6 @@ from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.io.align import align_cells
 from grn_cotrain.data.io.counts import CountsFile, load_counts
 from grn_cotrain.data.streams import one_pass
-from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.export.annotate import annotate, refuse_taken
 from grn_cotrain.export.cell_files import Opened, check_paths, open_whole, writing
@@ -116,7 +115,7 @@ def cell_embeddings(
         for line in [*said, *(f"warning: {warning}" for warning in warnings)]:
             say(line)
 
-    tokenizer = Tokenizer(aligned, model.config.tokens)
+    tokenizer = model.tokenizer(aligned)
     rows_C = np.flatnonzero(coverage.tokens_C > 0)
     values_CD = np.full((aligned.num_cells, model.config.width), np.nan, np.float32)
     genes = model.encode_graph()

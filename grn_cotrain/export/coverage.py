@@ -57,7 +57,7 @@ class Coverage:
         kept_CG = aligned.values_CG[:, np.flatnonzero(is_token_G)]
         detected_K = np.bincount(kept_CG.indices, minlength=kept_CG.shape[1]) > 0
         known_C = np.diff(kept_CG.indptr)
-        room = tokens.max_tokens - 1 - tokens.zeros_per_cell
+        room = tokens.max_values
         total_C = np.asarray(counts.adata.X.sum(axis=1, dtype=np.float64)).ravel()
         seen_C = np.asarray(aligned.values_CG.sum(axis=1, dtype=np.float64)).ravel()
         return cls(

@@ -17,7 +17,6 @@ from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.run_data import load_run_data
 from grn_cotrain.data.streams import one_pass
-from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.export.gene_formats import FORMATS, GENE_FORMATS, gene_format, write_genes
@@ -178,7 +177,7 @@ def _contextual(
     sums = torch.zeros(len(groups) * num_genes, width, dtype=torch.float64)
     counts = torch.zeros(len(groups) * num_genes, dtype=torch.int64)
     genes = model.encode_graph()
-    tokenizer = Tokenizer(cells, model.config.tokens)
+    tokenizer = model.tokenizer(cells)
     for batch in one_pass(tokenizer, np.arange(cells.num_cells), tokens_per_batch=_TOKENS_PER_BATCH):
         states_TD = model.encode_cells(batch, genes).tokens_TD
         keep_T = (batch.feature_ids_T >= NUM_SPECIAL) & (batch.bins_T > 0)

@@ -5,6 +5,9 @@ Dimension letters: T packed tokens, D width, H heads, K head width, R rank of th
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,7 +15,7 @@ from torch import Tensor, nn
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.ragged_attention import ragged_attention
 
-__all__ = ["PackedTransformer", "TransformerBlock", "default_num_heads"]
+__all__ = ["PackedTransformer", "TransformerBlock", "attention_weights", "chosen_layers", "default_num_heads"]
 
 _HEAD_WIDTH = 64
 
@@ -33,6 +36,7 @@ class TransformerBlock(nn.Module):
         if width % num_heads:
             raise UserError(f"num_heads: {num_heads} does not divide width {width}; choose a divisor")
         self.num_heads = num_heads
+        self.scale = (width // num_heads) ** -0.5
         self.attention_norm = nn.LayerNorm(width)
         self.qkv = nn.Linear(width, 3 * width)
         self.attention_out = nn.Linear(width, width)
@@ -49,18 +53,25 @@ class TransformerBlock(nn.Module):
         bias_TR: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         """One block; ``bias_TR`` holds query and key factors of logits to add in every head."""
+        q_THK, k_THK, v_THK = self.heads(tokens_TD, bias_TR)
+        read_THK = ragged_attention(q_THK, k_THK, v_THK, cu_lens, cu_lens, max_len, max_len, scale=self.scale)
+        return self.after_attention(tokens_TD, read_THK)
+
+    def heads(self, tokens_TD: Tensor, bias_TR: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values ``[T, H, K]`` of the normed tokens; with a bias, queries and keys are R wider."""
         num_tokens, width = tokens_TD.shape
-        head_width = width // self.num_heads
-        scale = head_width**-0.5
-        qkv_T3HK = self.qkv(self.attention_norm(tokens_TD)).view(num_tokens, 3, self.num_heads, head_width)
+        qkv_T3HK = self.qkv(self.attention_norm(tokens_TD)).view(num_tokens, 3, self.num_heads, width // self.num_heads)
         q_THK, k_THK, v_THK = qkv_T3HK.unbind(1)
         if bias_TR is not None:
             # scale * [q, b/scale] . [k, c] = scale * q.k + b.c
             query_THR, key_THR = (x_TR.unsqueeze(1).expand(-1, self.num_heads, -1).to(q_THK.dtype) for x_TR in bias_TR)
-            q_THK = torch.cat([q_THK, query_THR / scale], dim=-1)
+            q_THK = torch.cat([q_THK, query_THR / self.scale], dim=-1)
             k_THK = torch.cat([k_THK, key_THR], dim=-1)
-        read_THK = ragged_attention(q_THK, k_THK, v_THK, cu_lens, cu_lens, max_len, max_len, scale=scale)
-        tokens_TD = tokens_TD + self.dropout(self.attention_out(read_THK.reshape(num_tokens, width)))
+        return q_THK, k_THK, v_THK
+
+    def after_attention(self, tokens_TD: Tensor, read_THK: Tensor) -> Tensor:
+        """What follows attention: its output map, then the feed-forward part, each added to the tokens."""
+        tokens_TD = tokens_TD + self.dropout(self.attention_out(read_THK.reshape(tokens_TD.shape)))
         return tokens_TD + self.dropout(self.ffn_down(F.gelu(self.ffn_up(self.ffn_norm(tokens_TD)))))
 
 
@@ -91,3 +102,45 @@ class PackedTransformer(nn.Module):
         for block in self.blocks:
             tokens_TD = block(tokens_TD, cu_lens, max_len, bias_TR)
         return self.final_norm(tokens_TD)
+
+    @torch.no_grad()
+    def attention(
+        self,
+        tokens_TD: Tensor,
+        cu_lens: Tensor,
+        bias_TR: tuple[Tensor, Tensor] | None = None,
+        *,
+        layers: Sequence[int] | None = None,
+    ) -> Iterator[Tensor]:
+        """Yield each segment's attention weights ``[L, L]``, the mean over heads and over ``layers`` (default: all)."""
+        wanted = chosen_layers(layers, len(self.blocks))
+        for start, end in pairwise(cu_lens.tolist()):
+            state_LD = tokens_TD[start:end]
+            factors = None if bias_TR is None else (bias_TR[0][start:end], bias_TR[1][start:end])
+            total_LL = state_LD.new_zeros(end - start, end - start, dtype=torch.float32)
+            for index, block in enumerate(self.blocks):
+                assert isinstance(block, TransformerBlock)
+                q_LHK, k_LHK, v_LHK = block.heads(state_LD, factors)
+                share_HLL = attention_weights(q_LHK, k_LHK, scale=block.scale)
+                if index in wanted:
+                    total_LL += share_HLL.mean(0).float()
+                if index >= max(wanted):
+                    break
+                read_LHK = (share_HLL @ v_LHK.transpose(0, 1)).transpose(0, 1)
+                state_LD = block.after_attention(state_LD, read_LHK)
+            yield total_LL / len(wanted)
+
+
+def attention_weights(q_LHK: Tensor, k_SHK: Tensor, *, scale: float) -> Tensor:
+    """``softmax(scale * q k^T)`` of one segment: ``[H, L, S]``."""
+    return torch.softmax(scale * q_LHK.transpose(0, 1) @ k_SHK.permute(1, 2, 0), dim=-1)
+
+
+def chosen_layers(layers: Sequence[int] | None, num_layers: int) -> frozenset[int]:
+    """Indices of layers, from 0; negative ones count from the last. None: all."""
+    if layers is None:
+        return frozenset(range(num_layers))
+    if not layers or any(not -num_layers <= layer < num_layers for layer in layers):
+        given = ", ".join(map(str, layers)) or "none"
+        raise UserError(f"layers: got {given}; choose from 0 to {num_layers - 1}, or -1 for the last")
+    return frozenset(layer % num_layers for layer in layers)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from grn_cotrain.data.batch import CellBatch
 from grn_cotrain.data.value_statistics import ValueStatistics
-from grn_cotrain.data.vocab import NUM_SPECIAL
+from grn_cotrain.data.vocab import MASK_ID, NUM_SPECIAL
 
 __all__ = ["TokenEmbedding"]
 
@@ -28,6 +28,7 @@ class TokenEmbedding(nn.Module):
 
     ``a`` and ``b`` are functions of the value: rows of a table (``"bins"``: bins 0..K and a MASK row), or a small MLP
     on the value and on the value standardised per gene (``"continuous"``; hidden values get learned vectors instead).
+    A hidden modality adds nothing; where the name is hidden (MASK) the value is shown as it is, its deviation as 0.
     The product lets one linear step read "loading times deviation", the sufficient statistic of factor analysis, which
     a sum of gene and value embeddings can express only through further layers. Special tokens carry no value.
 
@@ -77,12 +78,15 @@ class TokenEmbedding(nn.Module):
         """Return token inputs ``[T, D]``."""
         ids_T = batch.feature_ids_T
         rows_TD = F.embedding(ids_T, features_VD)
-        special_T = ids_T < NUM_SPECIAL
+        special_T = (ids_T < NUM_SPECIAL) & (ids_T != MASK_ID)
         masked_T = torch.zeros_like(special_T) if batch.masked_T is None else batch.masked_T
         modulation_TE = self._bins(batch, masked_T) if self.values == "bins" else self._continuous(batch, masked_T)
         modulation_TE = modulation_TE.masked_fill(special_T[:, None], 0.0)
         gain_TD, shift_TD = modulation_TE.chunk(2, dim=-1)
-        return rows_TD * (1 + gain_TD) + shift_TD + self.modality(batch.modality_T)
+        modality_TD = self.modality(batch.modality_T)
+        if batch.modality_hidden_T is not None:
+            modality_TD = modality_TD.masked_fill(batch.modality_hidden_T[:, None], 0.0)
+        return rows_TD * (1 + gain_TD) + shift_TD + modality_TD
 
     def _bins(self, batch: CellBatch, masked_T: Tensor) -> Tensor:
         return self.bins(batch.bins_T.masked_fill(masked_T, self.mask_bin))
@@ -91,5 +95,6 @@ class TokenEmbedding(nn.Module):
         gene_T = (batch.feature_ids_T - NUM_SPECIAL).clamp_min(0)
         value_T = batch.values_T.masked_fill(masked_T, 0.0)
         deviation_T = ((value_T - self.mean_G[gene_T]) / self.std_G[gene_T]).clamp(-_CLIP, _CLIP)
+        deviation_T = deviation_T.masked_fill(batch.feature_ids_T == MASK_ID, 0.0)
         read_TE = self.value_mlp(torch.stack([deviation_T, value_T], dim=-1))
         return torch.where(masked_T[:, None], self.hidden, read_TE)

@@ -1,5 +1,5 @@
 """Training objectives, one a file."""
 
-from grn_cotrain.objectives.base import OBJECTIVES, GeneStates, LossOutput, ModelView, Objective, Step
+from grn_cotrain.objectives.base import OBJECTIVES, GeneStates, LossOutput, ModelView, Objective, Step, ValuePredictor
 
-__all__ = ["OBJECTIVES", "GeneStates", "LossOutput", "ModelView", "Objective", "Step"]
+__all__ = ["OBJECTIVES", "GeneStates", "LossOutput", "ModelView", "Objective", "Step", "ValuePredictor"]

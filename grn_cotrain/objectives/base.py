@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from grn_cotrain.nn.cell_encoders.base import CellStates
 from grn_cotrain.nn.link_decoders.base import LinkDecoder
 from grn_cotrain.registry import Registry
 
-__all__ = ["OBJECTIVES", "GeneStates", "LossOutput", "ModelView", "Objective", "Step"]
+__all__ = ["OBJECTIVES", "GeneStates", "LossOutput", "ModelView", "Objective", "Step", "ValuePredictor"]
 
 OBJECTIVES: Registry[Objective] = Registry("objective", __package__)
 
@@ -52,6 +52,20 @@ class ModelView(Protocol):
         """Rows of the shared table for vocabulary ids (for tied output heads)."""
         ...
 
+    def prepare_batch(self, batch: CellBatch) -> CellBatch:
+        """What the cell encoder must compute before anything is hidden; call it before names are."""
+        ...
+
+
+@runtime_checkable
+class ValuePredictor(Protocol):
+    """An objective whose head predicts hidden values, so that its R2 stands in the table of masked values."""
+
+    def predict_values(self, model: ModelView, batch: CellBatch, genes: GeneStates) -> Tensor:
+        """float32 ``[M]`` on the scale of ``batch.values_T``, given that they are not zero, in the order of
+        ``nonzero(masked_T)``."""
+        ...
+
 
 @dataclass(frozen=True)
 class Step:
@@ -64,7 +78,10 @@ class Step:
 
 
 class Objective(nn.Module, ABC):
-    """``__init__(config, *, width, num_bins, num_genes)``. May own parameters (heads)."""
+    """``__init__(config, *, width, num_bins, num_genes, covariates)``. May own parameters (heads).
+
+    ``covariates`` maps each of ``tokens.covariates`` to its number of categories (for most objectives: not read).
+    """
 
     Config: ClassVar[type[Any]]
     config: Any

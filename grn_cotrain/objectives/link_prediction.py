@@ -5,6 +5,7 @@ Dimension letters: D width, G genes, M pairs, N negative pairs, P positive pairs
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from grn_cotrain.config import ComponentSpec
 from grn_cotrain.data.negatives import SupervisionMode
 from grn_cotrain.errors import UserError
+from grn_cotrain.nn.cell_encoders import NO_COVARIATES
 from grn_cotrain.nn.link_losses import LINK_LOSSES, LinkLoss
 from grn_cotrain.objectives.base import OBJECTIVES, LossOutput, ModelView, Objective, Step
 
@@ -43,7 +45,7 @@ class LinkPrediction(Objective):
         ``loss``: one of ``grn-cotrain list link_loss``, with its options. ``positives_per_step``,
         ``negatives_per_positive``: sampling in pairs mode. ``source_share``: share of the TFs whose rows are supervised
         in a step in rows mode. The trainer draws ``step.links`` by these.
-    width, num_bins, num_genes
+    width, num_bins, num_genes, covariates
         Not used.
     """
 
@@ -87,9 +89,17 @@ class LinkPrediction(Objective):
 
     reads_links = True
 
-    def __init__(self, config: Config, *, width: int, num_bins: int, num_genes: int) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        width: int,
+        num_bins: int,
+        num_genes: int,
+        covariates: Mapping[str, int] = NO_COVARIATES,
+    ) -> None:
         super().__init__()
-        del width, num_bins, num_genes
+        del width, num_bins, num_genes, covariates
         self.config = config
         self.loss = config.build_loss()
 

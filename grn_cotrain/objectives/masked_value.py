@@ -5,6 +5,7 @@ Dimension letters: T packed tokens, M masked tokens, G genes, D width, K value b
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +19,7 @@ from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.value_statistics import ValueStatistics
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
+from grn_cotrain.nn.cell_encoders import NO_COVARIATES
 from grn_cotrain.objectives.base import OBJECTIVES, GeneStates, LossOutput, ModelView, Objective, Step
 from grn_cotrain.objectives.masking import draw_mask, hide
 
@@ -70,8 +72,17 @@ class MaskedValue(Objective):
             if not 0 < self.mask_share < 1:
                 raise UserError(f"mask_share: got {self.mask_share}; give a share between 0 and 1")
 
-    def __init__(self, config: Config, *, width: int, num_bins: int, num_genes: int) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        width: int,
+        num_bins: int,
+        num_genes: int,
+        covariates: Mapping[str, int] = NO_COVARIATES,
+    ) -> None:
         super().__init__()
+        del covariates
         self.config = config
         self.num_bins = num_bins
         # mse: one output for the value, one for the logit of "not zero"; cross-entropy: one per bin.

@@ -5,14 +5,16 @@ Dimension letters: T packed tokens.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from grn_cotrain.data.batch import CellBatch
 from grn_cotrain.data.binning import quantile_bins
-from grn_cotrain.data.vocab import NUM_SPECIAL
+from grn_cotrain.data.vocab import MASK_ID, NUM_SPECIAL
 
-__all__ = ["draw_mask", "hide"]
+__all__ = ["draw_mask", "hide", "hide_names"]
 
 
 def draw_mask(batch: CellBatch, generator: torch.Generator, *, share: float, zero_share: float = 0.0) -> Tensor:
@@ -39,13 +41,13 @@ def hide(batch: CellBatch, masked_T: Tensor, *, num_bins: int) -> CellBatch:
     visible_T = ~masked_T
     bins_T = batch.bins_T.clone()
     bins_T[visible_T] = quantile_bins(batch.values_T[visible_T], batch.cell_of_token_T[visible_T], num_bins)
-    return CellBatch(
-        feature_ids_T=batch.feature_ids_T,
-        values_T=batch.values_T,
-        bins_T=bins_T,
-        modality_T=batch.modality_T,
-        cu_lens=batch.cu_lens,
-        max_len=batch.max_len,
-        cell_index_B=batch.cell_index_B,
-        masked_T=masked_T,
-    )
+    return replace(batch, bins_T=bins_T, masked_T=masked_T)
+
+
+def hide_names(batch: CellBatch, hidden_T: Tensor) -> CellBatch:
+    """Put MASK in the place of feature ids; whoever hides names keeps the ids as targets.
+
+    Values, bins and ranks stay visible: they are what the name is guessed from. The modality is that of the feature's
+    name, but says little of which one it is, and stays too. Call the encoder's ``prepare_batch`` first, for ranks.
+    """
+    return replace(batch, feature_ids_T=batch.feature_ids_T.masked_fill(hidden_T, MASK_ID))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from grn_cotrain.data.covariates import categories_of
 from grn_cotrain.data.loadings import gene_loadings
 from grn_cotrain.data.run_data import RunData
 from grn_cotrain.model import CoTrainModel, ModelInputs
@@ -51,6 +52,7 @@ def model_inputs(recipe: Recipe, data: RunData) -> ModelInputs:
         sign_E=data.messages.sign_E,
         bidirectional=recipe.graph.bidirectional,
         known_G=_known_genes(recipe, data),
+        covariates=categories_of(data.cells.obs.iloc[rows_C], recipe.model.tokens.covariates),
     )
 
 

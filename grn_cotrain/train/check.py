@@ -11,7 +11,6 @@ import numpy as np
 
 from grn_cotrain.data.leakage import LeakReport, audit
 from grn_cotrain.data.run_data import load_run_data
-from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.evaluate.select import parse_controls
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.run_folder import RunFolder
@@ -71,7 +70,7 @@ def check_recipe(recipe: Recipe, *, timed_steps: int = 2) -> CheckReport:
         began = time.monotonic()
         trainer.validator(model)
         validation = time.monotonic() - began
-    lengths_C = Tokenizer(data.cells, recipe.model.tokens).lengths_C[data.cell_split.train_C]
+    lengths_C = model.tokenizer(data.cells).lengths_C[data.cell_split.train_C]
     tokens = int(lengths_C.sum())
     per_step = float(np.median(seconds[1:] or seconds))
     validations = recipe.train.max_steps / recipe.train.validate_every

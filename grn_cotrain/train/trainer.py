@@ -16,7 +16,6 @@ from grn_cotrain.config import canonical_hash
 from grn_cotrain.data.negatives import LinkSampler
 from grn_cotrain.data.run_data import RunData
 from grn_cotrain.data.streams import CellStream
-from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
 from grn_cotrain.model import CoTrainModel
 from grn_cotrain.model_io import save_model
@@ -99,7 +98,7 @@ class Trainer:
             getattr(model, part).requires_grad_(False)
         self.weighting = build_weighting(self.config.weighting, tuple(model.objectives)).to(self.fabric.device)
         self.optimizer = build_optimizer(model, self.weighting, self.config)
-        tokenizer = Tokenizer(data.cells, recipe.model.tokens)
+        tokenizer = self.model.tokenizer(data.cells)
         self.stream = CellStream(
             tokenizer, data.cell_split.train_C, tokens_per_batch=self.config.tokens_per_batch, seed=recipe.seed
         )

@@ -15,8 +15,10 @@ from torch import Tensor
 
 from grn_cotrain.data.batch import CellBatch
 from grn_cotrain.data.tokens import Tokenizer
+from grn_cotrain.data.vocab import MASK_ID, NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS, AttentionBias, CellEncoder
+from grn_cotrain.objectives.masking import hide_names
 from grn_cotrain.recipe import TokenConfig
 from tests.cases.toy_cells import toy_cells
 
@@ -121,11 +123,62 @@ class CellEncoderCase:
         )
         assert torch.equal(encoder(tampered, features).tokens_TD, encoder(batch, features).tokens_TD)
 
+    def test_hidden_modalities_are_never_read(self) -> None:
+        encoder, features, batch = self.build(), self.features(), self.batch()
+        assert batch.masked_T is not None
+        hidden = replace(batch, modality_hidden_T=batch.masked_T)
+        tampered = replace(hidden, modality_T=torch.where(batch.masked_T, 2 - batch.modality_T, batch.modality_T))
+        assert torch.equal(encoder(tampered, features).tokens_TD, encoder(hidden, features).tokens_TD)
+
+    def test_hidden_names_leave_states_and_the_mask_row_serves(self) -> None:
+        """Ranks are taken before names are hidden; the rows of hidden names are not touched, MASK's is."""
+        encoder = self.build()
+        features = self.features().requires_grad_()
+        batch = encoder.prepare_batch(replace(self.batch(), masked_T=None))
+        hidden_T = (batch.feature_ids_T % 4 == 0) & (batch.feature_ids_T >= NUM_SPECIAL)
+        states = encoder(hide_names(batch, hidden_T), features)
+        assert torch.isfinite(states.tokens_TD).all()
+        states.tokens_TD[hidden_T].square().sum().backward()
+        assert features.grad is not None
+        assert features.grad[MASK_ID].abs().sum() > 0
+        assert (features.grad[batch.feature_ids_T[hidden_T].unique()] == 0).all()
+
+    def test_preparing_a_batch_twice_changes_nothing(self) -> None:
+        encoder, features, batch = self.build(), self.features(), self.batch()
+        once = encoder.prepare_batch(batch)
+        twice = encoder.prepare_batch(once)
+        assert torch.equal(encoder(once, features).tokens_TD, encoder(twice, features).tokens_TD)
+        assert torch.equal(encoder(once, features).tokens_TD, encoder(batch, features).tokens_TD)
+
+    def test_attention_says_who_reads_whom(self) -> None:
+        encoder, features, batch = self.build(), self.features(), self.batch()
+        matrices = list(encoder.attention(batch, features, self.bias()))
+        lengths = batch.cu_lens.diff().tolist()
+        assert [tuple(matrix.shape) for matrix in matrices] == [(length, length) for length in lengths]
+        for matrix in matrices:
+            assert matrix.dtype == torch.float32
+            assert not matrix.requires_grad
+            assert (matrix >= 0).all()
+            sums_L = matrix.sum(1)
+            assert ((sums_L - 1).abs().lt(1e-4) | (sums_L == 0)).all()
+            assert sums_L.sum() > 0
+        # A cell alone is read as among others, and the last layer alone is a layer.
+        single = self.batch([2])
+        (alone,) = encoder.attention(single, features, self.bias())
+        torch.testing.assert_close(alone, matrices[2], **CLOSE)
+        (last,) = encoder.attention(single, features, layers=[-1])
+        assert last.shape == alone.shape
+        with pytest.raises(UserError, match="layers"):
+            list(encoder.attention(single, features, layers=[99]))
+
     def test_visible_values_and_the_mask_are_read(self) -> None:
         encoder, features, batch = self.build(), self.features(), self.batch()
         plain = encoder(batch, features).cells_BD
+        # Values change their order too, for encoders that read nothing but ranks.
         visible = replace(
-            batch, values_T=batch.values_T * 1.5, bins_T=(batch.bins_T + (batch.values_T > 0)).clamp_max(NUM_BINS)
+            batch,
+            values_T=torch.where(batch.values_T > 0, 8.0 - batch.values_T, batch.values_T),
+            bins_T=torch.where(batch.bins_T > 0, NUM_BINS + 1 - batch.bins_T, batch.bins_T),
         )
         assert not torch.allclose(encoder(visible, features).cells_BD, plain)
         unmasked = replace(batch, masked_T=None)

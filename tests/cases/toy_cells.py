@@ -51,6 +51,10 @@ class ToyModel:
         """Encode over the table's rows."""
         return self.encoder(batch, torch.cat([self.special_SD, genes.table_GD]))
 
+    def prepare_batch(self, batch):
+        """What the encoder computes before anything is hidden."""
+        return self.encoder.prepare_batch(batch)
+
     def gene_rows(self, genes: GeneStates, feature_ids_T: Tensor) -> Tensor:
         """Rows of the table."""
         return genes.table_GD[feature_ids_T - NUM_SPECIAL]

@@ -22,6 +22,7 @@ RANKS = [
     {"errors", "files", "provenance"},
     {"config"},
     {"registry", "commandline"},
+    {"recipe_model"},
     {"recipe"},
     {"data"},
     {"controls"},

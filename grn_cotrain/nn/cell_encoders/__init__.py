@@ -1,5 +1,12 @@
 """Cell encoders, one a file."""
 
-from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS, AttentionBias, CellEncoder, CellStates
+from grn_cotrain.nn.cell_encoders.base import (
+    CELL_ENCODERS,
+    NO_COVARIATES,
+    AttentionBias,
+    CellEncoder,
+    CellStates,
+    token_bias,
+)
 
-__all__ = ["CELL_ENCODERS", "AttentionBias", "CellEncoder", "CellStates"]
+__all__ = ["CELL_ENCODERS", "NO_COVARIATES", "AttentionBias", "CellEncoder", "CellStates", "token_bias"]

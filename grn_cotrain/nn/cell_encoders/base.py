@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from grn_cotrain.data.batch import CellBatch
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.registry import Registry
 
-__all__ = ["CELL_ENCODERS", "AttentionBias", "CellEncoder", "CellStates"]
+__all__ = ["CELL_ENCODERS", "NO_COVARIATES", "AttentionBias", "CellEncoder", "CellStates", "token_bias"]
 
 CELL_ENCODERS: Registry[CellEncoder] = Registry("cell_encoder", __package__)
+
+NO_COVARIATES: Mapping[str, int] = MappingProxyType({})
+"""What ``covariates`` is where the recipe names none."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,13 @@ class AttentionBias:
     key_VR: Tensor
 
 
+def token_bias(batch: CellBatch, bias: AttentionBias | None) -> tuple[Tensor, Tensor] | None:
+    """Query and key factors ``[T, R]`` of each token; None where there is no bias."""
+    if bias is None:
+        return None
+    return F.embedding(batch.feature_ids_T, bias.query_VR), F.embedding(batch.feature_ids_T, bias.key_VR)
+
+
 @dataclass(frozen=True)
 class CellStates:
     """``tokens_TD`` final state of every packed token, ``cells_BD`` one state per cell."""
@@ -40,10 +53,14 @@ class CellStates:
 class CellEncoder(nn.Module, ABC):
     """Encoder of packed cells over shared gene features.
 
-    ``__init__(config, *, width, num_bins, num_modalities, num_genes)``. Each subclass is one file with a
+    ``__init__(config, *, width, num_bins, num_modalities, num_genes, covariates)``; ``covariates`` maps each of
+    ``tokens.covariates`` to its number of categories (for most encoders: not read). Each subclass is one file with a
     ``Config`` dataclass.
+
     Contract (tests/cases/cell_encoders.py): the output of a cell depends neither on the other cells of the batch nor
-    on the order of its tokens; hidden values (``batch.masked_T``) are never read; two evaluation passes are equal.
+    on the order of its tokens; hidden values (``batch.masked_T``), hidden modalities (``batch.modality_hidden_T``) and
+    hidden names (MASK in ``feature_ids_T``) are never read; two evaluation passes are equal. There is a state for
+    *every* token of the batch: which of them its own layers read, and which it only decodes, is an encoder's affair.
     """
 
     Config: ClassVar[type[Any]]
@@ -51,6 +68,29 @@ class CellEncoder(nn.Module, ABC):
     def prepare(self, cells: CellMatrix, rows_C: np.ndarray) -> None:
         """Receive the training cells once, before training, for statistics kept as buffers. Default: nothing."""
         del cells, rows_C
+
+    def prepare_batch(self, batch: CellBatch) -> CellBatch:
+        """Compute what must be known before anything is hidden (ranks). Objectives that hide names call it first.
+
+        Default: the batch as it is. Calling it twice changes nothing.
+        """
+        return batch
+
+    @abstractmethod
+    def attention(
+        self,
+        batch: CellBatch,
+        features_VD: Tensor,
+        bias: AttentionBias | None = None,
+        *,
+        layers: Sequence[int] | None = None,
+    ) -> Iterator[Tensor]:
+        """Yield for each cell who reads whom: float32 ``[L, L]`` over its tokens, rows read columns.
+
+        The mean over heads and over ``layers`` (default: all; negative numbers count from the last). Weights are not
+        negative; a row sums to 1, or to 0 where the token reads nothing by attention. Where attention goes by way of
+        latents the weights are the product of both ways. One matrix at a time is held; no gradient is kept.
+        """
 
     @abstractmethod
     def forward(self, batch: CellBatch, features_VD: Tensor, bias: AttentionBias | None = None) -> CellStates:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch.nn.functional as F
+import torch
 from torch import Tensor
 
 from grn_cotrain.data.batch import CellBatch
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.value_statistics import ValueStatistics
 from grn_cotrain.errors import UserError
-from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS, AttentionBias, CellEncoder, CellStates
+from grn_cotrain.nn.cell_encoders.base import (
+    CELL_ENCODERS,
+    NO_COVARIATES,
+    AttentionBias,
+    CellEncoder,
+    CellStates,
+    token_bias,
+)
 from grn_cotrain.nn.packed_transformer import PackedTransformer, default_num_heads
 from grn_cotrain.nn.token_embedding import TokenEmbedding
 
@@ -61,8 +69,18 @@ class TransformerEncoder(CellEncoder):
             if not 0 <= self.dropout < 1:
                 raise UserError(f"dropout: got {self.dropout}; give a share in [0, 1)")
 
-    def __init__(self, config: Config, *, width: int, num_bins: int, num_modalities: int, num_genes: int) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        width: int,
+        num_bins: int,
+        num_modalities: int,
+        num_genes: int,
+        covariates: Mapping[str, int] = NO_COVARIATES,
+    ) -> None:
         super().__init__()
+        del covariates
         self.embedding = TokenEmbedding(
             width=width, num_bins=num_bins, num_modalities=num_modalities, num_genes=num_genes, values=config.values
         )
@@ -81,9 +99,18 @@ class TransformerEncoder(CellEncoder):
     def forward(self, batch: CellBatch, features_VD: Tensor, bias: AttentionBias | None = None) -> CellStates:
         """See :class:`CellEncoder`."""
         inputs_TD = self.embedding(batch, features_VD)
-        factors = None
-        if bias is not None:
-            ids_T = batch.feature_ids_T
-            factors = (F.embedding(ids_T, bias.query_VR), F.embedding(ids_T, bias.key_VR))
-        tokens_TD = self.trunk(inputs_TD, batch.cu_lens, batch.max_len, factors)
+        tokens_TD = self.trunk(inputs_TD, batch.cu_lens, batch.max_len, token_bias(batch, bias))
         return CellStates(tokens_TD, tokens_TD[batch.cls_positions_B])
+
+    @torch.no_grad()
+    def attention(
+        self,
+        batch: CellBatch,
+        features_VD: Tensor,
+        bias: AttentionBias | None = None,
+        *,
+        layers: Sequence[int] | None = None,
+    ) -> Iterator[Tensor]:
+        """See :class:`CellEncoder`."""
+        inputs_TD = self.embedding(batch, features_VD)
+        yield from self.trunk.attention(inputs_TD, batch.cu_lens, token_bias(batch, bias), layers=layers)

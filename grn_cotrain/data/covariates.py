@@ -1,0 +1,55 @@
+"""Columns of ``obs`` that condition a model: batch, donor, stimulation. Categories are learned once and saved with it.
+
+Dimension letters: C cells, K covariates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from grn_cotrain.errors import UserError, did_you_mean
+
+__all__ = ["UNKNOWN", "Categories", "categories_of", "covariate_codes"]
+
+Categories = Mapping[str, tuple[str, ...]]
+"""Column of ``obs`` -> its categories, sorted; the order of columns is that of ``CellBatch.covariates_BK``."""
+
+UNKNOWN = -1
+"""Code of a category that training has not seen, and of every cell of a file that lacks the column."""
+
+
+def categories_of(obs: pd.DataFrame, columns: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Categories of each column, as text; missing values are no category.
+
+    Raises
+    ------
+    UserError
+        A column that is not there, or that is empty.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for column in columns:
+        if column not in obs:
+            names = [str(name) for name in obs.columns]
+            raise UserError(
+                f"tokens.covariates '{column}': no such column of obs; choose from {', '.join(names) or 'none'}"
+                f"{did_you_mean(column, names)}"
+            )
+        values = obs[column].dropna().astype(str)
+        if values.empty:
+            raise UserError(f"tokens.covariates '{column}': the column of obs is empty; leave it out")
+        found[column] = tuple(sorted(set(values)))
+    return found
+
+
+def covariate_codes(obs: pd.DataFrame, categories: Categories) -> np.ndarray:
+    """int64 codes ``[C, K]``; :data:`UNKNOWN` for other categories, missing values, and columns that are not there."""
+    codes_CK = np.full((len(obs), len(categories)), UNKNOWN, dtype=np.int64)
+    for index, (column, names) in enumerate(categories.items()):
+        if column in obs:
+            known_C = obs[column].notna().to_numpy()
+            code_C = pd.Index(names).get_indexer(pd.Index(obs[column].astype(str)))
+            codes_CK[:, index] = np.where(known_C, code_C, UNKNOWN)
+    return codes_CK
