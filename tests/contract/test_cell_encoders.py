@@ -15,5 +15,10 @@ class TestTransformerOnBins(CellEncoderCase):
     options = {"values": "bins", "num_layers": 1, "num_heads": 4}
 
 
+class TestScMBERT(CellEncoderCase):
+    name = "scmbert"
+    options = {"num_heads": 2}
+
+
 def test_every_component_is_covered() -> None:
     assert {case.name for case in CellEncoderCase.__subclasses__()} == set(CELL_ENCODERS.names())
