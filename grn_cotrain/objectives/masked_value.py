@@ -21,6 +21,7 @@ from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import NO_COVARIATES
 from grn_cotrain.objectives.base import OBJECTIVES, GeneStates, LossOutput, ModelView, Objective, Step
+from grn_cotrain.objectives.bin_values import visible_bin_values
 from grn_cotrain.objectives.masking import draw_mask, hide
 
 __all__ = ["MaskedValue"]
@@ -158,7 +159,7 @@ class MaskedValue(Objective):
         if self.config.loss == "mse":
             return self.mean_G[gene_M] + self.std_G[gene_M] * outputs_MK[:, 0]
         share_MK = outputs_MK[:, 1:].softmax(dim=-1)
-        return (share_MK * self._bin_values(batch)[batch.cell_of_token_T[where_M]]).sum(dim=-1)
+        return (share_MK * visible_bin_values(batch, self.num_bins)[batch.cell_of_token_T[where_M]]).sum(dim=-1)
 
     def _outputs(self, model: ModelView, batch: CellBatch, genes: GeneStates) -> tuple[Tensor, Tensor]:
         """Positions of hidden tokens and the head's outputs there; only these rows pass the head."""
@@ -171,18 +172,3 @@ class MaskedValue(Objective):
             return where_M, outputs_MK + self.gene_map(row_MD)
         joint_M = (self.state_map(state_MD) * self.gene_map(row_MD)).sum(dim=-1) * row_MD.shape[-1] ** -0.5
         return where_M, torch.stack([outputs_MK[:, 0] + joint_M, outputs_MK[:, 1]], dim=-1)
-
-    def _bin_values(self, batch: CellBatch) -> Tensor:
-        """Mean visible value of each cell's bins ``[B, K]``; an empty bin takes the value of the bin below it."""
-        assert batch.masked_T is not None
-        seen_T = torch.nonzero(~batch.masked_T & (batch.values_T != 0)).squeeze(1)
-        slot_T = batch.cell_of_token_T[seen_T] * self.num_bins + batch.bins_T[seen_T] - 1
-        shape = (batch.num_cells, self.num_bins)
-        sums = torch.bincount(slot_T, batch.values_T[seen_T].double(), minlength=shape[0] * shape[1]).view(shape)
-        counts = torch.bincount(slot_T, minlength=shape[0] * shape[1]).view(shape)
-        columns: list[Tensor] = []
-        for bin_index in range(self.num_bins):
-            mean_B = sums[:, bin_index] / counts[:, bin_index].clamp_min(1)
-            below_B = columns[-1] if columns else mean_B
-            columns.append(torch.where(counts[:, bin_index] > 0, mean_B, below_B))
-        return torch.stack(columns, dim=1).float()

@@ -20,6 +20,16 @@ class TestMaskedValueOverBins(CellObjectiveCase):
     options = {"loss": "cross_entropy", "mask_zeros": True}
 
 
+class TestModality(CellObjectiveCase):
+    name = "modality"
+    options = {"mask_share": 0.3}
+
+
+class TestModalityThatIsShown(CellObjectiveCase):
+    name = "modality"
+    options = {"modality_input": "visible", "modality_weight": 0.0}
+
+
 def test_every_component_is_covered() -> None:
     """Objectives that read links only are covered by ``test_link_objectives.py``."""
     reading_cells = {name for name in OBJECTIVES.names() if OBJECTIVES.get(name).reads_cells}

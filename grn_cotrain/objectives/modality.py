@@ -1,0 +1,158 @@
+"""Objective ``modality``: hidden value bins plus the modality of the hidden positions (scMBERT's pretraining).
+
+Dimension letters: T packed tokens, M hidden tokens, G features, D width, K value bins, C modalities, B cells.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.tokens import MODALITIES
+from grn_cotrain.data.vocab import NUM_SPECIAL
+from grn_cotrain.errors import UserError
+from grn_cotrain.nn.cell_encoders import NO_COVARIATES
+from grn_cotrain.objectives.base import OBJECTIVES, GeneStates, LossOutput, ModelView, Objective, Step
+from grn_cotrain.objectives.bin_values import visible_bin_values
+from grn_cotrain.objectives.masking import draw_mask, hide
+
+__all__ = ["Modality"]
+
+logger = logging.getLogger(__name__)
+
+
+@OBJECTIVES.register("modality", paper="Chen et al. 2025, scMBERT (AAAI student abstract)")
+class Modality(Objective):
+    r"""Hidden value bins, plus lambda times the modality of the hidden positions.
+
+    .. math:: L = L_\mathrm{mvp} + \lambda L_\mathrm{dmp}, \qquad
+        L_\mathrm{mvp} = -\frac1M \sum_t \log p(b_t \mid s_t, e_{g(t)}), \qquad
+        L_\mathrm{dmp} = -\frac1M \sum_t \log p(k_t \mid s_t)
+
+    over the M hidden non-zero tokens, with ``b`` the value's bin (1..K; zeros are never hidden), ``k`` the modality and
+    ``s`` the decoder's state :math:`s_t = \mathrm{LN}(\mathrm{GELU}(W h_t))` of the encoder's final state ``h``. One
+    forward pass serves both. Value logits also read the feature's row of the shared table; modality logits do not.
+
+    With ``modality_input: masked`` the encoder sees MASK in the place of a hidden token's modality, with ``visible`` it
+    sees the answer. In neither case is the task hard: a feature belongs to one modality, and the feature's id is not
+    hidden. ``modality_from_feature`` says what a look at the id alone would score (1 where every feature was known in
+    training), ``modality_majority`` what naming the commonest modality scores; ``modality_accuracy`` means something
+    only beside these.
+
+    Parameters
+    ----------
+    mask_share
+        Share of the non-zero values to hide. The abstract gives none; default 0.15, as BERT.
+    modality_weight
+        ``lambda``. Default 1.
+    modality_input
+        ``"masked"`` (default) or ``"visible"``.
+    """
+
+    reads_cells = True
+
+    modality_G: Tensor
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Settings of :class:`Modality`."""
+
+        mask_share: float = 0.15
+        modality_weight: float = 1.0
+        modality_input: Literal["masked", "visible"] = "masked"
+
+        def __post_init__(self) -> None:
+            if not 0 < self.mask_share < 1:
+                raise UserError(f"mask_share: got {self.mask_share}; give a share between 0 and 1")
+            if self.modality_weight < 0:
+                raise UserError(f"modality_weight: got {self.modality_weight}; give 0 or more")
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        width: int,
+        num_bins: int,
+        num_genes: int,
+        covariates: Mapping[str, int] = NO_COVARIATES,
+    ) -> None:
+        super().__init__()
+        del covariates
+        self.config = config
+        self.num_bins = num_bins
+        self.decoder = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width))
+        self.value_head = nn.Linear(width, num_bins)
+        self.gene_map = nn.Linear(width, num_bins, bias=False)
+        self.modality_head = nn.Linear(width, len(MODALITIES))
+        for layer in (self.value_head, self.gene_map, self.modality_head):
+            nn.init.zeros_(layer.weight)  # training starts at the log of the number of classes
+        self.register_buffer("modality_G", torch.full((num_genes,), -1))
+
+    @torch.no_grad()
+    def prepare(self, cells: CellMatrix, rows_C: np.ndarray) -> None:
+        """Note the modality of every feature that training cells show, for the accuracy that an id alone reaches."""
+        shown_G = np.bincount(cells.values_CG[rows_C].indices, minlength=cells.num_genes) > 0
+        index_G = np.asarray([MODALITIES.index(name) for name in cells.vocab.modality])
+        self.modality_G.copy_(torch.from_numpy(np.where(shown_G, index_G, -1)))
+        present = sorted({cells.vocab.modality[i] for i in np.flatnonzero(shown_G)})
+        if len(present) == 1:
+            logger.warning("modality: the training cells have %s features alone; its loss teaches nothing", present[0])
+
+    def forward(self, model: ModelView, step: Step) -> LossOutput:
+        """Hide values of ``step.cells``, drawn from ``step.generator``; predict bins and modalities."""
+        assert step.cells is not None
+        masked_T = draw_mask(step.cells, step.generator, share=self.config.mask_share)
+        batch = hide(step.cells, masked_T, num_bins=self.num_bins)
+        if self.config.modality_input == "masked":
+            batch = replace(batch, modality_hidden_T=masked_T)
+        where_M, state_MD, value_MK = self._value_logits(model, batch, step.genes)
+        modality_MC = self.modality_head(state_MD)
+        count = len(where_M)
+        if count == 0:  # a gradient of zero, not a missing one
+            return LossOutput(value_MK.sum() + modality_MC.sum(), 0)
+        modality_M = batch.modality_T[where_M]
+        values = F.cross_entropy(value_MK, batch.bins_T[where_M] - 1)
+        modality = F.cross_entropy(modality_MC, modality_M)
+        return LossOutput(
+            values + self.config.modality_weight * modality,
+            count,
+            {"cross_entropy": values, "modality": modality},
+            self._metrics(batch.feature_ids_T[where_M] - NUM_SPECIAL, modality_M, modality_MC),
+        )
+
+    @torch.no_grad()
+    def _metrics(self, gene_M: Tensor, modality_M: Tensor, modality_MC: Tensor) -> dict[str, float]:
+        commonest = torch.bincount(modality_M, minlength=len(MODALITIES)).max()
+        return {
+            "modality_accuracy": float((modality_MC.argmax(dim=-1) == modality_M).float().mean()),
+            "modality_from_feature": float((self.modality_G[gene_M] == modality_M).float().mean()),
+            "modality_majority": float(commonest) / len(modality_M),
+        }
+
+    @torch.no_grad()
+    def predict_values(self, model: ModelView, batch: CellBatch, genes: GeneStates) -> Tensor:
+        """Expected hidden values: class probabilities times the mean visible value of each bin in the same cell.
+
+        See :class:`~grn_cotrain.objectives.ValuePredictor`. The modality is hidden as in training.
+        """
+        if self.config.modality_input == "masked":
+            batch = replace(batch, modality_hidden_T=batch.masked_T)
+        where_M, _, value_MK = self._value_logits(model, batch, genes)
+        bin_values_BK = visible_bin_values(batch, self.num_bins)
+        return (value_MK.float().softmax(dim=-1) * bin_values_BK[batch.cell_of_token_T[where_M]]).sum(dim=-1)
+
+    def _value_logits(self, model: ModelView, batch: CellBatch, genes: GeneStates) -> tuple[Tensor, Tensor, Tensor]:
+        """Positions of hidden tokens, the decoder's states and the logits of the bins there."""
+        where_M = torch.nonzero(batch.hidden_T).squeeze(1)
+        state_MD = self.decoder(model.encode_cells(batch, genes).tokens_TD[where_M])
+        row_MD = model.gene_rows(genes, batch.feature_ids_T[where_M])
+        return where_M, state_MD, self.value_head(state_MD) + self.gene_map(row_MD)
