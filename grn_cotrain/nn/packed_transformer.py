@@ -1,11 +1,11 @@
 """Pre-norm transformer over packed tokens: no padding, so no token is computed that nobody reads.
 
-Dimension letters: T packed tokens, D width, H heads, K head width, R rank of the attention bias.
+Dimension letters: T packed tokens, L tokens of a segment, D width, H heads, K head width, R rank of the bias.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 import torch
@@ -15,7 +15,14 @@ from torch import Tensor, nn
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.ragged_attention import ragged_attention
 
-__all__ = ["PackedTransformer", "TransformerBlock", "attention_weights", "chosen_layers", "default_num_heads"]
+__all__ = [
+    "PackedBlocks",
+    "PackedTransformer",
+    "TransformerBlock",
+    "attention_weights",
+    "chosen_layers",
+    "default_num_heads",
+]
 
 _HEAD_WIDTH = 64
 
@@ -29,17 +36,33 @@ def default_num_heads(width: int) -> int:
 
 
 class TransformerBlock(nn.Module):
-    """``x + attention(norm(x))``, then ``x + ffn(norm(x))`` with GELU (pre-norm: Xiong et al. 2020)."""
+    """``x + attention(norm(x))``, then ``x + ffn(norm(x))`` with GELU (pre-norm: Xiong et al. 2020).
 
-    def __init__(self, width: int, num_heads: int, ffn_width: int, dropout: float) -> None:
+    Subclasses attend otherwise by overriding :meth:`attend` and :meth:`read_and_weights`.
+
+    Parameters
+    ----------
+    width, num_heads, ffn_width
+        Sizes.
+    dropout
+        After each sub-layer.
+    head_width
+        K; default ``width / num_heads``, which must then be a whole number.
+    """
+
+    def __init__(
+        self, width: int, num_heads: int, ffn_width: int, dropout: float, *, head_width: int | None = None
+    ) -> None:
         super().__init__()
-        if width % num_heads:
-            raise UserError(f"num_heads: {num_heads} does not divide width {width}; choose a divisor")
-        self.num_heads = num_heads
-        self.scale = (width // num_heads) ** -0.5
+        if head_width is None:
+            if width % num_heads:
+                raise UserError(f"num_heads: {num_heads} does not divide width {width}; choose a divisor")
+            head_width = width // num_heads
+        self.num_heads, self.head_width = num_heads, head_width
+        self.scale = head_width**-0.5
         self.attention_norm = nn.LayerNorm(width)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.attention_out = nn.Linear(width, width)
+        self.qkv = nn.Linear(width, 3 * num_heads * head_width)
+        self.attention_out = nn.Linear(num_heads * head_width, width)
         self.ffn_norm = nn.LayerNorm(width)
         self.ffn_up = nn.Linear(width, ffn_width)
         self.ffn_down = nn.Linear(ffn_width, width)
@@ -54,13 +77,20 @@ class TransformerBlock(nn.Module):
     ) -> Tensor:
         """One block; ``bias_TR`` holds query and key factors of logits to add in every head."""
         q_THK, k_THK, v_THK = self.heads(tokens_TD, bias_TR)
-        read_THK = ragged_attention(q_THK, k_THK, v_THK, cu_lens, cu_lens, max_len, max_len, scale=self.scale)
-        return self.after_attention(tokens_TD, read_THK)
+        return self.after_attention(tokens_TD, self.attend(q_THK, k_THK, v_THK, cu_lens, max_len))
+
+    def attend(self, q_THK: Tensor, k_THK: Tensor, v_THK: Tensor, cu_lens: Tensor, max_len: int) -> Tensor:
+        """What every token reads from the tokens of its segment: ``[T, H, K]``."""
+        return ragged_attention(q_THK, k_THK, v_THK, cu_lens, cu_lens, max_len, max_len, scale=self.scale)
+
+    def read_and_weights(self, q_LHK: Tensor, k_LHK: Tensor, v_LHK: Tensor) -> tuple[Tensor, Tensor]:
+        """Of one segment: what is read ``[L, H, K]``, and the weights by which it is, mean over heads ``[L, L]``."""
+        share_HLL = attention_weights(q_LHK, k_LHK, scale=self.scale)
+        return (share_HLL @ v_LHK.transpose(0, 1)).transpose(0, 1), share_HLL.mean(0)
 
     def heads(self, tokens_TD: Tensor, bias_TR: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values ``[T, H, K]`` of the normed tokens; with a bias, queries and keys are R wider."""
-        num_tokens, width = tokens_TD.shape
-        qkv_T3HK = self.qkv(self.attention_norm(tokens_TD)).view(num_tokens, 3, self.num_heads, width // self.num_heads)
+        qkv_T3HK = self.qkv(self.attention_norm(tokens_TD)).view(len(tokens_TD), 3, self.num_heads, self.head_width)
         q_THK, k_THK, v_THK = qkv_T3HK.unbind(1)
         if bias_TR is not None:
             # scale * [q, b/scale] . [k, c] = scale * q.k + b.c
@@ -71,24 +101,24 @@ class TransformerBlock(nn.Module):
 
     def after_attention(self, tokens_TD: Tensor, read_THK: Tensor) -> Tensor:
         """What follows attention: its output map, then the feed-forward part, each added to the tokens."""
-        tokens_TD = tokens_TD + self.dropout(self.attention_out(read_THK.reshape(tokens_TD.shape)))
+        tokens_TD = tokens_TD + self.dropout(self.attention_out(read_THK.flatten(1)))
         return tokens_TD + self.dropout(self.ffn_down(F.gelu(self.ffn_up(self.ffn_norm(tokens_TD)))))
 
 
-class PackedTransformer(nn.Module):
-    """A stack of blocks and a final norm.
+class PackedBlocks(nn.Module):
+    """A stack of blocks of any kind of attention, and a final norm.
 
     Parameters
     ----------
-    width, num_layers, num_heads, ffn_width
-        Sizes.
-    dropout
-        After each sub-layer.
+    blocks
+        Applied one after another.
+    width
+        D.
     """
 
-    def __init__(self, width: int, num_layers: int, num_heads: int, ffn_width: int, dropout: float = 0.0) -> None:
+    def __init__(self, blocks: Iterable[TransformerBlock], width: int) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(TransformerBlock(width, num_heads, ffn_width, dropout) for _ in range(num_layers))
+        self.blocks = nn.ModuleList(blocks)
         self.final_norm = nn.LayerNorm(width)
 
     def forward(
@@ -121,14 +151,28 @@ class PackedTransformer(nn.Module):
             for index, block in enumerate(self.blocks):
                 assert isinstance(block, TransformerBlock)
                 q_LHK, k_LHK, v_LHK = block.heads(state_LD, factors)
-                share_HLL = attention_weights(q_LHK, k_LHK, scale=block.scale)
+                read_LHK, share_LL = block.read_and_weights(q_LHK, k_LHK, v_LHK)
                 if index in wanted:
-                    total_LL += share_HLL.mean(0).float()
+                    total_LL += share_LL.float()
                 if index >= max(wanted):
                     break
-                read_LHK = (share_HLL @ v_LHK.transpose(0, 1)).transpose(0, 1)
                 state_LD = block.after_attention(state_LD, read_LHK)
             yield total_LL / len(wanted)
+
+
+class PackedTransformer(PackedBlocks):
+    """A stack of blocks of full attention, and a final norm.
+
+    Parameters
+    ----------
+    width, num_layers, num_heads, ffn_width
+        Sizes.
+    dropout
+        After each sub-layer.
+    """
+
+    def __init__(self, width: int, num_layers: int, num_heads: int, ffn_width: int, dropout: float = 0.0) -> None:
+        super().__init__((TransformerBlock(width, num_heads, ffn_width, dropout) for _ in range(num_layers)), width)
 
 
 def attention_weights(q_LHK: Tensor, k_SHK: Tensor, *, scale: float) -> Tensor:

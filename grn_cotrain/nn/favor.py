@@ -1,0 +1,242 @@
+"""FAVOR+: softmax attention by positive orthogonal random features, at a cost linear in the number of tokens.
+
+Dimension letters: T packed query tokens, S packed key tokens, L and S tokens of one segment, H heads, K width of
+queries and keys, R columns that a low-rank bias adds to both, W width of values, M random features.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from grn_cotrain.errors import UserError
+
+__all__ = [
+    "MAX_BIAS_RANK",
+    "FavorAttention",
+    "default_num_features",
+    "draw_projection",
+    "favor_attention",
+    "favor_weights",
+    "log_features",
+]
+
+MAX_BIAS_RANK = 64
+"""Columns that a low-rank attention bias may add to queries and keys."""
+
+_HALF = (torch.float16, torch.bfloat16)
+
+
+def default_num_features(width: int) -> int:
+    """``K log K`` features, which Choromanski et al. (2021, theorem 4) need for a uniform error; at least 1."""
+    return max(1, int(width * math.log(width)))
+
+
+def draw_projection(num_features: int, width: int, generator: np.random.Generator) -> Tensor:
+    """Directions ``w`` of the features: orthogonal within blocks of K rows, each row distributed as N(0, I).
+
+    The rows of a block are those of a random rotation (uniform: the signs of the QR decomposition are undone), each
+    scaled by the length of an independent Gaussian vector, so that every row alone is exactly Gaussian (which makes
+    the kernel's estimate unbiased) and rows of a block are orthogonal (which lowers its variance; section 2.3).
+
+    Returns
+    -------
+    Tensor
+        float32 ``[M, K]``.
+    """
+    num_blocks = -(-num_features // width)
+    gauss_BKK = generator.standard_normal((num_blocks, width, width))
+    rotation_BKK, upper_BKK = np.linalg.qr(gauss_BKK)
+    rotation_BKK = rotation_BKK * np.sign(np.diagonal(upper_BKK, axis1=1, axis2=2))[:, None, :]
+    rows_MK = rotation_BKK.transpose(0, 2, 1).reshape(-1, width)[:num_features]
+    length_M = np.linalg.norm(generator.standard_normal((num_features, width)), axis=1)
+    return torch.from_numpy(np.ascontiguousarray(rows_MK * length_M[:, None], dtype=np.float32))
+
+
+def log_features(x_THK: Tensor, projection_MK: Tensor) -> Tensor:
+    r"""Logarithms ``[T, H, M]`` of :math:`\phi_m(x) = \exp(w_m^\top x - \lVert x \rVert^2 / 2) / \sqrt{M}`.
+
+    Over draws of ``w``, the expectation of :math:`\phi(x)^\top \phi(y)` is :math:`\exp(x^\top y)` (lemma 1).
+    """
+    shift_TH1 = -0.5 * x_THK.square().sum(-1, keepdim=True) - 0.5 * math.log(len(projection_MK))
+    return x_THK @ projection_MK.T + shift_TH1
+
+
+def favor_attention(
+    q_THK: Tensor,
+    k_SHK: Tensor,
+    v_SHW: Tensor,
+    cu_q: Tensor,
+    cu_k: Tensor,
+    projection_MK: Tensor,
+    *,
+    scale: float | None = None,
+) -> Tensor:
+    r"""Estimate of ``softmax(scale * q k^T) v`` within each segment, without any matrix of tokens by tokens.
+
+    .. math:: o_t = \frac{\phi(\sqrt s\, q_t)^\top \sum_s \phi(\sqrt s\, k_s) v_s^\top}
+                         {\phi(\sqrt s\, q_t)^\top \sum_s \phi(\sqrt s\, k_s)}
+
+    Numerical stability: the fraction is the same if feature ``m`` of all keys of a segment is divided by its largest
+    value there and feature ``m`` of the queries multiplied by it, and if all features of a query are divided by their
+    largest. Every exponent is then at most 0, and the denominator at least 1: neither overflow nor 0 / 0, whatever the
+    logits, and no constant added to the features. The maxima are taken within a segment, so that the output of a cell
+    depends on that cell alone. They cancel exactly, so no gradient passes through them.
+
+    A low-rank bias ``b_t . c_s`` of the logits is a softmax kernel too, that of the joined vectors ``[q, b]`` and
+    ``[k, c]``, and needs nothing but the extra columns.
+
+    Segments are cut by ``split`` and joined by ``cat``, for the reason told at
+    :func:`~grn_cotrain.nn.ragged_attention.ragged_attention`. Exponents are taken in float32 (or float64) even under
+    autocast; products are in the dtype of the values.
+
+    Parameters
+    ----------
+    q_THK, k_SHK, v_SHW
+        Packed heads; values may have any width.
+    cu_q, cu_k
+        int32 ``[B + 1]`` cumulative lengths. No key segment may be empty where its query segment is not.
+    projection_MK
+        From :func:`draw_projection`; shared by the heads.
+    scale
+        s; default ``1 / sqrt(K)``.
+
+    Returns
+    -------
+    Tensor
+        ``[T, H, W]``, dtype of the values.
+    """
+    len_q, len_k = (cu_q[1:] - cu_q[:-1]).tolist(), (cu_k[1:] - cu_k[:-1]).tolist()
+    with torch.autocast(q_THK.device.type, enabled=False):
+        log_q_THM, log_k_SHM = _log_pair(q_THK, k_SHK, projection_MK, scale)
+        # A column of ones sums the features themselves: numerator and denominator by one product.
+        joined_SHX = torch.cat([v_SHW, v_SHW.new_ones(*v_SHW.shape[:2], 1)], dim=-1)
+        parts = []
+        for log_q, log_k, values in zip(
+            log_q_THM.split(len_q), log_k_SHM.split(len_k), joined_SHX.split(len_k), strict=True
+        ):
+            if log_q.shape[0]:
+                phi_q, phi_k = _stable(log_q, log_k)
+                sums_HMX = phi_k.to(values.dtype).permute(1, 2, 0) @ values.transpose(0, 1)
+                parts.append((phi_q.to(values.dtype).transpose(0, 1) @ sums_HMX).transpose(0, 1))
+        if not parts:
+            return v_SHW.new_zeros(0, *v_SHW.shape[1:])
+        out_THX = torch.cat(parts)
+        return out_THX[..., :-1] / out_THX[..., -1:]
+
+
+def favor_weights(q_LHK: Tensor, k_SHK: Tensor, projection_MK: Tensor, *, scale: float | None = None) -> Tensor:
+    """Weights ``[H, L, S]`` by which one segment's queries read its keys; none is negative and rows sum to 1.
+
+    Quadratic in the number of tokens: for read-outs. ``weights @ v`` is :func:`favor_attention`.
+    """
+    with torch.autocast(q_LHK.device.type, enabled=False):
+        phi_q, phi_k = _stable(*_log_pair(q_LHK, k_SHK, projection_MK, scale))
+        products_HLS = phi_q.transpose(0, 1) @ phi_k.permute(1, 2, 0)
+        return products_HLS / products_HLS.sum(-1, keepdim=True)
+
+
+def _log_pair(q_THK: Tensor, k_SHK: Tensor, projection_MK: Tensor, scale: float | None) -> tuple[Tensor, Tensor]:
+    """Exponents of queries and keys; those of queries without ``|q|^2 / 2``, which cancels."""
+    dtype = torch.float32 if q_THK.dtype in _HALF else q_THK.dtype
+    root = (q_THK.shape[-1] ** -0.5 if scale is None else scale) ** 0.5
+    projection_MK = projection_MK.to(dtype)
+    return root * q_THK.to(dtype) @ projection_MK.T, log_features(root * k_SHK.to(dtype), projection_MK)
+
+
+def _stable(log_q_LHM: Tensor, log_k_SHM: Tensor) -> tuple[Tensor, Tensor]:
+    """Features of one segment, scaled so that their normalised products stay and nothing overflows or vanishes."""
+    top_HM = log_k_SHM.detach().amax(0)
+    log_q_LHM = log_q_LHM + top_HM
+    return (log_q_LHM - log_q_LHM.detach().amax(-1, keepdim=True)).exp(), (log_k_SHM - top_HM).exp()
+
+
+class FavorAttention(nn.Module):
+    r"""FAVOR+ with its random features (Choromanski et al. 2021, equations 5 to 8).
+
+    .. math:: \exp(x^\top y) = \mathbb{E}_{w \sim N(0, I)}
+              \left[ e^{w^\top x - \lVert x \rVert^2 / 2}\, e^{w^\top y - \lVert y \rVert^2 / 2} \right]
+
+    The directions ``w`` are a buffer, saved with the weights: at evaluation they are frozen, so that two passes are
+    equal and a saved model computes what it computed in training. In training they are drawn anew after every
+    ``redraw_every`` calls, by a generator that two further buffers seed (a seed, taken once from torch's global state
+    like any initial weight, and the number of calls), so that a resumed run draws what the unbroken one would have.
+
+    Parameters
+    ----------
+    width
+        K, width of a head's queries and keys.
+    num_features
+        M; default ``K log K``.
+    redraw_every
+        Training calls (micro-batches) between two draws; None: never.
+
+    Raises
+    ------
+    UserError
+        ``num_features`` or ``redraw_every`` below 1.
+    """
+
+    projection_MK: Tensor
+    bias_projection_MR: Tensor
+    seed: Tensor
+    num_calls: Tensor
+
+    def __init__(self, width: int, num_features: int | None = None, redraw_every: int | None = 1000) -> None:
+        super().__init__()
+        if num_features is not None and num_features < 1:
+            raise UserError(f"num_features: got {num_features}; give at least 1")
+        if redraw_every is not None and redraw_every < 1:
+            raise UserError(f"redraw_every: got {redraw_every}; give at least 1, or leave it out")
+        self.width = width
+        self.num_features = num_features or default_num_features(width)
+        self.redraw_every = redraw_every
+        self.register_buffer("seed", torch.randint(2**62, ()))
+        self.register_buffer("num_calls", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("projection_MK", torch.empty(0))
+        self.register_buffer("bias_projection_MR", torch.empty(0))
+        self._draw(0)
+
+    def forward(
+        self,
+        q_THK: Tensor,
+        k_SHK: Tensor,
+        v_SHW: Tensor,
+        cu_q: Tensor,
+        cu_k: Tensor,
+        *,
+        scale: float | None = None,
+    ) -> Tensor:
+        """See :func:`favor_attention`. Queries and keys may be up to :data:`MAX_BIAS_RANK` columns wider than K."""
+        if self.training and self.redraw_every is not None:
+            calls = int(self.num_calls)
+            if calls > 0 and calls % self.redraw_every == 0:
+                self._draw(calls // self.redraw_every)
+            self.num_calls += 1
+        return favor_attention(q_THK, k_SHK, v_SHW, cu_q, cu_k, self._projection(q_THK.shape[-1]), scale=scale)
+
+    def weights(self, q_LHK: Tensor, k_SHK: Tensor, *, scale: float | None = None) -> Tensor:
+        """See :func:`favor_weights`; never draws."""
+        return favor_weights(q_LHK, k_SHK, self._projection(q_LHK.shape[-1]), scale=scale)
+
+    def _projection(self, width: int) -> Tensor:
+        """``[M, K + R]``: the columns of a bias are independent Gaussians, so each joined row is Gaussian too."""
+        rank = width - self.width
+        if rank == 0:
+            return self.projection_MK
+        if not 0 < rank <= MAX_BIAS_RANK:
+            raise UserError(
+                f"rank: an attention bias of {rank} columns; linear attention takes at most {MAX_BIAS_RANK}"
+            )
+        return torch.cat([self.projection_MK, self.bias_projection_MR[:, :rank]], dim=1)
+
+    def _draw(self, number: int) -> None:
+        """Draw ``number`` of this module's series. New tensors: graphs of earlier calls keep theirs."""
+        generator = np.random.default_rng((int(self.seed), number))
+        projection_MK = draw_projection(self.num_features, self.width, generator)
+        bias_MR = torch.from_numpy(generator.standard_normal((self.num_features, MAX_BIAS_RANK)).astype(np.float32))
+        device = self.seed.device
+        self.projection_MK, self.bias_projection_MR = projection_MK.to(device), bias_MR.to(device)
