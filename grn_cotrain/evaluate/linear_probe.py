@@ -1,0 +1,251 @@
+"""Linear probe: how much of a label can be read off frozen cell embeddings by a straight boundary.
+
+A multinomial logistic regression on standardised features, its penalty chosen by cross-validation inside the training
+cells, is scored on held-out cells. The same classifier reads principal components and log-normalised highly variable
+genes of the very same cells, and a row without features always says the commonest training label, so an embedding
+never stands alone.
+
+Dimension letters: C cells, D embedding width, G genes, K classes, B bootstrap replicates.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.errors import UserError
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+__all__ = ["MAJORITY", "LabelSplit", "expression_features", "held_out_group", "linear_probe", "stratified"]
+
+MAJORITY = "majority"
+"""Name of the row that knows the labels' frequencies alone."""
+
+_STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # C of scikit-learn: the inverse of the penalty
+_INNER_FOLDS = 3
+_MAX_ITER = 500
+_LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class LabelSplit:
+    """Rows that fit the probe and rows that judge it, disjoint and sorted; ``name`` says how they were chosen."""
+
+    train_C: np.ndarray
+    test_C: np.ndarray
+    name: str
+
+
+def held_out_group(groups_C: Sequence[object], group: object) -> LabelSplit:
+    """Judge on the cells of one group (a batch, a donor), fit on all others.
+
+    Raises
+    ------
+    UserError
+        No cell, or every cell, is of that group.
+    """
+    of_group_C = np.asarray(groups_C, dtype=object).astype(str) == str(group)
+    if not of_group_C.any() or of_group_C.all():
+        known = ", ".join(sorted(set(map(str, groups_C))))
+        raise UserError(f"held-out group '{group}': {int(of_group_C.sum())} of {len(of_group_C)} cells; have {known}")
+    return LabelSplit(np.flatnonzero(~of_group_C), np.flatnonzero(of_group_C), f"held-out group {group}")
+
+
+def stratified(labels_C: Sequence[object], *, test: float = 0.2, seed: int = 0) -> LabelSplit:
+    """Judge on the share ``test`` of every class, drawn at random; a class of one cell stays in training.
+
+    Raises
+    ------
+    UserError
+        ``test`` is no share, or leaves no test cell.
+    """
+    if not 0 < test < 1:
+        raise UserError(f"test: got {test}; give a share between 0 and 1")
+    generator = np.random.default_rng(seed)
+    codes_C = np.unique(np.asarray(labels_C, dtype=object).astype(str), return_inverse=True)[1]
+    chosen = []
+    for code in range(int(codes_C.max(initial=-1)) + 1):
+        members = generator.permutation(np.flatnonzero(codes_C == code))
+        chosen.append(members[: min(len(members) - 1, max(1, round(test * len(members))))])
+    test_C = np.sort(np.concatenate(chosen)) if chosen else np.empty(0, dtype=np.int64)
+    if not len(test_C):
+        raise UserError("test: no class has two cells, so none can be held out; give more cells")
+    return LabelSplit(np.setdiff1d(np.arange(len(codes_C)), test_C), test_C, f"stratified, {test:.0%} held out")
+
+
+def expression_features(
+    cells: CellMatrix, train_C: np.ndarray, *, num_components: int = 50, num_genes: int = 500, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """What a probe must beat: features that need no network, chosen and fitted on the training cells alone.
+
+    Parameters
+    ----------
+    cells
+        All cells, of training and test; values are normalised (log1p of counts per ten thousand).
+    train_C
+        Rows that may be learned from.
+    num_components, num_genes
+        Principal components, and genes of the largest dispersion (variance over mean of the normalised values).
+    seed
+        Of the randomised decomposition.
+
+    Returns
+    -------
+    dict
+        ``pca`` float64 ``[C, D]`` and ``hvg`` float64 ``[C, G]``.
+    """
+    from sklearn.decomposition import PCA
+
+    values_CG = cells.normalised()
+    train_NG = values_CG[train_C].astype(np.float64)
+    mean_G = np.asarray(train_NG.mean(axis=0)).ravel()
+    variance_G = np.asarray(train_NG.power(2).mean(axis=0)).ravel() - mean_G**2
+    dispersion_G = np.divide(variance_G, mean_G, out=np.zeros_like(mean_G), where=mean_G > 0)
+    chosen = np.sort(np.argsort(-dispersion_G, kind="stable")[:num_genes])
+    dense_CG = values_CG.toarray().astype(np.float64)
+    components = min(num_components, len(train_C) - 1, dense_CG.shape[1])
+    pca = PCA(components, svd_solver="randomized", random_state=seed).fit(dense_CG[train_C])
+    return {"pca": pca.transform(dense_CG), "hvg": dense_CG[:, chosen]}
+
+
+def linear_probe(
+    features: Mapping[str, np.ndarray],
+    labels_C: Sequence[object],
+    split: LabelSplit,
+    *,
+    strengths: Sequence[float] = _STRENGTHS,
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    r"""Fit and judge one probe for each kind of features, all on the same cells, and the majority row.
+
+    The probe minimises :math:`-C \sum_c \log p(y_c \mid x_c) + \|W\|^2 / 2` over standardised ``x`` (means and
+    deviations of training cells). ``C`` is the best of ``strengths`` by macro-F1 over three stratified folds of the
+    training cells, the strongest penalty among equals; test cells choose nothing. A label that training cells lack
+    cannot be found: its test cells count as errors, and ``unseen`` says how many there are.
+
+    Parameters
+    ----------
+    features
+        Name -> finite float array ``[C, D]``, one row a cell.
+    labels_C
+        Label of each cell.
+    split
+        Which cells fit and which judge.
+    strengths
+        Candidates for C.
+    bootstrap
+        Replicates over test cells for the 95 % intervals; 0: none (NaN).
+    seed
+        Of folds and bootstrap.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each kind of features and metric (``accuracy``, ``macro_f1``: mean of F1 over the classes among the
+        test cells): ``scorer, metric, value, low, high, strength, num_classes, num_train, num_test, unseen, seconds``.
+
+    Raises
+    ------
+    UserError
+        Features that are not finite or not one row a cell; fewer than two classes among the training cells.
+    """
+    names_K, codes_C = np.unique(np.asarray(labels_C, dtype=object).astype(str), return_inverse=True)
+    train_y, test_y = codes_C[split.train_C], codes_C[split.test_C]
+    if len(np.unique(train_y)) < 2:
+        raise UserError(f"labels: {len(np.unique(train_y))} class among the training cells; a probe needs two")
+    draws_BC = np.random.default_rng((seed, 2)).multinomial(
+        len(test_y), np.full(len(test_y), 1 / len(test_y)), bootstrap
+    )
+    frames = [_rows(MAJORITY, np.full(len(test_y), np.bincount(train_y).argmax()), test_y, draws_BC)]
+    for name, values_CD in features.items():
+        x_CD = np.asarray(values_CD, dtype=np.float64)
+        if x_CD.shape[:1] != (len(codes_C),) or x_CD.ndim != 2:
+            raise UserError(f"features '{name}': shape {x_CD.shape} for {len(codes_C)} cells; give one row a cell")
+        if not np.isfinite(x_CD).all():
+            raise UserError(f"features '{name}': {int((~np.isfinite(x_CD)).any(1).sum())} rows are not finite")
+        start = time.perf_counter()
+        strength, model = _fit(x_CD[split.train_C], train_y, strengths, seed)
+        frame = _rows(name, model.predict(x_CD[split.test_C]), test_y, draws_BC)
+        frames.append(frame.assign(strength=strength, seconds=time.perf_counter() - start))
+    unseen = int((~np.isin(test_y, train_y)).sum())
+    return pd.concat(frames, ignore_index=True).assign(
+        num_classes=len(names_K), num_train=len(train_y), num_test=len(test_y), unseen=unseen
+    )
+
+
+def _fit(x_CD: np.ndarray, y_C: np.ndarray, strengths: Sequence[float], seed: int) -> tuple[float, Pipeline]:
+    """The chosen strength and the classifier fitted on all training cells with it."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import f1_score
+    from sklearn.model_selection import StratifiedKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    def probe(strength: float) -> Pipeline:
+        return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=_MAX_ITER))
+
+    folds = min(_INNER_FOLDS, int(np.bincount(y_C)[np.unique(y_C)].max()))
+    if len(strengths) == 1 or folds < 2:
+        return strengths[0], probe(strengths[0]).fit(x_CD, y_C)
+    # A class of fewer cells than folds is absent from some of them; scikit-learn warns, and that is as it should be.
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        parts = list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(x_CD, y_C))
+        scores = []
+        for strength in sorted(strengths):
+            found = [
+                f1_score(y_C[held], probe(strength).fit(x_CD[kept], y_C[kept]).predict(x_CD[held]), average="macro")
+                for kept, held in parts
+                if len(np.unique(y_C[kept])) > 1
+            ]
+            scores.append(float(np.mean(found)) if found else 0.0)
+        best = sorted(strengths)[int(np.argmax(scores))]
+        return best, probe(best).fit(x_CD, y_C)
+
+
+def _rows(name: str, found_C: np.ndarray, truth_C: np.ndarray, draws_BC: np.ndarray) -> pd.DataFrame:
+    values = _scores(found_C, truth_C, np.ones((1, len(truth_C))))
+    replicates = _scores(found_C, truth_C, draws_BC) if len(draws_BC) else (np.full(1, np.nan),) * 2
+    tail = (1 - _LEVEL) / 2
+    return pd.DataFrame(
+        [
+            {
+                "scorer": name,
+                "metric": metric,
+                "value": float(value[0]),
+                "low": float(np.quantile(replicate_B, tail)),
+                "high": float(np.quantile(replicate_B, 1 - tail)),
+                "strength": np.nan,
+                "seconds": 0.0,
+            }
+            for metric, value, replicate_B in zip(("accuracy", "macro_f1"), values, replicates, strict=True)
+        ]
+    )
+
+
+def _scores(found_C: np.ndarray, truth_C: np.ndarray, weights_BC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Accuracy and macro-F1 ``[B]`` with every cell counted as often as its weight says.
+
+    F1 is averaged over the classes that a replicate holds; one that it never drew says nothing.
+    """
+    weights_BC = weights_BC.astype(np.float64)
+    right_C = (found_C == truth_C).astype(np.float64)
+    accuracy_B = weights_BC @ right_C / weights_BC.sum(axis=1)
+    classes_K = np.unique(truth_C)
+    truth_CK = (truth_C[:, None] == classes_K).astype(np.float64)
+    found_CK = (found_C[:, None] == classes_K).astype(np.float64)
+    hits_BK = weights_BC @ (truth_CK * found_CK)
+    support_BK, claimed_BK = weights_BC @ truth_CK, weights_BC @ found_CK
+    f1_BK = np.divide(2 * hits_BK, support_BK + claimed_BK, out=np.zeros_like(hits_BK), where=support_BK > 0)
+    return accuracy_B, f1_BK.sum(axis=1) / (support_BK > 0).sum(axis=1)
