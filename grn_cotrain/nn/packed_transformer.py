@@ -1,4 +1,4 @@
-"""Pre-norm transformer over packed tokens: no padding, so no token is computed that nobody reads.
+"""Transformer over packed tokens: no padding, so no token is computed that nobody reads.
 
 Dimension letters: T packed tokens, L tokens of a segment, D width, H heads, K head width, R rank of the bias.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,7 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.nn.ragged_attention import ragged_attention
 
 __all__ = [
+    "Activation",
     "PackedBlocks",
     "PackedTransformer",
     "TransformerBlock",
@@ -35,10 +37,15 @@ def default_num_heads(width: int) -> int:
     return num_heads
 
 
-class TransformerBlock(nn.Module):
-    """``x + attention(norm(x))``, then ``x + ffn(norm(x))`` with GELU (pre-norm: Xiong et al. 2020).
+Activation = Literal["gelu", "relu"]
+_ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu}
 
-    Subclasses attend otherwise by overriding :meth:`attend` and :meth:`read_and_weights`.
+
+class TransformerBlock(nn.Module):
+    """``x + attention(norm(x))``, then ``x + ffn(norm(x))`` (pre-norm: Xiong et al. 2020).
+
+    With ``post_norm``, as in BERT: ``norm(x + attention(x))``, then ``norm(x + ffn(x))``, with weights of the same
+    names. Subclasses attend otherwise by overriding :meth:`attend` and :meth:`read_and_weights`.
 
     Parameters
     ----------
@@ -48,12 +55,26 @@ class TransformerBlock(nn.Module):
         After each sub-layer.
     head_width
         K; default ``width / num_heads``, which must then be a whole number.
+    post_norm
+        Norms follow each sub-layer instead of preceding it.
+    activation
+        Of the feed-forward part.
     """
 
     def __init__(
-        self, width: int, num_heads: int, ffn_width: int, dropout: float, *, head_width: int | None = None
+        self,
+        width: int,
+        num_heads: int,
+        ffn_width: int,
+        dropout: float,
+        *,
+        head_width: int | None = None,
+        post_norm: bool = False,
+        activation: Activation = "gelu",
     ) -> None:
         super().__init__()
+        self.post_norm = post_norm
+        self.activation = _ACTIVATIONS[activation]
         if head_width is None:
             if width % num_heads:
                 raise UserError(f"num_heads: {num_heads} does not divide width {width}; choose a divisor")
@@ -89,8 +110,9 @@ class TransformerBlock(nn.Module):
         return (share_HLL @ v_LHK.transpose(0, 1)).transpose(0, 1), share_HLL.mean(0)
 
     def heads(self, tokens_TD: Tensor, bias_TR: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values ``[T, H, K]`` of the normed tokens; with a bias, queries and keys are R wider."""
-        qkv_T3HK = self.qkv(self.attention_norm(tokens_TD)).view(len(tokens_TD), 3, self.num_heads, self.head_width)
+        """Queries, keys and values ``[T, H, K]`` of the (normed) tokens; with a bias, queries and keys are R wider."""
+        read_TD = tokens_TD if self.post_norm else self.attention_norm(tokens_TD)
+        qkv_T3HK = self.qkv(read_TD).view(len(tokens_TD), 3, self.num_heads, self.head_width)
         q_THK, k_THK, v_THK = qkv_T3HK.unbind(1)
         if bias_TR is not None:
             # scale * [q, b/scale] . [k, c] = scale * q.k + b.c
@@ -102,11 +124,17 @@ class TransformerBlock(nn.Module):
     def after_attention(self, tokens_TD: Tensor, read_THK: Tensor) -> Tensor:
         """What follows attention: its output map, then the feed-forward part, each added to the tokens."""
         tokens_TD = tokens_TD + self.dropout(self.attention_out(read_THK.flatten(1)))
-        return tokens_TD + self.dropout(self.ffn_down(F.gelu(self.ffn_up(self.ffn_norm(tokens_TD)))))
+        if self.post_norm:
+            tokens_TD = self.attention_norm(tokens_TD)
+            return self.ffn_norm(tokens_TD + self.dropout(self._feed_forward(tokens_TD)))
+        return tokens_TD + self.dropout(self._feed_forward(self.ffn_norm(tokens_TD)))
+
+    def _feed_forward(self, tokens_TD: Tensor) -> Tensor:
+        return self.ffn_down(self.activation(self.ffn_up(tokens_TD)))  # type: ignore[no-any-return]
 
 
 class PackedBlocks(nn.Module):
-    """A stack of blocks of any kind of attention, and a final norm.
+    """A stack of blocks of any kind of attention, and a final norm (none after post-norm blocks, which end in one).
 
     Parameters
     ----------
@@ -119,7 +147,8 @@ class PackedBlocks(nn.Module):
     def __init__(self, blocks: Iterable[TransformerBlock], width: int) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
-        self.final_norm = nn.LayerNorm(width)
+        post_norm = any(getattr(block, "post_norm", False) for block in self.blocks)
+        self.final_norm: nn.Module = nn.Identity() if post_norm else nn.LayerNorm(width)
 
     def forward(
         self,
@@ -129,9 +158,21 @@ class PackedBlocks(nn.Module):
         bias_TR: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         """Encode packed tokens ``[T, D]``; segments do not see each other."""
+        return self.two_last(tokens_TD, cu_lens, max_len, bias_TR)[1]
+
+    def two_last(
+        self,
+        tokens_TD: Tensor,
+        cu_lens: Tensor,
+        max_len: int,
+        bias_TR: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """What the last block reads (not yet normed), and what the whole stack makes of it, ``[T, D]`` each."""
+        before_TD = tokens_TD
         for block in self.blocks:
+            before_TD = tokens_TD
             tokens_TD = block(tokens_TD, cu_lens, max_len, bias_TR)
-        return self.final_norm(tokens_TD)
+        return before_TD, self.final_norm(tokens_TD)
 
     @torch.no_grad()
     def attention(
@@ -169,10 +210,26 @@ class PackedTransformer(PackedBlocks):
         Sizes.
     dropout
         After each sub-layer.
+    post_norm, activation
+        See :class:`TransformerBlock`.
     """
 
-    def __init__(self, width: int, num_layers: int, num_heads: int, ffn_width: int, dropout: float = 0.0) -> None:
-        super().__init__((TransformerBlock(width, num_heads, ffn_width, dropout) for _ in range(num_layers)), width)
+    def __init__(
+        self,
+        width: int,
+        num_layers: int,
+        num_heads: int,
+        ffn_width: int,
+        dropout: float = 0.0,
+        *,
+        post_norm: bool = False,
+        activation: Activation = "gelu",
+    ) -> None:
+        blocks = (
+            TransformerBlock(width, num_heads, ffn_width, dropout, post_norm=post_norm, activation=activation)
+            for _ in range(num_layers)
+        )
+        super().__init__(blocks, width)
 
 
 def attention_weights(q_LHK: Tensor, k_SHK: Tensor, *, scale: float) -> Tensor:

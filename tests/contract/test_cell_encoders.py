@@ -20,5 +20,32 @@ class TestScMBERT(CellEncoderCase):
     options = {"num_heads": 2}
 
 
+class TestGeneformer(CellEncoderCase):
+    name = "geneformer"
+    options = {"num_layers": 2, "num_heads": 2}
+
+
+class TestGeneformerPreNormByCls(CellEncoderCase):
+    name = "geneformer"
+    options = {
+        "num_layers": 1,
+        "norm": "pre",
+        "activation": "gelu",
+        "pooling": "cls",
+        "cell_layer": -1,
+        "max_ranks": 6,
+    }
+
+
+class TestScBERT(CellEncoderCase):
+    name = "scbert"
+    options = {"num_heads": 2}
+
+
+class TestScBERTOnQuantilesByMax(CellEncoderCase):
+    name = "scbert"
+    options = {"bins": "quantile", "pooling": "max", "num_layers": 1, "head_width": 3, "num_features": 7}
+
+
 def test_every_component_is_covered() -> None:
     assert {case.name for case in CellEncoderCase.__subclasses__()} == set(CELL_ENCODERS.names())
