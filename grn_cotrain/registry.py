@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from grn_cotrain.config import parse
 from grn_cotrain.errors import UserError, did_you_mean
+from grn_cotrain.plugins import VARIABLE, load_plugins, plugins
 
 __all__ = ["Component", "Registry"]
 
@@ -26,13 +27,18 @@ class Component(Generic[T]):
     paper: str
 
     @property
+    def origin(self) -> str:
+        """Module of a component from outside the package; empty for its own."""
+        return "" if self.cls.__module__.startswith("grn_cotrain.") else self.cls.__module__
+
+    @property
     def summary(self) -> str:
         """First line of the class docstring."""
         return (inspect.getdoc(self.cls) or "").split("\n", 1)[0]
 
 
 class Registry(Generic[T]):
-    """Components of one kind, found by importing every module of ``package`` on first use.
+    """Components of one kind, found by importing every module of ``package``, and plug-ins, on first use.
 
     Parameters
     ----------
@@ -53,7 +59,7 @@ class Registry(Generic[T]):
 
         def decorate(cls: type[T]) -> type[T]:
             if name in self._components:
-                raise ValueError(f"{self.kind} '{name}' is registered twice")
+                raise ValueError(f"{self.kind} '{name}' is registered twice; choose another name")
             self._components[name] = Component(name, cls, paper)
             return cls
 
@@ -64,7 +70,12 @@ class Registry(Generic[T]):
             package = importlib.import_module(self.package)
             for module in pkgutil.iter_modules(package.__path__):
                 importlib.import_module(f"{self.package}.{module.name}")
-            self._loaded = True
+            self._loaded = True  # before plug-ins, which may look into registries themselves
+            try:
+                load_plugins()
+            except UserError:
+                self._loaded = False
+                raise
 
     def components(self) -> list[Component[T]]:
         """All components, sorted by name."""
@@ -80,10 +91,10 @@ class Registry(Generic[T]):
         self._load()
         key = name.strip().lower().replace("-", "_")
         if key not in self._components:
-            raise UserError(
-                f"unknown '{name}' for {self.kind}; choose from {', '.join(self.names())}"
-                f"{did_you_mean(key, self._components)}"
-            )
+            hint = did_you_mean(key, self._components)
+            if not hint and not plugins():
+                hint = f" (a component of your own: name its file in {VARIABLE})"
+            raise UserError(f"unknown '{name}' for {self.kind}; choose from {', '.join(self.names())}{hint}")
         return self._components[key].cls
 
     def config(self, name: str, options: Mapping[str, Any], *, path: str = "") -> Any:

@@ -47,4 +47,5 @@ def list_components(kind: Annotated[str | None, typer.Argument(metavar="[KIND]",
         components = registry.components()
         width = max(len(component.name) for component in components)
         for component in components:
-            say(f"  {component.name:<{width}}  {component.summary}  [{component.paper}]")
+            origin = f"  (plug-in {component.origin})" if component.origin else ""
+            say(f"  {component.name:<{width}}  {component.summary}  [{component.paper}]{origin}")

@@ -11,6 +11,9 @@ from typing import Any
 
 import torch
 
+from grn_cotrain.files import sha256_file
+from grn_cotrain.plugins import plugins
+
 __all__ = ["deterministic", "differences", "environment"]
 
 _PACKAGES = ("grn-cotrain", "torch", "torch-geometric", "lightning", "numpy", "scipy", "anndata")
@@ -29,14 +32,20 @@ def environment(device: str) -> dict[str, Any]:
         "processor": _processor(),
         "threads": torch.get_num_threads(),
         "device": device,
+        **({"plugins": _plugins()} if plugins() else {}),
     }
+
+
+def _plugins() -> dict[str, str]:
+    """Plug-in -> checksum of its file, so that a run says which code of the user's it was made with."""
+    return {Path(name).name: sha256_file(path) if Path(path).is_file() else "" for name, path in plugins().items()}
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """What differs of that on which bitwise equality depends, in words."""
     found = [
         f"{key} was {old.get(key)}, is {new.get(key)}"
-        for key in ("machine", "processor", "threads", "device")
+        for key in ("machine", "processor", "threads", "device", "plugins")
         if old.get(key) != new.get(key)
     ]
     before, now = old.get("packages", {}).get("torch"), new.get("packages", {}).get("torch")

@@ -21,6 +21,7 @@ GENERATED = {"constraints.txt", "LICENSE", "experiments/RESULTS.md"}
 RANKS = [
     {"errors", "files", "provenance"},
     {"config"},
+    {"plugins"},
     {"registry", "commandline"},
     {"recipe_model"},
     {"recipe"},
