@@ -228,6 +228,9 @@ class TrainConfig:
         Optimiser steps; the length of the learning-rate schedule too.
     tokens_per_batch
         Tokens of a micro-batch: cells are packed until it is full.
+    cells_per_batch
+        Most cells of a micro-batch; null: as many as the tokens allow. With tokens to spare, encoders that read a cell
+        by different tokens see the same cells in the same batches.
     accumulate
         Micro-batches of cells a step. The graph is encoded once for all of them.
     learning_rate
@@ -274,6 +277,7 @@ class TrainConfig:
 
     max_steps: int = 300
     tokens_per_batch: int = 8192
+    cells_per_batch: int | None = None
     accumulate: int = 1
     learning_rate: float = 4e-3
     table_learning_rate: float | None = None
@@ -300,6 +304,7 @@ class TrainConfig:
         for name in (
             "max_steps",
             "tokens_per_batch",
+            "cells_per_batch",
             "accumulate",
             "validate_every",
             "patience",

@@ -17,9 +17,9 @@ from grn_cotrain.errors import UserError
 __all__ = ["CellStream", "one_pass"]
 
 
-def _cut(length_C: np.ndarray, start: int, budget: int) -> int:
-    """First position after ``start`` at which the budget would be exceeded; at least one cell is taken."""
-    total = np.cumsum(length_C[start:])
+def _cut(length_C: np.ndarray, start: int, budget: int, most: int | None = None) -> int:
+    """First position after ``start`` at which the budget, or ``most`` cells, would be exceeded; one cell at least."""
+    total = np.cumsum(length_C[start:] if most is None else length_C[start : start + most])
     return start + max(1, int(np.searchsorted(total, budget, side="right")))
 
 
@@ -40,6 +40,9 @@ class CellStream(Iterator[CellBatch]):
         Token budget, CLS included.
     seed
         Non-negative.
+    cells_per_batch
+        At most so many cells a batch; None: as many as the tokens allow. With tokens to spare, models that read a cell
+        by different tokens see the same cells in the same batches.
 
     Raises
     ------
@@ -47,12 +50,21 @@ class CellStream(Iterator[CellBatch]):
         No rows.
     """
 
-    def __init__(self, tokenizer: Tokenizer, rows: np.ndarray, *, tokens_per_batch: int, seed: int) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        rows: np.ndarray,
+        *,
+        tokens_per_batch: int,
+        seed: int,
+        cells_per_batch: int | None = None,
+    ) -> None:
         self._tokenizer = tokenizer
         self._rows_C = np.asarray(rows, dtype=np.int64)
         if len(self._rows_C) == 0:
             raise UserError("cells: none to train on; lower validation_cells and test_cells or give more cells")
         self._tokens_per_batch = tokens_per_batch
+        self._cells_per_batch = cells_per_batch
         self._seed = seed
         self._start_epoch(0)
 
@@ -68,7 +80,7 @@ class CellStream(Iterator[CellBatch]):
         if self.position >= len(self._order_C):
             self._start_epoch(self.epoch + 1)
         generator = np.random.default_rng((self._seed, self.epoch, self.position))
-        end = _cut(self._length_C, self.position, self._tokens_per_batch)
+        end = _cut(self._length_C, self.position, self._tokens_per_batch, self._cells_per_batch)
         batch = self._tokenizer.batch(self._order_C[self.position : end], generator)
         self.position = end
         return batch
@@ -81,14 +93,15 @@ class CellStream(Iterator[CellBatch]):
             "position": self.position,
             "num_cells": len(self._rows_C),
             "tokens_per_batch": self._tokens_per_batch,
+            "cells_per_batch": self._cells_per_batch,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where ``state`` was taken; refuses a state of another seed, token budget or number of cells."""
+        """Continue where ``state`` was taken; refuses a state of another seed, budget or number of cells."""
         for key, value in self.state_dict().items():
-            if key not in ("epoch", "position") and state[key] != value:
+            if key not in ("epoch", "position") and state.get(key) != value:
                 raise UserError(
-                    f"resume: the checkpoint's {key} is {state[key]}, this run's {value}; use the same recipe"
+                    f"resume: the checkpoint's {key} is {state.get(key)}, this run's {value}; use the same recipe"
                 )
         self._start_epoch(int(state["epoch"]))
         self.position = int(state["position"])

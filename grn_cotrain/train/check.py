@@ -81,10 +81,16 @@ def check_recipe(recipe: Recipe, *, timed_steps: int = 2) -> CheckReport:
         num_parameters=sum(parameter.numel() for parameter in model.parameters()),
         tokens_per_epoch=tokens,
         tokens_per_cell=int(np.median(lengths_C)),
-        steps_per_epoch=tokens / (recipe.train.tokens_per_batch * recipe.train.accumulate),
+        steps_per_epoch=_batches(recipe, tokens, len(lengths_C)) / recipe.train.accumulate,
         seconds_per_step=per_step,
         minutes=(per_step * recipe.train.max_steps + validation * validations) / 60,
         memory_mb=peak_memory_mb(),
         split_summary=data.split.summary(),
         audit=audit(data.split, data.messages.pairs_2E, control_graph=recipe.graph.messages != "true"),
     )
+
+
+def _batches(recipe: Recipe, num_tokens: int, num_cells: int) -> float:
+    """Micro-batches an epoch, by whichever bound cuts first."""
+    by_tokens = num_tokens / recipe.train.tokens_per_batch
+    return max(by_tokens, num_cells / (recipe.train.cells_per_batch or num_cells))

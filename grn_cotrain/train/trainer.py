@@ -100,7 +100,11 @@ class Trainer:
         self.optimizer = build_optimizer(model, self.weighting, self.config)
         tokenizer = self.model.tokenizer(data.cells)
         self.stream = CellStream(
-            tokenizer, data.cell_split.train_C, tokens_per_batch=self.config.tokens_per_batch, seed=recipe.seed
+            tokenizer,
+            data.cell_split.train_C,
+            tokens_per_batch=self.config.tokens_per_batch,
+            cells_per_batch=self.config.cells_per_batch,
+            seed=recipe.seed,
         )
         self.sampler = self.build_sampler() if self.schedule.trains_links else None
         self.validator = Validator(

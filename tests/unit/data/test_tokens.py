@@ -106,3 +106,22 @@ def test_state_of_another_stream_is_refused() -> None:
     state = CellStream(tokenizer, np.arange(5), tokens_per_batch=30, seed=0).state_dict()
     with pytest.raises(UserError, match="seed is 0, this run's 1"):
         CellStream(tokenizer, np.arange(5), tokens_per_batch=30, seed=1).load_state_dict(state)
+
+
+def test_cells_per_batch_gives_every_reader_the_same_cells() -> None:
+    """Zeros lengthen cells and would move the cuts; a number of cells does not."""
+    rows = np.arange(12)
+
+    def batches(zeros: int, most: int | None) -> list[list[int]]:
+        tokenizer = Tokenizer(toy_cells(), TokenConfig(zeros_per_cell=zeros))
+        budget = 90 if most is None else 10_000
+        stream = CellStream(tokenizer, rows, tokens_per_batch=budget, cells_per_batch=most, seed=0)
+        return [next(stream).cell_index_B.tolist() for _ in range(4)]
+
+    assert batches(0, None) != batches(5, None)
+    assert batches(0, 5) == batches(5, 5)
+    assert [len(cells) for cells in batches(0, 5)] == [5, 5, 2, 5]
+    state = CellStream(Tokenizer(toy_cells(), TokenConfig()), rows, tokens_per_batch=30, cells_per_batch=5, seed=0)
+    other = CellStream(Tokenizer(toy_cells(), TokenConfig()), rows, tokens_per_batch=30, seed=0)
+    with pytest.raises(UserError, match="cells_per_batch"):
+        other.load_state_dict(state.state_dict())
