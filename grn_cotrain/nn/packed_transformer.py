@@ -24,6 +24,7 @@ __all__ = [
     "attention_weights",
     "chosen_layers",
     "default_num_heads",
+    "widened",
 ]
 
 _HEAD_WIDTH = 64
@@ -115,10 +116,7 @@ class TransformerBlock(nn.Module):
         qkv_T3HK = self.qkv(read_TD).view(len(tokens_TD), 3, self.num_heads, self.head_width)
         q_THK, k_THK, v_THK = qkv_T3HK.unbind(1)
         if bias_TR is not None:
-            # scale * [q, b/scale] . [k, c] = scale * q.k + b.c
-            query_THR, key_THR = (x_TR.unsqueeze(1).expand(-1, self.num_heads, -1).to(q_THK.dtype) for x_TR in bias_TR)
-            q_THK = torch.cat([q_THK, query_THR / self.scale], dim=-1)
-            k_THK = torch.cat([k_THK, key_THR], dim=-1)
+            q_THK, k_THK = widened(q_THK, k_THK, bias_TR, self.scale)
         return q_THK, k_THK, v_THK
 
     def after_attention(self, tokens_TD: Tensor, read_THK: Tensor) -> Tensor:
@@ -235,6 +233,15 @@ class PackedTransformer(PackedBlocks):
 def attention_weights(q_LHK: Tensor, k_SHK: Tensor, *, scale: float) -> Tensor:
     """``softmax(scale * q k^T)`` of one segment: ``[H, L, S]``."""
     return torch.softmax(scale * q_LHK.transpose(0, 1) @ k_SHK.permute(1, 2, 0), dim=-1)
+
+
+def widened(q_THK: Tensor, k_SHK: Tensor, bias: tuple[Tensor, Tensor], scale: float) -> tuple[Tensor, Tensor]:
+    """Queries and keys R wider, so that every head's logits have ``bias[0] . bias[1]`` (``[T, R]``, ``[S, R]``) added.
+
+    ``scale * [q, b / scale] . [k, c] = scale * q . k + b . c``.
+    """
+    query_THR, key_SHR = (x_TR.unsqueeze(1).expand(-1, q_THK.shape[1], -1).to(q_THK.dtype) for x_TR in bias)
+    return torch.cat([q_THK, query_THR / scale], dim=-1), torch.cat([k_SHK, key_SHR], dim=-1)
 
 
 def chosen_layers(layers: Sequence[int] | None, num_layers: int) -> frozenset[int]:
