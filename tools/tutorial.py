@@ -1,6 +1,6 @@
-"""Do what ``docs/tutorial.md`` says, in a copy of the repository; fail if the page is wrong.
+"""Do what the tutorials of ``docs/`` say, each in a copy of the repository; fail if a page is wrong.
 
-``python -m tools.tutorial`` extracts the page's blocks: titled ones become files (or ends of files), shell blocks are
+``python -m tools.tutorial`` extracts a page's blocks: titled ones become files (or ends of files), shell blocks are
 run in their order. Between writing the component and its test, the contract's own check must fail.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 __all__ = ["Step", "main", "run_tutorial", "steps_of"]
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "tutorial.md"
+PAGES = (ROOT / "docs" / "tutorial.md", ROOT / "docs" / "tutorial-encoder.md")
 _FENCE = re.compile(r'^```(python|bash)(?: title="([^"]+)")?\n(.*?)^```$', flags=re.MULTILINE | re.DOTALL)
 _COPIED = ("grn_cotrain", "data_prep", "experiments", "tests", "pyproject.toml")
 _END = "at the end of "
@@ -46,7 +46,7 @@ def steps_of(markdown: str) -> list[Step]:
     return steps
 
 
-def run_tutorial(folder: Path, page: Path = PAGE) -> list[str]:
+def run_tutorial(folder: Path, page: Path) -> list[str]:
     """Follow the page in ``folder``; return one line per step.
 
     Raises
@@ -103,13 +103,15 @@ def _shell(line: str, folder: Path) -> tuple[int, str]:
 
 
 def main() -> None:
-    """Run the tutorial in a temporary folder and say what was done."""
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            for line in run_tutorial(Path(folder)):
-                print(line)
-        except RuntimeError as error:
-            raise SystemExit(f"error: {error}") from None
+    """Run every tutorial in a temporary folder and say what was done."""
+    for page in PAGES:
+        print(page.name)
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                for line in run_tutorial(Path(folder), page):
+                    print(f"  {line}")
+            except RuntimeError as error:
+                raise SystemExit(f"error: {error}") from None
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.ranks import ranks_within_cells
 from grn_cotrain.data.vocab import MASK_ID, NUM_SPECIAL
 from grn_cotrain.errors import UserError
-from grn_cotrain.nn.cell_encoders._trunk import TrunkConfig, TrunkEncoder
+from grn_cotrain.nn.cell_encoders.trunk import TrunkConfig, TrunkEncoder
 from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS, NO_COVARIATES, AttentionBias, CellStates, token_bias
 from grn_cotrain.nn.packed_transformer import PackedTransformer, default_num_heads
 

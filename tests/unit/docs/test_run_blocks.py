@@ -8,7 +8,7 @@ import pytest
 
 from tests.commands import ROOT
 from tools.docs.run_blocks import blocks_of, run_page, with_outputs
-from tools.tutorial import steps_of
+from tools.tutorial import PAGES, steps_of
 
 PAGE = """# Title
 
@@ -58,10 +58,17 @@ def test_failing_block_is_an_error(code: str, tmp_path: Path) -> None:
     assert list(tmp_path.glob("*.json")) == []
 
 
-def test_tutorial_is_read_as_its_page_says() -> None:
-    steps = steps_of((ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8"))
-    assert [step.kind for step in steps] == ["write", "run", "append", "run", "run"]
-    assert steps[0].path == "grn_cotrain/nn/couplings/scaled.py"
+@pytest.mark.parametrize(
+    ("page", "kinds", "used"),
+    [
+        ("tutorial.md", ["write", "run", "append", "run", "run"], "model.coupling=scaled"),
+        ("tutorial-encoder.md", ["write", "run", "append", "run", "run"], "model.cell_encoder=radial"),
+    ],
+)
+def test_tutorial_is_read_as_its_page_says(page: str, kinds: list[str], used: str) -> None:
+    assert ROOT / "docs" / page in PAGES
+    steps = steps_of((ROOT / "docs" / page).read_text(encoding="utf-8"))
+    assert [step.kind for step in steps] == kinds
     assert (ROOT / steps[2].path).is_file()
     assert not (ROOT / steps[0].path).exists()
-    assert "model.coupling=scaled" in steps[-1].text
+    assert used in steps[-1].text

@@ -1,0 +1,95 @@
+"""What encoders share that embed their tokens, then let all of a cell's tokens attend to each other."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.errors import UserError
+from grn_cotrain.nn.cell_encoders.base import AttentionBias, CellEncoder, CellStates, token_bias
+from grn_cotrain.nn.packed_transformer import PackedBlocks, PackedTransformer, default_num_heads
+
+__all__ = ["TrunkConfig", "TrunkEncoder"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrunkConfig:
+    """Sizes of the transformer.
+
+    Attributes
+    ----------
+    num_layers
+        Transformer blocks.
+    num_heads
+        Attention heads; null: one per 64 columns.
+    ffn_multiplier
+        Hidden width of the feed-forward part over the model's width.
+    dropout
+        Share of units dropped after each sub-layer in training.
+    """
+
+    num_layers: int = 2
+    num_heads: int | None = None
+    ffn_multiplier: float = 4.0
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.num_layers < 1:
+            raise UserError(f"num_layers: got {self.num_layers}; give at least 1")
+        if self.num_heads is not None and self.num_heads < 1:
+            raise UserError(f"num_heads: got {self.num_heads}; give at least 1, or leave it out")
+        if not self.ffn_multiplier > 0:
+            raise UserError(f"ffn_multiplier: got {self.ffn_multiplier}; give a positive number")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"dropout: got {self.dropout}; give a share in [0, 1)")
+
+    def build(self, width: int) -> PackedBlocks:
+        """The stack of blocks of these sizes."""
+        return PackedTransformer(
+            width,
+            self.num_layers,
+            self.num_heads or default_num_heads(width),
+            max(1, round(self.ffn_multiplier * width)),
+            self.dropout,
+        )
+
+
+class TrunkEncoder(CellEncoder):
+    """Embedding, then blocks over packed tokens; the state of a cell is the final state of its CLS token.
+
+    Subclasses set ``trunk`` and define :meth:`inputs`; they may override :meth:`cells`.
+    """
+
+    trunk: PackedBlocks
+
+    @abstractmethod
+    def inputs(self, batch: CellBatch, features_VD: Tensor) -> Tensor:
+        """What the first block reads: ``[T, D]``."""
+
+    def forward(self, batch: CellBatch, features_VD: Tensor, bias: AttentionBias | None = None) -> CellStates:
+        """See :class:`CellEncoder`."""
+        inputs_TD = self.inputs(batch, features_VD)
+        tokens_TD = self.trunk(inputs_TD, batch.cu_lens, batch.max_len, token_bias(batch, bias))
+        return CellStates(tokens_TD, self.cells(batch, tokens_TD))
+
+    def cells(self, batch: CellBatch, tokens_TD: Tensor) -> Tensor:
+        """State of every cell from the final states of its tokens: ``[B, D]``."""
+        return tokens_TD[batch.cls_positions_B]
+
+    @torch.no_grad()
+    def attention(
+        self,
+        batch: CellBatch,
+        features_VD: Tensor,
+        bias: AttentionBias | None = None,
+        *,
+        layers: Sequence[int] | None = None,
+    ) -> Iterator[Tensor]:
+        """See :class:`CellEncoder`."""
+        inputs_TD = self.inputs(batch, features_VD)
+        yield from self.trunk.attention(inputs_TD, batch.cu_lens, token_bias(batch, bias), layers=layers)
