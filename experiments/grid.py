@@ -6,11 +6,7 @@ a changed recipe gets another folder; a cell that was interrupted goes on from i
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,15 +14,17 @@ from typing import Any
 import yaml
 
 from experiments.arms import Arm
+from experiments.processes import Job, error_of, run_jobs
 from grn_cotrain.config import canonical_hash, to_dict
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.link_table import LinkTable
-from grn_cotrain.files import read_json, write_text
+from grn_cotrain.files import read_json
 from grn_cotrain.recipe import Recipe, load_recipe
 
 __all__ = ["Cell", "CellResult", "make_cells", "run_cells"]
 
 Runner = Callable[["Cell", dict[str, str]], int]
+_DONE = "cell.json"  # written last of all
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class Cell:
     @property
     def is_done(self) -> bool:
         """Whether the cell finished."""
-        return (self.folder / "cell.json").is_file()
+        return (self.folder / _DONE).is_file()
 
 
 @dataclass(frozen=True)
@@ -82,57 +80,27 @@ def run_cells(
     cells: Sequence[Cell], *, jobs: int = 1, say: Callable[[str], None] = print, runner: Runner | None = None
 ) -> list[CellResult]:
     """Run what is not done yet, ``jobs`` at a time, and collect every cell, failed ones with their error."""
-    if jobs < 1:
-        raise UserError(f"--jobs '{jobs}': no number of processes; give at least 1")
-    run = runner or _run_in_a_process
-    environment = dict(os.environ)
-    if jobs > 1:  # processes that share the cores must not each start a thread a core
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
-
-    def one(numbered: tuple[int, Cell]) -> None:
-        number, cell = numbered
-        label = f"[{number}/{len(cells)}] {cell.arm.name}, seed {cell.seed}"
-        if cell.is_done:
-            say(f"{label}: done before")
-            return
-        say(f"{label}: running")
-        write_text(cell.folder / "recipe.yaml", yaml.safe_dump(to_dict(cell.recipe), sort_keys=False))
-        code = run(cell, environment)
-        say(f"{label}: {'done' if cell.is_done else _error_of(cell, code)}")
-        if not cell.is_done:
-            write_text(cell.folder / "error.txt", _error_of(cell, code) + "\n")
-
-    with ThreadPoolExecutor(jobs) as pool:
-        list(pool.map(one, enumerate(cells, 1)))
-    return [_collect(cell) for cell in cells]
-
-
-def _run_in_a_process(cell: Cell, environment: dict[str, str]) -> int:
-    with (cell.folder / "log.txt").open("w", encoding="utf-8") as log:
-        command = [sys.executable, "-m", "experiments.cell", str(cell.folder / "recipe.yaml"), str(cell.folder)]
-        return subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment, check=False
-        ).returncode
-
-
-def _error_of(cell: Cell, code: int) -> str:
-    """The last line of the log that says what went wrong."""
-    if code < 0:
-        return f"killed by signal {-code}"
-    log = cell.folder / "log.txt"
-    lines = (
-        [line.strip() for line in log.read_text(encoding="utf-8").splitlines() if line.strip()] if log.is_file() else []
-    )
-    return lines[-1] if lines else f"ended with exit code {code} and no word"
-
-
-def _collect(cell: Cell) -> CellResult:
-    if not cell.is_done:
-        text = (cell.folder / "error.txt").read_text(encoding="utf-8").strip()
-        return CellResult(cell, None, None, text)
-    try:
-        return CellResult(
-            cell, read_json(cell.folder / "cell.json", what="cell"), LinkTable.read(cell.folder / "run"), None
+    by_folder = {cell.folder: cell for cell in cells}
+    work = [
+        Job(
+            f"{cell.arm.name}, seed {cell.seed}",
+            cell.folder,
+            "experiments.cell",
+            (str(cell.folder / "recipe.yaml"), str(cell.folder)),
+            done=_DONE,
+            files={"recipe.yaml": yaml.safe_dump(to_dict(cell.recipe), sort_keys=False)},
         )
+        for cell in cells
+    ]
+    start = None if runner is None else lambda job, environment: runner(by_folder[job.folder], environment)
+    run_jobs(work, at_a_time=jobs, say=say, start=start)
+    return [_collect(cell, job) for cell, job in zip(cells, work, strict=True)]
+
+
+def _collect(cell: Cell, job: Job) -> CellResult:
+    if not cell.is_done:
+        return CellResult(cell, None, None, error_of(job))
+    try:
+        return CellResult(cell, read_json(cell.folder / _DONE, what="cell"), LinkTable.read(cell.folder / "run"), None)
     except UserError as error:
         return CellResult(cell, None, None, str(error))
