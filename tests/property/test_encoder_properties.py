@@ -1,0 +1,126 @@
+"""Every encoder, on random cells, masks, orders and company: a cell's output is the cell's own.
+
+Dimension letters: B cells, T packed tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.tokens import Tokenizer
+from grn_cotrain.data.vocab import CLS_ID, NUM_SPECIAL
+from grn_cotrain.nn.cell_encoders import CELL_ENCODERS, CellEncoder
+from grn_cotrain.objectives.masking import hide
+from grn_cotrain.recipe import TokenConfig
+from tests.cases.cell_encoders import CLOSE, NUM_BINS, CellEncoderCase
+from tests.cases.toy_cells import toy_cells
+from tests.contract import test_cell_encoders as contract
+
+CASES = [
+    value
+    for value in vars(contract).values()
+    if isinstance(value, type) and issubclass(value, CellEncoderCase) and value is not CellEncoderCase
+]
+CELLS = toy_cells(num_cells=12)
+TOKENIZER = Tokenizer(CELLS, TokenConfig(num_bins=NUM_BINS, zeros_per_cell=4))
+
+
+def _batch(rows: list[int], seed: int, share: float) -> CellBatch:
+    """Cells with a share of the values hidden, drawn per cell, so that company does not change the draw."""
+    batch = TOKENIZER.batch(np.asarray(rows))
+    draws = [
+        np.random.default_rng((seed, row)).random(int(n)) for row, n in zip(rows, batch.cu_lens.diff(), strict=True)
+    ]
+    masked_T = torch.from_numpy(np.concatenate(draws) < share) & (batch.feature_ids_T >= NUM_SPECIAL)
+    return hide(batch, masked_T, num_bins=NUM_BINS)
+
+
+def _reordered(batch: CellBatch, seed: int) -> tuple[CellBatch, Tensor]:
+    """The same cells, the tokens of each but CLS in another order; and where each token came from."""
+    generator = torch.Generator().manual_seed(seed)
+    order_T = torch.cat(
+        [
+            start + torch.cat([torch.zeros(1).long(), 1 + torch.randperm(end - start - 1, generator=generator)])
+            for start, end in zip(batch.cu_lens[:-1].tolist(), batch.cu_lens[1:].tolist(), strict=True)
+        ]
+    )
+    moved = {
+        field.name: getattr(batch, field.name)[order_T]
+        for field in fields(batch)
+        if field.name.endswith("_T") and getattr(batch, field.name) is not None
+    }
+    return replace(batch, **moved), order_T
+
+
+def _encoder(case: type[CellEncoderCase]) -> CellEncoder:
+    return case().build(seed=3)
+
+
+def test_every_registered_encoder_is_among_the_cases() -> None:
+    assert {case.name for case in CASES} == set(CELL_ENCODERS.names())
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+@settings(max_examples=6, deadline=None)
+@given(
+    rows=st.lists(st.integers(0, 11), min_size=2, max_size=5, unique=True),
+    seed=st.integers(0, 2**16),
+    share=st.sampled_from([0.0, 0.15, 0.6, 1.0]),
+)
+def test_neither_company_nor_order_matters(
+    case: type[CellEncoderCase], rows: list[int], seed: int, share: float
+) -> None:
+    encoder, features_VD = _encoder(case), CellEncoderCase.features()
+    batch = _batch(rows, seed, share)
+    with torch.no_grad():
+        states = encoder(batch, features_VD)
+        shuffled, order_T = _reordered(batch, seed)
+        other = encoder(shuffled, features_VD)
+        torch.testing.assert_close(other.tokens_TD, states.tokens_TD[order_T], **CLOSE)
+        torch.testing.assert_close(other.cells_BD, states.cells_BD, **CLOSE)
+        place = seed % len(rows)
+        alone = encoder(_batch([rows[place]], seed, share), features_VD)
+        start, end = batch.cu_lens[place : place + 2].tolist()
+        torch.testing.assert_close(alone.tokens_TD, states.tokens_TD[start:end], **CLOSE)
+        torch.testing.assert_close(alone.cells_BD[0], states.cells_BD[place], **CLOSE)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+@settings(max_examples=6, deadline=None)
+@given(seed=st.integers(0, 2**16), share=st.sampled_from([0.15, 0.6, 1.0]))
+def test_hidden_values_are_never_read_and_two_passes_are_equal(
+    case: type[CellEncoderCase], seed: int, share: float
+) -> None:
+    encoder, features_VD = _encoder(case), CellEncoderCase.features()
+    batch = _batch([1, 5, 8], seed, share)
+    assert batch.masked_T is not None
+    noise_T = torch.rand(batch.num_tokens, generator=torch.Generator().manual_seed(seed)) * 9
+    tampered = replace(
+        batch,
+        values_T=torch.where(batch.masked_T, noise_T, batch.values_T),
+        bins_T=torch.where(batch.masked_T, (noise_T.long() % NUM_BINS) + 1, batch.bins_T),
+    )
+    with torch.no_grad():
+        states = encoder(batch, features_VD)
+        assert torch.equal(encoder(tampered, features_VD).tokens_TD, states.tokens_TD)
+        assert torch.equal(encoder(batch, features_VD).cells_BD, states.cells_BD)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_a_cell_of_cls_alone_has_a_state(case: type[CellEncoderCase]) -> None:
+    """A cell without a value: nothing to read but CLS, and nothing that is not finite."""
+    empty = Tokenizer(toy_cells(density=0.0), TokenConfig(num_bins=NUM_BINS)).batch(np.arange(3))
+    assert (empty.feature_ids_T == CLS_ID).all()
+    with torch.no_grad():
+        states = _encoder(case)(empty, CellEncoderCase.features())
+    assert states.tokens_TD.shape[0] == 3
+    assert torch.isfinite(states.tokens_TD).all()
+    assert torch.isfinite(states.cells_BD).all()
