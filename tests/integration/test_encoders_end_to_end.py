@@ -1,0 +1,97 @@
+"""Every encoder under the whole product: train with and without the graph, evaluate, export, card.
+
+An encoder registered later takes part without a line here; what its objective and tokens are stands in ``SETTINGS``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from grn_cotrain.card import build_card
+from grn_cotrain.evaluate.run import evaluate_cells, evaluate_run
+from grn_cotrain.export import export_genes, gene_embeddings
+from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
+from grn_cotrain.recipe import Recipe
+from grn_cotrain.run_folder import RunFolder
+from grn_cotrain.train.run import train
+from tests.worlds import tiny_recipe
+
+#: Encoder -> tokens and objectives of its paper; masked values over the non-zeros where nothing is said.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "scbert": {
+        "model": {"tokens": {"zeros_per_cell": "all"}},
+        "objectives": {"masked_value": {"loss": "cross_entropy"}, "link_prediction": {}},
+    },
+    "scmbert": {"objectives": {"modality": {}, "link_prediction": {}}},
+    "xtrimogene": {
+        "model": {"tokens": {"zeros_per_cell": 20}},
+        "objectives": {"masked_value": {"mask_zeros": True}, "link_prediction": {}},
+    },
+    "scfoundation": {"objectives": {"read_depth": {}, "link_prediction": {}}},
+    "geneformer": {"objectives": {"masked_gene": {}, "masked_value": {}, "link_prediction": {}}},
+    "scgpt": {"objectives": {"generative": {}, "link_prediction": {}}},
+}
+
+
+def quiet(text: str) -> None:
+    del text
+
+
+def _recipe(world: Path, name: str, **changes: Any) -> Recipe:
+    settings = SETTINGS.get(name, {})
+    model = {**settings.get("model", {}), "cell_encoder": {"name": name}}
+    train_options = {"max_steps": 3, "validate_every": 3, "checkpoint_every": 3, "gradient_cosine_every": 3}
+    more = {"objectives": settings["objectives"]} if "objectives" in settings else {}
+    return tiny_recipe(world, model=model, train=train_options, **more, **changes)
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One finished run an encoder, made when it is first asked for."""
+
+    class Runs(dict[str, Path]):
+        def __missing__(self, name: str) -> Path:
+            folder = tmp_path_factory.mktemp(name) / "run"
+            self[name] = train(_recipe(tiny_world, name), folder).folder
+            return self[name]
+
+    return Runs()
+
+
+@pytest.mark.parametrize("name", CELL_ENCODERS.names())
+def test_links_and_masked_values_are_evaluated(name: str, runs: dict[str, Path]) -> None:
+    frame = evaluate_run(runs[name], controls="target_degree", bootstrap=0).frame
+    assert set(frame["scorer"]) == {"joint", "target_degree"}
+    cells = evaluate_cells(RunFolder.open(runs[name]))
+    assert {"joint", "gene_mean", "factor_analysis"} <= set(cells["scorer"])
+    assert np.isfinite(cells["value"]).all()
+
+
+@pytest.mark.parametrize("name", CELL_ENCODERS.names())
+def test_gene_embeddings_are_exported_and_pass_the_same_card(name: str, runs: dict[str, Path], tmp_path: Path) -> None:
+    run = runs[name]
+    for kind in ("static", "graph", "contextual"):
+        found = gene_embeddings(run, kind)
+        assert np.isfinite(found.matrix()).all()
+        assert found.frame["symbol"].is_unique
+        out = tmp_path / f"{kind}.parquet"
+        export_genes(run, kind, "parquet", out, say=quiet)
+        assert out.is_file()
+    cards = {kind: build_card(run, kind=kind).to_dict() for kind in ("static", "contextual")}
+    assert set(cards["static"]) == set(cards["contextual"])
+
+
+@pytest.mark.parametrize("name", CELL_ENCODERS.names())
+def test_it_trains_without_the_graph_and_over_a_rewired_one(name: str, tiny_world: Path, tmp_path: Path) -> None:
+    for messages in ("none", "rewired"):
+        run = train(_recipe(tiny_world, name, graph={"messages": messages}), tmp_path / messages)
+        assert run.record()["status"] == "finished"
+        assert run.record()["steps"] == 3
+
+
+def test_settings_name_encoders_that_exist() -> None:
+    assert set(SETTINGS) <= set(CELL_ENCODERS.names())
