@@ -17,6 +17,7 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.nn.ragged_attention import ragged_attention
 
 __all__ = [
+    "ACTIVATIONS",
     "Activation",
     "PackedBlocks",
     "PackedTransformer",
@@ -39,7 +40,7 @@ def default_num_heads(width: int) -> int:
 
 
 Activation = Literal["gelu", "relu"]
-_ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu}
+ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu}
 
 
 class TransformerBlock(nn.Module):
@@ -75,7 +76,7 @@ class TransformerBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.post_norm = post_norm
-        self.activation = _ACTIVATIONS[activation]
+        self.activation = ACTIVATIONS[activation]
         if head_width is None:
             if width % num_heads:
                 raise UserError(f"num_heads: {num_heads} does not divide width {width}; choose a divisor")

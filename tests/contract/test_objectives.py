@@ -30,6 +30,15 @@ class TestModalityThatIsShown(CellObjectiveCase):
     options = {"modality_input": "visible", "modality_weight": 0.0}
 
 
+class TestMaskedGene(CellObjectiveCase):
+    name = "masked_gene"
+
+
+class TestMaskedGeneAlwaysMasked(CellObjectiveCase):
+    name = "masked_gene"
+    options = {"share": 0.4, "mask_share": 1.0, "random_share": 0.0, "activation": "gelu"}
+
+
 def test_every_component_is_covered() -> None:
     """Objectives that read links only are covered by ``test_link_objectives.py``."""
     reading_cells = {name for name in OBJECTIVES.names() if OBJECTIVES.get(name).reads_cells}

@@ -1,0 +1,165 @@
+"""Objective ``masked_gene``: which gene stands here? BERT's masked language modelling over the genes of a cell.
+
+Dimension letters: T packed tokens, M chosen tokens, G genes (features), D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.vocab import NUM_SPECIAL
+from grn_cotrain.errors import UserError
+from grn_cotrain.nn.cell_encoders import NO_COVARIATES
+from grn_cotrain.nn.packed_transformer import ACTIVATIONS
+from grn_cotrain.nn.vocabulary_loss import vocabulary_cross_entropy
+from grn_cotrain.objectives.base import OBJECTIVES, LossOutput, ModelView, Objective, Step
+from grn_cotrain.objectives.masking import draw_mask, hide_names
+
+__all__ = ["MaskedGene"]
+
+
+@OBJECTIVES.register("masked_gene", paper="Theodoris et al. 2023, Geneformer; masking as in BERT (Devlin et al. 2019)")
+class MaskedGene(Objective):
+    r"""Masked-gene prediction: the name of a token from the rest of the cell, over the whole vocabulary.
+
+    A share of the non-zero tokens is chosen. Of these, 80 % show MASK, 10 % a random gene, 10 % themselves; values,
+    bins and ranks stay what they were. At the chosen positions, and only there,
+
+    .. math:: \ell_t = \mathrm{LN}\bigl(\mathrm{ReLU}(W h_t + c)\bigr) \, E^\top + b_G \qquad
+              \mathcal{L} = - \tfrac{1}{M} \sum_{t} \log \operatorname{softmax}(\ell_t)_{g(t)}
+
+    with ``h`` the final state, ``E`` the rows of the shared table (before the graph; this is what ties the loss to it)
+    and a bias per gene. The softmax runs over **all** G features of the vocabulary, genes that are visible elsewhere
+    in the cell not excluded (BERT's rule, though a gene stands only once in a cell). Logits are held by tiles, see
+    :func:`~grn_cotrain.nn.vocabulary_loss.vocabulary_cross_entropy`. Random names are drawn among features that can
+    be tokens, never spike-ins.
+
+    The norm's gain starts at 0 and the bias at the log frequency of each gene in the training cells (:meth:`prepare`):
+    training starts at what guessing by frequency gives. Metrics stand beside that guess: ``accuracy`` and
+    ``perplexity`` over the chosen tokens, ``accuracy_masked`` over those that show MASK (the kept ones give their
+    answer away), ``accuracy_by_frequency`` and ``perplexity_by_frequency`` for a guesser that knows only how often each
+    gene is expressed. Encoders that read *values* can often tell a gene by its value; Geneformer's reads ranks.
+
+    Parameters
+    ----------
+    share, mask_share, random_share, activation
+        See :class:`Config`; the defaults are the published ones.
+    """
+
+    reads_cells = True
+
+    log_frequency_G: Tensor
+    is_token_G: Tensor
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Settings of :class:`MaskedGene`.
+
+        Attributes
+        ----------
+        share
+            Share of a cell's non-zero tokens that are chosen.
+        mask_share
+            Share of the chosen that show MASK.
+        random_share
+            Share of the chosen that show a random gene; the rest show themselves.
+        activation
+            Of the head: ``relu`` or ``gelu``.
+        """
+
+        share: float = 0.15
+        mask_share: float = 0.8
+        random_share: float = 0.1
+        activation: Literal["relu", "gelu"] = "relu"
+
+        def __post_init__(self) -> None:
+            if not 0 < self.share < 1:
+                raise UserError(f"share: got {self.share}; give a share between 0 and 1")
+            for name in ("mask_share", "random_share"):
+                if not 0 <= getattr(self, name) <= 1:
+                    raise UserError(f"{name}: got {getattr(self, name)}; give a share in [0, 1]")
+            if self.mask_share + self.random_share > 1 + 1e-9:
+                raise UserError(
+                    f"mask_share {self.mask_share}, random_share {self.random_share}: sum to more than 1; lower one"
+                )
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        width: int,
+        num_bins: int,
+        num_genes: int,
+        covariates: Mapping[str, int] = NO_COVARIATES,
+    ) -> None:
+        super().__init__()
+        del num_bins, covariates
+        self.config = config
+        self.transform = nn.Linear(width, width)
+        self.activation = ACTIVATIONS[config.activation]
+        self.norm = nn.LayerNorm(width)
+        nn.init.zeros_(self.norm.weight)
+        self.bias_G = nn.Parameter(torch.zeros(num_genes))
+        self.register_buffer("log_frequency_G", torch.full((num_genes,), -float(np.log(num_genes))))
+        self.register_buffer("is_token_G", torch.ones(num_genes, dtype=torch.bool))
+
+    @torch.no_grad()
+    def prepare(self, cells: CellMatrix, rows_C: np.ndarray) -> None:
+        """Take how often each gene is expressed in the training cells, and which features can be tokens."""
+        is_token_G = np.asarray(cells.vocab.is_token, dtype=bool)
+        count_G = np.bincount(cells.values_CG[rows_C].indices, minlength=cells.num_genes) * is_token_G
+        share_G = (count_G + 1) / (count_G.sum() + cells.num_genes)  # one more each: a gene may come up later
+        self.log_frequency_G.copy_(torch.from_numpy(np.log(share_G)))
+        self.bias_G.copy_(self.log_frequency_G)
+        self.is_token_G.copy_(torch.from_numpy(is_token_G))
+
+    def forward(self, model: ModelView, step: Step) -> LossOutput:
+        """Hide names of ``step.cells``, drawn from ``step.generator``, and score their prediction."""
+        assert step.cells is not None
+        batch = model.prepare_batch(step.cells)
+        chosen_T = draw_mask(batch, step.generator, share=self.config.share)
+        if batch.masked_T is not None:
+            chosen_T &= ~batch.masked_T
+        where_M = torch.nonzero(chosen_T).squeeze(1)
+        target_M = batch.feature_ids_T[where_M] - NUM_SPECIAL
+        shown_M, is_masked_M = self._shown(target_M, step.generator)
+        hidden_T = chosen_T.clone()
+        hidden_T[where_M] = is_masked_M
+        shown = hide_names(batch, hidden_T)
+        shown.feature_ids_T[where_M[~is_masked_M]] = shown_M[~is_masked_M] + NUM_SPECIAL
+        state_MD = model.encode_cells(shown, step.genes).tokens_TD[where_M]
+        head_MD = self.norm(self.activation(self.transform(state_MD)))
+        count = len(where_M)
+        if count == 0:  # a gradient of zero, not a missing one
+            return LossOutput(head_MD.sum() + 0 * self.bias_G.sum(), 0)
+        loss, hit_M = vocabulary_cross_entropy(head_MD, step.genes.table_GD, self.bias_G, target_M)
+        return LossOutput(loss, count, {"cross_entropy": loss}, self._metrics(loss, hit_M, target_M, is_masked_M))
+
+    def _shown(self, target_M: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Gene that each chosen token shows where it shows one, and whether it shows MASK."""
+        # Two numbers a token, whatever the shares, so that draws stay aligned between settings.
+        draw_2M = torch.rand(2, len(target_M), generator=generator, device=generator.device).to(target_M.device)
+        tokens_N = torch.nonzero(self.is_token_G).squeeze(1)
+        random_M = tokens_N[(draw_2M[1] * len(tokens_N)).long().clamp_max(len(tokens_N) - 1)]
+        is_masked_M = draw_2M[0] < self.config.mask_share
+        is_random_M = ~is_masked_M & (draw_2M[0] < self.config.mask_share + self.config.random_share)
+        return torch.where(is_random_M, random_M, target_M), is_masked_M
+
+    def _metrics(self, loss: Tensor, hit_M: Tensor, target_M: Tensor, is_masked_M: Tensor) -> dict[str, float]:
+        frequent = self.log_frequency_G.argmax()
+        metrics = {
+            "accuracy": float(hit_M.float().mean()),
+            "perplexity": float(loss.detach().exp()),
+            "accuracy_by_frequency": float((target_M == frequent).float().mean()),
+            "perplexity_by_frequency": float((-self.log_frequency_G[target_M].mean()).exp()),
+        }
+        if bool(is_masked_M.any()):
+            metrics["accuracy_masked"] = float(hit_M[is_masked_M].float().mean())
+        return metrics
