@@ -33,6 +33,12 @@ class CellEncoderCase:
 
     name: ClassVar[str]
     options: ClassVar[dict[str, Any]] = {}
+    takes_bias: ClassVar[bool] = True
+    """False: no gene reads a gene by attention, and an attention bias is refused instead of getting lost."""
+
+    def biases(self) -> tuple[AttentionBias | None, ...]:
+        """What the encoder must bear as its bias."""
+        return (None, self.bias()) if self.takes_bias else (None,)
 
     def build(self, seed: int = 0) -> CellEncoder:
         """A prepared encoder in evaluation mode, whose weights the seed decides."""
@@ -85,7 +91,7 @@ class CellEncoderCase:
         encoder, features = self.build(), self.features()
         together, alone = self.batch([4, 7, 2]), self.batch([7])
         start, end = together.cu_lens[1:3].tolist()
-        for bias in (None, self.bias()):
+        for bias in self.biases():
             states, single = encoder(together, features, bias), encoder(alone, features, bias)
             torch.testing.assert_close(states.tokens_TD[start:end], single.tokens_TD, **CLOSE)
             torch.testing.assert_close(states.cells_BD[1], single.cells_BD[0], **CLOSE)
@@ -108,7 +114,7 @@ class CellEncoderCase:
             modality_T=batch.modality_T[order_T],
             masked_T=batch.masked_T[order_T],
         )
-        for bias in (None, self.bias()):
+        for bias in self.biases():
             plain, other = encoder(batch, features, bias), encoder(shuffled, features, bias)
             torch.testing.assert_close(other.tokens_TD, plain.tokens_TD[order_T], **CLOSE)
             torch.testing.assert_close(other.cells_BD, plain.cells_BD, **CLOSE)
@@ -152,7 +158,8 @@ class CellEncoderCase:
 
     def test_attention_says_who_reads_whom(self) -> None:
         encoder, features, batch = self.build(), self.features(), self.batch()
-        matrices = list(encoder.attention(batch, features, self.bias()))
+        bias = self.biases()[-1]
+        matrices = list(encoder.attention(batch, features, bias))
         lengths = batch.cu_lens.diff().tolist()
         assert [tuple(matrix.shape) for matrix in matrices] == [(length, length) for length in lengths]
         for matrix in matrices:
@@ -164,7 +171,7 @@ class CellEncoderCase:
             assert sums_L.sum() > 0
         # A cell alone is read as among others, and the last layer alone is a layer.
         single = self.batch([2])
-        (alone,) = encoder.attention(single, features, self.bias())
+        (alone,) = encoder.attention(single, features, bias)
         torch.testing.assert_close(alone, matrices[2], **CLOSE)
         (last,) = encoder.attention(single, features, layers=[-1])
         assert last.shape == alone.shape
@@ -204,6 +211,10 @@ class CellEncoderCase:
 
     def test_bias_changes_the_output_and_gets_gradients(self) -> None:
         encoder, features, batch, bias = self.build(), self.features(), self.batch(), self.bias()
+        if not self.takes_bias:
+            with pytest.raises(UserError, match="bias"):
+                encoder(batch, features, bias)
+            return
         query_VR = bias.query_VR.clone().requires_grad_()
         biased = encoder(batch, features, AttentionBias(query_VR, bias.key_VR)).tokens_TD
         assert not torch.allclose(biased, encoder(batch, features).tokens_TD)

@@ -47,5 +47,55 @@ class TestScBERTOnQuantilesByMax(CellEncoderCase):
     options = {"bins": "quantile", "pooling": "max", "num_layers": 1, "head_width": 3, "num_features": 7}
 
 
+class TestXTrimoGenePublished(CellEncoderCase):
+    name = "xtrimogene"
+    options = {"num_layers": 2, "num_heads": 2}
+
+
+class TestXTrimoGeneA(CellEncoderCase):
+    name = "xtrimogene"
+    options = {"decoder": "A", "num_layers": 2, "num_heads": 2, "pooling": "max", "values": "equal"}
+
+
+class TestXTrimoGeneD2(CellEncoderCase):
+    name = "xtrimogene"
+    options = {"decoder": "D2", "num_heads": 2, "num_latents": 5, "latent_layers": 1, "values": "up"}
+
+
+class TestXTrimoGeneD1(CellEncoderCase):
+    name = "xtrimogene"
+    options = {
+        "decoder": "D1",
+        "num_latents": 4,
+        "latent_layers": 1,
+        "decoder_layers": 2,
+        "decode_zeros": True,
+        "decode_visible": True,
+        "values": "round",
+    }
+
+
+class TestXTrimoGeneC(CellEncoderCase):
+    name = "xtrimogene"
+    options = {"decoder": "C", "num_latents": 4, "latent_layers": 2, "pooling": "mean"}
+    takes_bias = False
+
+
+class TestScFoundation(CellEncoderCase):
+    name = "scfoundation"
+    options = {"num_layers": 2, "num_heads": 2, "pooling": "all"}
+
+
+class TestScFoundationA(CellEncoderCase):
+    name = "scfoundation"
+    options = {"decoder": "A", "num_layers": 2, "values": "equal"}
+
+
+class TestScFoundationC(CellEncoderCase):
+    name = "scfoundation"
+    options = {"decoder": "C", "num_latents": 4, "latent_layers": 1}
+    takes_bias = False
+
+
 def test_every_component_is_covered() -> None:
     assert {case.name for case in CellEncoderCase.__subclasses__()} == set(CELL_ENCODERS.names())

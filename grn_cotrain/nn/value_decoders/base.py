@@ -1,0 +1,124 @@
+"""Contract of value decoders.
+
+Dimension letters: T packed tokens, M tokens that the encoder read, Q asked tokens, V vocabulary, D width, R rank of
+the attention bias, P rows that stand for cells, B cells.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.nn.cell_encoders.base import AttentionBias
+from grn_cotrain.nn.token_subset import TokenSubset
+
+__all__ = ["Decoded", "Encoded", "Readout", "ValueDecoder", "bias_factors", "joined"]
+
+Readout = tuple[Tensor, Tensor, Tensor]
+"""Of one cell: places of the tokens that read, places of those they read, and weights (rows sum to 1)."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What a decoder is given.
+
+    Attributes
+    ----------
+    batch, features_VD, bias
+        As the encoder was given them.
+    read
+        The tokens that the encoder read: CLS and visible values that are not zero.
+    states_MD
+        Their final states.
+    zero_D, mask_D
+        Value vectors of a zero and of a hidden value.
+    """
+
+    batch: CellBatch
+    features_VD: Tensor
+    bias: AttentionBias | None
+    read: TokenSubset
+    states_MD: Tensor
+    zero_D: Tensor
+    mask_D: Tensor
+
+    @property
+    def read_T(self) -> Tensor:
+        """bool, True where the encoder read."""
+        return torch.zeros_like(self.batch.hidden_T).index_fill_(0, self.read.where_M, True)
+
+    def rows(self, where_Q: Tensor) -> Tensor:
+        """Gene rows of these tokens: ``[Q, D]``."""
+        return F.embedding(self.batch.feature_ids_T[where_Q], self.features_VD)
+
+    def value_rows(self, where_Q: Tensor) -> Tensor:
+        """The hidden value's vector or the zero's, whichever these tokens show: ``[Q, D]``."""
+        return torch.where(self.batch.hidden_T[where_Q, None], self.mask_D, self.zero_D)
+
+    def zero_states(self) -> tuple[Tensor, Tensor]:
+        """Visible zeros that nobody decodes: positions, and gene row plus the zero's vector."""
+        where_Q = torch.nonzero(~(self.read_T | self.batch.hidden_T)).squeeze(1)
+        return where_Q, self.rows(where_Q) + self.zero_D
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What a decoder makes of it.
+
+    Attributes
+    ----------
+    tokens_TD
+        A state for every token of the batch.
+    summary_PD, summary_cu
+        The rows that stand for each cell where its state is pooled, and their int32 cumulative counts ``[B + 1]``.
+    """
+
+    tokens_TD: Tensor
+    summary_PD: Tensor
+    summary_cu: Tensor
+
+
+class ValueDecoder(nn.Module, ABC):
+    """Gives a state to every token, given the states of those that the encoder read.
+
+    Contract: what a decoded token gets depends on its own name and on the encoder's states of its cell; in all forms
+    but the full-length one it does not depend on which other tokens are asked. Values of hidden tokens are not read.
+
+    Attributes
+    ----------
+    num_layers
+        Layers that :meth:`attention` can tell of.
+    """
+
+    num_layers: int
+
+    @abstractmethod
+    def forward(self, encoded: Encoded) -> Decoded:
+        """States of all tokens."""
+
+    @abstractmethod
+    def attention(self, encoded: Encoded, layers: frozenset[int]) -> Iterator[Readout]:
+        """Who reads whom in each cell, as the mean over heads and ``layers`` (from 0; not empty)."""
+
+
+def bias_factors(encoded: Encoded, asked_Q: Tensor, keys_S: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Factors ``[Q, R]`` and ``[S, R]`` of the bias between two sets of tokens; None where there is no bias."""
+    if encoded.bias is None:
+        return None
+    ids_T = encoded.batch.feature_ids_T
+    return F.embedding(ids_T[asked_Q], encoded.bias.query_VR), F.embedding(ids_T[keys_S], encoded.bias.key_VR)
+
+
+def joined(encoded: Encoded, *parts: tuple[Tensor, Tensor]) -> Tensor:
+    """States of all tokens ``[T, D]`` from parts (positions, rows); a later part replaces an earlier one."""
+    features_VD = encoded.features_VD
+    tokens_TD = features_VD.new_zeros(encoded.batch.num_tokens, features_VD.shape[1])
+    for where_Q, rows_QD in parts:
+        tokens_TD.index_copy_(0, where_Q, rows_QD.to(tokens_TD.dtype))
+    return tokens_TD
