@@ -17,7 +17,8 @@ class TableConfig:
     Attributes
     ----------
     init
-        What id rows start from: loadings of the cells, or random rows.
+        What id rows start from: loadings of the training cells (``pca``, ``factor_analysis``), skip-gram vectors of
+        their co-expressed genes (``gene2vec``), or ``random`` rows.
     mode
         ``trainable``; or a fixed table as an ablation: ``frozen_pca`` (PCA rows, never updated), ``random`` (random
         rows, never updated).
@@ -29,7 +30,7 @@ class TableConfig:
         File of your own gene features, read by the source ``matrix``: parquet, tsv, csv or npy.
     """
 
-    init: Literal["random", "pca", "factor_analysis"] = "pca"
+    init: Literal["random", "pca", "factor_analysis", "gene2vec"] = "pca"
     mode: Literal["trainable", "frozen_pca", "random"] = "trainable"
     id_dropout: float = 0.1
     inductive: tuple[str, ...] = ("expression", "tf_family")

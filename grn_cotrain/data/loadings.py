@@ -6,15 +6,18 @@ Dimension letters: C cells, G genes, R rank.
 from __future__ import annotations
 
 import logging
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.factor_analysis import Standardised, fit_factor_analysis, principal_axes
+from grn_cotrain.data.gene2vec import gene2vec
 from grn_cotrain.errors import UserError
 
-__all__ = ["gene_loadings"]
+__all__ = ["LoadingsMethod", "gene_loadings"]
+
+LoadingsMethod = Literal["pca", "factor_analysis", "gene2vec"]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -23,7 +26,7 @@ def gene_loadings(
     cells: CellMatrix,
     *,
     rank: int = 50,
-    method: Literal["pca", "factor_analysis"] = "pca",
+    method: LoadingsMethod = "pca",
     seed: int = 0,
     rows: np.ndarray | None = None,
 ) -> np.ndarray:
@@ -35,9 +38,10 @@ def gene_loadings(
         Number of components. Where the cells support fewer, the last columns are 0 and a warning says how many.
     method
         ``"pca"``: ``V S / sqrt(C - 1)`` (a gene's row has squared length = the share of its variance explained);
-        ``"factor_analysis"``: maximum-likelihood loadings, rotated to orthogonal columns in descending order.
+        ``"factor_analysis"``: maximum-likelihood loadings, rotated to orthogonal columns in descending order;
+        ``"gene2vec"``: :func:`~grn_cotrain.data.gene2vec.gene2vec`, to which what is said of components does not apply.
     seed
-        Start vector of the eigen-solver; the result depends on it only by rounding.
+        Start vector of the eigen-solver; the result depends on it only by rounding (gene2vec: all draws).
     rows
         Cells to use (training cells, say); default all.
 
@@ -50,12 +54,14 @@ def gene_loadings(
     Raises
     ------
     UserError
-        Unknown method, ``rank`` below 1, or fewer than two cells.
+        Unknown method, ``rank`` below 1, or fewer than two cells; gensim missing where gene2vec needs it.
     """
-    if method not in ("pca", "factor_analysis"):
-        raise UserError(f"method '{method}': unknown; choose from pca, factor_analysis")
+    if method not in get_args(LoadingsMethod):
+        raise UserError(f"method '{method}': unknown; choose from {', '.join(get_args(LoadingsMethod))}")
     if rank < 1:
         raise UserError(f"rank {rank}: give at least 1")
+    if method == "gene2vec":
+        return gene2vec(cells, rank=rank, rows=rows, seed=seed)
     values_CG = cells.normalised()
     if rows is not None:
         values_CG = values_CG[np.asarray(rows)]

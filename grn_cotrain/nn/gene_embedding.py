@@ -6,12 +6,12 @@ Dimension letters: D width, F features, G genes, R rank of loadings.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from grn_cotrain.data.loadings import LoadingsMethod
 from grn_cotrain.recipe import TableConfig
 
 __all__ = ["GeneEmbedding", "fit_to_width", "loadings_method"]
@@ -20,7 +20,7 @@ _NOISE = 0.02  # root mean square of the noise that fills missing components and
 _RIDGE = 1e-3  # penalty, relative to the mean squared feature, of the regression of rows on features
 
 
-def loadings_method(config: TableConfig) -> Literal["pca", "factor_analysis"] | None:
+def loadings_method(config: TableConfig) -> LoadingsMethod | None:
     """Which loadings ``init_GD`` must hold for this table; None where it starts from random rows."""
     if config.mode == "frozen_pca":
         return "pca"

@@ -24,7 +24,8 @@ def model_inputs(recipe: Recipe, data: RunData) -> ModelInputs:
     method = loadings_method(table)
     init_GD = None
     if method is not None:
-        rank = min(width, len(rows_C) - 1, data.vocab.num_features - 1)
+        # There are no more components than cells or genes; skip-gram has as many columns as it is asked for.
+        rank = width if method == "gene2vec" else min(width, len(rows_C) - 1, data.vocab.num_features - 1)
         init_GD = gene_loadings(data.cells, rank=rank, method=method, seed=recipe.seed, rows=rows_C)
     features: dict[str, np.ndarray] = {}
     if table.mode == "trainable":

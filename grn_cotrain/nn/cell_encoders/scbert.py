@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from grn_cotrain.data.batch import CellBatch
 from grn_cotrain.data.vocab import MASK_ID, NUM_SPECIAL
 from grn_cotrain.errors import UserError
-from grn_cotrain.nn.cell_encoders.trunk import TrunkConfig, TrunkEncoder
 from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS, NO_COVARIATES
+from grn_cotrain.nn.cell_encoders.trunk import TrunkConfig, TrunkEncoder
 from grn_cotrain.nn.packed_transformer import PackedBlocks, default_num_heads
 from grn_cotrain.nn.performer import PackedPerformer
 from grn_cotrain.nn.pooling import Pooling, pool_cells

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from grn_cotrain.data.batch import CellBatch
 from grn_cotrain.data.vocab import CLS_ID, PAD_ID
-from grn_cotrain.nn.cell_encoders.trunk import TrunkConfig, TrunkEncoder
 from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS, NO_COVARIATES
+from grn_cotrain.nn.cell_encoders.trunk import TrunkConfig, TrunkEncoder
 
 __all__ = ["ScMBERTEncoder"]
 
