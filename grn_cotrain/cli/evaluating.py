@@ -23,6 +23,9 @@ def evaluate_links(
         Path | None, typer.Option(metavar="DIR", help="folder for the table's files; default: RUN, or PREP/links/SPLIT")
     ] = None,
     bootstrap: Annotated[int | None, typer.Option(help="replicates of the intervals; 0 for none")] = None,
+    attention: Annotated[
+        bool, typer.Option("--attention", help="rows for the cell encoder's attention, trained and untrained too")
+    ] = False,
 ) -> None:
     """Print and write the link-prediction table: model beside controls, intervals, prevalence, audit.
 
@@ -34,10 +37,13 @@ def evaluate_links(
         raise UserError(f"--out '{out}': is a file; give a folder")
     if not target.is_dir():
         raise UserError(f"RUN|PREP '{target}': no such folder; give a run folder or a prepared folder")
+    from grn_cotrain.evaluate.attention import AttentionConfig
     from grn_cotrain.evaluate.link_files import CURVES_FILE, PER_TF_FILE, ROWS_FILE, TABLE_FILE
     from grn_cotrain.evaluate.run import evaluate_prep, evaluate_run
 
     if (target / "prep.json").is_file():
+        if attention:
+            raise UserError(f"--attention: '{target}' is a prepared folder and has no encoder; give a run folder")
         table = evaluate_prep(
             target,
             split=split,
@@ -52,7 +58,18 @@ def evaluate_links(
             table.write(place)
     else:
         place = out or target
-        table = evaluate_run(target, split=split, controls=controls, out=out, bootstrap=bootstrap, say=progress)
+        from grn_cotrain.train.build import build_model
+
+        table = evaluate_run(
+            target,
+            split=split,
+            controls=controls,
+            out=out,
+            bootstrap=bootstrap,
+            attention=AttentionConfig() if attention else None,
+            initial=build_model,
+            say=progress,
+        )
     table.render(console())
     _tell_cells(target)
     say(f"table: {place / TABLE_FILE}, {ROWS_FILE}; {PER_TF_FILE} (single TFs), {CURVES_FILE} (ROC, PR, calibration)")

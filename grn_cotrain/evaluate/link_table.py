@@ -53,7 +53,7 @@ COLUMNS = {
 }
 _FORMAT = 1
 _HEADLINE = "macro_auroc"
-_KINDS = ("model", "ablation", "control")  # order of print
+_KINDS = ("model", "ablation", "read-out", "control")  # order of print
 #: What is printed for a set of candidates: metric, heading, whether its interval is printed too.
 PRINTED = {
     "all": (

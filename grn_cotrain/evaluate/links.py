@@ -68,7 +68,7 @@ def evaluate_links(
     scorers
         Fitted once per split, then scored on its test pairs. For folds with trained models: a function of the split. A
         scorer's ``kind`` is "control" for controls, else its attribute ``kind``, else "model"; a method
-        ``probability(scores)`` adds calibration.
+        ``probability(scores)`` adds calibration, and its ``notes`` (lines of text) after scoring are kept.
     cells
         Expression, or None: then scorers that need it are left out, and named.
     bootstrap, bootstrap_seed
@@ -114,6 +114,7 @@ def evaluate_links(
             if progress is not None:
                 progress(f"{test.split.name}: {scorer.name}")
             measured.append(_measure_scorer(test, scorer, cells, cache, plan, min_positives, names_G))
+            notes += getattr(scorer, "notes", ())
     if not measured:
         raise UserError("scorers: none can be scored; give controls or a model")
     notes += [note for test in tests for note in test.notes] + cache.messages

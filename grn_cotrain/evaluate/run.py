@@ -10,9 +10,12 @@ from typing import Any
 import pandas as pd
 
 from grn_cotrain.config import canonical_hash
+from grn_cotrain.controls import LinkScorer
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.data.run_data import RunData, load_run_data
 from grn_cotrain.errors import UserError
+from grn_cotrain.evaluate.attention import AttentionConfig
+from grn_cotrain.evaluate.attention_scorer import InitialModel, attention_scorers
 from grn_cotrain.evaluate.cells import Predict, Tokenize, masked_value_table
 from grn_cotrain.evaluate.control_cache import ControlCache
 from grn_cotrain.evaluate.link_table import LinkTable
@@ -40,6 +43,8 @@ def evaluate_run(
     controls: str | None = None,
     out: str | Path | None = None,
     bootstrap: int | None = None,
+    attention: AttentionConfig | None = None,
+    initial: InitialModel | None = None,
     say: Say = _quiet,
 ) -> LinkTable:
     """Model beside controls on the test pairs of its split; held-out R2 of masked values is recorded too.
@@ -56,6 +61,11 @@ def evaluate_run(
         Folder for the table's files; default: the run's (for several runs, none).
     bootstrap
         Replicates; default: the recipe's.
+    attention
+        Add rows for the attention of the cell encoder, read like this; None: no such rows.
+    initial
+        Builds the model before training, for the attention of an untrained encoder as a control;
+        :func:`grn_cotrain.train.build.build_model` does.
     say
         Told of progress and of the cost of costly controls.
 
@@ -82,10 +92,15 @@ def evaluate_run(
     estimate = cost_estimate(chosen, [one.split for one in data], data[0].cells)
     if estimate:
         say(estimate)
-    scorers = {name: ModelScorer(folders[index].folder) for name, index in by_split.items()}
+    scorers: dict[str, list[LinkScorer]] = {
+        name: [ModelScorer(folders[index].folder)] for name, index in by_split.items()
+    }
+    if attention is not None:
+        for name, index in by_split.items():
+            scorers[name] += attention_scorers(folders[index], data[index], attention, initial=initial)
     table = evaluate_links(
         [one.split for one in data],
-        lambda one: [scorers[one.name], *chosen],
+        lambda one: [*scorers[one.name], *chosen],
         # Controls read the true expression, whatever the ablation: they are the bar, not part of the arm.
         data[0].prep.cells,
         bootstrap=recipes[0].evaluate.bootstrap if bootstrap is None else bootstrap,

@@ -83,7 +83,7 @@ def verdicts(table: LinkTable, metric: str = "macro_auroc") -> list[Verdict]:
     """Return the verdict on each model and ablation of the headline split."""
     frame = table.frame
     chosen = frame[(frame["split"] == table.headline_split) & (frame["candidates"] == "all")]
-    mine = chosen[(chosen["kind"] != "control") & (chosen["metric"] == metric)]
+    mine = chosen[chosen["kind"].isin(("model", "ablation")) & (chosen["metric"] == metric)]
     return [_verdict(table, str(scorer), metric) for scorer in mine["scorer"]]
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Source", "section", "sources"]
 
 _HEADLINE = "macro_auroc"
-_KIND_ORDER = {"model": 0, "ablation": 1, "control": 2}
+_KIND_ORDER = {"model": 0, "ablation": 1, "read-out": 2, "control": 3}
 _FEW_DIGITS = {"epr": 1, "auprc_ratio": 1}
 _EXPLAINED = {
     "macro_auroc": "mean over TFs of the AUROC among a TF's candidate targets",
