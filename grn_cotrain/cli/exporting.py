@@ -10,7 +10,7 @@ import typer
 from grn_cotrain.cli.apps import embed_app, export_app, require_out
 from grn_cotrain.commandline import say
 
-__all__ = ["embed_cells", "export_genes"]
+__all__ = ["embed_cells", "export_genes", "read_tables"]
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="run folder, or hf://NAME/REPOSITORY")]
 Aliases = Annotated[Path | None, typer.Option(metavar="FILE", help="table of old gene symbols")]
@@ -50,7 +50,7 @@ def export_genes(
             overwrite=overwrite,
             say=say,
             progress=progress,
-            **_tables(aliases, orthologs),
+            **read_tables(aliases, orthologs),
         )
 
 
@@ -92,11 +92,11 @@ def embed_cells(
             overwrite=overwrite,
             say=say,
             progress=progress,
-            **_tables(aliases, orthologs),
+            **read_tables(aliases, orthologs),
         )
 
 
-def _tables(aliases: Path | None, orthologs: Path | None) -> dict[str, Any]:
+def read_tables(aliases: Path | None, orthologs: Path | None) -> dict[str, Any]:
     """The tables that were given, read."""
     from grn_cotrain.data.io.names import AliasTable, OrthologTable
 

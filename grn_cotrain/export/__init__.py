@@ -6,6 +6,7 @@ from grn_cotrain.export.cells import embed_cells
 from grn_cotrain.export.edge_file import export_edges
 from grn_cotrain.export.edges import PredictedEdges, predict_edges
 from grn_cotrain.export.genes import GeneEmbeddings, export_genes, gene_embeddings
+from grn_cotrain.export.perturb import perturb_file, perturb_genes
 
 __all__ = [
     "GeneEmbeddings",
@@ -14,5 +15,7 @@ __all__ = [
     "export_edges",
     "export_genes",
     "gene_embeddings",
+    "perturb_file",
+    "perturb_genes",
     "predict_edges",
 ]

@@ -21,8 +21,8 @@ from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.ranks import ranks_within_cells
 from grn_cotrain.data.vocab import MASK_ID, NUM_SPECIAL
 from grn_cotrain.errors import UserError
-from grn_cotrain.nn.cell_encoders.trunk import TrunkConfig, TrunkEncoder
 from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS, NO_COVARIATES, AttentionBias, CellStates, token_bias
+from grn_cotrain.nn.cell_encoders.trunk import TrunkConfig, TrunkEncoder, prompted
 from grn_cotrain.nn.packed_transformer import PackedTransformer, default_num_heads
 
 __all__ = ["GeneformerEncoder", "corpus_medians"]
@@ -192,15 +192,15 @@ class GeneformerEncoder(TrunkEncoder):
         ids_T = batch.feature_ids_T
         row_T = (ranks_T - 1).clamp(0, self.max_ranks - 1)
         row_T = torch.where(ranks_T == 0, self.unknown, row_T)
-        row_T = torch.where(~batch.hidden_T & (batch.values_T == 0), self.not_expressed, row_T)
-        row_T = torch.where(batch.hidden_T, self.unknown, row_T)
+        row_T = torch.where(batch.values_T == 0, self.not_expressed, row_T)
+        row_T = torch.where(batch.hidden_T, self.unknown, row_T)  # last: a hidden zero is not to be told from others
         special_T = (ids_T < NUM_SPECIAL) & (ids_T != MASK_ID)
         rank_TD = self.ranks(row_T).masked_fill(special_T[:, None], 0.0)
         return self.norm(F.embedding(ids_T, features_VD) + rank_TD)
 
     def forward(self, batch: CellBatch, features_VD: Tensor, bias: AttentionBias | None = None) -> CellStates:
         """See :class:`~grn_cotrain.nn.cell_encoders.CellEncoder`."""
-        inputs_TD = self.inputs(batch, features_VD)
+        inputs_TD = prompted(batch, self.inputs(batch, features_VD))
         before_TD, tokens_TD = self.trunk.two_last(inputs_TD, batch.cu_lens, batch.max_len, token_bias(batch, bias))
         read_TD = tokens_TD if self.config.cell_layer == -1 else self.trunk.final_norm(before_TD)
         if self.config.pooling == "cls":
