@@ -20,6 +20,7 @@ from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.covariates import Categories
 from grn_cotrain.data.tokens import MODALITIES, Tokenizer
 from grn_cotrain.data.vocab import NUM_SPECIAL, FeatureVocab
+from grn_cotrain.errors import UserError
 from grn_cotrain.nn.backends import get_backend
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS, AttentionBias, CellStates
 from grn_cotrain.nn.couplings import COUPLINGS
@@ -227,6 +228,11 @@ class CoTrainModel(nn.Module):
 
     def encode_cells(self, batch: CellBatch, genes: GeneStates) -> CellStates:
         """Encode packed cells over the coupled gene rows."""
+        if batch.prompt_BD is not None and not self.cell_encoder.reads_prompt:
+            raise UserError(
+                f"model.cell_encoder '{self.config.cell_encoder.name}': reads no cell prompt; choose scgpt, or set"
+                " objectives.generative.cell_prompt_weight: 0"
+            )
         features_VD, bias = self._features(genes)
         return self.cell_encoder(batch, features_VD, bias)
 

@@ -1,6 +1,6 @@
 """Packed batches of cells. No padding on any hot path.
 
-Dimension letters: B cells, T packed tokens, V vocabulary (special tokens, then features), K covariates.
+Dimension letters: B cells, T packed tokens, V vocabulary (special tokens, then features), K covariates, D width.
 """
 
 from __future__ import annotations
@@ -54,6 +54,9 @@ class CellBatch:
         makes them differ; None: both are ``total_B``.
     covariates_BK
         int64 code of each cell in each of ``tokens.covariates``; -1 where the category is not known. Else None.
+    prompt_BD
+        State of each cell that stands in the place of its CLS at the input (cell-prompted generation), for encoders
+        that read it (:attr:`~grn_cotrain.nn.cell_encoders.CellEncoder.reads_prompt`). Else None.
     """
 
     feature_ids_T: Tensor
@@ -69,6 +72,7 @@ class CellBatch:
     total_B: Tensor | None = None
     depth_B2: Tensor | None = None
     covariates_BK: Tensor | None = None
+    prompt_BD: Tensor | None = None
 
     @property
     def num_cells(self) -> int:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from grn_cotrain.data.batch import CellBatch
 from grn_cotrain.data.tokens import Tokenizer
-from grn_cotrain.data.vocab import MASK_ID, NUM_SPECIAL
+from grn_cotrain.data.vocab import CLS_ID, MASK_ID, NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS, AttentionBias, CellEncoder
 from grn_cotrain.objectives.masking import hide_names
@@ -190,6 +190,20 @@ class CellEncoderCase:
         assert not torch.allclose(encoder(visible, features).cells_BD, plain)
         unmasked = replace(batch, masked_T=None)
         assert not torch.allclose(encoder(unmasked, features).cells_BD, plain)
+
+    def test_a_prompt_stands_in_the_place_of_cls(self) -> None:
+        encoder, batch = self.build(), self.batch()
+        prompt_BD = torch.randn(batch.num_cells, WIDTH, generator=torch.Generator().manual_seed(4)).requires_grad_()
+        features = self.features().requires_grad_()
+        tokens_TD = encoder(replace(batch, prompt_BD=prompt_BD), features).tokens_TD
+        if not encoder.reads_prompt:  # CoTrainModel refuses it
+            assert torch.equal(tokens_TD, encoder(batch, features).tokens_TD)
+            return
+        tokens_TD.square().sum().backward()
+        assert prompt_BD.grad is not None
+        assert (prompt_BD.grad.abs().sum(1) > 0).all()
+        assert features.grad is not None
+        assert (features.grad[CLS_ID] == 0).all()
 
     def test_two_evaluation_passes_are_equal(self) -> None:
         encoder, features, batch = self.build(), self.features(), self.batch()

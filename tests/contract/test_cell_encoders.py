@@ -97,5 +97,20 @@ class TestScFoundationC(CellEncoderCase):
     takes_bias = False
 
 
+class TestScGPT(CellEncoderCase):
+    name = "scgpt"
+    options = {"num_heads": 2}
+
+
+class TestScGPTReadingAll(CellEncoderCase):
+    name = "scgpt"
+    options = {"attention_mask": "full", "values": "bins", "conditions": "output"}
+
+
+class TestScGPTOnValuesWithNormsAfter(CellEncoderCase):
+    name = "scgpt"
+    options = {"values": "continuous", "post_norm": True, "num_layers": 1, "dropout": 0.1}
+
+
 def test_every_component_is_covered() -> None:
     assert {case.name for case in CellEncoderCase.__subclasses__()} == set(CELL_ENCODERS.names())

@@ -64,6 +64,8 @@ class CellEncoder(nn.Module, ABC):
     """
 
     Config: ClassVar[type[Any]]
+    reads_prompt: ClassVar[bool] = False
+    """Whether ``batch.prompt_BD`` stands in the place of CLS; a batch that has one is refused elsewhere."""
 
     def prepare(self, cells: CellMatrix, rows_C: np.ndarray) -> None:
         """Receive the training cells once, before training, for statistics kept as buffers. Default: nothing."""

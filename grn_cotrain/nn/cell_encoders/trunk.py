@@ -14,7 +14,7 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders.base import AttentionBias, CellEncoder, CellStates, token_bias
 from grn_cotrain.nn.packed_transformer import PackedBlocks, PackedTransformer, default_num_heads
 
-__all__ = ["TrunkConfig", "TrunkEncoder"]
+__all__ = ["TrunkConfig", "TrunkEncoder", "prompted"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,15 +65,17 @@ class TrunkEncoder(CellEncoder):
     Subclasses set ``trunk`` and define :meth:`inputs`; they may override :meth:`cells`.
     """
 
+    reads_prompt = True
+
     trunk: PackedBlocks
 
     @abstractmethod
     def inputs(self, batch: CellBatch, features_VD: Tensor) -> Tensor:
-        """What the first block reads: ``[T, D]``."""
+        """What the first block reads, but for a prompt: ``[T, D]``."""
 
     def forward(self, batch: CellBatch, features_VD: Tensor, bias: AttentionBias | None = None) -> CellStates:
         """See :class:`CellEncoder`."""
-        inputs_TD = self.inputs(batch, features_VD)
+        inputs_TD = prompted(batch, self.inputs(batch, features_VD))
         tokens_TD = self.trunk(inputs_TD, batch.cu_lens, batch.max_len, token_bias(batch, bias))
         return CellStates(tokens_TD, self.cells(batch, tokens_TD))
 
@@ -91,5 +93,12 @@ class TrunkEncoder(CellEncoder):
         layers: Sequence[int] | None = None,
     ) -> Iterator[Tensor]:
         """See :class:`CellEncoder`."""
-        inputs_TD = self.inputs(batch, features_VD)
+        inputs_TD = prompted(batch, self.inputs(batch, features_VD))
         yield from self.trunk.attention(inputs_TD, batch.cu_lens, token_bias(batch, bias), layers=layers)
+
+
+def prompted(batch: CellBatch, inputs_TD: Tensor) -> Tensor:
+    """The inputs ``[T, D]`` with the cells' prompts, where there are any, in the place of CLS."""
+    if batch.prompt_BD is None:
+        return inputs_TD
+    return inputs_TD.index_copy(0, batch.cls_positions_B, batch.prompt_BD.to(inputs_TD.dtype))
