@@ -298,23 +298,25 @@ class XTrimoGeneEncoder(CellEncoder):
 
     def encode(self, batch: CellBatch, features_VD: Tensor, bias: AttentionBias | None) -> Encoded:
         """Run the encoder: its tokens are gathered once and packed, and no other token is touched."""
-        read, inputs_MD, bias_MR = self._inputs(batch, features_VD, bias)
+        rows_TD, read, inputs_MD, bias_MR = self._inputs(batch, features_VD, bias)
         states_MD = self.trunk(inputs_MD, read.cu_lens, read.max_len, bias_MR)
-        return Encoded(batch, features_VD, bias, read, states_MD, self.values.zero_D, self.values.mask_D)
+        return Encoded(batch, bias, rows_TD, read, states_MD, self.values.zero_D, self.values.mask_D)
 
     def _inputs(
         self, batch: CellBatch, features_VD: Tensor, bias: AttentionBias | None
-    ) -> tuple[TokenSubset, Tensor, tuple[Tensor, Tensor] | None]:
+    ) -> tuple[Tensor, TokenSubset, Tensor, tuple[Tensor, Tensor] | None]:
+        """Rows of all tokens; which are read, what the first block reads of them, and their factors of the bias."""
         if bias is not None and len(self.trunk.blocks) == 0:
             raise UserError(
                 f"decoder: {self.config.decoder} lets no gene read a gene, so the coupling's attention bias has nowhere"
                 " to enter; choose another decoder (D1) or another coupling"
             )
+        rows_TD = F.embedding(batch.feature_ids_T, features_VD)
         read = TokenSubset.of(batch, self.reads(batch))
+        inputs_MD = rows_TD.index_select(0, read.where_M) + self.embed_values(batch, read.where_M)
         ids_M = batch.feature_ids_T[read.where_M]
-        inputs_MD = F.embedding(ids_M, features_VD) + self.embed_values(batch, read.where_M)
         bias_MR = None if bias is None else (F.embedding(ids_M, bias.query_VR), F.embedding(ids_M, bias.key_VR))
-        return read, inputs_MD, bias_MR
+        return rows_TD, read, inputs_MD, bias_MR
 
     @torch.no_grad()
     def attention(
@@ -330,7 +332,7 @@ class XTrimoGeneEncoder(CellEncoder):
         chosen = chosen_layers(layers, depth + self.decoder.num_layers)
         own = frozenset(layer for layer in chosen if layer < depth)
         theirs = frozenset(layer - depth for layer in chosen - own)
-        read, inputs_MD, bias_MR = self._inputs(batch, features_VD, bias)
+        _, read, inputs_MD, bias_MR = self._inputs(batch, features_VD, bias)
         encoder = self.trunk.attention(inputs_MD, read.cu_lens, bias_MR, layers=sorted(own)) if own else None
         decoder = self.decoder.attention(self.encode(batch, features_VD, bias), theirs) if theirs else None
         places = read.places(batch)

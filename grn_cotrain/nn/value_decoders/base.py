@@ -30,8 +30,11 @@ class Encoded:
 
     Attributes
     ----------
-    batch, features_VD, bias
+    batch, bias
         As the encoder was given them.
+    rows_TD
+        The gene row (or CLS's, or MASK's) of every token: gathered once, since each gather from the table costs
+        a gradient of the table's size.
     read
         The tokens that the encoder read: CLS and visible values that are not zero.
     states_MD
@@ -41,8 +44,8 @@ class Encoded:
     """
 
     batch: CellBatch
-    features_VD: Tensor
     bias: AttentionBias | None
+    rows_TD: Tensor
     read: TokenSubset
     states_MD: Tensor
     zero_D: Tensor
@@ -55,7 +58,7 @@ class Encoded:
 
     def rows(self, where_Q: Tensor) -> Tensor:
         """Gene rows of these tokens: ``[Q, D]``."""
-        return F.embedding(self.batch.feature_ids_T[where_Q], self.features_VD)
+        return self.rows_TD.index_select(0, where_Q)
 
     def value_rows(self, where_Q: Tensor) -> Tensor:
         """The hidden value's vector or the zero's, whichever these tokens show: ``[Q, D]``."""
@@ -117,8 +120,7 @@ def bias_factors(encoded: Encoded, asked_Q: Tensor, keys_S: Tensor) -> tuple[Ten
 
 def joined(encoded: Encoded, *parts: tuple[Tensor, Tensor]) -> Tensor:
     """States of all tokens ``[T, D]`` from parts (positions, rows); a later part replaces an earlier one."""
-    features_VD = encoded.features_VD
-    tokens_TD = features_VD.new_zeros(encoded.batch.num_tokens, features_VD.shape[1])
+    tokens_TD = torch.zeros_like(encoded.rows_TD)
     for where_Q, rows_QD in parts:
         tokens_TD.index_copy_(0, where_Q, rows_QD.to(tokens_TD.dtype))
     return tokens_TD

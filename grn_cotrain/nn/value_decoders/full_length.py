@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from grn_cotrain.nn.performer import PackedPerformer
@@ -73,7 +72,7 @@ class FullLengthDecoder(ValueDecoder):
         shown_TW = torch.where(encoded.batch.hidden_T[:, None], mask_W, zero_W)
         states_MW = self.from_state(encoded.states_MD).to(shown_TW.dtype)
         shown_TW = shown_TW.index_copy(0, encoded.read.where_M, states_MW)
-        gene_TW: Tensor = self.from_gene(F.embedding(encoded.batch.feature_ids_T, encoded.features_VD))
+        gene_TW: Tensor = self.from_gene(encoded.rows_TD)
         return gene_TW + shown_TW
 
     def attention(self, encoded: Encoded, layers: frozenset[int]) -> Iterator[Readout]:
