@@ -64,7 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args(arguments).folder
     spec = read_json(folder / "spec.json", what="row")
-    kinds = {"rates": _rates, "links": _trained, "probe": _trained, "controls": _controls, "step": _step}
+    kinds = {
+        "rates": _rates,
+        "links": _trained,
+        "probe": _trained,
+        "values": _trained,
+        "controls": _controls,
+        "step": _step,
+    }
     try:
         found = kinds[spec["kind"]](folder, spec)
     except UserError as error:
@@ -128,7 +135,8 @@ def _trained(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
             found[metric] = {key: _plain(row[key]) for key in ("value", "low", "high")}
     else:
         evaluate_cells(run, data)
-        found["probe"] = _probe(model, spec, recipe)
+        if spec["kind"] == "probe":
+            found["probe"] = _probe(model, spec, recipe)
     found["cells"] = _cell_figures(place)
     found["seconds"] = time.perf_counter() - start
     shutil.rmtree(place / "checkpoints", ignore_errors=True)

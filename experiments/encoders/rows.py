@@ -19,6 +19,7 @@ from experiments.encoders.systems import COMMON, System, sized
 from experiments.encoders.worlds import World
 from experiments.processes import Job
 from grn_cotrain.config import canonical_hash, parse, to_dict
+from grn_cotrain.errors import UserError
 from grn_cotrain.recipe import Recipe
 
 __all__ = ["ARMS", "DONE", "RATES", "Budget", "Row", "control_job", "row_job", "row_recipe", "step_job"]
@@ -54,9 +55,9 @@ class Budget:
         As in recipes.
     """
 
-    steps: int = 80
+    steps: int = 60
     cells_per_batch: int = 16
-    search_steps: int = 30
+    search_steps: int = 20
     width: int = 128
     parameters: int = 1_000_000
     max_tokens: int = 1024
@@ -69,10 +70,11 @@ class Budget:
 class Row:
     """One process: a system in a world, with one of three graphs, one of two objectives, one seed.
 
-    ``kind``: ``rates`` searches the learning rate, ``links`` and ``probe`` train and judge.
+    ``kind``: ``rates`` searches the learning rate; ``links``, ``probe`` and ``values`` (masked values alone) train and
+    judge.
     """
 
-    kind: Literal["rates", "links", "probe"]
+    kind: Literal["rates", "links", "probe", "values"]
     system: System
     world: World
     arm: str = "no graph"
@@ -94,21 +96,25 @@ class Row:
     def objectives(self) -> dict[str, dict[str, Any]]:
         """Cell objectives with their options."""
         chosen = self.system.own if self.objective == "own" else COMMON
+        if not chosen:
+            raise UserError(f"objective 'own': {self.system.name} has none of its own; use common")
         return {name: dict(options) for name, options in chosen.items()}
 
 
 def row_recipe(row: Row, prep: Path, budget: Budget, *, num_genes: int, rate: float) -> Recipe:
     """The recipe of a row; ``prep`` is the world's prepared folder."""
-    tokens = {"num_bins": 16, "zeros_per_cell": 0, **row.system.tokens, "max_tokens": budget.max_tokens}
+    tokens = {"num_bins": 16, "zeros_per_cell": 0, "max_tokens": budget.max_tokens, **row.system.tokens}
     if tokens["zeros_per_cell"] != "all":
         tokens["zeros_per_cell"] = min(int(tokens["zeros_per_cell"]), num_genes // 4)
-    options, _ = sized(
-        row.system.name,
-        width=budget.width,
-        wanted=budget.parameters,
-        num_genes=num_genes,
-        num_bins=int(tokens["num_bins"]),
-    )
+    options = dict(row.system.options)
+    if row.system.depth:
+        options, _ = sized(
+            row.system,
+            width=budget.width,
+            wanted=budget.parameters,
+            num_genes=num_genes,
+            num_bins=int(tokens["num_bins"]),
+        )
     links = row.kind == "links"
     steps = budget.search_steps if row.kind == "rates" else budget.steps
     mapping: dict[str, Any] = {
@@ -134,7 +140,7 @@ def row_recipe(row: Row, prep: Path, budget: Budget, *, num_genes: int, rate: fl
         "train": {
             "max_steps": steps,
             # With tokens to spare, the number of cells alone cuts batches: the same ones for all systems.
-            "tokens_per_batch": budget.cells_per_batch * (budget.max_tokens + num_genes),
+            "tokens_per_batch": budget.cells_per_batch * (int(tokens["max_tokens"]) + num_genes),
             "cells_per_batch": budget.cells_per_batch,
             "learning_rate": rate,
             "warmup_steps": max(1, steps // 10),

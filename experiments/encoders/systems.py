@@ -50,7 +50,7 @@ class System:
     options
         Of the encoder; the depth is set by the size rule.
     depth
-        Option that the size rule sets.
+        Option that the size rule sets; empty: the sizes stand as they are.
     tokens
         ``tokens`` of the recipe beside the common cap: zeros that it reads, number of bins.
     own
@@ -76,6 +76,7 @@ class System:
 # Systems that read zeros show this many of them beside the values: within 1,024 tokens a cell there is no room for all.
 _ZEROS = 256
 _ALL: Mapping[str, Any] = {"zeros_per_cell": "all", "max_tokens": 20_000}
+_100M: Mapping[str, Any] = {"num_layers": 12, "num_heads": 12, "decoder_width": 512}
 _RATIO10: Mapping[str, Any] = {"mask_share": 0.3, "mask_zeros": True, "mask_balance": "ratio10"}
 _XTRIMO = {"masked_value": {**_RATIO10, "loss": "mse", "loss_norm": "published", "head": "linear"}}
 
@@ -85,7 +86,8 @@ def _xtrimogene(decoder: str, published: tuple[Published, ...] = ()) -> System:
     return System(
         name,
         "xtrimogene",
-        {"decoder": decoder},
+        {"decoder": decoder, "pooling": "max"},
+        depth="latent_layers" if decoder in ("D1", "D2", "C") else "num_layers",
         # Queries of the cross-attention forms do not see each other: zeros that nobody asks for would be idle tokens.
         tokens={"zeros_per_cell": _ZEROS} if decoder == "published" else {},
         own=_XTRIMO if decoder == "published" else {},
@@ -117,9 +119,9 @@ _SYSTEMS = (
     _xtrimogene(
         "published",
         (
-            Published("xtrimogene 3M", 128, {"num_layers": 4}, _ALL),
-            Published("xtrimogene 10M", 256, {"num_layers": 8}, _ALL),
-            Published("xtrimogene 100M", 768, {"num_layers": 12}, _ALL),
+            Published("xtrimogene 3M", 96, {"num_layers": 8, "num_heads": 6, "decoder_width": 64}, _ALL),
+            Published("xtrimogene 10M", 192, {"num_layers": 12, "num_heads": 6, "decoder_width": 128}, _ALL),
+            Published("xtrimogene 100M", 768, _100M, _ALL),
         ),
     ),
     _xtrimogene("A"),
@@ -127,9 +129,10 @@ _SYSTEMS = (
     System(
         "scfoundation",
         "scfoundation",
+        {"pooling": "max"},
         tokens={"zeros_per_cell": _ZEROS},
         own={"read_depth": {}},
-        published=(Published("scfoundation 100M", 768, {"num_layers": 12}, _ALL),),
+        published=(Published("scfoundation 100M", 768, _100M, _ALL),),
     ),
     System(
         "geneformer",
@@ -186,24 +189,30 @@ def encoder_parameters(name: str, options: Mapping[str, Any], *, width: int, num
     return sum(parameter.numel() for parameter in encoder.parameters())
 
 
-@cache
-def sized(name: str, *, width: int, wanted: int, num_genes: int, num_bins: int = 16) -> tuple[dict[str, Any], int]:
+def sized(system: System, *, width: int, wanted: int, num_genes: int, num_bins: int = 16) -> tuple[dict[str, Any], int]:
     """Options of the system at the depth nearest to ``wanted`` parameters, and the exact number.
 
     Depths that the encoder refuses (some need two layers) are passed over.
     """
-    system = SYSTEMS[name]
+    options_key = tuple(sorted(system.options.items()))
+    depth, count = _depth(system.encoder, options_key, system.depth, width, wanted, num_genes, num_bins)
+    return {**system.options, system.depth: depth}, count
+
+
+@cache
+def _depth(
+    encoder: str, given: tuple[tuple[str, Any], ...], key: str, width: int, wanted: int, num_genes: int, num_bins: int
+) -> tuple[int, int]:
     found = []
     for depth in range(1, _MAX_DEPTH + 1):
-        options = {**system.options, system.depth: depth}
         try:
-            count = encoder_parameters(system.encoder, options, width=width, num_bins=num_bins, num_genes=num_genes)
+            options = {**dict(given), key: depth}
+            count = encoder_parameters(encoder, options, width=width, num_bins=num_bins, num_genes=num_genes)
         except UserError:
             continue
-        found.append((abs(count - wanted), depth, options, count))
+        found.append((abs(count - wanted), depth, count))
         if count > 2 * wanted:
             break
     if not found:
-        raise UserError(f"--systems '{name}': its encoder refuses every depth from 1 to {_MAX_DEPTH}")
-    _, _, options, count = min(found, key=lambda item: item[:2])
-    return options, count
+        raise UserError(f"cell_encoder '{encoder}': refuses every {key} from 1 to {_MAX_DEPTH}")
+    return min(found)[1:]

@@ -1,0 +1,152 @@
+"""Every encoder of the field under one contract, one budget, one table.
+
+``python -m experiments.studies.encoders --out DIR [--jobs 2] [--seeds 0,1,2] [--record]``, with ``GRN_COTRAIN_DATA``
+set. ``--estimate`` says how long it would take and stops. A second call goes on where the first one stopped.
+
+Each system is trained without a graph, with the network's training edges, and with these rewired (all degrees kept), at
+about a million parameters of its own (:mod:`experiments.encoders.systems`), on the same cells in the same batches for
+the same number of steps, at a learning rate that each chooses among three by its loss on validation cells of Kang's
+data, in equally many steps, without a graph. All are trained on one common objective (masked values, squared error), so
+that architectures compare, and without a graph on their own published ones where these differ. Published sizes get one
+timed step on a generated full transcriptome.
+
+Columns: held-out masked-value R2 and macro AUROC of links (Kang, hESC); accuracy and macro-F1 of a linear probe of cell
+type on frozen cell states (held-out batch; stratified fifth); cost, on Kang's data: seconds per 1,000 cells of training
+steps, links included, peak memory of the whole process, FLOPs per cell (:mod:`experiments.flops`).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from experiments.encoders.plan import Study, results_of, seconds_of
+from experiments.encoders.rows import Budget
+from experiments.encoders.systems import available, chosen
+from experiments.encoders.tables import published_table, say_table, table_of
+from experiments.encoders.worlds import find_worlds
+from experiments.records import make_study_record, write_record
+from grn_cotrain.commandline import run_app, say
+from grn_cotrain.config import expand_environment
+from grn_cotrain.errors import UserError
+from grn_cotrain.files import write_json
+
+__all__ = ["main", "save"]
+
+app = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+
+
+def _notes(study: Study) -> list[str]:
+    budget = study.budget
+    worlds = "; ".join(
+        f"{world.name}: {world.title}, {study.preps[world.name].vocab.num_features:,} genes" for world in study.worlds
+    )
+    return [
+        worlds,
+        f"seeds {', '.join(map(str, study.seeds))}; every row saw {budget.steps} batches of {budget.cells_per_batch}"
+        f" cells, the same ones; at most {budget.max_tokens:,} tokens a cell; width {budget.width}; the model at the"
+        " end is judged",
+        "parameters: the encoder's own; the shared gene table, graph encoder, link decoder and heads are the same for"
+        " all; depth is set so that they come nearest to"
+        f" {budget.parameters:,}",
+        "learning rate: the best of three on validation cells, equally many steps for each system",
+        "cost columns are those of the first world; FLOPs: matrix products, forward and backward, by torch's counter;"
+        " the graph is encoded once a step and left out",
+        "intervals (bootstrap over TFs, cells) are in the record's rows",
+        "zeros: scbert, xtrimogene and scfoundation show 256 zeros of each cell beside its values, since all genes do"
+        " not fit the cap",
+    ]
+
+
+def save(study: Study, *, record: bool) -> list[str]:
+    """Write study.json, print the tables, and keep the records if asked; returns the records' names."""
+    rows, controls = results_of(study.row_jobs()), results_of(study.control_jobs())
+    steps, rates = results_of(study.step_jobs()), results_of(study.job(row) for row in study.rate_rows())
+    write_json(study.out / "study.json", {"rows": rows, "controls": controls, "steps": steps, "rates": rates})
+    kept = []
+    objectives = ["common", *(["own"] if study.own else [])]
+    tables = {f"encoders_{name}": (*table_of(rows, controls, study.worlds, name), rows) for name in objectives}
+    tables["encoders_published_sizes"] = (*published_table(steps), steps)
+    for name, (header, table, found) in tables.items():
+        say(f"\n{name}")
+        say_table(header, table)
+        if record and table:
+            wanted = name.removeprefix("encoders_")
+            mine = [row for row in found if row["spec"].get("objective", wanted) == wanted]
+            body = {"header": header, "table": table, "rows": mine, "controls": controls, "notes": _notes(study)}
+            if wanted in objectives:
+                body["rates"] = [row for row in rates if row["spec"].get("objective") == wanted]
+            else:
+                body["notes"] = ["one training step of one generated cell of 19,264 genes, a tenth of them not zero"]
+            say(f"record: {write_record(make_study_record(name, body))}")
+            kept.append(name)
+    return kept
+
+
+@app.command()
+def study(
+    out: Annotated[Path, typer.Option(help="folder; a second call goes on where the first one stopped")],
+    systems: Annotated[str, typer.Option(help="names, separated by commas")] = "all",
+    worlds: Annotated[str, typer.Option(help="names, separated by commas; the first one gives the costs")] = "all",
+    seeds: Annotated[str, typer.Option(help="numbers, separated by commas")] = "0",
+    jobs: Annotated[int, typer.Option(help="rows at a time, one thread each")] = 2,
+    steps: Annotated[int, typer.Option(help="training steps of a row")] = Budget.steps,
+    search_steps: Annotated[int, typer.Option(help="steps of each learning rate tried")] = Budget.search_steps,
+    cells_per_batch: Annotated[int, typer.Option(help="cells of a step")] = Budget.cells_per_batch,
+    parameters: Annotated[int, typer.Option(help="wanted of each encoder")] = Budget.parameters,
+    width: Annotated[int, typer.Option(help="of table and encoders")] = Budget.width,
+    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    own: Annotated[bool, typer.Option(help="train the published objectives too")] = True,
+    published: Annotated[bool, typer.Option(help="time one step of the published sizes")] = True,
+    estimate: Annotated[bool, typer.Option("--estimate", help="say how long it would take, and stop")] = False,
+    record: Annotated[bool, typer.Option("--record", help="keep run records")] = False,
+) -> None:
+    """Run the study."""
+    from experiments.__main__ import parse_seeds
+
+    if steps < 1 or search_steps < 1 or cells_per_batch < 1:
+        raise UserError(
+            f"--steps {steps}, --search-steps {search_steps}, --cells-per-batch {cells_per_batch}: give 1 or more"
+        )
+    wanted = chosen(systems)
+    missing = [system.name for system in wanted if system.name not in available()]
+    if missing:
+        say(f"left out, their encoder is not registered: {', '.join(missing)}")
+        wanted = [system for system in wanted if system.name not in missing]
+    places = find_worlds(worlds)
+    data = Path(expand_environment("${GRN_COTRAIN_DATA}")) if any(world.cells for world in places) else None
+    budget = replace(
+        Budget(),
+        steps=steps,
+        search_steps=search_steps,
+        cells_per_batch=cells_per_batch,
+        parameters=parameters,
+        width=width,
+        device=device,
+    )
+    began = time.perf_counter()
+    planned = Study(wanted, places, parse_seeds(seeds), budget, out, own=own, data=data)
+    total, lines = seconds_of(planned)
+    say("\n".join(lines))
+    say(
+        f"estimate: {len(planned.rows())} rows, {len(planned.rate_rows())} searches, {len(planned.step_jobs())} timed"
+        f" sizes: {total / 60 / jobs:.0f} minutes with {jobs} at a time on as many idle cores"
+    )
+    if estimate:
+        return
+    planned.run(jobs=jobs, steps=published)
+    save(planned, record=record)
+    say(f"{(time.perf_counter() - began) / 60:.0f} minutes")
+
+
+def main() -> int:
+    """Command line; returns the exit code."""
+    return run_app(app)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
