@@ -43,6 +43,7 @@ __all__ = [
     "Tokenize",
     "hidden_cells",
     "masked_value_table",
+    "r2_replicates",
 ]
 
 HIDDEN_SHARE = 0.15
@@ -204,6 +205,34 @@ def masked_value_table(
     return pd.concat(frames, ignore_index=True).assign(seed=seed)
 
 
+def r2_replicates(
+    predict: Predict,
+    cells: CellMatrix,
+    split: CellSplit,
+    *,
+    seed: int = 0,
+    num_bins: int = 16,
+    bootstrap: int = 1000,
+    tokens_per_batch: int = 32_768,
+    tokenize: Tokenize | None = None,
+) -> np.ndarray:
+    """``r2`` on the test cells, then on bootstrap replicates of them: float64 ``[B + 1]``.
+
+    Replicates depend on ``seed`` and the number of test cells alone, so two predictors' are paired: the quantiles of
+    their differences are an interval of the difference. Arguments as in :func:`masked_value_table`.
+    """
+    statistics = ValueStatistics.of(cells.normalised()[split.train_C], prior=0.0)
+    scale = _Scale(statistics, (statistics.detected_G >= MIN_DETECTED) & np.asarray(cells.vocab.is_token))
+    test = hidden_cells(
+        cells, split.test_C, seed=seed, num_bins=num_bins, tokens_per_batch=tokens_per_batch, tokenize=tokenize
+    )
+    found_N = scale.deviations(_predictions("model", predict, test), test.gene_N)
+    errors = _Errors.of(found_N, test, scale)
+    num_cells = test.visible_CG.shape[0]
+    weights_BC = np.concatenate([np.ones((1, num_cells)), _draws(num_cells, bootstrap, seed)])
+    return _r2(errors, weights_BC)[0]
+
+
 @dataclass(frozen=True)
 class _Scale:
     """Per-gene standardisation over non-zero values of training cells, and which genes count."""
@@ -289,12 +318,17 @@ def _r2(errors: _Errors, weights_BC: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return macro_B, 1 - residual_BG.sum(axis=1) / total_BG.sum(axis=1)
 
 
+def _draws(num_cells: int, bootstrap: int, seed: int) -> np.ndarray:
+    """How often each held-out cell is in each replicate ``[B, C]``."""
+    shares_C = np.full(num_cells, 1 / num_cells)
+    return np.random.default_rng((seed, 2)).multinomial(num_cells, shares_C, bootstrap).astype(np.float64)
+
+
 def _rows(name: str, found_N: np.ndarray, test: HiddenCells, scale: _Scale, bootstrap: int, seed: int) -> pd.DataFrame:
     errors = _Errors.of(found_N, test, scale)
     num_cells = test.visible_CG.shape[0]
     values = _r2(errors, np.ones((1, num_cells)))
-    draws_BC = np.random.default_rng((seed, 2)).multinomial(num_cells, np.full(num_cells, 1 / num_cells), bootstrap)
-    replicates = _r2(errors, draws_BC.astype(np.float64)) if bootstrap else (np.full(1, np.nan),) * 2
+    replicates = _r2(errors, _draws(num_cells, bootstrap, seed)) if bootstrap else (np.full(1, np.nan),) * 2
     return pd.DataFrame(
         [
             {

@@ -12,7 +12,7 @@ from grn_cotrain.data.cells import CellMatrix, cell_split
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.cell_baselines import FactorAnalysis, GeneAndCell
-from grn_cotrain.evaluate.cells import HIDDEN_SHARE, hidden_cells, masked_value_table
+from grn_cotrain.evaluate.cells import HIDDEN_SHARE, hidden_cells, masked_value_table, r2_replicates
 from tests.cases.toy_cells import toy_cells
 
 
@@ -129,3 +129,17 @@ def test_bad_predictors_and_empty_data_are_refused() -> None:
         masked_value_table({"nan": lambda batch: _truth(batch) * float("nan")}, CELLS, SPLIT, bootstrap=0)
     with pytest.raises(UserError, match="no gene is detected"):
         masked_value_table({}, toy_cells(density=0.0, kind="log"), cell_split(12), bootstrap=0)
+
+
+def test_replicates_are_those_of_the_table_and_paired() -> None:
+    def predict(batch: CellBatch) -> np.ndarray:
+        return _truth(batch).numpy() * 0.9 + 0.1
+
+    table = masked_value_table({"mine": predict}, CELLS, SPLIT, seed=4, bootstrap=40, baselines=False)
+    row = table[table["metric"] == "r2"].iloc[0]
+    found = r2_replicates(predict, CELLS, SPLIT, seed=4, bootstrap=40)
+    assert found.shape == (41,)
+    assert found[0] == pytest.approx(row["value"])
+    assert np.quantile(found[1:], [0.025, 0.975]) == pytest.approx([row["low"], row["high"]])
+    other = r2_replicates(lambda batch: _truth(batch).numpy() * 0.9 + 0.11, CELLS, SPLIT, seed=4, bootstrap=40)
+    assert (found - other).std() < 0.2 * found[1:].std()
