@@ -57,8 +57,9 @@ class ValueEmbedding(nn.Module, ABC):
 class AutoDiscretisation(ValueEmbedding):
     r"""Learned soft bins: a value is a mixture of K rows of a table (Gong et al. 2023, section 3.3).
 
-    .. math:: v_1 = v\, w_1, \quad v_2 = \mathrm{LeakyReLU}(v_1), \quad v_3 = W_2 v_2 + \alpha v_2, \quad
-              v_4 = \mathrm{softmax}(v_3), \quad e = T v_4
+    .. math::
+        v_1 = v\, w_1, \quad v_2 = \mathrm{LeakyReLU}(v_1), \quad v_3 = W_2 v_2 + \alpha v_2, \quad
+        v_4 = \mathrm{softmax}(v_3), \quad e = T v_4
 
     with ``w_1`` and the rows of ``W_2`` of length K, and the table ``T`` of K rows. No map has an offset, so for
     ``v > 0`` the logits ``v_3`` are linear in ``v``: close values get close mixtures, at any resolution.

@@ -24,7 +24,8 @@ _LATENT_STD = 0.02  # small beside what they read: a latent is what it has read,
 class CrossAttentionBlock(nn.Module):
     r"""A pre-norm transformer block whose queries ``x`` read a context ``c`` (Vaswani et al. 2017, section 3.2.3).
 
-    .. math:: x' = x + W_o\, \mathrm{softmax}(K^{-1/2} Q(\mathrm{norm}(x)) K(\mathrm{norm}(c))^\top + b)\,
+    .. math::
+        x' = x + W_o\, \mathrm{softmax}(Q(\mathrm{norm}(x)) K(\mathrm{norm}(c))^\top / \sqrt{K} + b)\,
         V(\mathrm{norm}(c)), \qquad x'' = x' + \mathrm{ffn}(\mathrm{norm}(x'))
 
     Parameters

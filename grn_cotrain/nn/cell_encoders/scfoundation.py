@@ -29,7 +29,8 @@ __all__ = ["ScFoundationEncoder", "log_depth"]
 class ScFoundationEncoder(XTrimoGeneEncoder):
     r"""xTrimoGene with two more tokens a cell: T, the depth to predict at, and S, the depth of what is shown.
 
-    .. math:: x_T = g_T + E'(\log(1 + \textstyle\sum_g y_g)), \qquad x_S = g_S + E'(\log(1 + \textstyle\sum_g x_g))
+    .. math::
+        x_T = g_T + E'\left(\log(1 + \sum_g y_g)\right), \qquad x_S = g_S + E'\left(\log(1 + \sum_g x_g)\right)
 
     with ``y`` the target's and ``x`` the source's raw counts, learned names ``g_T, g_S`` and ``E'`` a value embedding
     like that of genes. Both are visible tokens: the encoder reads them among the genes, and so does the published

@@ -66,16 +66,15 @@ FORMS: Mapping[str, Form] = {
 class XTrimoGeneEncoder(CellEncoder):
     r"""Asymmetric encoder-decoder: a deep encoder of visible non-zeros, a light decoder of what is asked.
 
-    .. math:: I = E + G, \quad I_{encoder} = \mathrm{Trm}(I), \quad
-              I_{full} = W_p(G \oplus (I_{encoder} \mid z \mid m)) + b_p, \quad
-              I_{decoder} = \mathrm{Performer}(I_{full})
+    .. math::
+        I = E + G, \quad I_{encoder} = \mathrm{Trm}(I), \quad I_{full} = W_p [G, x] + b_p, \quad
+        I_{decoder} = \mathrm{Performer}(I_{full})
 
-    (equations 1 to 4). ``G`` are gene rows, ``E = T \, \mathrm{softmax}(W_2 v_2 + \alpha v_2)`` with
-    ``v_2 = LeakyReLU(v w_1)`` the auto-discretised values
-    (:class:`~grn_cotrain.nn.auto_discretisation.AutoDiscretisation`), ``z`` and ``m`` learned vectors of zeros and of
-    hidden values. The encoder reads CLS (not in the paper) and visible non-zeros, never a zero or a hidden token: a
-    tenth of the genes, so full attention is affordable. Blocks are pre-norm. The modality is read through the
-    feature's own row alone.
+    (equations 1 to 4). ``G`` are gene rows and ``E`` auto-discretised values, ``T softmax(W2 v2 + alpha v2)`` with
+    ``v2 = LeakyReLU(v w1)`` (:class:`~grn_cotrain.nn.auto_discretisation.AutoDiscretisation`); ``x`` is the encoder's
+    state of a visible non-zero, and elsewhere a learned vector, ``z`` of zeros or ``m`` of hidden values. The encoder
+    reads CLS (not in the paper) and visible non-zeros, never a zero or a hidden token: a tenth of the genes, so full
+    attention is affordable. Blocks are pre-norm. The modality is read through the feature's own row alone.
 
     ``decoder`` says how the others get a state:
 

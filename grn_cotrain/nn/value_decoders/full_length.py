@@ -19,7 +19,7 @@ __all__ = ["FullLengthDecoder"]
 class FullLengthDecoder(ValueDecoder):
     r"""Gene row beside encoder state, zero or mask vector; a linear map; Performer (Gong et al. 2023, equations 3, 4).
 
-    .. math:: I_{full} = W_p (g \oplus x) + b_p, \qquad I_{decoder} = \mathrm{Performer}(I_{full})
+    .. math:: I_{full} = W_p [g, x] + b_p, \qquad I_{decoder} = \mathrm{Performer}(I_{full})
 
     where ``x`` is the encoder's state of a visible non-zero, and the zero's or the mask's learned vector elsewhere.
     (Equation 3 writes the sum over the three kinds of token as one concatenation; the text says that the gene's row is
