@@ -57,8 +57,10 @@ class TestValueClasses:
 
     def test_a_power_of_two_is_its_own_class_in_single_precision(self) -> None:
         powers = np.arange(1, 13)
-        values = torch.from_numpy(np.log1p((2.0**powers - 1).astype(np.float32)))
-        assert rounded_bins(values, 20).tolist() == powers.tolist()
+        values = np.log1p((2.0**powers - 1).astype(np.float32))
+        # Other software's logarithm, or counts scaled in another order, may come out one rounding lower.
+        for rounded in (values, np.nextafter(values, np.float32(0))):
+            assert rounded_bins(torch.from_numpy(rounded), 20).tolist() == powers.tolist()
 
     def test_of_counts_are_those_of_counts_per_ten_thousand(self) -> None:
         """One count in a cell of 20,000 is .5 per ten thousand: class 0, as a zero; in a cell of 10,000: class 1."""
