@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from grn_cotrain.data.batch import CellBatch
     from grn_cotrain.data.cells import CellMatrix
+    from grn_cotrain.data.run_data import RunData
     from grn_cotrain.model import CoTrainModel
     from grn_cotrain.recipe import Recipe
 
@@ -137,10 +138,32 @@ def _trained(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
         evaluate_cells(run, data)
         if spec["kind"] == "probe":
             found["probe"] = _probe(model, spec, recipe)
+        else:
+            found["r2_replicates"] = _replicates(model, data, recipe)
     found["cells"] = _cell_figures(place)
     found["seconds"] = time.perf_counter() - start
     shutil.rmtree(place / "checkpoints", ignore_errors=True)
     return found
+
+
+def _replicates(model: CoTrainModel, data: RunData, recipe: Recipe) -> list[float]:
+    """Replicates of R2, paired between rows of one world."""
+    from functools import partial
+
+    from grn_cotrain.evaluate.cells import r2_replicates
+
+    objective, genes = model.value_predictor(), model.encode_graph()
+    assert objective is not None
+    values = r2_replicates(
+        lambda batch: objective.predict_values(model, batch, genes),
+        data.cells,
+        data.cell_split,
+        seed=data.split.seed,
+        num_bins=recipe.model.tokens.num_bins,
+        bootstrap=recipe.evaluate.bootstrap,
+        tokenize=partial(model.tokenizer, every_value=True),
+    )
+    return [round(float(value), 6) for value in values]
 
 
 def cells_seen(recipe: Recipe, num_cells: int) -> int:
