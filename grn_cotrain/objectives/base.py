@@ -87,6 +87,8 @@ class Objective(nn.Module, ABC):
     config: Any
     reads_cells: ClassVar[bool] = False
     reads_links: ClassVar[bool] = False
+    selects: ClassVar[bool] = True
+    """Whether a lower loss on validation cells is better, so that it helps to pick the checkpoint."""
 
     def prepare(self, cells: CellMatrix, rows_C: np.ndarray) -> None:
         """Take statistics of the training cells ``rows_C`` once, before training, as buffers. Default: nothing."""

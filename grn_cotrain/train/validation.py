@@ -113,7 +113,8 @@ class Validator:
                 count[name] += output.count
         losses = {name: total[name] / max(1, count[name]) for name in total}
         metrics = {f"validation/cells/{name}": value for name, value in losses.items()}
-        metrics["validation/cells/selection"] = -sum(losses.values())
+        chosen = [value for name, value in losses.items() if model.objective(name).selects] or losses.values()
+        metrics["validation/cells/selection"] = -sum(chosen)
         return metrics
 
 

@@ -39,6 +39,39 @@ class TestMaskedGeneAlwaysMasked(CellObjectiveCase):
     options = {"share": 0.4, "mask_share": 1.0, "random_share": 0.0, "activation": "gelu"}
 
 
+class TestGenerative(CellObjectiveCase):
+    name = "generative"
+
+
+class TestGenerativeOverBinsWithZeros(CellObjectiveCase):
+    name = "generative"
+    options = {"target": "bin", "hide_zeros": True, "prompt_gradient": True, "shares": [0.5, 1.0]}
+
+
+class TestGenerativeFromGenesAlone(CellObjectiveCase):
+    name = "generative"
+    options = {"cell_prompt_weight": 0.0}
+
+
+class TestGeneFromCell(CellObjectiveCase):
+    name = "gene_from_cell"
+    options = {"covariate_dropout": 0.0}  # drawn as dropout is, not from the step's generator
+    covariates = ("batch",)
+
+
+class TestGeneFromCellOverBinsWithZeros(CellObjectiveCase):
+    name = "gene_from_cell"
+    options = {"target": "bin", "hide_zeros": True}
+
+
+class TestAdversarialCovariate(CellObjectiveCase):
+    name = "adversarial_covariate"
+    options = {"covariate": "donor", "strength": 0.1}
+    covariates = ("batch", "donor")
+    draws = False
+    adversarial = True
+
+
 def test_every_component_is_covered() -> None:
     """Objectives that read links only are covered by ``test_link_objectives.py``."""
     reading_cells = {name for name in OBJECTIVES.names() if OBJECTIVES.get(name).reads_cells}

@@ -149,7 +149,7 @@ class ScGPTEncoder(TrunkEncoder):
         number_T = bin_T / self.num_bins
         if self.config.values == "continuous":
             number_T = batch.values_T.masked_fill(batch.hidden_T, 0.0)
-        return self.value_mlp(number_T.to(self.hidden_value_D.dtype)[:, None])  # type: ignore[no-any-return]
+        return self.value_mlp(number_T.to(self.hidden_value_D.dtype)[:, None])
 
     def forward(self, batch: CellBatch, features_VD: Tensor, bias: AttentionBias | None = None) -> CellStates:
         """See :class:`~grn_cotrain.nn.cell_encoders.CellEncoder`."""

@@ -1,0 +1,155 @@
+"""Objective ``adversarial_covariate``: cell states from which a covariate (the batch) cannot be told.
+
+Dimension letters: B cells, N cells whose category is known, C categories, D width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from grn_cotrain.data.covariates import UNKNOWN
+from grn_cotrain.errors import UserError, did_you_mean
+from grn_cotrain.nn.cell_encoders import NO_COVARIATES
+from grn_cotrain.objectives.base import OBJECTIVES, LossOutput, ModelView, Objective, Step
+
+__all__ = ["AdversarialCovariate", "reverse_gradient"]
+
+
+class _Reverse(torch.autograd.Function):
+    """The identity, whose gradient is the upstream one times ``-strength``."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, strength: float) -> Tensor:
+        ctx.strength = strength
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None]:
+        return -ctx.strength * gradients[0], None
+
+
+def reverse_gradient(x: Tensor, strength: float) -> Tensor:
+    """``x`` as it is; gradients come back times ``-strength`` (Ganin et al. 2016, section 4.2)."""
+    reversed_: Tensor = _Reverse.apply(x, strength)
+    return reversed_
+
+
+@OBJECTIVES.register(
+    "adversarial_covariate", paper="Ganin et al. 2016, DANN; as in scGPT's batch integration (Cui et al. 2024)"
+)
+class AdversarialCovariate(Objective):
+    r"""A classifier of one covariate learns from the cell states, and the encoder learns to make it fail.
+
+    .. math:: L = -\frac1N \sum_b \log p_\theta(c_b \mid R(h_b)), \qquad R(h) = h, \quad
+        \frac{\partial R}{\partial h} = -\lambda I, \qquad
+        \lambda = \mathrm{strength} \left(\frac{2}{1 + e^{-10 p}} - 1\right), \quad p = \min(1, n / \mathrm{ramp})
+
+    ``h`` is the cell's state with nothing hidden, ``c`` its category; cells of unknown category are left out. ``n``
+    counts the training calls (micro-batches): with ``ramp_steps`` the classifier learns first. Metrics: its accuracy
+    beside the share of the commonest category, which it has when nothing can be told. The loss picks no checkpoint:
+    it is low where the covariate *can* be told.
+
+    Parameters
+    ----------
+    covariate, strength, ramp_steps, num_layers
+        See :class:`Config`.
+    """
+
+    reads_cells = True
+    selects = False
+
+    calls: Tensor
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Settings of :class:`AdversarialCovariate`.
+
+        Attributes
+        ----------
+        covariate
+            Which of ``tokens.covariates`` shall not be told from a cell's state.
+        strength
+            Factor of the reversed gradient that reaches the encoder.
+        ramp_steps
+            Training calls (micro-batches) over which that factor grows from 0; 0: it is there at once.
+        num_layers
+            Hidden layers of the classifier.
+        """
+
+        covariate: str = "batch"
+        strength: float = 1.0
+        ramp_steps: int = 0
+        num_layers: int = 2
+
+        def __post_init__(self) -> None:
+            if not self.strength >= 0:
+                raise UserError(f"strength: got {self.strength}; give 0 or more")
+            for name in ("ramp_steps", "num_layers"):
+                if getattr(self, name) < 0:
+                    raise UserError(f"{name}: got {getattr(self, name)}; give 0 or more")
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        width: int,
+        num_bins: int,
+        num_genes: int,
+        covariates: Mapping[str, int] = NO_COVARIATES,
+    ) -> None:
+        super().__init__()
+        del num_bins, num_genes
+        if config.covariate not in covariates:
+            names = list(covariates)
+            raise UserError(
+                f"covariate '{config.covariate}': not among model.tokens.covariates ({', '.join(names) or 'none'});"
+                f" name the column of obs there{did_you_mean(config.covariate, names)}"
+            )
+        self.config = config
+        self.column = list(covariates).index(config.covariate)
+        self.num_categories = covariates[config.covariate]
+        if self.num_categories < 2:
+            raise UserError(
+                f"covariate '{config.covariate}': has one category in the training cells; there is nothing to tell"
+                " apart, leave the objective out"
+            )
+        layers: list[nn.Module] = []
+        for _ in range(config.num_layers):
+            layers += [nn.Linear(width, width), nn.LeakyReLU(), nn.LayerNorm(width)]
+        self.classifier = nn.Sequential(*layers, nn.Linear(width, self.num_categories))
+        self.register_buffer("calls", torch.zeros((), dtype=torch.long))
+
+    def strength_now(self) -> float:
+        """Factor of the reversed gradient after the calls so far."""
+        if self.config.ramp_steps == 0:
+            return self.config.strength
+        progress = min(1.0, int(self.calls) / self.config.ramp_steps)
+        return self.config.strength * (2 / (1 + math.exp(-10 * progress)) - 1)
+
+    def forward(self, model: ModelView, step: Step) -> LossOutput:
+        """Cross-entropy of the covariate given the cells' states, nothing hidden; draws nothing."""
+        assert step.cells is not None
+        code_B = step.cells.cell_index_B.new_full((step.cells.num_cells,), UNKNOWN)
+        if step.cells.covariates_BK is not None:
+            code_B = step.cells.covariates_BK[:, self.column]
+        known_N = torch.nonzero(code_B != UNKNOWN).squeeze(1)
+        state_ND = model.encode_cells(step.cells, step.genes).cells_BD[known_N]
+        logits_NC = self.classifier(reverse_gradient(state_ND, self.strength_now()))
+        if self.training:
+            self.calls += 1
+        if len(known_N) == 0:  # a gradient of zero, not a missing one
+            return LossOutput(logits_NC.sum(), 0)
+        code_N = code_B[known_N]
+        loss = F.cross_entropy(logits_NC, code_N)
+        metrics = {
+            "accuracy": float((logits_NC.argmax(-1) == code_N).float().mean()),
+            "majority": float(torch.bincount(code_N, minlength=self.num_categories).max()) / len(code_N),
+        }
+        return LossOutput(loss, len(known_N), {"cross_entropy": loss}, metrics)

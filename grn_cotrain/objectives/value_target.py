@@ -1,0 +1,134 @@
+"""What a head regresses: values standardised by gene, or bins; and the way back to values.
+
+Dimension letters: T packed tokens, M hidden tokens, G genes, K value bins, B cells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.binning import quantile_bins
+from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.value_statistics import ValueStatistics
+from grn_cotrain.data.vocab import NUM_SPECIAL
+from grn_cotrain.objectives.base import GeneStates, ModelView
+from grn_cotrain.objectives.bin_values import visible_bin_values
+
+__all__ = ["ConfidentPredictor", "Guess", "Target", "ValueTarget"]
+
+Target = Literal["value", "bin"]
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What is believed of hidden values, in the order of ``nonzero(masked_T)``.
+
+    Attributes
+    ----------
+    values_M
+        float32 values, given that they are not zero, on the scale of ``CellBatch.values_T``.
+    spread_M
+        float32 expected error, in units in which genes can be compared; the smallest is the most confident guess.
+    nonzero_M
+        float32 chance that the value is not zero; None where zeros were no part of the training.
+    """
+
+    values_M: Tensor
+    spread_M: Tensor
+    nonzero_M: Tensor | None
+
+
+@runtime_checkable
+class ConfidentPredictor(Protocol):
+    """A :class:`~grn_cotrain.objectives.ValuePredictor` that says how sure it is of each value."""
+
+    def guess_values(self, model: ModelView, batch: CellBatch, genes: GeneStates) -> Guess:
+        """Values of the hidden tokens, and how sure they are."""
+        ...
+
+
+class ValueTarget(nn.Module):
+    r"""The regression target of a hidden value, its loss, and values from predictions.
+
+    ``"value"``: :math:`y = (v - \mu_g) / \sigma_g` with the gene's mean and deviation over non-zero values of training
+    cells, so a prediction of 0 is the gene's mean and the squared error is 1 - R2 in expectation. ``"bin"``: the number
+    of the value's bin over K (scGPT), moved to :math:`y = b / K - 1/2`; a value is read from it by the mean visible
+    value of each bin in the same cell, or in training cells where a cell shows no value.
+
+    Zeros are told from other values by a chance of their own, not by regression.
+
+    Parameters
+    ----------
+    target
+        ``value`` or ``bin``.
+    num_bins, num_genes
+        K and G.
+    """
+
+    mean_G: Tensor
+    std_G: Tensor
+    bin_values_K: Tensor
+
+    def __init__(self, target: Target, *, num_bins: int, num_genes: int) -> None:
+        super().__init__()
+        self.target, self.num_bins = target, num_bins
+        self.register_buffer("mean_G", torch.zeros(num_genes))
+        self.register_buffer("std_G", torch.ones(num_genes))
+        self.register_buffer("bin_values_K", torch.zeros(num_bins))
+
+    @torch.no_grad()
+    def prepare(self, cells: CellMatrix, rows_C: np.ndarray) -> None:
+        """Take statistics of the training cells; they are saved with the weights."""
+        values_CG = cells.normalised()[rows_C]
+        statistics = ValueStatistics.of(values_CG)
+        self.mean_G.copy_(torch.from_numpy(np.ascontiguousarray(statistics.mean_G)))
+        self.std_G.copy_(torch.from_numpy(np.ascontiguousarray(statistics.std_G)))
+        if not np.asarray(cells.vocab.is_token).all():  # bins are among token features
+            values_CG = values_CG[:, np.flatnonzero(cells.vocab.is_token)]
+        value_N = torch.from_numpy(values_CG.data)
+        cell_N = torch.from_numpy(np.repeat(np.arange(values_CG.shape[0]), np.diff(values_CG.indptr)))
+        bin_N = quantile_bins(value_N, cell_N, self.num_bins)
+        count_K = torch.bincount(bin_N, minlength=self.num_bins + 1)[1:]
+        sum_K = torch.bincount(bin_N, value_N.double(), minlength=self.num_bins + 1)[1:]
+        self.bin_values_K.copy_(sum_K / count_K.clamp_min(1))
+
+    def of(self, batch: CellBatch, where_M: Tensor) -> Tensor:
+        """What the tokens at ``where_M`` should be predicted as: ``[M]``."""
+        if self.target == "bin":
+            return batch.bins_T[where_M] / self.num_bins - 0.5
+        gene_M = batch.feature_ids_T[where_M] - NUM_SPECIAL
+        return (batch.values_T[where_M] - self.mean_G[gene_M]) / self.std_G[gene_M]
+
+    def loss(
+        self, batch: CellBatch, where_M: Tensor, value_M: Tensor, nonzero_M: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Mean squared error over non-zero values, and mean cross-entropy of "not zero" (0 without such logits)."""
+        is_value_M = batch.values_T[where_M] != 0
+        squared_M = (value_M - self.of(batch, where_M)).square().masked_fill(~is_value_M, 0.0)
+        error = squared_M.sum() / is_value_M.sum().clamp_min(1)
+        if nonzero_M is None:
+            return error, error.new_zeros(())
+        if len(nonzero_M) == 0:  # the mean over nothing is not a number
+            return error, nonzero_M.sum()
+        return error, F.binary_cross_entropy_with_logits(nonzero_M, is_value_M.to(nonzero_M.dtype))
+
+    def values(self, batch: CellBatch, where_M: Tensor, predicted_M: Tensor) -> Tensor:
+        """Predictions on the scale of ``batch.values_T``, float32 ``[M]``; never below 0."""
+        predicted_M = predicted_M.float()
+        if self.target == "value":
+            gene_M = batch.feature_ids_T[where_M] - NUM_SPECIAL
+            return (self.mean_G[gene_M] + self.std_G[gene_M] * predicted_M).clamp_min(0.0)
+        seen_BK = visible_bin_values(batch, self.num_bins)
+        table_BK = torch.where(seen_BK[:, -1:] > 0, seen_BK, self.bin_values_K)
+        place_M = ((predicted_M + 0.5) * self.num_bins).clamp(1, self.num_bins) - 1
+        below_M = place_M.floor().long()
+        above_M = (below_M + 1).clamp_max(self.num_bins - 1)
+        cell_M = batch.cell_of_token_T[where_M]
+        return torch.lerp(table_BK[cell_M, below_M], table_BK[cell_M, above_M], place_M - below_M)
