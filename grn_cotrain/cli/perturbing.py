@@ -29,7 +29,7 @@ def perturb(
         Path | None, typer.Option(metavar="CELLS", help="file of cells; default: those of the run's prepared folder")
     ] = None,
     only: Annotated[str | None, typer.Option(metavar="COLUMN=VALUE", help="cells with this value of obs")] = None,
-    max_cells: Annotated[int, typer.Option(min=0, help="at most so many cells, at random; 0: all")] = 256,
+    max_cells: Annotated[int, typer.Option(min=0, help="at most so many cells a gene, at random; 0: all")] = 256,
     controls: Annotated[int, typer.Option(min=0, help="random matched genes to compare with")] = 20,
     cells_out: Annotated[Path | None, typer.Option(metavar="FILE", help="table of the shift of each cell")] = None,
     layer: Annotated[str | None, typer.Option(help="layer that holds the counts")] = None,

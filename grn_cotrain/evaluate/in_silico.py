@@ -31,7 +31,7 @@ from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.vocab import MODALITIES, NUM_SPECIAL
 from grn_cotrain.errors import UserError, did_you_mean
-from grn_cotrain.evaluate.in_silico_edits import EditedCells, delete_genes, overexpress_genes, rebin
+from grn_cotrain.evaluate.in_silico_edits import EditedCells, delete_genes, overexpress_genes, rebin, take_cells
 from grn_cotrain.model import CoTrainModel
 
 __all__ = ["MODES", "InSilico", "Level", "Mode", "matched_controls", "perturb_cells"]
@@ -54,7 +54,8 @@ class InSilico:
         ``genes``, ``mode``, ``num_cells`` (cells that were edited), mean ``cosine_shift`` and ``euclidean_shift`` of
         the cell embedding, ``control_cosine_shift`` (mean over controls), ``percentile`` of the cosine shift among the
         ``num_controls`` controls (ties count half), ``p_value`` = (1 + controls that move at least as far) /
-        (1 + controls), ``reads_ranks``, ``level``, ``seed``.
+        (1 + controls), ``reads_ranks``, ``level``, ``seed``; and how like the controls are: ``detected`` (share of
+        cells), ``mean_value`` (non-zero ones), ``control_detected``, ``control_mean_value``. None without controls.
     genes
         One row a gene that some edited cell expresses, farthest first: ``symbol, id, modality, num_cells`` (over which
         it is averaged), ``cosine_shift, euclidean_shift, control_cosine_shift, num_controls, percentile``.
@@ -170,6 +171,7 @@ def perturb_cells(
     rows_C: np.ndarray | None = None,
     mode: str = "delete",
     level: Level = 0.99,
+    max_cells: int | None = None,
     num_controls: int = 20,
     seed: int = 0,
     tokens_per_batch: int = _TOKENS_PER_BATCH,
@@ -186,7 +188,7 @@ def perturb_cells(
     genes
         Gene indices.
     rows_C
-        Cells to use; default: all.
+        Cells to use; default: all. Controls are matched among these.
     mode
         ``delete``: the genes' tokens are removed (set to zero where the model shows every feature), in the cells that
         express one of them. ``overexpress``: in every cell, expressed before or not, their values are raised to
@@ -194,10 +196,12 @@ def perturb_cells(
     level
         Of over-expression: a quantile of the gene's own non-zero values in these cells, or ``cell_max``, the highest
         value of each cell. A gene without a value in these cells is raised to the cell's highest.
+    max_cells
+        At most so many cells for each perturbation, drawn among those it concerns; None: all of them.
     num_controls
         Random sets; 0 for none.
     seed
-        Draws them.
+        Draws cells and controls.
     progress
         Told ``(cells done, cells in all)``, each perturbation counting its cells.
 
@@ -211,10 +215,15 @@ def perturb_cells(
     wanted = tuple(dict.fromkeys(int(gene) for gene in genes))
     values_CG = cells.normalised()[rows_C]
     _check(cells, wanted, mode, level, num_controls, values_CG)
+    if max_cells is not None and max_cells < 1:
+        raise UserError(f"max_cells: got {max_cells}; give at least 1, or leave it out")
     is_token_G = np.asarray(cells.vocab.is_token, dtype=bool)
     sets = [wanted, *matched_controls(values_CG, wanted, is_token_G, num_controls=num_controls, seed=seed)]
+    sample_PC = _samples(values_CG, sets, mode == "delete", max_cells, seed)
     tokenizer = model.tokenizer(cells)
     config = model.config.tokens
+    rows_of_index = np.full(cells.num_cells, -1)
+    rows_of_index[rows_C] = np.arange(len(rows_C))
     levels_G = _levels(values_CG, sorted({gene for genes_ in sets for gene in genes_}), level)
     device = model.special_SD.device
     modality_G = torch.tensor([MODALITIES.index(name) for name in cells.vocab.modality], device=device)
@@ -224,21 +233,25 @@ def perturb_cells(
     model.eval()
     try:
         states = model.encode_graph()
-        done, total = 0, len(rows_C) * len(sets)
-        for drawn in one_pass(tokenizer, rows_C, tokens_per_batch=tokens_per_batch):
+        done, total = 0, int(sample_PC.sum())
+        for drawn in one_pass(tokenizer, rows_C[sample_PC.any(axis=0)], tokens_per_batch=tokens_per_batch):
+            sample_PB = sample_PC[:, rows_of_index[drawn.cell_index_B.numpy()]]
             base = rebin(drawn.to(device), num_bins=config.num_bins)
             before = model.encode_cells(base, states)
             reads_ranks = model.prepare_batch(base).ranks_T is not None
             for row, members in enumerate(sets):
+                if not sample_PB[row].any():
+                    continue
+                part = take_cells(base, torch.from_numpy(np.flatnonzero(sample_PB[row])).to(device))
                 index = torch.tensor(members, device=device)
                 if mode == "delete":
                     edited = delete_genes(
-                        base, index, num_bins=config.num_bins, keep_as_zeros=config.zeros_per_cell == "all"
+                        part.batch, index, num_bins=config.num_bins, keep_as_zeros=config.zeros_per_cell == "all"
                     )
                 else:
                     values = torch.tensor([levels_G[gene] for gene in members], dtype=torch.float32, device=device)
                     edited = overexpress_genes(
-                        base,
+                        part.batch,
                         index,
                         values,
                         modality_G[index],
@@ -246,14 +259,31 @@ def perturb_cells(
                         prepare=model.prepare_batch,
                     )
                 if edited is not None:
-                    shifts.add(row, base, before, edited, model.encode_cells(edited.batch, states), index)
-                done += base.num_cells
+                    after = model.encode_cells(edited.batch, states)
+                    shifts.add(row, base, before, edited.seen_from(part), after, index)
+                done += part.batch.num_cells
                 if progress is not None:
                     progress(done, total)
     finally:
         model.train(was_training)
     facts = {"mode": mode, "level": level if mode == "overexpress" else None, "reads_ranks": reads_ranks, "seed": seed}
-    return _result(cells, values_CG, sets, shifts, facts, num_controls)
+    return _result(cells, values_CG, sets, shifts, facts, num_controls, int(sample_PC[0].sum()))
+
+
+def _samples(
+    values_CG: sparse.csr_matrix, sets: Sequence[tuple[int, ...]], delete: bool, max_cells: int | None, seed: int
+) -> np.ndarray:
+    """bool ``[P, C]``: the cells in which each set is perturbed; sets share as many as they can."""
+    num_cells = values_CG.shape[0]
+    # One order of all cells, so that the states before the edit serve many sets.
+    order_C = np.random.default_rng((seed, 17)).permutation(num_cells)
+    sample_PC = np.zeros((len(sets), num_cells), dtype=bool)
+    for row, members in enumerate(sets):
+        concerned_C = np.ones(num_cells, dtype=bool)
+        if delete:
+            concerned_C = np.diff(values_CG[:, list(members)].indptr) > 0
+        sample_PC[row, order_C[concerned_C[order_C]][:max_cells]] = True
+    return sample_PC
 
 
 def _check(
@@ -298,6 +328,7 @@ def _result(
     shifts: _Shifts,
     facts: dict[str, Any],
     num_controls: int,
+    num_wanted: int,
 ) -> InSilico:
     symbols = np.asarray(cells.vocab.symbols, dtype=object)
     detected_G, mean_G = _detection(values_CG)
@@ -325,7 +356,11 @@ def _result(
         "num_cells": own["num_cells"],
         "cosine_shift": own["cosine_shift"],
         "euclidean_shift": own["euclidean_shift"],
+        "detected": own["detected"],
+        "mean_value": own["mean_value"],
         "num_controls": len(others),
+        "control_detected": float(table["detected"][1:].mean()) if len(others) else None,
+        "control_mean_value": float(table["mean_value"][1:].mean()) if len(others) else None,
         "control_cosine_shift": float(others.mean()) if len(others) else None,
         "percentile": _percentile(own["cosine_shift"], others) if len(others) else None,
         "p_value": (1 + at_least) / (1 + len(others)) if len(others) else None,
@@ -340,19 +375,16 @@ def _result(
         }
     )
     frame = _gene_frame(cells, shifts)
-    expressing = int((np.diff(values_CG[:, list(sets[0])].indptr) > 0).sum())
-    if facts["mode"] == "delete" and own["num_cells"] == 0:
+    if own["num_cells"] == 0:
         raise UserError(
-            f"gene '{own['genes']}': of the {expressing:,} cells that express it, max_tokens cuts it from all; give"
+            f"gene '{own['genes']}': of the {num_wanted:,} cells that express it, max_tokens cuts it from all; give"
             " other cells"
         )
     notes = [f"{own['num_cells']:,} of {values_CG.shape[0]:,} cells were edited"]
     if len(others) < num_controls:
         notes.append(f"{len(others):,} of {num_controls:,} controls: too few genes are expressed in these cells")
-    if facts["mode"] == "delete" and own["num_cells"] < expressing:
-        notes.append(
-            f"{expressing - own['num_cells']:,} more express it, below the values that max_tokens has room for"
-        )
+    if own["num_cells"] < num_wanted:
+        notes.append(f"in {num_wanted - own['num_cells']:,} more it is expressed, but max_tokens has no room for it")
     unseen = [symbols[gene] for gene in sets[0] if detected_G[gene] == 0]
     if unseen:
         notes.append(f"without a value in these cells: {', '.join(unseen)}")

@@ -17,7 +17,7 @@ from grn_cotrain.data.binning import quantile_bins
 from grn_cotrain.data.ranks import ranks_within_cells
 from grn_cotrain.data.vocab import NUM_SPECIAL
 
-__all__ = ["EditedCells", "delete_genes", "overexpress_genes", "rebin"]
+__all__ = ["EditedCells", "delete_genes", "overexpress_genes", "rebin", "take_cells"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,19 @@ class EditedCells:
     batch: CellBatch
     source_N: Tensor
     cells_B: Tensor
+
+    def seen_from(self, whole: EditedCells) -> EditedCells:
+        """The same with positions in the batch that ``whole`` took the edited one from."""
+        source_N = torch.where(self.source_N < 0, -1, whole.source_N[self.source_N.clamp_min(0)])
+        return EditedCells(self.batch, source_N, whole.cells_B[self.cells_B])
+
+
+def take_cells(batch: CellBatch, cells_B: Tensor) -> EditedCells:
+    """The cells ``cells_B`` (int64, rising) as they are."""
+    wanted_B = torch.zeros(batch.num_cells, dtype=torch.bool, device=cells_B.device).index_fill(0, cells_B, True)
+    cell_T = batch.cell_of_token_T
+    source_N = torch.nonzero(wanted_B[cell_T]).squeeze(1)
+    return EditedCells(_gather(batch, source_N, cell_T[source_N], cells_B), source_N, cells_B)
 
 
 def rebin(batch: CellBatch, *, num_bins: int) -> CellBatch:
@@ -117,7 +130,7 @@ def overexpress_genes(
     feature_ids_T[added_N], modality_T[added_N] = ids[gene_N], modality[gene_N]
 
     turned_N = torch.isin(feature_ids_T, ids)
-    top_B = torch.zeros(batch.num_cells, device=ids.device).index_reduce(0, cell_T, batch.values_T, "amax")
+    top_B = torch.zeros(batch.num_cells, device=ids.device).scatter_reduce(0, cell_T, batch.values_T, "amax")
     wanted_N = values[order[torch.searchsorted(ids[order], feature_ids_T[turned_N])]]
     own_top_N = top_B[edited.cell_of_token_T[turned_N]]
     values_T = edited.values_T.clone()

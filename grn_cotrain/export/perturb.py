@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.io.align import align_cells
 from grn_cotrain.data.io.counts import CountsFile, load_counts
@@ -60,12 +61,10 @@ def perturb_genes(
     counts
         Cells, from :func:`~grn_cotrain.data.io.counts.load_counts` or ``counts_from_anndata``; None: the cells that the
         run was trained and tested on, from its prepared folder.
-    mode, level, num_controls, seed, progress
+    mode, level, max_cells, num_controls, seed, progress
         See :func:`~grn_cotrain.evaluate.in_silico.perturb_cells`.
     only
         A column of ``obs`` and the value that cells must have there.
-    max_cells
-        A seeded sample of at most so many cells; for a deletion, of the cells that express one of the genes. None: all.
     min_mapped
         Least share of genes found, of the fewer of the file's and the model's.
     say
@@ -96,9 +95,9 @@ def perturb_genes(
     else:
         cells, _, notes = align_cells(counts, model.vocab, min_mapped=min_mapped)
         notes += [f"warning: {text}" for text in values_and_species(counts, config, model.vocab)]
-    rows_C, chosen = _rows(cells, index if mode == "delete" else [], only, max_cells, seed)
+    rows_C = _rows(cells, only)
     if say is not None:
-        for line in [*notes, chosen]:
+        for line in notes:
             say(line)
     result = perturb_cells(
         model,
@@ -107,6 +106,7 @@ def perturb_genes(
         rows_C=rows_C,
         mode=mode,
         level=level,
+        max_cells=max_cells,
         num_controls=num_controls,
         seed=seed,
         progress=progress,
@@ -115,40 +115,26 @@ def perturb_genes(
     return result
 
 
-def _rows(
-    cells: CellMatrix, expressed: Sequence[int], only: tuple[str, str] | None, max_cells: int | None, seed: int
-) -> tuple[np.ndarray, str]:
-    """Rows to use, and the choice in words."""
-    if max_cells is not None and max_cells < 1:
-        raise UserError(f"max_cells: got {max_cells}; give at least 1, or leave it out")
-    keep_C = np.ones(cells.num_cells, dtype=bool)
-    said = f"{cells.num_cells:,} cells"
-    if only is not None:
-        column, value = only
-        columns = [str(name) for name in cells.obs.columns]
-        if column not in columns:
-            raise UserError(
-                f"only '{column}': no such column of obs; choose from {', '.join(columns) or 'none'}"
-                f"{did_you_mean(column, columns)}"
-            )
-        found = cells.obs[column].astype(str)
-        keep_C = (found == value).to_numpy()
-        if not keep_C.any():
-            choices = sorted(found.unique())
-            raise UserError(
-                f"only '{column}={value}': no cell has this value; the column has {', '.join(choices[:8])}"
-                f"{' ...' if len(choices) > 8 else ''}{did_you_mean(value, choices)}"
-            )
-        said = f"{int(keep_C.sum()):,} cells with {column} {value}"
-    rows_C = np.flatnonzero(keep_C)
-    if expressed:
-        has_C = np.diff(cells.values_CG[rows_C][:, list(expressed)].indptr) > 0
-        said += f", {int(has_C.sum()):,} of them express it"
-        rows_C = rows_C[has_C] if has_C.any() else rows_C
-    if max_cells is not None and len(rows_C) > max_cells:
-        rows_C = np.sort(np.random.default_rng((seed, 17)).choice(rows_C, size=max_cells, replace=False))
-        said += f"; a random {max_cells:,} are used"
-    return rows_C, said
+def _rows(cells: CellMatrix, only: tuple[str, str] | None) -> np.ndarray:
+    """Rows of the cells that ``only`` leaves."""
+    if only is None:
+        return np.arange(cells.num_cells)
+    column, value = only
+    columns = [str(name) for name in cells.obs.columns]
+    if column not in columns:
+        raise UserError(
+            f"only '{column}': no such column of obs; choose from {', '.join(columns) or 'none'}"
+            f"{did_you_mean(column, columns)}"
+        )
+    found = cells.obs[column].astype(str)
+    rows_C = np.flatnonzero((found == value).to_numpy())
+    if len(rows_C) == 0:
+        choices = sorted(found.unique())
+        raise UserError(
+            f"only '{column}={value}': no cell has this value; the column has {name_some(choices, 8)}"
+            f"{did_you_mean(value, choices)}"
+        )
+    return rows_C
 
 
 def perturb_file(
@@ -242,6 +228,10 @@ def _sentences(result: InSilico) -> list[str]:
         said[0] += (
             f"; {facts['num_controls']} random genes of like detection and expression by"
             f" {facts['control_cosine_shift']:.3g}: percentile {facts['percentile']:.0f}, p {facts['p_value']:.2g}"
+        )
+        said.append(
+            f"detected in {facts['detected']:.0%} of cells, mean value {facts['mean_value']:.2f}; its controls"
+            f" {facts['control_detected']:.0%}, {facts['control_mean_value']:.2f}"
         )
     top = result.genes.head(5)
     if len(top):

@@ -55,7 +55,7 @@ def perturb(
     only
         A column of ``obs`` and the value that cells must have: ``("cell_type", "CD14+ Monocytes")``.
     max_cells
-        At most so many cells, a seeded sample; None: all.
+        At most so many cells for each gene, a seeded sample of those it concerns; None: all.
     num_controls
         Random sets of genes, matched in detection rate and mean value, to which the same is done.
     layer, modality, min_mapped, aliases, orthologs
