@@ -24,6 +24,7 @@ _REGISTRIES = {
     "objective": ("grn_cotrain.objectives", "OBJECTIVES"),
     "inductive": ("grn_cotrain.nn.features", "FEATURE_SOURCES"),
     "control": ("grn_cotrain.controls", "CONTROLS"),
+    "head": ("grn_cotrain.nn.heads", "HEADS"),
     "edge_format": ("grn_cotrain.export.edge_formats", "EDGE_FORMATS"),
 }
 

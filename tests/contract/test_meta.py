@@ -26,6 +26,7 @@ MODULES = {
     "objective": ("test_objectives", "test_link_objectives"),
     "inductive": ("test_features",),
     "control": ("test_controls",),
+    "head": ("test_heads",),
     "edge_format": ("test_edge_formats",),
 }
 

@@ -48,6 +48,7 @@ KIND_PAGES = {
     "objective": "maths/objectives.md",
     "inductive": "maths/genes.md",
     "control": "controls.md",
+    "head": "maths/cells.md",
     "edge_format": "exports.md",
 }
 #: Recipe keys that take a component -> its kind.
