@@ -11,7 +11,7 @@ from grn_cotrain.cli.apps import app, evaluate_app, number, progress
 from grn_cotrain.commandline import console, say
 from grn_cotrain.errors import UserError
 
-__all__ = ["evaluate_links", "score"]
+__all__ = ["evaluate_attention", "evaluate_links", "score"]
 
 
 @evaluate_app.command("links")
@@ -84,6 +84,73 @@ def _tell_cells(run: Path) -> None:
     if cells:
         others = ", ".join(f"{k[:-3].replace('_', ' ')} {number(v)}" for k, v in cells.items() if k != "r2")
         say(f"masked values of held-out cells, R2: {number(cells['r2'])}; beside it {others}")
+
+
+@evaluate_app.command("attention")
+def evaluate_attention(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="folder to write tables and edges to")],
+    by: Annotated[
+        str | None, typer.Option(help="column of obs, such as cell_type; default: all cells together")
+    ] = None,
+    layers: Annotated[str, typer.Option(help="all, or numbers with commas; -1 is the last")] = "all",
+    direction: Annotated[str, typer.Option(help="target_reads_tf, tf_reads_target or symmetric")] = "target_reads_tf",
+    ranks: Annotated[bool, typer.Option("--ranks", help="weights become ranks, by row and by column")] = False,
+    zeros: Annotated[bool, typer.Option("--zeros", help="keep tokens of genes that are zero in a cell")] = False,
+    max_cells: Annotated[int, typer.Option(help="most cells of a type, drawn with --seed")] = 1000,
+    min_cells: Annotated[
+        int | None, typer.Option(help="fewest cells that show an edge; default: a twentieth, at least 5")
+    ] = None,
+    top: Annotated[int, typer.Option(help="edges to keep of each type")] = 10_000,
+    bootstrap: Annotated[int | None, typer.Option(help="replicates of the intervals; 0 for none")] = None,
+    seed: Annotated[int, typer.Option(help="of the draw of cells")] = 0,
+    untrained: Annotated[bool, typer.Option(help="read the untrained encoder too, as a control")] = True,
+) -> None:
+    """Read who attends to whom, by cell type: TF, target scores beside co-expression, and centrality of genes."""
+    if bootstrap is not None and bootstrap < 0:
+        raise UserError(f"--bootstrap '{bootstrap}': give 0 or more")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out '{out}': is a file; give a folder")
+    chosen = _layers(layers)
+    from grn_cotrain.cli.attention_tables import print_report
+    from grn_cotrain.cli.progress import counted
+    from grn_cotrain.evaluate.attention import AttentionConfig
+    from grn_cotrain.evaluate.attention_run import evaluate_attention as evaluate
+    from grn_cotrain.train.build import build_model
+
+    config = AttentionConfig(
+        direction=direction,  # type: ignore[arg-type]  # checked there
+        layers=chosen,
+        rank_normalised=ranks,
+        zeros=zeros,
+        max_cells=max_cells,
+        seed=seed,
+    )
+    with counted("reading attention", "cells") as reading:
+        report = evaluate(
+            run,
+            by=by,
+            config=config,
+            top=top,
+            min_cells=min_cells,
+            bootstrap=bootstrap,
+            initial=build_model if untrained else None,
+            say=progress,
+            progress=reading,
+        )
+    report.write(out)
+    print_report(report, say)
+    say(f"written to {out}: attention.parquet (this table), attention_edges.parquet, attention_genes.parquet,")
+    say("  attention_centrality.parquet, attention_differences.parquet; links.json and its files")
+
+
+def _layers(text: str) -> tuple[int, ...] | None:
+    if text.strip().lower() == "all":
+        return None
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError:
+        raise UserError(f"--layers '{text}': give all, or numbers with commas (-1 is the last)") from None
 
 
 @app.command()

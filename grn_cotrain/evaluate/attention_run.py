@@ -1,0 +1,342 @@
+"""The attention of a run by cell type: edges, their score beside co-expression, centrality of genes.
+
+Dimension letters: G genes, S sources, M pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pandas as pd
+
+from grn_cotrain.config import canonical_hash
+from grn_cotrain.controls import CONTROLS, LinkScorer
+from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.pairs import pair_keys
+from grn_cotrain.data.run_data import RunData, load_run_data
+from grn_cotrain.data.vocab import FeatureVocab
+from grn_cotrain.errors import UserError
+from grn_cotrain.evaluate.attention import AttentionConfig, AttentionScores, CellGroup, cell_groups, read_attention
+from grn_cotrain.evaluate.attention_scorer import READ_OUT, InitialModel, check_split, split_sources
+from grn_cotrain.evaluate.centrality import centrality_genes, centrality_table
+from grn_cotrain.evaluate.control_cache import ControlCache
+from grn_cotrain.evaluate.link_table import LinkTable
+from grn_cotrain.evaluate.links import evaluate_links
+from grn_cotrain.files import atomic_file
+from grn_cotrain.model_io import load_model
+from grn_cotrain.provenance import git_commit
+from grn_cotrain.run_folder import RunFolder
+
+__all__ = ["EDGE_COLUMNS", "AttentionReport", "attention_edges", "evaluate_attention"]
+
+EDGE_COLUMNS = ("group", "source", "target", "score", "weight", "expected", "num_cells", "known")
+"""Columns of :func:`attention_edges`."""
+
+_DEGREE = ("target_degree", "degree_product")
+_METRICS = ("macro_auroc", "macro_ap", "auroc", "auprc", "degree_matched_auroc", "residual_auroc")
+_PARTS = ("train", "validation", "test", "withheld")
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionReport:
+    """What :func:`evaluate_attention` found.
+
+    Attributes
+    ----------
+    table
+        Link table whose scorers are called ``GROUP: SCORER``; degree controls have no group.
+    rows
+        One row a group and scorer: ``group, scorer, kind, num_cells`` (that were read), ``cells_in_group``,
+        ``pairs_seen`` (share of test pairs that some cell shows), metrics with ``_low`` and ``_high``.
+    differences
+        Paired differences in macro AUROC of each group's attention (raw and corrected) to co-expression in the same
+        cells and to the untrained encoder: ``group, scorer, minus, value, low, high``.
+    edges
+        Best pairs of each group, :data:`EDGE_COLUMNS`.
+    genes, centrality
+        Genes of each group, and what their centrality says (:mod:`~grn_cotrain.evaluate.centrality`); column
+        ``encoder`` is ``trained`` or ``untrained``.
+    notes
+        What must be read beside it.
+    """
+
+    table: LinkTable
+    rows: pd.DataFrame
+    differences: pd.DataFrame
+    edges: pd.DataFrame
+    genes: pd.DataFrame
+    centrality: pd.DataFrame
+    notes: tuple[str, ...]
+
+    def write(self, folder: str | Path) -> None:
+        """Write the link table's files and five parquet files, each atomically."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        frames = {
+            "attention": self.rows,
+            "attention_differences": self.differences,
+            "attention_edges": self.edges,
+            "attention_genes": self.genes,
+            "attention_centrality": self.centrality,
+        }
+        for name, frame in frames.items():
+            with atomic_file(folder / f"{name}.parquet") as temporary:
+                frame.to_parquet(temporary, index=False)
+        self.table.write(folder)
+
+
+def attention_edges(
+    scores: AttentionScores, vocab: FeatureVocab, split: EdgeSplit | None = None, *, top: int, min_cells: int = 1
+) -> pd.DataFrame:
+    """Return the best pairs of one group by corrected weight, ties by source and target.
+
+    Parameters
+    ----------
+    scores
+        Of the group.
+    vocab
+        Names of genes.
+    split
+        Tells ``known``: the part of the split that holds the edge, or empty. None: empty everywhere.
+    top
+        Most pairs.
+    min_cells
+        Fewest cells that show a pair: the mean over two cells is mostly noise, and noise fills a list of extremes.
+
+    Returns
+    -------
+    DataFrame
+        ``score``: corrected weight; ``weight``, ``expected``: its parts; ``num_cells`` that show the pair.
+    """
+    excess_SG = scores.weight_SG - scores.expected_SG
+    excess_SG[scores.count_SG < max(1, min_cells)] = -np.inf
+    flat_M = excess_SG.ravel()
+    kept = min(top, int(np.isfinite(flat_M).sum()))
+    best_M = np.argpartition(-flat_M, kept - 1)[:kept] if kept else np.zeros(0, dtype=np.int64)
+    best_M = best_M[np.lexsort((best_M, -flat_M[best_M]))]
+    row_M, target_M = np.divmod(best_M, scores.weight_SG.shape[1])
+    pairs_2M = np.stack([scores.sources_S[row_M], target_M])
+    names_G = np.asarray(vocab.symbols, dtype=object)
+    known_M = np.full(len(best_M), "", dtype=object)
+    if split is not None:
+        keys_M = pair_keys(pairs_2M, split.num_genes)
+        for part in _PARTS:
+            known_M[np.isin(keys_M, pair_keys(getattr(split, f"{part}_2E"), split.num_genes))] = part
+    return pd.DataFrame(
+        {
+            "group": pd.Series([scores.group.name] * len(best_M), dtype=object),
+            "source": names_G[pairs_2M[0]],
+            "target": names_G[pairs_2M[1]],
+            "score": flat_M[best_M].astype(np.float64),
+            "weight": scores.weight_SG[row_M, target_M].astype(np.float64),
+            "expected": scores.expected_SG[row_M, target_M].astype(np.float64),
+            "num_cells": scores.count_SG[row_M, target_M].astype(np.int64),
+            "known": known_M,
+        }
+    )
+
+
+def evaluate_attention(
+    run: str | Path,
+    *,
+    by: str | None = None,
+    config: AttentionConfig | None = None,
+    top: int = 10_000,
+    min_cells: int | None = None,
+    bootstrap: int | None = None,
+    initial: InitialModel | None = None,
+    say: Callable[[str], None] = lambda text: None,
+    progress: Callable[[int, int], None] | None = None,
+) -> AttentionReport:
+    """Read a run's attention by cell type and score it on the test pairs of the run's split.
+
+    Parameters
+    ----------
+    run
+        Run folder.
+    by
+        Column of obs; None: all cells together.
+    config
+        How to read.
+    top, min_cells
+        Edges kept of each group, and fewest cells that show one; default: a twentieth of the cells, at least 5.
+    bootstrap
+        Replicates of every interval; default: the recipe's.
+    initial
+        Builds the model before training, for the untrained encoder's rows; None: there are none.
+    say, progress
+        Told of what is being done; of the number of cells read and in all.
+
+    Raises
+    ------
+    UserError
+        No model, other data than it was trained on, no such column, numbers out of range.
+    """
+    if top < 1:
+        raise UserError(f"top: got {top}; give at least 1")
+    config = config or AttentionConfig()
+    folder = RunFolder.open(run)
+    recipe = folder.recipe()
+    data = load_run_data(recipe)
+    trained, stored = load_model(folder.require_model())
+    check_split(data.split, stored["meta"]["split_hash"], stored["meta"]["split"])
+    groups, unlabelled = cell_groups(data.cells, by, max_cells=config.max_cells, seed=config.seed)
+    notes = [f"{unlabelled:,} cells have no label in '{by}' and were left out"] if unlabelled else []
+    replicates = recipe.evaluate.bootstrap if bootstrap is None else bootstrap
+    models = {"trained": trained}
+    if initial is not None:
+        models["untrained"] = initial(recipe, data).eval()
+
+    pairs_2M = data.split.pairs("test").pairs_2M
+    scorers: list[LinkScorer] = []
+    edges, genes, centralities, seen = [], [], [], {}
+    done, total = 0, sum(len(group.rows_C) for group in groups) * len(models)
+    for group in groups:
+        say(f"reading {len(group.rows_C):,} cells of {group.name}")
+        for encoder, model in models.items():
+            (scores,) = read_attention(
+                model,
+                data.cells,
+                split_sources(data.split),
+                [group],
+                config,
+                centrality=True,
+                progress=None if progress is None else _shifted(progress, done, total),
+            )
+            done += len(group.rows_C)
+            scorers += _scorers(scores, pairs_2M, encoder)
+            found = centrality_genes(scores, data.cells, data.prep.grn, data.prep.tf_index)
+            genes.append(found.assign(encoder=encoder))
+            central = centrality_table(found, bootstrap=replicates, seed=config.seed)
+            centralities.append(central.assign(group=group.name, encoder=encoder))
+            if encoder == "trained":
+                fewest = max(5, len(group.rows_C) // 20) if min_cells is None else min_cells
+                best = attention_edges(scores, data.vocab, data.split, top=top, min_cells=min(fewest, scores.num_cells))
+                edges.append(best)
+                seen[group.name] = float((scores.count(pairs_2M) > 0).mean())
+                if scores.num_cut:
+                    notes.append(
+                        f"{group.name}: {scores.num_cut:,} of {scores.num_cells:,} cells hold more values than"
+                        " model.tokens.max_tokens, and lost their lowest"
+                    )
+        scorers.append(_Coexpression(group, data.cells))
+    scorers += [CONTROLS.build(name, seed=0) for name in _DEGREE]
+    table = evaluate_links(
+        data.split,
+        scorers,
+        data.prep.cells,
+        bootstrap=replicates,
+        seed=recipe.seed,
+        recipe_hash=canonical_hash(recipe),
+        commit=git_commit(),
+        cache=ControlCache(data.prep.folder / "controls"),
+        symbols=data.vocab.symbols,
+        progress=say,
+    )
+    return AttentionReport(
+        table=table,
+        rows=_rows(table, groups, seen),
+        differences=_differences(table, groups, list(models)),
+        edges=pd.concat(edges, ignore_index=True),
+        genes=pd.concat(genes, ignore_index=True),
+        centrality=pd.concat(centralities, ignore_index=True),
+        notes=(*notes, *_seen_edges(data)),
+    )
+
+
+def _seen_edges(data: RunData) -> list[str]:
+    if not data.messages.pairs_2E.shape[1]:
+        return []
+    return ["the run's encoder reads genes through its training edges: only the test pairs judge its attention"]
+
+
+def _shifted(progress: Callable[[int, int], None], before: int, total: int) -> Callable[[int, int], None]:
+    return lambda done, _: progress(before + done, total)
+
+
+class _Scored:
+    """Scores that are there already: the arrays they come from are not kept."""
+
+    def __init__(self, name: str, kind: str, scores_M: np.ndarray) -> None:
+        self.name, self.kind, self.scores_M = name, kind, scores_M
+
+    def fit(self, split: EdgeSplit, cells: CellMatrix | None) -> Self:
+        del split, cells
+        return self
+
+    def score(self, pairs_2M: np.ndarray) -> np.ndarray:
+        assert pairs_2M.shape[1] == len(self.scores_M), "scored on the test pairs of this split"
+        return self.scores_M
+
+
+class _Coexpression:
+    """The control ``pearson`` over the cells of a group: what their values say without any encoder."""
+
+    kind = "control"
+
+    def __init__(self, group: CellGroup, cells: CellMatrix) -> None:
+        self.name = f"{group.name}: co-expression"
+        self.cells, self.rows_C = cells, group.rows_C
+
+    def fit(self, split: EdgeSplit, cells: CellMatrix | None) -> Self:
+        del cells
+        self.split = split
+        return self
+
+    def score(self, pairs_2M: np.ndarray) -> np.ndarray:
+        return CONTROLS.build("pearson", seed=0).fit(self.split, self.cells.rows(self.rows_C)).score(pairs_2M)
+
+
+def _scorers(scores: AttentionScores, pairs_2M: np.ndarray, encoder: str) -> list[LinkScorer]:
+    name, kind = ("attention", READ_OUT) if encoder == "trained" else ("untrained attention", "control")
+    return [
+        _Scored(
+            f"{scores.group.name}: {name}{' corrected' if corrected else ''}",
+            kind,
+            scores.score(pairs_2M, corrected=corrected).astype(np.float32),
+        )
+        for corrected in (False, True)
+    ]
+
+
+def _rows(table: LinkTable, groups: list[CellGroup], seen: dict[str, float]) -> pd.DataFrame:
+    frame = table.frame[(table.frame["split"] == table.headline_split) & (table.frame["candidates"] == "all")]
+    records = []
+    sizes = {group.name: group for group in groups}
+    for name, part in frame.groupby("scorer", sort=False):
+        of_group, _, scorer = str(name).rpartition(": ")
+        record: dict[str, object] = {"group": of_group, "scorer": scorer, "kind": part["kind"].iloc[0]}
+        group = sizes.get(of_group)
+        record |= {
+            "num_cells": 0 if group is None else len(group.rows_C),
+            "cells_in_group": 0 if group is None else group.num_cells,
+            "pairs_seen": seen.get(of_group, float("nan")),
+        }
+        values = part.set_index("metric")
+        for metric in _METRICS:
+            for column, suffix in (("value", ""), ("low", "_low"), ("high", "_high")):
+                found = values[column].get(metric, float("nan"))
+                record[f"{metric}{suffix}"] = float(found)
+        record["num_tfs"] = int(values["num_tfs"].get("macro_auroc", 0))
+        record["num_pairs"] = int(part["num_pairs"].max())
+        records.append(record)
+    return pd.DataFrame(records)
+
+
+def _differences(table: LinkTable, groups: list[CellGroup], models: list[str]) -> pd.DataFrame:
+    columns = ["group", "scorer", "minus", "value", "low", "high"]
+    present = table.frame[(table.frame["metric"] == "macro_auroc") & (table.frame["candidates"] == "all")]["scorer"]
+    records = []
+    for group in groups:
+        for scorer in ("attention", "attention corrected"):
+            others = ["co-expression", *([f"untrained {scorer}"] if "untrained" in models else [])]
+            for other in others:
+                mine, theirs = f"{group.name}: {scorer}", f"{group.name}: {other}"
+                if {mine, theirs} <= set(present):
+                    records.append((group.name, scorer, other, *table.difference(mine, theirs)))
+    return pd.DataFrame(records, columns=columns)
