@@ -17,7 +17,7 @@ from pathlib import Path
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import write_text
 
-__all__ = ["Job", "error_of", "run_jobs"]
+__all__ = ["Job", "Start", "error_of", "run_jobs"]
 
 Start = Callable[["Job", dict[str, str]], int]
 """Job, environment -> exit code."""

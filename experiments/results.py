@@ -14,7 +14,7 @@ from grn_cotrain.cli import registries
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import write_text
 
-__all__ = ["ROOT", "component_table", "fill", "link_table", "results_text", "write_documents"]
+__all__ = ["ROOT", "STUDIES", "component_table", "fill", "link_table", "results_text", "write_documents"]
 
 ROOT = Path(__file__).resolve().parents[1]
 _LINK_HEADINGS = {
@@ -25,6 +25,15 @@ _LINK_HEADINGS = {
     "degree_matched_auroc": "matched",
 }
 _SHOWN_CONTROLS = 3
+
+STUDIES = {
+    "encoders_common": "python -m experiments.studies.encoders --out DIR --record",
+    "encoders_own": "python -m experiments.studies.encoders --out DIR --record",
+    "encoders_published_sizes": "python -m experiments.studies.encoders --out DIR --record",
+    "encoder_ablations": "python -m experiments.studies.ablations --out DIR --record",
+    "decoders": "python -m experiments.studies.decoders --out DIR --record",
+}
+"""Records that RESULTS.md asks for by name, and the command that makes each."""
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -130,7 +139,7 @@ def _section(record: Mapping[str, Any]) -> str:
 
 
 def results_text(records: Sequence[Mapping[str, Any]]) -> str:
-    """RESULTS.md."""
+    """RESULTS.md: a section a record; a study without one is named, with the command that makes it."""
     head = [
         "# Results",
         "",
@@ -138,7 +147,14 @@ def results_text(records: Sequence[Mapping[str, Any]]) -> str:
         "A null is a result and stays; failed rows stay with their error.",
         "",
     ]
-    return "\n".join(head) + "\n" + "\n\n".join(_section(record) for record in records) + "\n"
+    there = {record["name"] for record in records}
+    sections = [_section(record) for record in records]
+    sections += [
+        f"## {name}\n\nNo run record yet: nothing of this study may be quoted. Make it: `{command}`"
+        for name, command in STUDIES.items()
+        if name not in there
+    ]
+    return "\n".join(head) + "\n" + "\n\n".join(sections) + "\n"
 
 
 def fill(text: str, marker: str, content: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from experiments.encoders.rows import ARMS, Budget, Row, control_job, row_job, row_recipe, step_job
 from experiments.encoders.systems import COMMON, System
 from experiments.encoders.worlds import World
-from experiments.processes import Job, error_of, run_jobs
+from experiments.processes import Job, Start, error_of, run_jobs
 from grn_cotrain.commandline import say
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.files import read_json
@@ -114,13 +114,13 @@ class Study:
         """One timed step of each published size."""
         return [step_job(system, size.name, self.out) for system in self.systems for size in system.published]
 
-    def run(self, *, jobs: int, steps: bool = True) -> None:
+    def run(self, *, jobs: int, steps: bool = True, start: Start | None = None) -> None:
         """Controls, published sizes and the search of rates first; then the rows, each at its system's rate."""
         first = [self.job(row) for row in self.rate_rows()] + self.control_jobs()
-        run_jobs(first, at_a_time=jobs, say=say)
+        run_jobs(first, at_a_time=jobs, say=say, start=start)
         if steps:  # alone, since some of them take most of the memory
-            run_jobs(self.step_jobs(), at_a_time=1, say=say)
-        run_jobs(self.row_jobs(), at_a_time=jobs, say=say)
+            run_jobs(self.step_jobs(), at_a_time=1, say=say, start=start)
+        run_jobs(self.row_jobs(), at_a_time=jobs, say=say, start=start)
 
     def rates(self) -> dict[tuple[str, str], float]:
         """(system, objective) -> learning rate, where the search has finished."""
