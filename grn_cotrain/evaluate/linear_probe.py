@@ -235,7 +235,7 @@ def _fit(
 
 
 def _lasso() -> dict[str, Any]:
-    """How this scikit-learn is asked for the L1 penalty; each spelling is an error or no penalty in the other's time."""
+    """How this scikit-learn is asked for the L1 penalty; each spelling fails in the time of the other."""
     import sklearn
 
     version = tuple(int(part) for part in sklearn.__version__.split(".")[:2])
