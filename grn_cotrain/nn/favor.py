@@ -7,10 +7,14 @@ queries and keys, R columns that a low-rank bias adds to both, W width of values
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from grn_cotrain.errors import UserError
 
@@ -26,6 +30,9 @@ __all__ = [
 
 MAX_BIAS_RANK = 64
 """Columns that a low-rank attention bias may add to queries and keys."""
+
+# Numbers in a tile of features: about a megabyte, a core's cache; on a GPU enough to fill it.
+_TILE_CPU, _TILE_GPU = 2**18, 2**26
 
 _HALF = (torch.float16, torch.bfloat16)
 
@@ -89,9 +96,10 @@ def favor_attention(
     A low-rank bias ``b_t . c_s`` of the logits is a softmax kernel too, that of the joined vectors ``[q, b]`` and
     ``[k, c]``, and needs nothing but the extra columns.
 
-    Segments are cut by ``split`` and joined by ``cat``, for the reason told at
-    :func:`~grn_cotrain.nn.ragged_attention.ragged_attention`. Exponents are taken in float32 (or float64) even under
-    autocast; products are in the dtype of the values.
+    Features are M / K times wider than what they are made of, so they are computed by tiles that fit in a cache, twice
+    (again in the backward pass), and never kept: memory is that of queries, keys and values. Against plain autograd
+    over whole segments, RATIO.
+    Exponents are float32 (or float64) even under autocast; products are in half precision on a GPU whose values are.
 
     Parameters
     ----------
@@ -109,23 +117,12 @@ def favor_attention(
     Tensor
         ``[T, H, W]``, dtype of the values.
     """
+    if scale is None:
+        scale = q_THK.shape[-1] ** -0.5
     len_q, len_k = (cu_q[1:] - cu_q[:-1]).tolist(), (cu_k[1:] - cu_k[:-1]).tolist()
     with torch.autocast(q_THK.device.type, enabled=False):
-        log_q_THM, log_k_SHM = _log_pair(q_THK, k_SHK, projection_MK, scale)
-        # A column of ones sums the features themselves: numerator and denominator by one product.
-        joined_SHX = torch.cat([v_SHW, v_SHW.new_ones(*v_SHW.shape[:2], 1)], dim=-1)
-        parts = []
-        for log_q, log_k, values in zip(
-            log_q_THM.split(len_q), log_k_SHM.split(len_k), joined_SHX.split(len_k), strict=True
-        ):
-            if log_q.shape[0]:
-                phi_q, phi_k = _stable(log_q, log_k)
-                sums_HMX = phi_k.to(values.dtype).permute(1, 2, 0) @ values.transpose(0, 1)
-                parts.append((phi_q.to(values.dtype).transpose(0, 1) @ sums_HMX).transpose(0, 1))
-        if not parts:
-            return v_SHW.new_zeros(0, *v_SHW.shape[1:])
-        out_THX = torch.cat(parts)
-        return out_THX[..., :-1] / out_THX[..., -1:]
+        out_THW: Tensor = _Favor.apply(q_THK, k_SHK, v_SHW, projection_MK, scale, len_q, len_k)
+    return out_THW
 
 
 def favor_weights(q_LHK: Tensor, k_SHK: Tensor, projection_MK: Tensor, *, scale: float | None = None) -> Tensor:
@@ -149,9 +146,133 @@ def _log_pair(q_THK: Tensor, k_SHK: Tensor, projection_MK: Tensor, scale: float 
 
 def _stable(log_q_LHM: Tensor, log_k_SHM: Tensor) -> tuple[Tensor, Tensor]:
     """Features of one segment, scaled so that their normalised products stay and nothing overflows or vanishes."""
-    top_HM = log_k_SHM.detach().amax(0)
+    top_HM = log_k_SHM.amax(0)
     log_q_LHM = log_q_LHM + top_HM
-    return (log_q_LHM - log_q_LHM.detach().amax(-1, keepdim=True)).exp(), (log_k_SHM - top_HM).exp()
+    return (log_q_LHM - log_q_LHM.amax(-1, keepdim=True)).exp(), (log_k_SHM - top_HM).exp()
+
+
+class _Tiles:
+    """Features of tiles of tokens, in place.
+
+    X: columns of the values and one of ones, which sums the features themselves, so that numerator and denominator
+    come of one product.
+    """
+
+    def __init__(self, q_THK: Tensor, v_SHW: Tensor, projection_MK: Tensor, scale: float) -> None:
+        on_gpu = q_THK.is_cuda
+        self.dtype = torch.float32 if q_THK.dtype in _HALF else q_THK.dtype
+        self.product = v_SHW.dtype if on_gpu else self.dtype
+        self.scale = scale
+        self.projection_MK = scale**0.5 * projection_MK.to(self.dtype)
+        self.size = max(1, (_TILE_GPU if on_gpu else _TILE_CPU) // (q_THK.shape[1] * len(projection_MK)))
+
+    def split(self, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """Tiles of tensors of equal length; none of no tokens."""
+        if len(tensors[0]) == 0:
+            return iter(())
+        return zip(*(tensor.split(self.size) for tensor in tensors), strict=True)
+
+    def joined(self, v_SHW: Tensor) -> Tensor:
+        """Values and the column of ones."""
+        return F.pad(v_SHW.to(self.product), (0, 1), value=1.0)
+
+    def log_k(self, k_SHK: Tensor) -> Tensor:
+        """Exponents ``[S, H, M]`` of keys; the constant of all features cancels."""
+        k_SHK = k_SHK.to(self.dtype)
+        return (k_SHK @ self.projection_MK.T).sub_(0.5 * self.scale * k_SHK.square().sum(-1, keepdim=True))
+
+    def phi_k(self, k_SHK: Tensor, top_HM: Tensor) -> Tensor:
+        """Features of keys over their largest in the segment."""
+        return self.log_k(k_SHK).sub_(top_HM).exp_()
+
+    def phi_q(self, q_LHK: Tensor, top_HM: Tensor) -> Tensor:
+        """Features of queries times the keys' largest, over each query's own largest; ``|q|^2 / 2`` cancels."""
+        log_LHM = (q_LHK.to(self.dtype) @ self.projection_MK.T).add_(top_HM)
+        return log_LHM.sub_(log_LHM.amax(-1, keepdim=True)).exp_()
+
+    def times(self, phi_LHM: Tensor, right_HMX: Tensor) -> Tensor:
+        """``[L, H, X]``: features by a matrix of every head."""
+        return (phi_LHM.to(self.product).transpose(0, 1) @ right_HMX.to(self.product)).transpose(0, 1).to(self.dtype)
+
+    def outer(self, phi_LHM: Tensor, right_LHX: Tensor) -> Tensor:
+        """``[H, M, X]``: sum over tokens of features times what stands beside them."""
+        return (phi_LHM.to(self.product).permute(1, 2, 0) @ right_LHX.to(self.product).transpose(0, 1)).to(self.dtype)
+
+    def sums(self, k_SHK: Tensor, v_SHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Of one segment: each feature's largest exponent ``[H, M]``, and sums of features times values ``[H, M, X]``.
+
+        One pass: what is summed so far is scaled down whenever a larger exponent turns up.
+        """
+        top_HM = k_SHK.new_full((k_SHK.shape[1], len(self.projection_MK)), float("-inf"), dtype=self.dtype)
+        sums_HMX = k_SHK.new_zeros(*top_HM.shape, v_SHW.shape[-1] + 1, dtype=self.dtype)
+        for k_tile, v_tile in self.split(k_SHK, v_SHW):
+            log_SHM = self.log_k(k_tile)
+            new_HM = torch.maximum(top_HM, log_SHM.amax(0))
+            sums_HMX.mul_((top_HM - new_HM).exp_().unsqueeze(-1))
+            top_HM = new_HM
+            sums_HMX.add_(self.outer(log_SHM.sub_(top_HM).exp_(), self.joined(v_tile)))
+        return top_HM, sums_HMX
+
+
+class _Favor(torch.autograd.Function):
+    """:func:`favor_attention` by tiles, and its gradient; the projection gets none."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        q_THK: Tensor,
+        k_SHK: Tensor,
+        v_SHW: Tensor,
+        projection_MK: Tensor,
+        scale: float,
+        len_q: list[int],
+        len_k: list[int],
+    ) -> Tensor:
+        tiles = _Tiles(q_THK, v_SHW, projection_MK, scale)
+        parts, kept = [q_THK.new_zeros(0, q_THK.shape[1], v_SHW.shape[-1] + 1, dtype=tiles.dtype)], []
+        for q, k, v in zip(q_THK.split(len_q), k_SHK.split(len_k), v_SHW.split(len_k), strict=True):
+            top_HM, sums_HMX = tiles.sums(k, v)
+            kept += [top_HM, sums_HMX]
+            parts += [tiles.times(tiles.phi_q(q_tile, top_HM), sums_HMX) for (q_tile,) in tiles.split(q)]
+        read_THX = torch.cat(parts)
+        norm_TH1 = read_THX[..., -1:].contiguous()
+        out_THW = read_THX[..., :-1] / norm_TH1
+        ctx.save_for_backward(q_THK, k_SHK, v_SHW, projection_MK, out_THW, norm_TH1, *kept)
+        ctx.scale, ctx.lengths = scale, (len_q, len_k)
+        return out_THW.to(v_SHW.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_THW: Tensor) -> tuple[Tensor | None, ...]:
+        q_THK, k_SHK, v_SHW, projection_MK, out_THW, norm_TH1, *kept = ctx.saved_tensors
+        len_q, len_k = ctx.lengths
+        with torch.autocast(q_THK.device.type, enabled=False):
+            tiles = _Tiles(q_THK, v_SHW, projection_MK, ctx.scale)
+            grad_THW = grad_THW.to(tiles.dtype) / norm_TH1
+            # Of numerator and denominator: the output is their ratio.
+            grad_THX = torch.cat([grad_THW, -(grad_THW * out_THW).sum(-1, keepdim=True)], dim=-1)
+            grad_q, grad_k, grad_v = (torch.empty_like(x) for x in (q_THK, k_SHK, v_SHW))
+            segments = zip(
+                *(x.split(len_q) for x in (q_THK, grad_THX, grad_q)),
+                *(x.split(len_k) for x in (k_SHK, v_SHW, grad_k, grad_v)),
+                kept[::2],
+                kept[1::2],
+                strict=True,
+            )
+            for q, grad_out, into_q, k, v, into_k, into_v, top_HM, sums_HMX in segments:
+                grad_sums_HMX = torch.zeros_like(sums_HMX)
+                for q_tile, grad_tile, into in tiles.split(q, grad_out, into_q):
+                    phi_LHM = tiles.phi_q(q_tile, top_HM)
+                    grad_sums_HMX.add_(tiles.outer(phi_LHM, grad_tile))
+                    grad_log = phi_LHM.mul_(tiles.times(grad_tile, sums_HMX.mT))
+                    into.copy_(grad_log @ tiles.projection_MK)
+                for k_tile, v_tile, into, into_values in tiles.split(k, v, into_k, into_v):
+                    phi_SHM = tiles.phi_k(k_tile, top_HM)
+                    into_values.copy_(tiles.times(phi_SHM, grad_sums_HMX[..., :-1]))
+                    grad_log = phi_SHM.mul_(tiles.times(tiles.joined(v_tile), grad_sums_HMX.mT))
+                    shrink = ctx.scale * grad_log.sum(-1, keepdim=True) * k_tile
+                    into.copy_(grad_log @ tiles.projection_MK - shrink)
+        return grad_q, grad_k, grad_v, None, None, None, None
 
 
 class FavorAttention(nn.Module):

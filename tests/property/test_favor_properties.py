@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from grn_cotrain.nn import favor
 from grn_cotrain.nn.favor import draw_projection, favor_attention, favor_weights
 
 
@@ -28,11 +30,18 @@ def cases(draw: st.DrawFn) -> tuple[list[int], list[int], tuple[Tensor, ...]]:
     return len_q, len_k, (*(torch.from_numpy(array) for array in arrays), projection_MK.double())
 
 
+@pytest.fixture(params=[1, 60, 2**18], ids=["one token a tile", "some", "all"])
+def tiled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tokens that are computed together."""
+    monkeypatch.setattr(favor, "_TILE_CPU", request.param)
+
+
 def _cu(lengths: list[int]) -> Tensor:
     return torch.tensor([0, *lengths]).cumsum(0).int()
 
 
-@settings(deadline=None, max_examples=60)
+@pytest.mark.usefixtures("tiled")
+@settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cases())
 def test_packed_equals_one_at_a_time_and_the_weights(case: tuple[list[int], list[int], tuple[Tensor, ...]]) -> None:
     len_q, len_k, (q, k, v, projection_MK) = case

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from grn_cotrain.errors import UserError
+from grn_cotrain.nn import favor
 from grn_cotrain.nn.favor import (
     MAX_BIAS_RANK,
     FavorAttention,
@@ -178,16 +179,30 @@ class TestAttention:
         sums = favor_weights(inputs[0][:5], inputs[1][:5], projection_MK).sum(-1)
         torch.testing.assert_close(sums, torch.ones_like(sums))
 
-    def test_gradients_are_those_of_the_equations(self) -> None:
+    @pytest.mark.parametrize("tile", [1, 25, 2**18])
+    def test_gradients_are_those_of_the_equations(self, tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Tiles of one token, of two, and of all."""
+        monkeypatch.setattr(favor, "_TILE_CPU", tile)
         projection_MK = _draw(5, 3)
-        inputs = [_normal(4, 2, 3, seed=seed).requires_grad_() for seed in range(3)]
-        weights = _normal(4, 2, 3, seed=9)
-        ours = favor_attention(*inputs, _cu([4]), _cu([4]), projection_MK, scale=0.5)
-        theirs = brute_force(*inputs, projection_MK, 0.5)
+        inputs = [_normal(7, 2, 3, seed=seed).requires_grad_() for seed in range(3)]
+        weights = _normal(7, 2, 3, seed=9)
+        ours = favor_attention(*inputs, _cu([4, 0, 3]), _cu([4, 0, 3]), projection_MK, scale=0.5)
+        parts = zip(*(one.split([4, 3]) for one in inputs), strict=True)
+        theirs = torch.cat([brute_force(*part, projection_MK, 0.5) for part in parts])
+        torch.testing.assert_close(ours, theirs)
         found = torch.autograd.grad((ours * weights).sum(), inputs)
         expected = torch.autograd.grad((theirs * weights).sum(), inputs)
         for one, other in zip(found, expected, strict=True):
             torch.testing.assert_close(one, other)
+
+    def test_numerical_gradients_of_unequal_segments(self) -> None:
+        """Keys that nobody reads, and values of another width."""
+        inputs = [_normal(rows, 2, width, seed=rows).requires_grad_() for rows, width in ((3, 3), (6, 3), (6, 2))]
+
+        def read(*tensors: Tensor) -> Tensor:
+            return favor_attention(*tensors, _cu([2, 0, 1]), _cu([3, 2, 1]), _draw(4, 3))
+
+        assert torch.autograd.gradcheck(read, inputs)
 
     def test_nothing_at_all(self) -> None:
         empty = torch.zeros(0, 2, 4)
