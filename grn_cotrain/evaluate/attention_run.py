@@ -5,7 +5,7 @@ Dimension letters: G genes, S sources, M pairs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -32,7 +32,7 @@ from grn_cotrain.model_io import load_model
 from grn_cotrain.provenance import git_commit
 from grn_cotrain.run_folder import RunFolder
 
-__all__ = ["EDGE_COLUMNS", "AttentionReport", "attention_edges", "evaluate_attention"]
+__all__ = ["EDGE_COLUMNS", "AttentionReport", "attention_edges", "attention_of_tfs", "evaluate_attention"]
 
 EDGE_COLUMNS = ("group", "source", "target", "score", "weight", "expected", "num_cells", "known")
 """Columns of :func:`attention_edges`."""
@@ -139,6 +139,36 @@ def attention_edges(
             "known": known_M,
         }
     )
+
+
+def attention_of_tfs(
+    run: str | Path,
+    tfs: Sequence[str],
+    *,
+    by: str | None = None,
+    config: AttentionConfig | None = None,
+    min_cells: int = 1,
+) -> pd.DataFrame:
+    """Every pair of these TFs that enough cells show, by group of cells: :func:`attention_edges` of each.
+
+    Raises
+    ------
+    UserError
+        No model, unknown TF or column.
+    """
+    config = config or AttentionConfig()
+    folder = RunFolder.open(run)
+    data = load_run_data(folder.recipe())
+    model, stored = load_model(folder.require_model())
+    check_split(data.split, stored["meta"]["split_hash"], stored["meta"]["split"])
+    sources_S = np.array([data.vocab.index(name) for name in tfs], dtype=np.int64)
+    groups, _ = cell_groups(data.cells, by, max_cells=config.max_cells, seed=config.seed)
+    most = len(tfs) * data.vocab.num_features
+    frames = [
+        attention_edges(scores, data.vocab, data.split, top=most, min_cells=min_cells)
+        for scores in read_attention(model, data.cells, sources_S, groups, config)
+    ]
+    return pd.concat(frames, ignore_index=True)
 
 
 def evaluate_attention(

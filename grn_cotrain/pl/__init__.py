@@ -7,6 +7,7 @@ page with :func:`to_svg`.
 from __future__ import annotations
 
 from grn_cotrain.pl._style import to_svg
+from grn_cotrain.pl.attention import attention
 from grn_cotrain.pl.controls import controls
 from grn_cotrain.pl.embedding_coordinates import embedding_coordinates
 from grn_cotrain.pl.gene_embedding import gene_embedding
@@ -16,6 +17,7 @@ from grn_cotrain.pl.network import network
 from grn_cotrain.pl.regulon import regulon
 
 __all__ = [
+    "attention",
     "controls",
     "embedding_coordinates",
     "gene_embedding",
