@@ -332,7 +332,7 @@ def _result(
 ) -> InSilico:
     symbols = np.asarray(cells.vocab.symbols, dtype=object)
     detected_G, mean_G = _detection(values_CG)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for row, members in enumerate(sets):
         index_C, cosine_C, euclidean_C = shifts.of_cells(row)
         some = len(index_C) > 0

@@ -5,7 +5,7 @@ Dimension letters: T packed tokens, L tokens of a segment, D width, H heads, K h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -40,7 +40,7 @@ def default_num_heads(width: int) -> int:
 
 
 Activation = Literal["gelu", "relu"]
-ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu}
 
 
 class TransformerBlock(nn.Module):
@@ -129,7 +129,7 @@ class TransformerBlock(nn.Module):
         return tokens_TD + self.dropout(self._feed_forward(self.ffn_norm(tokens_TD)))
 
     def _feed_forward(self, tokens_TD: Tensor) -> Tensor:
-        return self.ffn_down(self.activation(self.ffn_up(tokens_TD)))  # type: ignore[no-any-return]
+        return self.ffn_down(self.activation(self.ffn_up(tokens_TD)))
 
 
 class PackedBlocks(nn.Module):

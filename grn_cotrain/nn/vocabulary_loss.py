@@ -106,4 +106,4 @@ def vocabulary_cross_entropy(
         dtype = torch.get_autocast_dtype(rows_MD.device.type)
         rows_MD, table_VD, bias_V = rows_MD.to(dtype), table_VD.to(dtype), bias_V.to(dtype)
     with torch.autocast(rows_MD.device.type, enabled=False):
-        return _Tiled.apply(rows_MD, table_VD, bias_V, target_M, tile)  # type: ignore[no-any-return]
+        return _Tiled.apply(rows_MD, table_VD, bias_V, target_M, tile)
