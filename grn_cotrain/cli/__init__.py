@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from grn_cotrain.cli import cards, edges, evaluating, exporting, hub, listing, perturbing, reporting, training
+from grn_cotrain.cli import (
+    cards,
+    edges,
+    evaluating,
+    exporting,
+    generating,
+    hub,
+    listing,
+    perturbing,
+    reporting,
+    training,
+)
 from grn_cotrain.cli.apps import app
 from grn_cotrain.cli.listing import registries
 from grn_cotrain.commandline import run_app
@@ -10,7 +21,7 @@ from grn_cotrain.commandline import run_app
 __all__ = ["app", "main", "registries"]
 
 # Imported for the commands they register, in the order of --help.
-_GROUPS = (training, evaluating, exporting, edges, perturbing, cards, reporting, hub, listing)
+_GROUPS = (training, annotating, evaluating, exporting, edges, perturbing, generating, cards, reporting, hub, listing)
 
 
 def main() -> None:

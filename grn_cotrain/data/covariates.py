@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from grn_cotrain.data.alignment import name_some
 from grn_cotrain.errors import UserError, did_you_mean
 
-__all__ = ["UNKNOWN", "Categories", "categories_of", "covariate_codes"]
+__all__ = ["UNKNOWN", "Categories", "categories_of", "covariate_codes", "unknown_notes"]
 
 Categories = Mapping[str, tuple[str, ...]]
 """Column of ``obs`` -> its categories, sorted; the order of columns is that of ``CellBatch.covariates_BK``."""
@@ -53,3 +54,23 @@ def covariate_codes(obs: pd.DataFrame, categories: Categories) -> np.ndarray:
             code_C = pd.Index(names).get_indexer(pd.Index(obs[column].astype(str)))
             codes_CK[:, index] = np.where(known_C, code_C, UNKNOWN)
     return codes_CK
+
+
+def unknown_notes(obs: pd.DataFrame, categories: Categories) -> list[str]:
+    """What there is to tell of cells whose categories the model has not learned: how many, and which."""
+    notes = []
+    for column, names in categories.items():
+        if column not in obs:
+            notes.append(f"covariate '{column}': no such column of obs; all {len(obs):,} cells are taken as unknown")
+            continue
+        given = obs[column]
+        other_C = given.notna() & ~given.astype(str).isin(names)
+        if other_C.any():
+            found = sorted(set(given[other_C].astype(str)))
+            notes.append(
+                f"covariate '{column}': {int(other_C.sum()):,} cells are of categories that the model has not seen, and"
+                f" taken as unknown: {name_some(found, 5)}"
+            )
+        if given.isna().any():
+            notes.append(f"covariate '{column}': {int(given.isna().sum()):,} cells have none and are taken as unknown")
+    return notes

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from grn_cotrain.data.alignment import name_some
+from grn_cotrain.data.covariates import unknown_notes
 from grn_cotrain.data.io.align import align_cells
 from grn_cotrain.data.io.counts import CountsFile, load_counts
 from grn_cotrain.data.streams import one_pass
@@ -107,7 +108,8 @@ def cell_embeddings(
     coverage = Coverage.of(counts, aligned, model.config.tokens)
     seen, overlap = training_cells(folder, list(map(str, counts.adata.obs_names)))
     said = [*([f"zero-shot: {trained_on(folder, config, model.vocab)}"] if zero_shot else []), *counts.notes]
-    said += [*notes, *coverage.notes(), *([overlap] if overlap and not zero_shot else [])]
+    said += [*notes, *unknown_notes(aligned.obs, model.inputs.covariates), *coverage.notes()]
+    said += [overlap] if overlap and not zero_shot else []
     warnings = [*values_and_species(counts, config, model.vocab), *coverage.warnings()]
     if zero_shot and seen:
         warnings.append(f"not zero-shot for every cell: {overlap}")

@@ -36,12 +36,15 @@ class Guess:
         float32 values, given that they are not zero, on the scale of ``CellBatch.values_T``.
     spread_M
         float32 expected error, in units in which genes can be compared; the smallest is the most confident guess.
+    deviation_M
+        float32 expected error on the scale of the values.
     nonzero_M
         float32 chance that the value is not zero; None where zeros were no part of the training.
     """
 
     values_M: Tensor
     spread_M: Tensor
+    deviation_M: Tensor
     nonzero_M: Tensor | None
 
 

@@ -10,10 +10,12 @@ functions import what they need.
 
 from __future__ import annotations
 
+from grn_cotrain.tl.annotate import annotate
 from grn_cotrain.tl.embed_cells import embed_cells
 from grn_cotrain.tl.embed_genes import embed_genes
+from grn_cotrain.tl.generate import generate
 from grn_cotrain.tl.infer_grn import infer_grn
 from grn_cotrain.tl.perturb import perturb
 from grn_cotrain.tl.score_edges import score_edges
 
-__all__ = ["embed_cells", "embed_genes", "infer_grn", "perturb", "score_edges"]
+__all__ = ["annotate", "embed_cells", "embed_genes", "generate", "infer_grn", "perturb", "score_edges"]

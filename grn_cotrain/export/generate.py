@@ -1,0 +1,370 @@
+"""Generated values of cells: from some of their genes, or from the state that those genes give a cell.
+
+Dimension letters: C cells, B cells of a batch, T packed tokens, G features, N entries of cells x features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.covariates import unknown_notes
+from grn_cotrain.data.io.align import align_cells
+from grn_cotrain.data.io.counts import CountsFile, load_counts
+from grn_cotrain.data.io.write_h5ad import write_h5ad
+from grn_cotrain.data.streams import one_pass
+from grn_cotrain.data.tokens import Tokenizer
+from grn_cotrain.data.vocab import NUM_SPECIAL
+from grn_cotrain.errors import UserError
+from grn_cotrain.export.annotate import UNS_KEY
+from grn_cotrain.export.cells import species_of
+from grn_cotrain.export.coverage import values_and_species
+from grn_cotrain.export.generate_rounds import generate_values, guesser, only_tokens
+from grn_cotrain.export.generation_check import accuracy
+from grn_cotrain.export.identity import RunIdentity
+from grn_cotrain.files import atomic_file
+from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model_io import load_model
+from grn_cotrain.objectives import ValuePredictor
+from grn_cotrain.objectives.masking import hide
+from grn_cotrain.objectives.value_target import ConfidentPredictor
+from grn_cotrain.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    import anndata
+
+    from grn_cotrain.data.io.names import AliasTable, OrthologTable
+
+__all__ = ["Asked", "Prompt", "generate_cells", "generate_file"]
+
+Asked = Literal["expressed", "all"]
+Prompt = Literal["genes", "cell"]
+
+_TOKENS_PER_BATCH = 32_768
+_STREAM = 31  # of the draws of known genes
+
+
+@torch.no_grad()
+def generate_cells(
+    run: str | Path,
+    counts: CountsFile,
+    *,
+    known: float | Sequence[str] = 0.5,
+    genes: Asked = "expressed",
+    prompt: Prompt = "genes",
+    rounds: int = 4,
+    sample: bool = False,
+    seed: int = 0,
+    min_mapped: float = 0.5,
+    say: Callable[[str], None] = print,
+    progress: Callable[[int, int], None] | None = None,
+) -> anndata.AnnData:
+    """Show a model some genes of each cell and let it generate the others; nothing is written.
+
+    Works with any run one of whose objectives predicts values; meant for the encoder ``scgpt`` and the objective
+    ``generative``. Of the run only ``model/`` and ``run.json`` are read. A cell's total counts, its covariates and,
+    with ``genes="expressed"``, *which* genes it expresses are taken as known; values of unknown genes never are.
+
+    Parameters
+    ----------
+    run
+        Run folder.
+    counts
+        Cells, from :func:`~grn_cotrain.data.io.counts.load_counts` or ``counts_from_anndata``.
+    known
+        Share of each cell's expressed genes that is shown, drawn from ``seed`` and the cell's row; or names of genes.
+    genes
+        Which genes are generated: those that the cell expresses and that are not shown, or ``all`` of the model's.
+    prompt
+        ``genes``: the genes shown are read directly. ``cell``: by way of the cell's state alone, which then stands in
+        the place of CLS. With all genes shown (``known=1.0``), the cell is reconstructed from its state.
+    rounds
+        Rounds of generation: see :func:`~grn_cotrain.export.generate_rounds.generate_values`.
+    sample
+        Draw values instead of taking the predictions themselves.
+    seed
+        Of known genes, and of the draws.
+    min_mapped
+        Least share of genes found, of the fewer of the file's and the model's.
+    say
+        Told of the alignment, of warnings, and of the accuracy beside the gene mean.
+    progress
+        Told ``(cells done, cells in all)``.
+
+    Returns
+    -------
+    anndata.AnnData
+        Cells x features of the model. ``X``: known and generated values together, log1p of counts per ten thousand (or
+        the log scale of the file). Layers, all on that scale: ``known`` values shown, ``generated`` values, ``truth``
+        of the file; and ``round``, in which each was generated. ``obs``: the file's columns, and how many genes were
+        ``generate_known`` and ``generate_asked``. ``uns["grn_cotrain"]["generate"]``: run, settings, accuracy.
+
+    Raises
+    ------
+    UserError
+        No model, or none that predicts values; a name that the model does not know; nothing to generate; a cell prompt
+        for an encoder that reads none; too few genes known.
+    """
+    _check(known, genes, prompt, rounds)
+    folder = RunFolder.open(run)
+    model, config = load_model(folder.require_model())
+    predictor = _predictor(model, prompt)
+    pick = _Pick.of(known, model, genes, prompt, seed)
+    cells, _, notes = align_cells(counts, model.vocab, min_mapped=min_mapped)
+    notes += unknown_notes(cells.obs, model.inputs.covariates)
+    warnings = [*values_and_species(counts, config, model.vocab), *_doubts(model, prompt)]
+    for line in [*counts.notes, *notes, *(f"warning: {warning}" for warning in warnings)]:
+        say(line)
+    states = model.encode_graph()
+    num_bins = model.config.tokens.num_bins
+    guess = guesser(predictor, model, states, num_bins=num_bins, seed=seed)
+    generator = torch.Generator().manual_seed(seed) if sample else None
+    table = _Table()
+    done = 0
+    tokenizer = _tokenizer(model, cells, genes)
+    for whole in one_pass(tokenizer, np.arange(cells.num_cells), tokens_per_batch=_TOKENS_PER_BATCH):
+        known_T, asked_T = pick(whole)
+        batch, unknown_T = whole, asked_T
+        is_gene_T = whole.feature_ids_T >= NUM_SPECIAL
+        if prompt == "cell":
+            hidden_T = asked_T if not pick.reconstructs else torch.zeros_like(asked_T)
+            shown = only_tokens(whole, ~hidden_T)
+            shown = hide(shown, torch.zeros_like(shown.feature_ids_T, dtype=torch.bool), num_bins=num_bins)
+            state_BD = model.encode_cells(shown, states).cells_BD
+            kept_T = asked_T | ~is_gene_T
+            batch, unknown_T = replace(only_tokens(whole, kept_T), prompt_BD=state_BD), asked_T[kept_T]
+        drawn = generate_values(guess, batch, unknown_T, rounds=rounds, num_bins=num_bins, generator=generator)
+        table.add(whole, "known", known_T, whole.values_T)
+        for name in ("values_T", "round_T", "chance_T"):
+            if (value_T := getattr(drawn, name)) is not None:
+                table.add(batch, name, unknown_T, value_T)
+        done += whole.num_cells
+        if progress is not None:
+            progress(done, cells.num_cells)
+    if not table.size("values_T"):
+        raise UserError(f"known: with {pick.text} shown there is nothing to generate; show fewer genes, or ask for all")
+    cell_N, gene_N, value_N = table.entries("values_T")
+    chance_N = table.entries("chance_T")[2] if table.size("chance_T") else None
+    found = accuracy(cells.normalised(), cell_N, gene_N, value_N, chance_N)
+    reconstructed = " (reconstructed from states that have read these very values)" if pick.reconstructs else ""
+    say(found.line() + reconstructed)
+    origin = {
+        **RunIdentity.of(folder, config).to_dict(),
+        "what": "generated values",
+        "known": pick.text,
+        "genes": genes,
+        "prompt": prompt,
+        "rounds": rounds,
+        "sample": sample,
+        "seed": seed,
+        "reconstructed": pick.reconstructs,
+        **asdict(found),
+    }
+    return _result(cells, table, origin)
+
+
+def _check(known: float | Sequence[str], genes: str, prompt: str, rounds: int) -> None:
+    if rounds < 1:
+        raise UserError(f"rounds: got {rounds}; give at least 1")
+    for name, value, choices in (("genes", genes, ("expressed", "all")), ("prompt", prompt, ("genes", "cell"))):
+        if value not in choices:
+            raise UserError(f"{name} '{value}': unknown; choose from {', '.join(choices)}")
+    if isinstance(known, (int, float)) and not 0 <= known <= 1:
+        raise UserError(f"known: got {known}; give a share from 0 to 1, or names of genes")
+
+
+def _predictor(model: CoTrainModel, prompt: Prompt) -> ValuePredictor:
+    """The objective that knows how sure it is, else the first that predicts values."""
+    found = [module for module in model.objectives.values() if isinstance(module, ConfidentPredictor)]
+    predictor = found[0] if found else model.value_predictor()
+    if not isinstance(predictor, ValuePredictor):
+        raise UserError(
+            f"run: none of its objectives ({', '.join(model.objectives) or 'none'}) predicts values; train with"
+            " objectives.generative or masked_value"
+        )
+    if prompt == "cell" and not model.cell_encoder.reads_prompt:
+        raise UserError(
+            f"prompt 'cell': the run's cell encoder '{model.config.cell_encoder.name}' reads no cell prompt; use genes"
+        )
+    return predictor
+
+
+def _doubts(model: CoTrainModel, prompt: Prompt) -> list[str]:
+    """What speaks against such a prompt."""
+    weights = (getattr(model.objective(name).config, "cell_prompt_weight", 0.0) for name in model.objectives)
+    if prompt == "cell" and not any(weight > 0 for weight in weights):
+        return ["this run was never trained to predict genes from a prompting cell state (objectives.generative)"]
+    return []
+
+
+def _tokenizer(model: CoTrainModel, cells: CellMatrix, genes: Asked) -> Tokenizer:
+    """Tokens of which some will be unknown; every feature is one where all are asked."""
+    if genes == "expressed":
+        return model.tokenizer(cells, every_value=True)
+    config = replace(model.config.tokens, zeros_per_cell="all", max_tokens=cells.num_genes + 1)
+    return Tokenizer(cells, config, model.inputs.covariates)
+
+
+@dataclass(frozen=True)
+class _Pick:
+    """Which tokens are shown, and which are asked.
+
+    Attributes
+    ----------
+    share
+        Of each cell's values, where no names are given.
+    named_V
+        bool over vocabulary ids, where names are given.
+    asks_zeros
+        Whether genes that the cell does not express are asked too.
+    reconstructs
+        Whether what is shown, by way of the cell's state, is asked all the same.
+    text
+        For people.
+    """
+
+    share: float
+    named_V: Tensor | None
+    asks_zeros: bool
+    reconstructs: bool
+    seed: int
+    text: str
+
+    @classmethod
+    def of(cls, known: float | Sequence[str], model: CoTrainModel, genes: Asked, prompt: Prompt, seed: int) -> _Pick:
+        if isinstance(known, (int, float)):
+            share = float(known)
+            return cls(share, None, genes == "all", prompt == "cell" and share == 1.0, seed, f"{share:.0%} of values")
+        names = [known] if isinstance(known, str) else list(known)
+        if not names:
+            raise UserError("known: no name given; give names of genes, or a share from 0 to 1")
+        named_V = torch.zeros(model.vocab.size, dtype=torch.bool)
+        named_V[torch.tensor([model.vocab.index(name) for name in names]) + NUM_SPECIAL] = True
+        return cls(0.0, named_V, genes == "all", False, seed, f"{int(named_V.sum()):,} named genes")
+
+    def __call__(self, batch: CellBatch) -> tuple[Tensor, Tensor]:
+        """Known and asked tokens, bool ``[T]`` each; sampled zeros may be neither: they are read, and not reported."""
+        is_gene_T, is_value_T = batch.feature_ids_T >= NUM_SPECIAL, batch.values_T != 0
+        if self.named_V is not None:
+            known_T = self.named_V[batch.feature_ids_T]
+        else:
+            known_T = is_value_T & (self._draws(batch) < self.share)
+        may_ask_T = is_gene_T if self.asks_zeros else is_value_T
+        return known_T, may_ask_T & (~known_T | self.reconstructs)
+
+    def _draws(self, batch: CellBatch) -> Tensor:
+        """A uniform number for each token, which does not depend on the other cells of the batch."""
+        rows = zip(batch.cell_index_B.tolist(), batch.cu_lens.diff().tolist(), strict=True)
+        draws = [np.random.default_rng((self.seed, _STREAM, row)).random(length) for row, length in rows]
+        return torch.from_numpy(np.concatenate(draws))
+
+
+class _Table:
+    """Entries of cells x features, gathered batch by batch."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
+
+    def add(self, batch: CellBatch, name: str, where_T: Tensor, value_T: Tensor) -> None:
+        """The entries at ``where_T``."""
+        cell_T = batch.cell_index_B[batch.cell_of_token_T]
+        gene_T = batch.feature_ids_T - NUM_SPECIAL
+        part = tuple(x_T[where_T].numpy() for x_T in (cell_T, gene_T, value_T))
+        self._parts.setdefault(name, []).append(part)  # type: ignore[arg-type]
+
+    def size(self, name: str) -> int:
+        """Number of entries."""
+        return sum(len(part[0]) for part in self._parts.get(name, []))
+
+    def entries(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Row, column and value of each."""
+        rows, columns, values = zip(*self._parts[name], strict=True)
+        return np.concatenate(rows), np.concatenate(columns), np.concatenate(values)
+
+    def matrix(self, name: str, shape: tuple[int, int], dtype: Any = np.float32) -> sparse.csr_matrix:
+        """CSR; a generated zero is a stored zero."""
+        rows, columns, values = self.entries(name)
+        return sparse.csr_matrix((values.astype(dtype), (rows, columns)), shape=shape)
+
+
+def _result(cells: CellMatrix, table: _Table, origin: dict[str, Any]) -> anndata.AnnData:
+    import anndata
+
+    shape = (cells.num_cells, cells.num_genes)
+    known, generated = table.matrix("known", shape), table.matrix("values_T", shape)
+    # A value that was shown and asked again (reconstruction) stands as generated.
+    kept = known - known.multiply(generated.astype(bool)) if origin["reconstructed"] else known
+    whole = sparse.csr_matrix(kept + generated)
+    whole.eliminate_zeros()
+    obs = cells.obs.assign(
+        generate_known=np.diff(known.indptr).astype(np.int64), generate_asked=np.diff(generated.indptr).astype(np.int64)
+    )
+    vocab = cells.vocab
+    var = pd.DataFrame({"gene_ids": vocab.ids, "modality": vocab.modality}, index=pd.Index(vocab.symbols, dtype=object))
+    layers = {
+        "known": known,
+        "generated": generated,
+        "round": table.matrix("round_T", shape, np.int32),
+        "truth": cells.normalised().copy(),
+    }
+    return anndata.AnnData(X=whole, obs=obs, var=var, layers=layers, uns={UNS_KEY: {"generate": origin}})
+
+
+def generate_file(
+    run: str | Path,
+    cells: str | Path,
+    out: str | Path,
+    *,
+    layer: str | None = None,
+    modality: str | None = None,
+    aliases: AliasTable | None = None,
+    orthologs: OrthologTable | None = None,
+    say: Callable[[str], None] = print,
+    **options: Any,
+) -> anndata.AnnData:
+    """Generate from the cells of any file, which is never changed; write :func:`generate_cells`'s result to an h5ad.
+
+    Parameters
+    ----------
+    run
+        Run folder.
+    cells
+        Any file that :func:`~grn_cotrain.data.io.counts.load_counts` reads.
+    out
+        ``OUT.h5ad``, written whole or not at all.
+    layer, modality, aliases, orthologs
+        How the file is read.
+    say
+        Told what :func:`generate_cells` has to tell.
+    options
+        Of :func:`generate_cells`.
+
+    Raises
+    ------
+    UserError
+        Unreadable file; ``out`` is the input, a folder, or no h5ad; what :func:`generate_cells` refuses.
+    """
+    cells, out = Path(cells), Path(out)
+    if out.suffix != ".h5ad" or out.is_dir():
+        raise UserError(f"--out '{out}': generated cells are written as h5ad; give the name of a file OUT.h5ad")
+    if out.exists() and cells.exists() and out.samefile(cells):
+        raise UserError(f"--out '{out}': is the input itself, which is never changed; give another file")
+    counts = load_counts(
+        cells, layer, modality=modality, aliases=aliases, orthologs=orthologs, to_species=species_of(run)
+    )
+    with atomic_file(out) as temporary:  # opened first: a place that can't be written is told before the work
+        result = generate_cells(run, counts, say=say, **options)
+        write_h5ad(result, temporary)
+    asked = int(result.obs["generate_asked"].sum())
+    say(f"{asked:,} values of {result.n_obs:,} cells generated: {out}")
+    return result

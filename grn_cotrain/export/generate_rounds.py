@@ -1,0 +1,173 @@
+"""Generation in rounds: what is predicted most confidently becomes known, and is read by the next round.
+
+Dimension letters: T packed tokens, M unknown tokens, B cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.ranks import ranks_within_cells
+from grn_cotrain.data.vocab import NUM_SPECIAL
+from grn_cotrain.model import CoTrainModel
+from grn_cotrain.nn.token_subset import TokenSubset
+from grn_cotrain.objectives import GeneStates, ValuePredictor
+from grn_cotrain.objectives.masking import hide
+from grn_cotrain.objectives.value_target import ConfidentPredictor, Guess
+
+__all__ = ["Drawn", "GuessValues", "generate_values", "guesser", "only_tokens"]
+
+GuessValues = Callable[[CellBatch], Guess]
+"""Batch with hidden values -> what is believed of them."""
+
+_HALVINGS = 2  # second predictions by which a predictor without a confidence of its own is judged
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What was generated, for every token of a batch.
+
+    Attributes
+    ----------
+    values_T
+        float32: given values of known tokens, generated ones of the others.
+    round_T
+        int64: the round in which the token was generated, from 1; 0 where it was known.
+    chance_T
+        float32: chance, when it was generated, that the value is not zero; None where the model has none.
+    """
+
+    values_T: Tensor
+    round_T: Tensor
+    chance_T: Tensor | None
+
+
+@torch.no_grad()
+def generate_values(
+    guess: GuessValues,
+    batch: CellBatch,
+    unknown_T: Tensor,
+    *,
+    rounds: int,
+    num_bins: int,
+    generator: torch.Generator | None = None,
+) -> Drawn:
+    r"""Fill in the unknown values of each cell in ``rounds`` rounds (Cui et al. 2024, methods: generation).
+
+    In round k of R all values that are still unknown are predicted from those that are known by now. The most confident
+    ones (smallest ``Guess.spread_M``; the lower feature id among equals) become known with the value predicted, until
+    :math:`\lceil n k / R \rceil` of the cell's n unknown genes are. Values of unknown genes are taken out of the batch
+    before anything is predicted.
+
+    Parameters
+    ----------
+    guess
+        See :func:`guesser`.
+    batch
+        Cells; ``prompt_BD`` may stand in the place of CLS.
+    unknown_T
+        bool, tokens to be generated; all others are shown with their values.
+    rounds
+        R, at least 1; more rounds than unknown genes generate one at a time.
+    num_bins
+        Bins of visible values, made anew in each round.
+    generator
+        Draws each value from a normal distribution around its prediction (cut at 0), and whether it is zero where the
+        model gives a chance. None: the prediction itself; zero where the chance of another value is below one half.
+
+    Returns
+    -------
+    Drawn
+    """
+    given = replace(
+        batch,
+        values_T=batch.values_T.masked_fill(unknown_T, 0.0),
+        bins_T=batch.bins_T.masked_fill(unknown_T, 0),
+        masked_T=None,
+    )
+    values_T = given.values_T.clone()
+    round_T = torch.zeros_like(batch.feature_ids_T)
+    chance_T: Tensor | None = None
+    left_T = unknown_T
+    cell_T = batch.cell_of_token_T
+    asked_B = torch.bincount(cell_T[unknown_T], minlength=batch.num_cells)
+    for number in range(1, rounds + 1):
+        if not bool(left_T.any()):
+            break
+        found = guess(hide(replace(given, values_T=values_T.clone()), left_T, num_bins=num_bins))
+        where_M = torch.nonzero(left_T).squeeze(1)
+        target_B = (asked_B * number + rounds - 1) // rounds
+        quota_B = target_B - (asked_B - torch.bincount(cell_T[where_M], minlength=batch.num_cells))
+        rank_M = ranks_within_cells(-found.spread_M, cell_T[where_M], batch.feature_ids_T[where_M])
+        taken_M = rank_M <= quota_B[cell_T[where_M]]
+        now = where_M[taken_M]
+        values_T[now] = _values(found, generator)[taken_M]
+        round_T[now] = number
+        left_T = left_T.index_fill(0, now, False)
+        if found.nonzero_M is not None:
+            chance_T = values_T.new_ones(batch.num_tokens) if chance_T is None else chance_T
+            chance_T[now] = found.nonzero_M[taken_M]
+    return Drawn(values_T, round_T, chance_T)
+
+
+def _values(found: Guess, generator: torch.Generator | None) -> Tensor:
+    if generator is None:
+        values_M = found.values_M
+        return values_M if found.nonzero_M is None else values_M.masked_fill(found.nonzero_M < 0.5, 0.0)
+    normal_M, uniform_M = (
+        draw(len(found.values_M), generator=generator).to(found.values_M.device) for draw in (torch.randn, torch.rand)
+    )
+    values_M = (found.values_M + found.deviation_M * normal_M).clamp_min(0.0)
+    return values_M if found.nonzero_M is None else values_M.masked_fill(uniform_M >= found.nonzero_M, 0.0)
+
+
+def guesser(
+    predictor: ValuePredictor, model: CoTrainModel, genes: GeneStates, *, num_bins: int, seed: int = 0
+) -> GuessValues:
+    """The predictor bound to its model; one that says nothing of its confidence is judged by its stability.
+
+    Then the spread of a value is the root mean square by which its prediction changes when half of the known values
+    (drawn anew, twice) are hidden too: what hangs on few of them is uncertain. Where nothing is known all are equal.
+    """
+    if isinstance(predictor, ConfidentPredictor):
+        return lambda batch: predictor.guess_values(model, batch, genes)
+
+    def stable(batch: CellBatch) -> Guess:
+        values_M = predictor.predict_values(model, batch, genes)
+        squares_M = torch.zeros_like(values_M)
+        generator = torch.Generator().manual_seed(seed)
+        for _ in range(_HALVINGS):
+            draw_T = torch.rand(batch.num_tokens, generator=generator).to(values_M.device) < 0.5
+            more_T = batch.hidden_T | (draw_T & (batch.feature_ids_T >= NUM_SPECIAL) & (batch.values_T != 0))
+            again_N = predictor.predict_values(model, hide(batch, more_T, num_bins=num_bins), genes)
+            squares_M += (again_N[batch.hidden_T[more_T]] - values_M).square()
+        spread_M = (squares_M / _HALVINGS).sqrt()
+        return Guess(values_M, spread_M, spread_M, None)
+
+    return stable
+
+
+def only_tokens(batch: CellBatch, kept_T: Tensor) -> CellBatch:
+    """The same cells with those of their tokens alone; CLS must be among them."""
+    subset = TokenSubset.of(batch, kept_T)
+    where_M = subset.where_M
+    optional = {
+        name: value[where_M]
+        for name in ("masked_T", "modality_hidden_T", "ranks_T")
+        if (value := getattr(batch, name)) is not None
+    }
+    return replace(
+        batch,
+        feature_ids_T=batch.feature_ids_T[where_M],
+        values_T=batch.values_T[where_M],
+        bins_T=batch.bins_T[where_M],
+        modality_T=batch.modality_T[where_M],
+        cu_lens=subset.cu_lens,
+        max_len=subset.max_len,
+        **optional,
+    )
