@@ -81,8 +81,8 @@ class _Ours:
         assert isinstance(encoder, GeneformerEncoder)
         assert isinstance(objective, MaskedGene)
         nn.init.ones_(objective.norm.weight)  # it starts at 0: neither side would have anything to do
-        self.encoder, self.objective, self.shown = encoder, objective, None
-        self.shown: CellBatch | None
+        self.encoder, self.objective = encoder, objective
+        self.shown: CellBatch | None = None
 
     @property
     def link_decoder(self) -> NoReturn:
@@ -100,7 +100,7 @@ class _Ours:
     def encode_cells(self, batch: CellBatch, genes: GeneStates) -> CellStates:
         """States; what was shown is kept, for the peer."""
         self.shown = batch
-        return self.encoder(batch, torch.cat([self.special_SD, genes.table_GD]))  # type: ignore[no-any-return]
+        return self.encoder(batch, torch.cat([self.special_SD, genes.table_GD]))
 
     def step(self, batch: CellBatch, generator: torch.Generator) -> Tensor:
         """Loss, with gradients of every weight."""
@@ -109,7 +109,7 @@ class _Ours:
         self.table_GD.grad = self.special_SD.grad = None
         output = self.objective(self, Step(GeneStates(self.table_GD, self.table_GD), batch, None, generator))
         output.loss.backward()
-        return output.loss.detach()  # type: ignore[no-any-return]
+        return output.loss.detach()
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,7 @@ def _peer_step(peer: Any, padded: _Padded) -> Tensor:
     mask_BL = None if bool(padded.valid_BL.all()) else padded.valid_BL.long()
     loss = peer(input_ids=padded.ids_BL, attention_mask=mask_BL, labels=padded.labels_BL).loss
     loss.backward()
-    return loss.detach()  # type: ignore[no-any-return]
+    return loss.detach()
 
 
 @torch.no_grad()

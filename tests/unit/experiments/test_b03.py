@@ -31,5 +31,5 @@ def test_rivals_agree_and_a_changed_weight_is_told(monkeypatch: pytest.MonkeyPat
         return peer
 
     monkeypatch.setattr(b03, "_peer_of", spoilt)
-    with pytest.raises(AgreementError, match="gradient of the names|loss"):
+    with pytest.raises(AgreementError, match=r"gradient of the names|loss"):
         b03.run(Context(quick=True, threads=1))
