@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from grn_cotrain.cli import (
+    annotating,
     cards,
     edges,
     evaluating,

@@ -1,7 +1,7 @@
 """How results are hung on an AnnData: under documented keys only, never over what is there, with their origin in uns.
 
-``varm[key]`` or ``obsm[key]`` holds the vectors, ``uns["grn_cotrain"][key]`` where they came from. Nothing else of the
-object is touched.
+``varm[key]`` or ``obsm[key]`` holds the vectors, or ``obs[key]`` a column, ``uns["grn_cotrain"][key]`` where they came
+from. Nothing else of the object is touched.
 
 Dimension letters: N rows of the axis (cells or features), D width.
 """
@@ -18,10 +18,10 @@ from grn_cotrain.errors import UserError
 if TYPE_CHECKING:
     import anndata
 
-__all__ = ["UNS_KEY", "annotate", "refuse_taken"]
+__all__ = ["UNS_KEY", "annotate", "annotate_obs", "refuse_taken"]
 
 UNS_KEY = "grn_cotrain"
-Slot = Literal["varm", "obsm"]
+Slot = Literal["varm", "obsm", "obs"]
 
 
 def refuse_taken(adata: anndata.AnnData, slot: Slot, keys: list[str], *, overwrite: bool) -> None:
@@ -46,6 +46,20 @@ def annotate(adata: anndata.AnnData, slot: Slot, key: str, values_ND: np.ndarray
     Call :func:`refuse_taken` first.
     """
     getattr(adata, slot)[key] = np.ascontiguousarray(values_ND, dtype=np.float32)
+    _note_origin(adata, key, origin)
+
+
+def annotate_obs(adata: anndata.AnnData, columns: Mapping[str, Any], origin: Mapping[str, Any]) -> None:
+    """Write columns of ``obs``, and their origin in ``uns`` under the name of the first.
+
+    Call :func:`refuse_taken` first.
+    """
+    for key, values_N in columns.items():
+        adata.obs[key] = values_N
+    _note_origin(adata, next(iter(columns)), origin)
+
+
+def _note_origin(adata: anndata.AnnData, key: str, origin: Mapping[str, Any]) -> None:
     adata.uns[UNS_KEY] = {**adata.uns.get(UNS_KEY, {}), key: {name: _storable(value) for name, value in origin.items()}}
 
 

@@ -1,0 +1,138 @@
+"""How well cells are annotated: a fine-tuned model beside classifiers that need no network, on the same cells.
+
+Dimension letters: C cells, D features, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.evaluate.linear_probe import (
+    LabelSplit,
+    bootstrap_draws,
+    expression_features,
+    label_scores,
+    linear_probe,
+)
+
+__all__ = ["FINE_TUNED", "PROBE", "AnnotationTable", "annotation_table"]
+
+FINE_TUNED, PROBE = "fine-tuned", "probe of the frozen embedding"
+_EXPRESSION = {"hvg": "logistic regression on variable genes", "pca": "logistic regression on PCA"}
+_PENALTIES: tuple[Literal["l2", "l1"], ...] = ("l2", "l1")
+
+
+@dataclass(frozen=True, eq=False)
+class AnnotationTable:
+    """Results on held-out cells.
+
+    Attributes
+    ----------
+    scores
+        One row a scorer and metric (``accuracy``, ``macro_f1``), as
+        :func:`~grn_cotrain.evaluate.linear_probe.linear_probe` gives them.
+    per_class
+        One row a class of the held-out cells for the fine-tuned model: ``class, precision, recall, f1, num_test,
+        num_train``.
+    confusion
+        Held-out cells by true class (rows) and prediction (columns).
+    """
+
+    scores: pd.DataFrame
+    per_class: pd.DataFrame
+    confusion: pd.DataFrame
+
+    def wide(self) -> pd.DataFrame:
+        """One row a scorer, best macro-F1 first: value and interval of each metric as text."""
+        rows = {
+            (row.scorer, row.metric): f"{row.value:.3f}"
+            + ("" if np.isnan(row.low) else f" [{row.low:.3f}, {row.high:.3f}]")
+            for row in self.scores.itertuples()
+        }
+        macro = self.scores[self.scores["metric"] == "macro_f1"].sort_values("value", ascending=False, kind="stable")
+        return pd.DataFrame(
+            [
+                {"scorer": scorer, "accuracy": rows[(scorer, "accuracy")], "macro_f1": rows[(scorer, "macro_f1")]}
+                for scorer in macro["scorer"]
+            ]
+        )
+
+
+def annotation_table(
+    predicted_C: Sequence[str],
+    labels_C: Sequence[str],
+    split: LabelSplit,
+    cells: CellMatrix,
+    *,
+    embeddings: Mapping[str, np.ndarray] | None = None,
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> AnnotationTable:
+    """Judge predictions on ``split.test_C`` beside the controls.
+
+    Controls, all fitted on ``split.train_C`` (which holds the validation cells too: they choose their penalty by
+    cross-validation) and judged on the same cells with the same bootstrap draws: the commonest class; logistic
+    regressions on log-normalised variable genes and on principal components, with L2 and with L1 penalty; and linear
+    probes of ``embeddings``.
+
+    Parameters
+    ----------
+    predicted_C
+        Prediction for each cell of ``split.test_C``.
+    labels_C
+        Label of each cell of ``cells``.
+    split
+        Which cells fit the controls, and which judge.
+    cells
+        Expression, for the controls.
+    embeddings
+        Name -> finite float ``[C, D]``: frozen embeddings of all cells.
+    bootstrap
+        Replicates over held-out cells; 0: no intervals.
+    seed
+        Of folds, decomposition and bootstrap.
+    """
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+    labels_C = np.asarray(labels_C, dtype=object).astype(str)
+    found_C, truth_C = np.asarray(predicted_C, dtype=object).astype(str), labels_C[split.test_C]
+    draws_BC = bootstrap_draws(len(truth_C), bootstrap, seed=seed)
+    expression = expression_features(cells, split.train_C, seed=seed)
+    controls = {name: expression[key] for key, name in _EXPRESSION.items()}
+    common = {"bootstrap": bootstrap, "seed": seed}
+    frames = [
+        label_scores(FINE_TUNED, found_C, truth_C, draws_BC),
+        linear_probe(controls, labels_C, split, penalties=_PENALTIES, **common),  # type: ignore[arg-type]
+    ]
+    if embeddings:
+        probes = linear_probe(embeddings, labels_C, split, **common)  # type: ignore[arg-type]
+        frames.append(probes[probes["scorer"].isin(list(embeddings))])
+    scores = pd.concat(frames, ignore_index=True)
+    shared = ["num_classes", "num_train", "num_test", "unseen"]
+    scores[shared] = frames[1][shared].iloc[0].to_numpy()
+    classes = sorted(set(truth_C))
+    precision_K, recall_K, f1_K, support_K = precision_recall_fscore_support(
+        truth_C, found_C, labels=classes, zero_division=0
+    )
+    train_C = labels_C[split.train_C]
+    per_class = pd.DataFrame(
+        {
+            "class": classes,
+            "precision": precision_K,
+            "recall": recall_K,
+            "f1": f1_K,
+            "num_test": support_K,
+            "num_train": [int((train_C == name).sum()) for name in classes],
+        }
+    )
+    every = sorted(set(truth_C) | set(found_C))
+    confusion = pd.DataFrame(
+        confusion_matrix(truth_C, found_C, labels=every), index=pd.Index(every, name="true"), columns=every
+    )
+    return AnnotationTable(scores, per_class, confusion)

@@ -1,0 +1,162 @@
+"""A fine-tuned model with its head: probabilities of classes for any cells, saved as safetensors and JSON.
+
+Dimension letters: B cells of a batch, C classes, N rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from grn_cotrain.config import ComponentSpec, to_dict
+from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.streams import one_pass
+from grn_cotrain.data.tokens import Tokenizer
+from grn_cotrain.errors import UserError
+from grn_cotrain.files import read_json, sha256_file, write_json
+from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model_io import load_model, read_tensors, save_model
+from grn_cotrain.nn.heads import HEADS, Head
+from grn_cotrain.objectives import GeneStates
+from grn_cotrain.run_folder import RunFolder
+
+__all__ = ["CLASSES_FILE", "HEAD_FILE", "Classifier"]
+
+CLASSES_FILE, HEAD_FILE = "classes.json", "head.safetensors"
+_FORMAT_VERSION = 1
+_TOKENS_PER_BATCH = 32_768
+
+
+@dataclass(eq=False)
+class Classifier:
+    """A cell-type classifier: cells -> encoder -> head -> softmax.
+
+    Attributes
+    ----------
+    model, head
+        Encoder and head, both in evaluation mode.
+    spec
+        Name and options of the head.
+    classes
+        Names of the classes, in the order of the logits.
+    label
+        Column of ``obs`` that they were learned from.
+    """
+
+    model: CoTrainModel
+    head: Head
+    spec: ComponentSpec
+    classes: tuple[str, ...]
+    label: str
+
+    @classmethod
+    def new(
+        cls, model: CoTrainModel, spec: ComponentSpec, classes: tuple[str, ...], label: str, *, seed: int
+    ) -> Classifier:
+        """With an untrained head, whose weights the seed decides.
+
+        Raises
+        ------
+        UserError
+            Fewer than two classes; unknown head or option.
+        """
+        if len(classes) < 2:
+            raise UserError(f"label '{label}': {len(classes)} class among the training cells; give two or more")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            head = _build_head(spec, model, len(classes))
+        return cls(model, head, spec, classes, label)
+
+    def logits(self, batch: CellBatch, genes: GeneStates) -> Tensor:
+        """Logits ``[B, C]``."""
+        logits_BC: Tensor = self.head(batch, self.model.encode_cells(batch, genes))
+        return logits_BC.float()
+
+    @torch.no_grad()
+    def log_probabilities(
+        self, tokenizer: Tokenizer, rows: np.ndarray, *, progress: Callable[[int, int], None] | None = None
+    ) -> np.ndarray:
+        """Log-probabilities float32 ``[N, C]`` of the cells at ``rows``, in that order, without randomness.
+
+        Cells over ``max_tokens`` show their highest values. Model and head must be in evaluation mode.
+        """
+        device = self.model.special_SD.device
+        genes = self.model.encode_graph(self.model.graph.to(device))
+        parts: list[np.ndarray] = []
+        done = 0
+        for batch in one_pass(tokenizer, rows, tokens_per_batch=_TOKENS_PER_BATCH):
+            parts.append(self.logits(batch.to(device), genes).log_softmax(1).cpu().numpy())
+            done += batch.num_cells
+            if progress is not None:
+                progress(done, len(rows))
+        return np.concatenate(parts) if parts else np.empty((0, len(self.classes)), np.float32)
+
+    def save(self, folder: Path, *, backend: str) -> None:
+        """Write ``model/``, the head and ``classes.json`` into a folder that the caller makes whole or not at all."""
+        save_model(folder / "model", self.model, backend=backend, meta=self.model.meta)
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.head.state_dict().items()}
+        save_file(state, folder / HEAD_FILE)
+        about = {
+            "format_version": _FORMAT_VERSION,
+            "label": self.label,
+            "classes": list(self.classes),
+            "head": {"name": self.spec.name, **to_dict(self.spec.options)},
+            "sha256": {
+                HEAD_FILE: sha256_file(folder / HEAD_FILE),
+                "model.safetensors": sha256_file(folder / "model" / "model.safetensors"),
+            },
+        }
+        write_json(folder / CLASSES_FILE, about)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> tuple[Classifier, dict[str, Any]]:
+        """Read a fine-tuned run; returns the classifier in evaluation mode and config.json of its model.
+
+        Raises
+        ------
+        UserError
+            No fine-tuned run; files missing, damaged or exchanged.
+        """
+        run = RunFolder.open(folder)
+        file = run.folder / CLASSES_FILE
+        if not file.is_file():
+            raise UserError(
+                f"run '{folder}': it has no classes ({CLASSES_FILE}); fine-tune it first:"
+                f" grn-cotrain finetune {folder} CELLS --label COLUMN --out DIR"
+            )
+        about = read_json(file, what="classes")
+        try:
+            version, label = about["format_version"], str(about["label"])
+            classes, sums = tuple(map(str, about["classes"])), dict(about["sha256"])
+            options = dict(about["head"])
+            spec = ComponentSpec(str(options.pop("name")), options)
+        except (KeyError, TypeError, ValueError):
+            raise UserError(f"classes '{file}': not written by `grn-cotrain finetune`; copy the folder whole") from None
+        if version != _FORMAT_VERSION:
+            raise UserError(
+                f"classes '{file}': format_version {version!r}, this version reads {_FORMAT_VERSION};"
+                " install the version that wrote it"
+            )
+        model, config = load_model(run.require_model())
+        if config["sha256"]["model.safetensors"] != sums.get("model.safetensors"):
+            raise UserError(f"classes '{file}': belongs to another model; copy the folder whole")
+        head = _build_head(spec, model, len(classes))
+        state = read_tensors(run.folder / HEAD_FILE, sha256=sums.get(HEAD_FILE))
+        try:
+            head.load_state_dict(state)
+        except RuntimeError as error:
+            raise UserError(f"head '{run.folder / HEAD_FILE}': does not fit its classes ({error})") from None
+        return cls(model, head.eval(), spec, classes, label), config
+
+
+def _build_head(spec: ComponentSpec, model: CoTrainModel, num_classes: int) -> Head:
+    return HEADS.build(
+        spec.name, spec.options, path=f"head.{spec.name}", width=model.config.width, num_classes=num_classes
+    )

@@ -1,0 +1,326 @@
+"""Fine-tune the model of a finished run on labelled cells of a file: the function behind ``grn-cotrain finetune``.
+
+Dimension letters: C cells.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+import grn_cotrain
+from grn_cotrain.config import to_dict
+from grn_cotrain.data.alignment import name_some
+from grn_cotrain.data.io.align import align_cells
+from grn_cotrain.data.io.counts import load_counts
+from grn_cotrain.data.streams import one_pass
+from grn_cotrain.data.tokens import Tokenizer
+from grn_cotrain.errors import UserError, did_you_mean
+from grn_cotrain.evaluate.annotation import PROBE, AnnotationTable, annotation_table
+from grn_cotrain.evaluate.linear_probe import LabelSplit, held_out_group, stratified
+from grn_cotrain.export.cells import species_of
+from grn_cotrain.export.coverage import Coverage, values_and_species
+from grn_cotrain.export.identity import RunIdentity
+from grn_cotrain.files import atomic_folder, sha256_file, write_json
+from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model_io import load_model
+from grn_cotrain.provenance import git_commit
+from grn_cotrain.run_folder import RunFolder
+from grn_cotrain.train.classifier import Classifier
+from grn_cotrain.train.environment import environment
+from grn_cotrain.train.finetune import EpochReport, FinetuneConfig, fit
+
+if TYPE_CHECKING:
+    from grn_cotrain.data.io.names import AliasTable, OrthologTable
+
+__all__ = ["CellLabels", "finetune_run", "labels_of", "split_labels"]
+
+_TOKENS_PER_BATCH = 32_768
+_RARE = 10  # training cells below which a class is named
+
+
+@dataclass(frozen=True, eq=False)
+class CellLabels:
+    """Labels of a file's cells.
+
+    Attributes
+    ----------
+    labels_C
+        Text; empty where the cell has none.
+    rows_C
+        Rows that have a label and at least one token.
+    without, empty
+        Cells without a label; cells with one, but without a value of any gene that the model knows.
+    """
+
+    labels_C: np.ndarray
+    rows_C: np.ndarray
+    without: int
+    empty: int
+
+
+def labels_of(obs: pd.DataFrame, label: str, tokens_C: np.ndarray) -> CellLabels:
+    """Read the column ``label``; missing values and blank text are no label.
+
+    Raises
+    ------
+    UserError
+        No such column, or no cell has a label.
+    """
+    if label not in obs:
+        names = [str(name) for name in obs.columns]
+        raise UserError(
+            f"--label '{label}': no such column of obs; choose from {', '.join(names) or 'none'}"
+            f"{did_you_mean(label, names)}"
+        )
+    column = obs[label]
+    labels_C = np.where(column.notna(), column.astype(str).str.strip(), "").astype(str)
+    has_C = labels_C != ""
+    rows_C = np.flatnonzero(has_C & (tokens_C > 0))
+    if not len(rows_C):
+        raise UserError(f"--label '{label}': no cell has a label; give a column with the type of some cells")
+    return CellLabels(labels_C, rows_C, int((~has_C).sum()), int(has_C.sum()) - len(rows_C))
+
+
+def split_labels(
+    labels: CellLabels,
+    obs: pd.DataFrame,
+    *,
+    test: float = 0.2,
+    validation: float = 0.1,
+    test_by: tuple[str, str] | None = None,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray, LabelSplit]:
+    """Training rows, validation rows, and the split of both together against the held-out cells.
+
+    Held out is the share ``test`` of every class at random, or all cells of one group (``test_by``: column and value).
+    Validation cells are the share ``validation`` of every class of the rest, at random.
+
+    Raises
+    ------
+    UserError
+        No such column; a group of none or all of the cells; shares that leave nothing.
+    """
+    rows_C = labels.rows_C
+    named_C = labels.labels_C[rows_C]
+    if test_by is None:
+        outer = stratified(named_C, test=test, seed=seed)
+    else:
+        column, value = test_by
+        if column not in obs:
+            names = [str(name) for name in obs.columns]
+            raise UserError(
+                f"--test-by '{column}': no such column of obs; choose from {', '.join(names) or 'none'}"
+                f"{did_you_mean(column, names)}"
+            )
+        outer = held_out_group(obs[column].iloc[rows_C].astype(str).to_list(), value)
+        outer = replace(outer, name=f"{column}={value} held out")
+    try:
+        inner = stratified(named_C[outer.train_C], test=validation, seed=seed + 1)
+    except UserError as error:
+        raise UserError(f"validation: {error}") from None
+    whole = LabelSplit(rows_C[outer.train_C], rows_C[outer.test_C], outer.name)
+    return whole.train_C[inner.train_C], whole.train_C[inner.test_C], whole
+
+
+def finetune_run(
+    run: str | Path,
+    cells: str | Path,
+    out: str | Path,
+    *,
+    label: str,
+    config: FinetuneConfig | None = None,
+    test: float = 0.2,
+    validation: float = 0.1,
+    test_by: tuple[str, str] | None = None,
+    bootstrap: int = 1000,
+    layer: str | None = None,
+    modality: str | None = None,
+    aliases: AliasTable | None = None,
+    orthologs: OrthologTable | None = None,
+    min_mapped: float = 0.5,
+    say: Callable[[str], None] = print,
+    on_epoch: Callable[[EpochReport], None] | None = None,
+) -> AnnotationTable:
+    """Fine-tune, judge on held-out cells beside controls, and write a run folder that ``annotate`` and ``embed`` read.
+
+    ``out`` gets ``model/`` (fine-tuned), the head, ``classes.json``, ``run.json`` (hashes of the base run and of the
+    cells, settings, split, history), ``recipe.yaml`` of the base run, and tables: ``annotation.tsv`` (model and
+    controls), ``per_class.tsv``, ``confusion.tsv``, ``predictions.tsv`` (every held-out cell), ``history.tsv``. The
+    folder appears whole at the end or not at all.
+
+    Parameters
+    ----------
+    run
+        Folder of a finished run; not changed.
+    cells
+        h5ad, or any file that ``embed cells`` reads; not changed.
+    out
+        New folder.
+    label
+        Column of ``obs`` with the type of each cell.
+    config
+        Settings of the training.
+    test, validation, test_by
+        See :func:`split_labels`.
+    bootstrap
+        Replicates of the intervals.
+    layer, modality, aliases, orthologs, min_mapped
+        As for ``embed cells``.
+    say
+        Told of alignment, coverage, rare classes and what was left out.
+    on_epoch
+        Told of each epoch.
+
+    Raises
+    ------
+    UserError
+        ``out`` is not new; no model; no such column; fewer than two classes; too few genes known.
+    """
+    config = config or FinetuneConfig()
+    out = _new_folder(out)
+    base = RunFolder.open(run)
+    model, model_config = load_model(base.require_model())
+    counts = load_counts(
+        cells, layer, modality=modality, aliases=aliases, orthologs=orthologs, to_species=species_of(run)
+    )
+    aligned, report, notes = align_cells(counts, model.vocab, min_mapped=min_mapped)
+    coverage = Coverage.of(counts, aligned, model.config.tokens)
+    labels = labels_of(aligned.obs, label, coverage.tokens_C)
+    train_C, validation_C, split = split_labels(
+        labels, aligned.obs, test=test, validation=validation, test_by=test_by, seed=config.seed
+    )
+    warnings = [*values_and_species(counts, model_config, model.vocab), *coverage.warnings()]
+    told = [*counts.notes, *notes, *coverage.notes(), *_about(labels, train_C, validation_C, split)]
+    for line in [*told, *(f"warning: {warning}" for warning in warnings)]:
+        say(line)
+
+    with atomic_folder(out) as folder:  # opened first: a place that can't be written is told before the work
+        classes = tuple(sorted(set(labels.labels_C[train_C])))
+        classifier = Classifier.new(model, config.head, classes, label, seed=config.seed)
+        tokenizer = model.tokenizer(aligned)
+        frozen_LD = _embeddings(model, tokenizer, labels.rows_C)
+        code = {name: index for index, name in enumerate(classes)}
+        codes_C = np.array([code.get(name, -1) for name in labels.labels_C], dtype=np.int64)
+        result = fit(classifier, tokenizer, codes_C, train_C, validation_C, config, on_epoch=on_epoch)
+        logs_NK = classifier.log_probabilities(tokenizer, split.test_C)
+        predicted_N = np.asarray(classes)[logs_NK.argmax(1)]
+        place = {key: np.searchsorted(labels.rows_C, getattr(split, key)) for key in ("train_C", "test_C")}
+        table = annotation_table(
+            list(predicted_N),
+            list(labels.labels_C[labels.rows_C]),
+            replace(split, **place),
+            aligned.rows(labels.rows_C),
+            embeddings={PROBE: frozen_LD},
+            bootstrap=bootstrap,
+            seed=config.seed,
+        )
+        model.meta = {**model.meta, "fine_tuned_for": label}
+        classifier.save(folder, backend=model.backend)
+        shutil.copyfile(base.recipe_file, folder / base.recipe_file.name)
+        record = {
+            **_origin(base, model_config, cells),
+            "label": label,
+            "finetune": to_dict(config),
+            "split": split.name,
+            "num_train": len(train_C),
+            "num_validation": len(validation_C),
+            "num_test": len(split.test_C),
+            "without_label": labels.without,
+            "without_token": labels.empty,
+            "classes": {name: int((labels.labels_C[train_C] == name).sum()) for name in classes},
+            "unseen_classes": sorted(set(labels.labels_C[split.test_C]) - set(classes)),
+            "genes_mapped": report.mapped,
+            "genes_lost": len(report.lost),
+            **coverage.to_dict(),
+            "epochs": len(result.history),
+            "best_epoch": result.best_epoch,
+            "best_validation_loss": result.best_loss,
+            "num_frozen_tensors": len(result.frozen),
+            "num_trained": result.num_trained,
+            "environment": environment(config.device),
+        }
+        write_json(folder / base.record_file.name, record)
+        predictions = pd.DataFrame(
+            {
+                "cell": aligned.obs.index[split.test_C].astype(str),
+                "true": labels.labels_C[split.test_C],
+                "predicted": predicted_N,
+                "probability": np.exp(logs_NK.max(1)),
+            }
+        )
+        frames = {
+            "annotation": table.scores,
+            "per_class": table.per_class,
+            "predictions": predictions,
+            "history": pd.DataFrame([asdict(epoch) for epoch in result.history]),
+        }
+        for name, frame in frames.items():
+            frame.to_csv(folder / f"{name}.tsv", sep="\t", index=False)
+        table.confusion.to_csv(folder / "confusion.tsv", sep="\t")
+    return table
+
+
+def _new_folder(out: str | Path) -> Path:
+    out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out '{out}': is a file; give a folder")
+    if out.is_dir() and any(out.iterdir()):
+        raise UserError(f"--out '{out}': is a folder with content; give a new one")
+    return out
+
+
+@torch.no_grad()
+def _embeddings(model: CoTrainModel, tokenizer: Tokenizer, rows_L: np.ndarray) -> np.ndarray:
+    """State of each of these cells before fine-tuning, float32 ``[L, D]``."""
+    genes = model.encode_graph()
+    batches = one_pass(tokenizer, rows_L, tokens_per_batch=_TOKENS_PER_BATCH)
+    return np.concatenate([model.encode_cells(batch, genes).cells_BD.float().numpy() for batch in batches])
+
+
+def _about(labels: CellLabels, train_C: np.ndarray, validation_C: np.ndarray, split: LabelSplit) -> list[str]:
+    """What there is to know about the labels, in words."""
+    train, test = labels.labels_C[train_C], labels.labels_C[split.test_C]
+    count = dict(zip(*np.unique(train, return_counts=True), strict=True))
+    said = [
+        f"{len(count)} classes: {len(train_C):,} cells to train on, {len(validation_C):,} for validation,"
+        f" {len(split.test_C):,} to judge on ({split.name})"
+    ]
+    if labels.without:
+        said.append(f"{labels.without:,} cells without a label were left out")
+    if labels.empty:
+        said.append(f"{labels.empty:,} labelled cells have no value of any gene that the model knows: left out")
+    rare = [f"{name} ({number})" for name, number in sorted(count.items()) if number < _RARE]
+    if rare:
+        said.append(f"warning: classes with fewer than {_RARE} training cells: {name_some(rare)}")
+    lost = {name: int((test == name).sum()) for name in sorted(set(test) - set(count))}
+    if lost:
+        named = name_some([f"{name} ({number})" for name, number in lost.items()])
+        said.append(f"warning: classes among the held-out cells alone, which nothing can find: {named}")
+    return said
+
+
+def _origin(base: RunFolder, model_config: dict[str, Any], cells: str | Path) -> dict[str, Any]:
+    """Which run and which cells, by name and content."""
+    record = base.record() if base.record_file.is_file() else {}
+    cells = Path(cells)
+    return {
+        "format_version": 1,
+        "kind": "finetuned",
+        "status": "finished",
+        "name": f"{record.get('name', base.folder.resolve().name)}-finetuned",
+        "version": grn_cotrain.__version__,
+        "commit": git_commit(),
+        "base": RunIdentity.of(base, model_config).to_dict(),
+        # Of the base run, so that its own cells are recognised when they are embedded or annotated.
+        **{key: record[key] for key in ("cells_hash", "num_cells", "vocab_hash", "recipe_hash") if key in record},
+        "cells": cells.name,
+        "cells_sha256": sha256_file(cells) if cells.is_file() else None,
+    }
