@@ -356,6 +356,23 @@ def test_readout_of_form_a_is_the_mean_over_layers_that_a_token_reads_in() -> No
         assert not torch.allclose(next(encoder.attention(batch, features, layers=[layer])), single[layer])
 
 
+def test_bias_of_a_hidden_gene_enters_the_decoder_of_form_a() -> None:
+    """Its query row is used nowhere else: the encoder never reads it."""
+    encoder, batch, features, bias = _encoder("A"), _batch(1), _features(), _bias()
+    hidden = int(torch.nonzero(batch.hidden_T)[0])
+    query_VR = bias.query_VR.clone()
+    query_VR[batch.feature_ids_T[hidden]] += 3.0
+    plain, other = (encoder(batch, features, each).tokens_TD for each in (bias, AttentionBias(query_VR, bias.key_VR)))
+    moved_T = (plain - other).abs().sum(1) > 1e-9
+    assert torch.nonzero(moved_T).squeeze(1).tolist() == [hidden]
+    # In the read-outs too.
+    one, two = (
+        next(encoder.attention(batch, features, each, layers=[len(encoder.trunk.blocks)]))
+        for each in (bias, AttentionBias(query_VR, bias.key_VR))
+    )
+    assert torch.nonzero(((one - two).abs() > 1e-6).any(1)).squeeze(1).tolist() == [hidden]
+
+
 # ---- options and work ------------------------------------------------------------------------------------------------
 
 
