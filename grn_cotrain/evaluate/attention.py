@@ -33,6 +33,7 @@ __all__ = [
     "CellGroup",
     "Direction",
     "cell_groups",
+    "excess",
     "read_attention",
 ]
 
@@ -45,6 +46,7 @@ MOST_PAIRS = 64_000_000
 """Sources x genes that one read-out may hold: at 12 bytes a pair 768 MB. 255 TFs of 9,015 genes are 2.3 million."""
 
 _TOKENS_PER_BATCH = 16_384
+_ROUNDING = 1e-5  # of a mean over some thousand float32 weights
 
 
 class AttentionModel(Protocol):
@@ -221,7 +223,7 @@ class AttentionScores:
         weight_M = self.weight_SG[row_M, target_M].astype(np.float64)
         seen_M = self.count(pairs_2M) > 0
         if corrected:
-            return np.where(seen_M, weight_M - self.expected_SG[row_M, target_M], 0.0)
+            return np.where(seen_M, excess(weight_M, self.expected_SG[row_M, target_M].astype(np.float64)), 0.0)
         popularity_2M = self.popularity_G[pairs_2M]
         fallback_M = {
             "target_reads_tf": popularity_2M[0],
@@ -236,6 +238,13 @@ class AttentionScores:
             raise UserError("sources: none were read; name at least one TF")
         row_M = np.searchsorted(self.sources_S, pairs_2M[0]).clip(max=len(self.sources_S) - 1)
         return row_M, self.sources_S[row_M] == pairs_2M[0]
+
+
+def excess(weight: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """``weight - expected``, 0 where the two differ by the rounding of float32 sums alone."""
+    difference = weight - expected
+    difference[np.abs(difference) <= _ROUNDING * np.abs(expected)] = 0
+    return difference
 
 
 @torch.no_grad()

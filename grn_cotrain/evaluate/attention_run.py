@@ -21,7 +21,14 @@ from grn_cotrain.data.pairs import pair_keys
 from grn_cotrain.data.run_data import RunData, load_run_data
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
-from grn_cotrain.evaluate.attention import AttentionConfig, AttentionScores, CellGroup, cell_groups, read_attention
+from grn_cotrain.evaluate.attention import (
+    AttentionConfig,
+    AttentionScores,
+    CellGroup,
+    cell_groups,
+    excess,
+    read_attention,
+)
 from grn_cotrain.evaluate.attention_scorer import READ_OUT, InitialModel, check_split, split_sources
 from grn_cotrain.evaluate.centrality import centrality_genes, centrality_table
 from grn_cotrain.evaluate.control_cache import ControlCache
@@ -113,7 +120,7 @@ def attention_edges(
     DataFrame
         ``score``: corrected weight; ``weight``, ``expected``: its parts; ``num_cells`` that show the pair.
     """
-    excess_SG = scores.weight_SG - scores.expected_SG
+    excess_SG = excess(scores.weight_SG, scores.expected_SG)
     excess_SG[scores.count_SG < max(1, min_cells)] = -np.inf
     flat_M = excess_SG.ravel()
     kept = min(top, int(np.isfinite(flat_M).sum()))

@@ -1,0 +1,161 @@
+"""``grn-cotrain evaluate attention`` and ``evaluate links --attention`` on the tiny run, and the frames they write."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from grn_cotrain.cli import app
+from grn_cotrain.commandline import run_app
+from grn_cotrain.data.run_data import load_run_data
+from grn_cotrain.errors import UserError
+from grn_cotrain.evaluate.attention import AttentionConfig, cell_groups, read_attention
+from grn_cotrain.evaluate.attention_run import EDGE_COLUMNS, attention_edges, attention_of_tfs
+from grn_cotrain.evaluate.metrics import auroc
+from grn_cotrain.model_io import load_model
+from grn_cotrain.run_folder import RunFolder
+
+
+@pytest.fixture(scope="module")
+def printed(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Files and output of the command, by cell type."""
+    import contextlib
+    import io
+
+    from grn_cotrain import commandline
+
+    out = tmp_path_factory.mktemp("attention")
+    stream = io.StringIO()
+    with contextlib.redirect_stdout(stream):
+        commandline.console.cache_clear()
+        code = run_app(
+            app,
+            [
+                *("evaluate", "attention", str(tiny_run), "--by", "cell_type", "--out", str(out)),
+                *("--max-cells", "12", "--bootstrap", "10", "--top", "50", "--layers", "-1"),
+            ],
+        )
+    commandline.console.cache_clear()
+    assert code == 0
+    return out, stream.getvalue()
+
+
+def test_command_prints_and_writes_a_row_a_type_and_scorer(printed: tuple[Path, str], tiny_run: Path) -> None:
+    out, text = printed
+    rows = pd.read_parquet(out / "attention.parquet")
+    data = load_run_data(RunFolder.open(tiny_run).recipe())
+    sizes = data.cells.obs["cell_type"].value_counts()
+    names = {"attention", "attention corrected", "untrained attention", "untrained attention corrected"}
+    for cell_type, size in sizes.items():
+        part = rows[rows["group"] == cell_type]
+        assert set(part["scorer"]) == names | {"co-expression"}
+        assert set(part["num_cells"]) == {min(12, size)}
+        assert set(part["cells_in_group"]) == {size}
+        assert f"{min(12, size)} of {size}" in text
+    assert set(rows.loc[rows["group"] == "", "scorer"]) == {"target_degree", "degree_product"}
+    assert set(rows.loc[rows["scorer"] == "attention", "kind"]) == {"read-out"}
+    assert "macro AUROC" in text
+    assert "pairs seen" in text
+    differences = pd.read_parquet(out / "attention_differences.parquet").set_index(["group", "scorer", "minus"])
+    by_name = rows.set_index(["group", "scorer"])["macro_auroc"]
+    group = str(sizes.index[0])
+    assert differences.loc[(group, "attention", "co-expression"), "value"] == pytest.approx(
+        by_name[group, "attention"] - by_name[group, "co-expression"]
+    )
+    central = pd.read_parquet(out / "attention_centrality.parquet")
+    assert set(central["encoder"]) == {"trained", "untrained"}
+    assert set(central["group"]) == set(map(str, sizes.index))
+    assert (out / "links.json").is_file()
+
+
+def test_rows_are_the_auroc_of_the_scores_of_those_cells(printed: tuple[Path, str], tiny_run: Path) -> None:
+    out, _ = printed
+    folder = RunFolder.open(tiny_run)
+    data = load_run_data(folder.recipe())
+    model, _ = load_model(folder.require_model())
+    test = data.split.pairs("test")
+    groups, _ = cell_groups(data.cells, "cell_type", max_cells=12)
+    config = AttentionConfig(layers=(-1,), max_cells=12)
+    rows = pd.read_parquet(out / "attention.parquet").set_index(["group", "scorer"])
+    edges = pd.read_parquet(out / "attention_edges.parquet")
+    assert tuple(edges.columns) == EDGE_COLUMNS
+    known = {part: {tuple(p) for p in getattr(data.split, f"{part}_2E").T.tolist()} for part in ("train", "test")}
+    sources = np.unique(data.split.train_2E[0])
+    for group, scores in zip(groups, read_attention(model, data.cells, sources, groups, config), strict=True):
+        found = auroc(scores.score(test.pairs_2M).astype(np.float32), test.labels_M)
+        assert rows.loc[(group.name, "attention"), "auroc"] == pytest.approx(found, abs=1e-6)
+        profiles = data.cells.normalised()[group.rows_C].toarray().astype(np.float64)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            together = np.nan_to_num(np.abs(np.corrcoef(profiles.T)))
+        found = auroc(together[test.pairs_2M[0], test.pairs_2M[1]].round(6), test.labels_M)
+        assert rows.loc[(group.name, "co-expression"), "auroc"] == pytest.approx(found, abs=5e-3)
+        mine = edges[edges["group"] == group.name]
+        assert len(mine) == 50
+        assert mine["score"].is_monotonic_decreasing
+        assert (mine["num_cells"] >= 5).all()
+        np.testing.assert_allclose(mine["score"], mine["weight"] - mine["expected"], atol=1e-6)
+        for edge in mine.head(10).itertuples():
+            pair = (data.vocab.index(str(edge.source)), data.vocab.index(str(edge.target)))
+            part = next((part for part in known if pair in known[part]), "")
+            assert edge.known in (part, "validation", "withheld") if not part else edge.known == part
+
+
+def test_best_pairs_are_the_best(tiny_run: Path) -> None:
+    folder = RunFolder.open(tiny_run)
+    data = load_run_data(folder.recipe())
+    model, _ = load_model(folder.require_model())
+    groups, _ = cell_groups(data.cells, None, max_cells=20)
+    (scores,) = read_attention(model, data.cells, np.unique(data.split.train_2E[0]), groups)
+    frame = attention_edges(scores, data.vocab, data.split, top=7, min_cells=15)
+    every = attention_edges(scores, data.vocab, None, top=10**6)
+    assert (every["known"] == "").all()
+    assert len(every) == int((scores.count_SG > 0).sum())
+    seen = every[every["num_cells"] >= 15]
+    assert frame["score"].tolist() == seen["score"].head(7).tolist()
+    assert (every["source"] != every["target"]).all()
+    assert attention_edges(scores, data.vocab, top=5, min_cells=10**6).empty
+    tf = every["source"].iloc[0]
+    of_tf = attention_of_tfs(tiny_run, [tf], config=AttentionConfig(max_cells=20))
+    pd.testing.assert_frame_equal(
+        of_tf, every[every["source"] == tf].reset_index(drop=True).assign(known=of_tf["known"])
+    )
+    with pytest.raises(UserError, match="NOGENE"):
+        attention_of_tfs(tiny_run, ["NOGENE"])
+
+
+def test_links_prints_attention_beside_model_and_controls(
+    tiny_run: Path, tiny_world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    assert run_app(app, ["evaluate", "links", str(run), "--attention", "--controls", "random", "--bootstrap", "0"]) == 0
+    text = capsys.readouterr().out
+    for name in ("joint (model)", "attention (read-out)", "attention corrected (read-out)", "untrained attention"):
+        assert name in text
+    assert "have the expected weight" in text
+    assert run_app(app, ["evaluate", "links", str(tiny_world), "--attention", "--split", "unseen-target-seed0"]) == 2
+    assert "has no encoder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--layers", "first"), "--layers 'first': give all"),
+        (("--layers", "7"), "layers: got 7; choose from 0 to 0"),
+        (("--by", "celltype"), "by 'celltype': no such column of obs"),
+        (("--direction", "up"), "direction 'up': choose from target_reads_tf"),
+        (("--top", "0"), "top: got 0"),
+        (("--bootstrap", "-1"), "--bootstrap '-1'"),
+    ],
+)
+def test_bad_words_are_one_line(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], words: str
+) -> None:
+    code = run_app(app, ["evaluate", "attention", str(tiny_run), "--out", str(tmp_path / "out"), *arguments])
+    assert code == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
