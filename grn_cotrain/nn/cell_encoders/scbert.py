@@ -138,6 +138,7 @@ class ScBERTEncoder(TrunkEncoder):
         del num_modalities, num_genes, covariates
         self.config, self.num_bins = config, num_bins
         self.values = nn.Embedding(NUM_SPECIAL + num_bins + 1, width)
+        nn.init.normal_(self.values.weight, std=0.02)  # BERT's; rows as long as the genes' drown them at the start
         self.trunk = config.build(width)
 
     def value_ids(self, batch: CellBatch) -> Tensor:
