@@ -1,9 +1,10 @@
 """B4: FLOPs of one training step on one cell of 19,264 genes, counted by torch on a real batch.
 
-Not a race: operations are counted (matrix products, 2 a multiply-add, forward and backward; :mod:`experiments.flops`),
-for the five decoders of ``xtrimogene`` at about ten million parameters. A tenth of the genes is not zero, 30 % of these
-are hidden and as many zeros. The figure to beat is the published one, at 9.8 million parameters; the published decoder,
-rebuilt, stands beside it. A ratio is a claim only where the study of decoders has shown equal quality on real cells.
+Not a race: operations are counted (:mod:`experiments.flops`: matrix products, 2 a multiply-add, backward as twice
+forward, as the published figure is), for the five decoders of ``xtrimogene`` at about ten million parameters. A tenth
+of the genes is not zero, 30 % of these are hidden and as many zeros. The figure to beat is the published one,
+at 9.8 million parameters; the published decoder, rebuilt, stands beside it. A ratio is a claim only where the study of
+decoders has shown equal quality on real cells.
 """
 
 from __future__ import annotations
@@ -29,10 +30,12 @@ def run(context: Context) -> list[Row]:
     for form in FORMS:
         count, parameters = shape_flops(form, cells, width=_QUICK_WIDTH if context.quick else WIDTH)
         name = "published decoder, rebuilt" if form == "published" else f"form {form}"
-        said = f"{count.total:.2e} FLOPs, {parameters / 1e6:.1f}M parameters"
+        flops = count.without_recomputation
+        said = f"{flops:.2e} FLOPs ({count.total:.2e} with what fused attention computes twice),"
+        said += f" {parameters / 1e6:.1f}M parameters"
         if form not in ("published", "A"):
             said += f", goal {_GOAL}x at the quality gate"
         if count.not_counted:
             said += f"; not counted: {', '.join(f'{name} x{calls}' for name, calls in count.not_counted.items())}"
-        rows.append(Row(name, None, PUBLISHED_FLOPS / count.total, f"{said}; {gate_note(form)}"))
+        rows.append(Row(name, None, PUBLISHED_FLOPS / flops, f"{said}; {gate_note(form)}"))
     return rows

@@ -49,6 +49,7 @@ def test_counter_sees_what_the_formula_says(backward: bool) -> None:
 
     count = count_flops(run)
     assert count.total == transformer_flops(LENGTHS, width=WIDTH, ffn_width=FFN, num_layers=2, backward=backward)
+    assert count.without_recomputation == (3 if backward else 1) * 2 * by_hand(), "backward is twice forward"
     assert not count.not_counted
     assert sum(count.by_operator.values()) == count.total
 
