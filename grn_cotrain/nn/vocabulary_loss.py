@@ -18,39 +18,52 @@ TILE_ROWS = 256
 
 
 class _Tiled(torch.autograd.Function):
-    """Logits of a tile are made, turned into their own gradient in place, and forgotten: three products in all."""
+    """Logits of a tile are made, turned into their own gradient in place, and forgotten: three products in all.
+
+    Products are of ``dtype``; softmax, loss and gradients are float32 at least.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, rows_MD: Tensor, table_VD: Tensor, bias_V: Tensor, target_M: Tensor, tile: int
+        ctx: Any, rows_MD: Tensor, table_VD: Tensor, bias_V: Tensor, target_M: Tensor, tile: int, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:
         wants_rows, wants_table, wants_bias = ctx.needs_input_grad[:3]
         count = len(rows_MD)
-        nll_M = rows_MD.new_empty(count, dtype=torch.float32)
+        nll_M = rows_MD.new_empty(count)
         hit_M = torch.empty(count, dtype=torch.bool, device=rows_MD.device)
         grad_MD = torch.empty_like(rows_MD) if wants_rows else None
         grad_VD = torch.zeros_like(table_VD) if wants_table else None
         grad_V = torch.zeros_like(bias_V) if wants_bias else None
+        same = dtype == rows_MD.dtype
+        factor_MD, factor_VD = rows_MD.to(dtype), table_VD.to(dtype)
         buffer_SV = rows_MD.new_empty(min(tile, count), len(table_VD))
         for start in range(0, count, tile):
             part = slice(start, min(start + tile, count))
-            rows_SD, target_S1 = rows_MD[part], target_M[part, None]
-            logits_SV = torch.addmm(bias_V, rows_SD, table_VD.T, out=buffer_SV[: len(rows_SD)])
+            rows_SD, target_S1 = factor_MD[part], target_M[part, None]
+            logits_SV = buffer_SV[: len(rows_SD)]
+            if same:
+                torch.addmm(bias_V, rows_SD, factor_VD.T, out=logits_SV)
+            else:
+                torch.add(rows_SD @ factor_VD.T, bias_V, out=logits_SV)
             top_S1, best_S1 = logits_SV.max(dim=1, keepdim=True)
             hit_M[part] = (best_S1 == target_S1).squeeze(1)
             logits_SV.sub_(top_S1)
-            picked_S1 = logits_SV.gather(1, target_S1).float()
+            picked_S1 = logits_SV.gather(1, target_S1)
             sum_S1 = logits_SV.exp_().sum(dim=1, keepdim=True)
-            nll_M[part] = (sum_S1.float().log() - picked_S1).squeeze(1)
+            nll_M[part] = (sum_S1.log() - picked_S1).squeeze(1)
             if not (wants_rows or wants_table or wants_bias):
                 continue
             # d mean(nll) / d logits = (softmax - one-hot) / M
             logits_SV.div_(sum_S1 * count)
             logits_SV.scatter_add_(1, target_S1, logits_SV.new_full(target_S1.shape, -1.0 / count))
+            grad_SV = logits_SV.to(dtype)
             if grad_MD is not None:
-                torch.mm(logits_SV, table_VD, out=grad_MD[part])
+                grad_MD[part] = grad_SV @ factor_VD
             if grad_VD is not None:
-                grad_VD.addmm_(logits_SV.T, rows_SD)
+                if same:
+                    grad_VD.addmm_(grad_SV.T, rows_SD)
+                else:
+                    grad_VD += grad_SV.T @ rows_SD
             if grad_V is not None:
                 grad_V += logits_SV.sum(dim=0)
         ctx.save_for_backward(*(grad for grad in (grad_MD, grad_VD, grad_V) if grad is not None))
@@ -61,7 +74,7 @@ class _Tiled(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         saved = iter(ctx.saved_tensors)
-        return *(next(saved) * upstream if wanted else None for wanted in ctx.needs_input_grad[:3]), None, None
+        return *(next(saved) * upstream if wanted else None for wanted in ctx.needs_input_grad[:3]), None, None, None
 
 
 def vocabulary_cross_entropy(
@@ -98,12 +111,11 @@ def vocabulary_cross_entropy(
     Returns
     -------
     loss
-        Scalar float32; its gradient can be taken once differentiated only.
+        Scalar of the table's dtype (products are of autocast's, where that is on). No second derivatives.
     hit_M
         bool: the target has the highest logit (the first of the highest, where several are equal).
     """
-    if torch.is_autocast_enabled(rows_MD.device.type):
-        dtype = torch.get_autocast_dtype(rows_MD.device.type)
-        rows_MD, table_VD, bias_V = rows_MD.to(dtype), table_VD.to(dtype), bias_V.to(dtype)
-    with torch.autocast(rows_MD.device.type, enabled=False):
-        return _Tiled.apply(rows_MD, table_VD, bias_V, target_M, tile)
+    device, dtype = rows_MD.device.type, table_VD.dtype
+    product = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else dtype
+    with torch.autocast(device, enabled=False):
+        return _Tiled.apply(rows_MD.to(dtype), table_VD, bias_V.to(dtype), target_M, tile, product)

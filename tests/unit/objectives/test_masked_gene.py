@@ -53,6 +53,21 @@ def test_gradients_are_right_where_only_some_are_wanted() -> None:
     torch.testing.assert_close(loss, F.cross_entropy(F.linear(rows_MD, table_VD, bias_V), target_M).detach())
 
 
+def test_under_autocast_only_the_products_are_coarse() -> None:
+    generator = torch.Generator().manual_seed(0)
+    inputs = [torch.randn(shape, generator=generator).requires_grad_() for shape in ((9, 8), (3000, 8), (3000,))]
+    target_M = torch.randint(0, 3000, (9,), generator=generator)
+    exact = F.cross_entropy(F.linear(*inputs), target_M)
+    expected = torch.autograd.grad(exact, inputs)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss, _ = vocabulary_cross_entropy(inputs[0].bfloat16(), *inputs[1:], target_M, tile=4)
+    assert loss.dtype == torch.float32
+    assert float(loss.detach()) == pytest.approx(float(exact.detach()), abs=0.02)
+    for ours, plain in zip(torch.autograd.grad(loss, inputs), expected, strict=True):
+        assert ours.dtype == torch.float32
+        assert (ours - plain).norm() < 0.02 * plain.norm()
+
+
 class Spy(ToyModel):
     """Keeps what the encoder was shown."""
 
