@@ -328,6 +328,19 @@ class FavorAttention(nn.Module):
             if calls > 0 and calls % self.redraw_every == 0:
                 self._draw(calls // self.redraw_every)
             self.num_calls += 1
+        return self.read(q_THK, k_SHK, v_SHW, cu_q, cu_k, scale=scale)
+
+    def read(
+        self,
+        q_THK: Tensor,
+        k_SHK: Tensor,
+        v_SHW: Tensor,
+        cu_q: Tensor,
+        cu_k: Tensor,
+        *,
+        scale: float | None = None,
+    ) -> Tensor:
+        """:func:`favor_attention` with the features as they are; never draws."""
         return favor_attention(q_THK, k_SHK, v_SHW, cu_q, cu_k, self._projection(q_THK.shape[-1]), scale=scale)
 
     def weights(self, q_LHK: Tensor, k_SHK: Tensor, *, scale: float | None = None) -> Tensor:

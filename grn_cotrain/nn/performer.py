@@ -13,6 +13,8 @@ from grn_cotrain.nn.packed_transformer import PackedBlocks, TransformerBlock
 
 __all__ = ["PackedPerformer", "PerformerBlock"]
 
+_ROWS = 1024  # of a matrix of weights that are computed together
+
 
 class PerformerBlock(TransformerBlock):
     """Pre-norm block with linear attention (Choromanski et al. 2021); all else is :class:`TransformerBlock`.
@@ -58,17 +60,17 @@ class PerformerBlock(TransformerBlock):
     def read_and_weights(self, q_LHK: Tensor, k_LHK: Tensor, v_LHK: Tensor) -> tuple[Tensor, Tensor]:
         """Of one segment: what is read ``[L, H, K]``, and the weights by which it is, mean over heads ``[L, L]``.
 
-        Head by head, so that one matrix of tokens by tokens is held and not one a head.
+        Beside that one matrix nothing quadratic is held: weights come by heads and by tiles of rows. Never draws.
         """
         length, num_heads = q_LHK.shape[:2]
+        cu_lens = torch.tensor([0, length], dtype=torch.int32, device=q_LHK.device)
+        read_LHK = self.favor.read(q_LHK, k_LHK, v_LHK, cu_lens, cu_lens, scale=self.scale)
         mean_LL = q_LHK.new_zeros(length, length, dtype=torch.float32)
-        reads = []
         for head in range(num_heads):
             one = slice(head, head + 1)
-            share_1LL = self.favor.weights(q_LHK[:, one], k_LHK[:, one], scale=self.scale)
-            reads.append(share_1LL[0].to(v_LHK.dtype) @ v_LHK[:, head])
-            mean_LL += share_1LL[0] / num_heads
-        return torch.stack(reads, dim=1), mean_LL
+            for q_tile, rows_LL in zip(q_LHK.split(_ROWS), mean_LL.split(_ROWS), strict=True):
+                rows_LL += self.favor.weights(q_tile[:, one], k_LHK[:, one], scale=self.scale)[0] / num_heads
+        return read_LHK, mean_LL
 
 
 class PackedPerformer(PackedBlocks):

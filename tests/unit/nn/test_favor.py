@@ -12,6 +12,7 @@ from torch import Tensor
 
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn import favor
+from grn_cotrain.nn import performer as performer_module
 from grn_cotrain.nn.favor import (
     MAX_BIAS_RANK,
     FavorAttention,
@@ -298,17 +299,25 @@ class TestPerformer:
         # The bias must matter more than the tolerance, or the comparison says nothing about it.
         assert (full(tokens, cu, 7, bias) - full(tokens, cu, 7)).abs().max() > 0.1
 
-    def test_read_out_is_the_forward_pass(self) -> None:
+    @pytest.mark.parametrize("rows", [2, 1024])
+    def test_read_out_is_the_forward_pass(self, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(performer_module, "_ROWS", rows)
         torch.manual_seed(0)
-        trunk = PackedPerformer(12, 2, 3, 16, num_features=5).eval().double()
+        trunk = PackedPerformer(12, 2, 3, 16, num_features=5, redraw_every=1).double()
         tokens, cu, bias = _normal(9, 12), _cu([5, 4]), (_normal(9, 2, seed=1), _normal(9, 2, seed=2))
         block = trunk.blocks[0]
         assert isinstance(block, PerformerBlock)
         for part in (slice(0, 5), slice(5, 9)):
             q, k, v = block.heads(tokens[part], (bias[0][part], bias[1][part]))
             read, mean_LL = block.read_and_weights(q, k, v)
-            torch.testing.assert_close(read, block.attend(q, k, v, _cu([len(q)]), len(q)))
+            before = block.favor.projection_MK
+            torch.testing.assert_close(read, block.favor.read(q, k, v, _cu([len(q)]), _cu([len(q)]), scale=block.scale))
+            assert block.favor.projection_MK is before
             torch.testing.assert_close(mean_LL.double(), block.favor.weights(q, k, scale=block.scale).mean(0))
         both, first, last = (list(trunk.attention(tokens, cu, bias, layers=layers)) for layers in (None, [0], [-1]))
         for mean_LL, first_LL, last_LL in zip(both, first, last, strict=True):
             torch.testing.assert_close(mean_LL, (first_LL + last_LL) / 2)
+        # Second layer: its inputs are what the first block gives, so the read-out follows the forward pass.
+        q, k, _ = trunk.blocks[1].heads(trunk.eval().blocks[0](tokens, cu, 5, bias), bias)  # type: ignore[operator]
+        expected = trunk.blocks[1].favor.weights(q[5:], k[5:], scale=block.scale).mean(0)  # type: ignore[union-attr,operator]
+        torch.testing.assert_close(last[1].double(), expected)
