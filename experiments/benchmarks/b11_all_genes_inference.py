@@ -35,8 +35,8 @@ _GOAL_RATIO, _GOAL_SECONDS = 20, 0.040
 
 
 def inference_model(form: str, cells: CellMatrix, width: int) -> CoTrainModel:
-    """A form that reads every gene as a token."""
-    return full_model(
+    """A form that reads every gene as a token; its head is not the untrained one, which says the gene's mean to all."""
+    model = full_model(
         cells,
         "xtrimogene",
         design_options(form),
@@ -44,6 +44,12 @@ def inference_model(form: str, cells: CellMatrix, width: int) -> CoTrainModel:
         objectives={"masked_value": {}},
         tokens={"zeros_per_cell": "all"},
     ).eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in model.objectives.parameters():
+            if not weight.any():
+                weight.normal_(std=weight.shape[-1] ** -0.5, generator=generator)
+    return model
 
 
 def asking_for_all(batch: CellBatch) -> CellBatch:

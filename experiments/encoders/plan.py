@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.encoders.rows import ARMS, Budget, Row, control_job, row_job, row_recipe, step_job
+from experiments.encoders.rows import ARMS, Budget, Row, control_job, row_job, row_recipe, row_spec, step_job
 from experiments.encoders.systems import COMMON, System
 from experiments.encoders.worlds import World
 from experiments.processes import Job, Start, error_of, run_jobs
@@ -130,6 +130,19 @@ class Study:
             if job.is_done:
                 found[row.system.name, row.objective] = float(_read(job)["rate"])
         return found
+
+    def rows_without_rate(self) -> list[dict[str, Any]]:
+        """Rows that could not run since the search of their learning rate failed, each with that error."""
+        failed = {}
+        for row in self.rate_rows():
+            job = self.job(row)
+            if not job.is_done:
+                failed[row.system.name, row.objective] = f"learning rate: {error_of(job)}"
+        return [
+            {"spec": row_spec(row), "error": failed[row.system.name, row.objective]}
+            for row in self.rows()
+            if (row.system.name, row.objective) in failed
+        ]
 
     def row_jobs(self) -> list[Job]:
         """Jobs of the rows whose learning rate is known."""

@@ -22,7 +22,7 @@ from grn_cotrain.config import canonical_hash, parse, to_dict
 from grn_cotrain.errors import UserError
 from grn_cotrain.recipe import Recipe
 
-__all__ = ["ARMS", "DONE", "RATES", "Budget", "Row", "control_job", "row_job", "row_recipe", "step_job"]
+__all__ = ["ARMS", "DONE", "RATES", "Budget", "Row", "control_job", "row_job", "row_recipe", "row_spec", "step_job"]
 
 ARMS: Mapping[str, str] = {"no graph": "none", "graph": "true", "rewired": "rewired"}
 """Arm -> ``graph.messages``."""
@@ -165,19 +165,26 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
     return merged
 
 
-def row_job(row: Row, out: Path, budget: Budget, *, num_genes: int, data: str, rate: float = RATES[0]) -> Job:
-    """The process of a row; ``data`` is a hash of the world's prepared folder, so that other data are another row."""
-    recipe = row_recipe(row, out / "worlds" / row.world.name / "prep", budget, num_genes=num_genes, rate=rate)
-    spec = {
+def row_spec(row: Row) -> dict[str, Any]:
+    """What a row is, as its result repeats it."""
+    return {
         "kind": row.kind,
         "name": row.name,
         "system": row.system.name,
         "world": row.world.name,
-        "world_folder": str(out / "worlds" / row.world.name),
         "arm": row.arm,
         "objective": row.objective,
         "seed": row.seed,
         "label": row.label,
+    }
+
+
+def row_job(row: Row, out: Path, budget: Budget, *, num_genes: int, data: str, rate: float = RATES[0]) -> Job:
+    """The process of a row; ``data`` is a hash of the world's prepared folder, so that other data are another row."""
+    recipe = row_recipe(row, out / "worlds" / row.world.name / "prep", budget, num_genes=num_genes, rate=rate)
+    spec = {
+        **row_spec(row),
+        "world_folder": str(out / "worlds" / row.world.name),
         "rates": list(RATES) if row.kind == "rates" else [],
         "cell_objectives": list(row.objectives),
     }

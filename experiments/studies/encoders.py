@@ -62,21 +62,25 @@ def _notes(study: Study) -> list[str]:
     ]
 
 
-def save(study: Study, *, record: bool) -> list[str]:
+def save(study: Study, *, record: bool, published: bool = True) -> list[str]:
     """Write study.json, print the tables, and keep the records if asked; returns the records' names."""
-    rows, controls = results_of(study.row_jobs()), results_of(study.control_jobs())
+    rows = [*results_of(study.row_jobs()), *study.rows_without_rate()]
+    controls = results_of(study.control_jobs())
     steps, rates = results_of(study.step_jobs()), results_of(study.job(row) for row in study.rate_rows())
     write_json(study.out / "study.json", {"rows": rows, "controls": controls, "steps": steps, "rates": rates})
     kept = []
     objectives = ["common", *(["own"] if study.own else [])]
     tables = {f"encoders_{name}": (*table_of(rows, controls, study.worlds, name), rows) for name in objectives}
-    tables["encoders_published_sizes"] = (*published_table(steps), steps)
+    if published:
+        tables["encoders_published_sizes"] = (*published_table(steps), steps)
     for name, (header, table, found) in tables.items():
+        wanted = name.removeprefix("encoders_")
+        mine = [row for row in found if row["spec"].get("objective", wanted) == wanted]
+        if not mine:
+            continue
         say(f"\n{name}")
         say_table(header, table)
-        if record and table:
-            wanted = name.removeprefix("encoders_")
-            mine = [row for row in found if row["spec"].get("objective", wanted) == wanted]
+        if record:
             body = {"header": header, "table": table, "rows": mine, "controls": controls, "notes": _notes(study)}
             if wanted in objectives:
                 body["rates"] = [row for row in rates if row["spec"].get("objective") == wanted]
@@ -139,7 +143,7 @@ def study(
     if estimate:
         return
     planned.run(jobs=jobs, steps=published)
-    save(planned, record=record)
+    save(planned, record=record, published=published)
     say(f"{(time.perf_counter() - began) / 60:.0f} minutes")
 
 

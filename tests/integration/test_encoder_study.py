@@ -11,6 +11,7 @@ from experiments.encoders import row as row_module
 from experiments.encoders.plan import Study, results_of, seconds_of
 from experiments.encoders.rows import ARMS, Budget
 from experiments.encoders.systems import SYSTEMS
+from experiments.encoders.tables import table_of
 from experiments.encoders.worlds import WORLDS
 from experiments.processes import Job
 from experiments.records import read_records, write_record
@@ -81,3 +82,19 @@ def test_estimate_times_every_system_in_every_world(tmp_path: Path) -> None:
     assert seconds > 0
     assert lines[0].startswith("transformer: a cell's step simulated")
     assert len(study.rows()) == 2 * len(ARMS)
+
+
+def test_a_failed_search_is_a_failed_row_and_not_a_gap(tmp_path: Path) -> None:
+    study = Study([SYSTEMS["transformer"]], [WORLDS["simulated_probe"]], [0], SMALL, tmp_path)
+
+    def fails(job: Job, environment: dict[str, str]) -> int:
+        (job.folder / "log.txt").write_text("error: every rate diverged\n")
+        return 2
+
+    study.run(jobs=1, steps=False, start=fails)
+    assert study.row_jobs() == []
+    rows = study.rows_without_rate()
+    assert [row["spec"]["arm"] for row in rows] == list(ARMS)
+    assert {row["error"] for row in rows} == {"learning rate: error: every rate diverged"}
+    _, table = table_of(rows, [], study.worlds, "common")
+    assert [line[0] for line in table if "failed" in line[0]] == ["transformer: failed"] * 3
