@@ -1,4 +1,4 @@
-"""``grn-cotrain finetune`` and ``annotate``."""
+"""``grn-cotrain finetune``, ``annotate`` and ``extend``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from grn_cotrain.cli.apps import app
 from grn_cotrain.commandline import console, say
 from grn_cotrain.errors import UserError
 
-__all__ = ["annotate", "finetune", "pair"]
+__all__ = ["annotate", "extend", "finetune", "pair"]
 
 Cells = Annotated[
     Path, typer.Argument(metavar="CELLS", help="h5ad, h5mu, loom, zarr, 10x h5, Matrix Market folder, csv")
@@ -141,6 +141,41 @@ def annotate(
             progress=progress,
             **read_tables(aliases, orthologs),
         )
+
+
+@app.command("extend")
+def extend(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="run folder, or hf://NAME/REPOSITORY")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="folder to write: a run of its own")],
+    features: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="features, one a line: name, and after tabs id and modality")
+    ] = None,
+    cells: Annotated[Path | None, typer.Option(metavar="CELLS", help="file of cells whose features are wanted")] = None,
+    modality: Annotated[
+        str | None, typer.Option(help="gene, peak or protein: of the list's features, or those of the cells to take")
+    ] = None,
+    layer: Layer = None,
+    aliases: Aliases = None,
+    orthologs: Orthologs = None,
+    seed: Annotated[int, typer.Option(help="of the noise by which new rows differ")] = 0,
+) -> None:
+    """Append new features or modalities to a model's vocabulary; no old row moves."""
+    from grn_cotrain.cli.exporting import read_tables
+    from grn_cotrain.export.extend import extend_run
+    from grn_cotrain.hub import resolve_run
+
+    extend_run(
+        resolve_run(run, say=say),
+        out,
+        features=features,
+        cells=cells,
+        modality=modality,
+        layer=layer,
+        seed=seed,
+        say=say,
+        **read_tables(aliases, orthologs),
+    )
+    say(f"extended run: {out}")
 
 
 def pair(text: str | None, option: str) -> tuple[str, str] | None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from grn_cotrain.data.loadings import LoadingsMethod
+from grn_cotrain.nn.features import FEATURE_SOURCES
 from grn_cotrain.recipe import TableConfig
 
 __all__ = ["GeneEmbedding", "fit_to_width", "loadings_method"]
@@ -148,6 +149,42 @@ class GeneEmbedding(nn.Module):
             has_id_G = has_id_G & (draw_G >= self.config.id_dropout).to(has_id_G.device)
         return self._predicted() + has_id_G[:, None] * self.id_GD
 
+    @torch.no_grad()
+    def grow_from(self, old: GeneEmbedding, *, generator: torch.Generator) -> None:
+        """Take the rows of a smaller table; those of new genes follow what their features say.
+
+        A new gene reads features of portable sources (see :class:`~grn_cotrain.nn.features.FeatureSource`), which this
+        table was built with, and the mean features of the old genes for other sources. Its id row is the mean of the
+        known old ones plus noise that no gradient step is needed to tell apart, 0.02 of the table's root mean square.
+        Without portable sources that is the mean row plus noise.
+
+        Parameters
+        ----------
+        old
+            Table of the first genes, with the same mode and sources.
+        generator
+            Draws the noise.
+        """
+        kept = old.num_genes
+        if self.config.mode != "trainable":
+            rows_GD, old_GD = self.get_buffer("rows_GD"), old.get_buffer("rows_GD")
+            rows_GD[:kept] = old_GD
+            rows_GD[kept:] = old_GD.mean(0) + _noise(rows_GD[kept:], old_GD, generator)
+            return
+        self.shared_D.copy_(old.shared_D)
+        for projection_FD, before_FD in zip(self.projections, old.projections, strict=True):
+            projection_FD.copy_(before_FD)
+        for name, before_GF in old.features.items():
+            values_GF = self.get_buffer(f"feature_{name}")
+            given_GF = values_GF[kept:]
+            if not FEATURE_SOURCES.get(name).portable:
+                given_GF = before_GF.mean(0).expand(len(given_GF), -1)
+            self.register_buffer(f"feature_{name}", torch.cat([before_GF, given_GF]))
+        self.known_G[:kept], self.known_G[kept:] = old.known_G, True
+        ids_GD = old.id_GD[old.known_G] if bool(old.known_G.any()) else old.id_GD
+        self.id_GD[:kept] = old.id_GD
+        self.id_GD[kept:] = ids_GD.mean(0) + _noise(self.id_GD[kept:], old._predicted() + old.id_GD, generator)
+
     def _predicted(self) -> Tensor:
         """What the features say: ``[G, D]``."""
         predicted_GD = self.shared_D.expand(self.num_genes, -1)
@@ -178,6 +215,10 @@ class GeneEmbedding(nn.Module):
             ):
                 projection_FD.copy_(part_FD)
         self.id_GD.copy_(start_GD - self._predicted())
+
+
+def _noise(rows_GD: Tensor, like_GD: Tensor, generator: torch.Generator) -> Tensor:
+    return _NOISE * like_GD.square().mean().sqrt() * torch.randn(rows_GD.shape, generator=generator)
 
 
 def _checked(what: str, array: np.ndarray, num_genes: int) -> Tensor:

@@ -29,7 +29,7 @@ RANKS = [
     {"controls"},
     {"nn"},
     {"objectives"},
-    {"model", "model_io", "run_folder"},
+    {"model", "model_io", "model_extend", "run_folder"},
     {"evaluate"},
     {"train", "export"},
     {"card"},

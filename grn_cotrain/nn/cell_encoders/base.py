@@ -67,6 +67,13 @@ class CellEncoder(nn.Module, ABC):
     reads_prompt: ClassVar[bool] = False
     """Whether ``batch.prompt_BD`` stands in the place of CLS; a batch that has one is refused elsewhere."""
 
+    def pinned_options(self) -> dict[str, Any]:
+        """Options to write out when the vocabulary is extended, since their default depends on its size.
+
+        Default: none. See :func:`~grn_cotrain.model_extend.extend_model`.
+        """
+        return {}
+
     def prepare(self, cells: CellMatrix, rows_C: np.ndarray) -> None:
         """Receive the training cells once, before training, for statistics kept as buffers. Default: nothing."""
         del cells, rows_C

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -144,6 +144,10 @@ class GeneformerEncoder(TrunkEncoder):
         self.norm = nn.LayerNorm(width)
         self.trunk = config.build(width)
         self.register_buffer("median_G", torch.ones(num_genes))
+
+    def pinned_options(self) -> dict[str, Any]:
+        """See :class:`~grn_cotrain.nn.cell_encoders.CellEncoder`."""
+        return {"max_ranks": self.max_ranks}
 
     @torch.no_grad()
     def prepare(self, cells: CellMatrix, rows_C: np.ndarray) -> None:

@@ -50,6 +50,9 @@ class FeatureSource(ABC):
     """``__init__(config)``. Genes that the source knows nothing about are marked in a column: no silent zero rows."""
 
     Config: ClassVar[type[Any]]
+    portable: ClassVar[bool] = False
+    """Whether a column means the same on other data, and rows have length 1: new genes can then be read through maps
+    that were learned without them."""
 
     def __init__(self, config: Any) -> None:
         self.config = config

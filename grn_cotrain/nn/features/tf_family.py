@@ -31,6 +31,8 @@ class TFFamilyFeatures(FeatureSource):
         ``buckets``: columns that families are hashed to.
     """
 
+    portable = True
+
     @dataclass(frozen=True, kw_only=True)
     class Config:
         """Size of the hash.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -55,6 +55,9 @@ class PairEvidence:
         it in training either: it would explain away what the evidence has to explain about an unseen gene.
     weight_K
         Starting weight of each channel, for example from a logistic fit; None leaves the start to the decoder.
+    num_centred
+        Leading genes whose target log-odds are centred; None: all. A vocabulary that was extended keeps its old centre,
+        so that no logit moves.
     """
 
     names: tuple[str, ...]
@@ -65,6 +68,7 @@ class PairEvidence:
     target_logit_G: np.ndarray
     held_out: HeldOut = "none"
     weight_K: np.ndarray | None = None
+    num_centred: int | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.names), len(self.sources_S), len(self.target_logit_G))
@@ -81,12 +85,31 @@ class PairEvidence:
         if self.weight_K is not None and self.weight_K.shape != (shape[0],):
             raise ValueError(f"weight_K: shape {self.weight_K.shape}; {shape[0]} channels make ({shape[0]},)")
 
+    def extended(self, num_new: int) -> PairEvidence:
+        """The same with ``num_new`` more genes, of which nothing is known: evidence 0, average log-odds."""
+        old = self.num_centred or len(self.target_logit_G)
+        logits = {}
+        for name, kept in (("source_logit_G", self.sources_S), ("target_logit_G", slice(old))):
+            logit_G = np.asarray(getattr(self, name))
+            known = logit_G[kept] if len(logit_G[kept]) else logit_G
+            logits[name] = np.append(logit_G, np.full(num_new, known.mean(), logit_G.dtype))
+        empty_KSG = ((0, 0), (0, 0), (0, num_new))
+        return replace(
+            self,
+            train_KSG=np.pad(self.train_KSG, empty_KSG),
+            full_KSG=np.pad(self.full_KSG, empty_KSG),
+            num_centred=old,
+            **logits,
+        )
+
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Plain arrays, as safetensors holds them; ``names`` are text and travel apart, in a JSON file."""
         arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS}
         arrays["held_out"] = np.array([_HELD_OUT.index(self.held_out)], dtype=np.int64)
         if self.weight_K is not None:
             arrays["weight_K"] = np.ascontiguousarray(self.weight_K)
+        if self.num_centred is not None:
+            arrays["num_centred"] = np.array([self.num_centred], dtype=np.int64)
         return arrays
 
     @classmethod
@@ -96,6 +119,7 @@ class PairEvidence:
             names=names,
             held_out=_HELD_OUT[int(arrays["held_out"][0])],
             weight_K=np.asarray(arrays["weight_K"]) if "weight_K" in arrays else None,
+            num_centred=int(arrays["num_centred"][0]) if "num_centred" in arrays else None,
             **{name: np.asarray(arrays[name]) for name in _ARRAYS},
         )
 

@@ -150,7 +150,7 @@ class ResidualDecoder(LinkDecoder):
         source_G, target_G = tensor(evidence.source_logit_G), tensor(evidence.target_logit_G)
         centre = source_G[sources_S].mean() if len(sources_S) else source_G.mean()
         self.source_prior_G = (source_G - centre) * self.free_2[0]
-        self.target_prior_G = (target_G - target_G.mean()) * self.free_2[1]
+        self.target_prior_G = (target_G - target_G[: evidence.num_centred].mean()) * self.free_2[1]
         if evidence.weight_K is not None:
             self.evidence_weight_K.copy_(tensor(evidence.weight_K))
         self._is_prepared = True

@@ -1,0 +1,189 @@
+"""New features and modalities for a trained model: appended, so that no old row moves.
+
+Dimension letters: G old genes, H extended genes, D width, F features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from grn_cotrain.config import ComponentSpec, to_dict
+from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.vocab import FeatureVocab
+from grn_cotrain.errors import UserError
+from grn_cotrain.model import CoTrainModel, ModelInputs
+from grn_cotrain.nn.features import FEATURE_SOURCES, FeatureContext
+from grn_cotrain.nn.gene_embedding import GeneEmbedding
+
+__all__ = ["extend_model", "extended_tensor"]
+
+
+def extend_model(
+    model: CoTrainModel, vocab: FeatureVocab, *, cells: CellMatrix | None = None, seed: int = 0
+) -> CoTrainModel:
+    """The same model over more features. What it makes of cells without the new features does not change.
+
+    How each part grows:
+
+    - The gene table: :meth:`~grn_cotrain.nn.gene_embedding.GeneEmbedding.grow_from`.
+    - Tensors with ``G`` among the letters that end their name (``mean_G``): statistics of ``cells`` where these are
+      given and the component prepares the tensor from cells; else the median of the old entries, for a new feature is a
+      typical one. Whole numbers and flags: as in a new model.
+    - Closed-form evidence of links: 0, and the average log-odds. The message graph gets no edges.
+    - All other tensors do not change; one whose shape depends on the number of genes is refused.
+
+    An option whose default depends on the number of features (``CellEncoder.pinned_options``) is written out at its old
+    value. Where every feature is a token (``zeros_per_cell: all``), ``max_tokens`` grows to hold the new ones.
+
+    Parameters
+    ----------
+    model
+        Trained model; not changed.
+    vocab
+        Extended vocabulary: the old features first, in their order (``FeatureVocab.extend``).
+    cells
+        Cells over ``vocab`` for the statistics of the new features.
+    seed
+        Of the noise by which new rows differ.
+
+    Returns
+    -------
+    CoTrainModel
+        In evaluation mode.
+
+    Raises
+    ------
+    UserError
+        ``vocab`` does not begin with the old features or adds none; ``cells`` have another vocabulary; a component
+        whose tensors do not say how they grow.
+    """
+    old = model.vocab
+    kept, total = old.num_features, vocab.num_features
+    if vocab.select(range(min(kept, total))).to_dict() != old.to_dict():
+        raise UserError("vocabulary: does not begin with the model's own features; make it by model.vocab.extend(...)")
+    if total == kept:
+        raise UserError("features: the model has all of them already; name new ones")
+    if cells is not None and cells.vocab.content_hash != vocab.content_hash:
+        raise UserError("cells: have another vocabulary than the extended one; align them to it")
+    config = model.config
+    encoder = config.cell_encoder
+    tokens = config.tokens
+    if tokens.zeros_per_cell == "all":
+        tokens = replace(tokens, max_tokens=max(tokens.max_tokens, 1 + sum(vocab.is_token)))
+    config = replace(
+        config,
+        cell_encoder=ComponentSpec(encoder.name, {**encoder.options, **model.cell_encoder.pinned_options()}),
+        tokens=tokens,
+    )
+    inputs = model.inputs
+    table = {name: array.shape[1] for name, array in getattr(model.table, "features", {}).items()}
+    extended = CoTrainModel(
+        config,
+        {name: to_dict(module.config) for name, module in model.objectives.items()},
+        ModelInputs(
+            vocab=vocab,
+            init_GD=np.zeros((total, config.width), np.float32),
+            features={name: _features(name, width, vocab) for name, width in table.items()},
+            evidence=None if inputs.evidence is None else inputs.evidence.extended(total - kept),
+            message_2E=inputs.message_2E,
+            sign_E=inputs.sign_E,
+            bidirectional=inputs.bidirectional,
+            covariates=inputs.covariates,
+        ),
+        backend=model.backend,
+        seed=seed,
+    )
+    prepared: dict[str, Tensor] = {}
+    if cells is not None:
+        fresh = {name: tensor.clone() for name, tensor in extended.state_dict().items()}
+        rows_C = np.arange(cells.num_cells)
+        extended.cell_encoder.prepare(cells, rows_C)
+        for name in extended.objectives:
+            extended.objective(name).prepare(cells, rows_C)
+        prepared = {n: t.clone() for n, t in extended.state_dict().items() if not torch.equal(t, fresh[n])}
+    _grow(model, extended, kept, prepared, torch.Generator().manual_seed(seed))
+    extended.meta = {**model.meta, "extended_from": old.content_hash, "num_features_before": kept}
+    return extended.eval()
+
+
+def _features(name: str, width: int, vocab: FeatureVocab) -> np.ndarray:
+    """Features of a portable source; for others only their shape is read."""
+    source = FEATURE_SOURCES.build(name)
+    if source.portable:
+        values_HF = source.features(FeatureContext(vocab=vocab))
+        if values_HF.shape[1] == width:
+            return values_HF
+    return np.zeros((vocab.num_features, width), np.float32)
+
+
+@torch.no_grad()
+def _grow(
+    model: CoTrainModel,
+    extended: CoTrainModel,
+    kept: int,
+    prepared: dict[str, Tensor],
+    generator: torch.Generator,
+) -> None:
+    """Fill ``extended``: tables by themselves, all other tensors by their names."""
+    state = extended.state_dict()
+    done: set[str] = set()
+    others = dict(model.named_modules())
+    for path, module in extended.named_modules():
+        if isinstance(module, GeneEmbedding):
+            before = others[path]
+            assert isinstance(before, GeneEmbedding)
+            module.grow_from(before, generator=generator)
+            done |= {f"{path}.{name}" for name in module.state_dict()}
+    filled = {
+        name: extended_tensor(name, tensor, state[name], kept, prepared.get(name))
+        for name, tensor in model.state_dict().items()
+        if name not in done
+    }
+    filled |= {name: tensor for name, tensor in extended.state_dict().items() if name in done}
+    extended.load_state_dict(filled)
+
+
+def extended_tensor(name: str, old: Tensor, new: Tensor, kept: int, prepared: Tensor | None = None) -> Tensor:
+    """``old`` with entries for the features past ``kept``, in the shape of ``new``.
+
+    Parameters
+    ----------
+    name
+        Its letters after the last ``_`` say which dimension is genes: ``mean_G``, ``bias_GD``.
+    old, new
+        Of the old model, and of one built for all features.
+    kept
+        G.
+    prepared
+        The tensor with statistics of cells, or None.
+
+    Raises
+    ------
+    UserError
+        Shapes differ in another dimension than ``G``.
+    """
+    letters = name.rpartition(".")[2].rpartition("_")[2]
+    if "G" not in letters or len(letters) != old.ndim or old.shape[letters.index("G")] != kept:
+        # A tensor of a size that only use decides (a drawn projection) is the old one.
+        if old.shape == new.shape or new.numel() == 0:
+            return old.clone()
+        raise UserError(
+            f"extend: '{name}' has shape {tuple(old.shape)}, and {tuple(new.shape)} with the new features; its"
+            " component does not say how it grows (name the dimension of genes by G)"
+        )
+    dim = letters.index("G")
+    expected = [new.shape[dim] if index == dim else size for index, size in enumerate(old.shape)]
+    if list(new.shape) != expected:
+        raise UserError(f"extend: '{name}' has shape {tuple(old.shape)}, and {tuple(new.shape)} with the new features")
+    count = new.shape[dim] - kept
+    if prepared is not None:
+        added = prepared.narrow(dim, kept, count)
+    elif old.is_floating_point():
+        added = old.median(dim, keepdim=True).values.expand(*(count if i == dim else -1 for i in range(old.ndim)))
+    else:
+        added = new.narrow(dim, kept, count)
+    return torch.cat([old, added.to(old.dtype)], dim=dim)
