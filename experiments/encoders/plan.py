@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from experiments.encoders.rows import ARMS, Budget, Row, control_job, row_job, row_recipe, row_spec, step_job
 from experiments.encoders.systems import COMMON, System
@@ -177,6 +179,8 @@ def seconds_of(study: Study) -> tuple[float, list[str]]:
     from experiments.encoders.row import timed_step
 
     lines, total, per_cell = [], 0.0, {}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     for system in study.systems:
         cells = []
         for world in study.worlds:
@@ -195,11 +199,13 @@ def seconds_of(study: Study) -> tuple[float, list[str]]:
                 matrix, spec.name, spec.options, width=recipe.model.width, objectives=COMMON, tokens=tokens
             )
             batch = model.tokenizer(matrix).batch(np.arange(study.budget.cells_per_batch))
-            timed_step(model, batch, list(COMMON))  # the first one also warms up
-            found = timed_step(model, batch, list(COMMON))
+            # Processor seconds of one thread: what an idle core would take, however busy this one is.
+            timed_step(model, batch, list(COMMON), flops=False)  # warms up
+            found = timed_step(model, batch, list(COMMON), clock=time.process_time, flops=False)
             per_cell[system.name, world.name] = found["seconds_per_1000_cells"] / 1000
             cells.append(f"{world.name} {1000 * per_cell[system.name, world.name]:.0f} ms")
         lines.append(f"{system.name}: a cell's step {', '.join(cells)}")
+    torch.set_num_threads(threads)
     budget = study.budget
     seen = budget.steps * budget.cells_per_batch
     for row in study.rows():

@@ -14,7 +14,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -325,8 +325,15 @@ def _step(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def timed_step(model: CoTrainModel, batch: CellBatch, objectives: Sequence[str]) -> dict[str, Any]:
-    """Seconds of one step, the first one, and FLOPs a cell, counted on a step of its own."""
+def timed_step(
+    model: CoTrainModel,
+    batch: CellBatch,
+    objectives: Sequence[str],
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+    flops: bool = True,
+) -> dict[str, Any]:
+    """Seconds of one step, the first one, by ``clock``; and FLOPs a cell, counted on a step of its own."""
     import torch
 
     from experiments.flops import step_flops
@@ -334,12 +341,12 @@ def timed_step(model: CoTrainModel, batch: CellBatch, objectives: Sequence[str])
 
     model.train()
     generator = torch.Generator().manual_seed(0)
-    start = time.perf_counter()
+    start = clock()
     genes = model.encode_graph(generator=generator)
     losses = model.losses(Step(genes, batch, None, generator), frozenset(objectives))
     torch.stack([output.loss for output in losses.values()]).sum().backward()
-    seconds = time.perf_counter() - start
-    counts = [step_flops(model, batch, name) for name in objectives]
+    seconds = clock() - start
+    counts = [step_flops(model, batch, name) for name in objectives] if flops else []
     return {
         "seconds_per_step": seconds,
         "seconds_per_1000_cells": 1000 * seconds / batch.num_cells,

@@ -1,4 +1,4 @@
-"""B2, B4 and B11 on small transcriptomes: rows, goals, what is absent; fewer questions leave the answers as they are."""
+"""B2, B4 and B11 on small transcriptomes: rows, goals, what is absent; fewer questions change no answer."""
 
 from __future__ import annotations
 
