@@ -105,6 +105,9 @@ def evaluate_attention(
     bootstrap: Annotated[int | None, typer.Option(help="replicates of the intervals; 0 for none")] = None,
     seed: Annotated[int, typer.Option(help="of the draw of cells")] = 0,
     untrained: Annotated[bool, typer.Option(help="read the untrained encoder too, as a control")] = True,
+    edges: Annotated[
+        str | None, typer.Option(metavar="FORMAT", help="write the edges of each type in this edge format too")
+    ] = None,
 ) -> None:
     """Read who attends to whom, by cell type: TF, target scores beside co-expression, and centrality of genes."""
     if bootstrap is not None and bootstrap < 0:
@@ -116,8 +119,12 @@ def evaluate_attention(
     from grn_cotrain.cli.progress import counted
     from grn_cotrain.evaluate.attention import AttentionConfig
     from grn_cotrain.evaluate.attention_run import evaluate_attention as evaluate
+    from grn_cotrain.export.attention_edges import export_attention
+    from grn_cotrain.export.edge_formats import EDGE_FORMATS
     from grn_cotrain.train.build import build_model
 
+    if edges is not None:
+        EDGE_FORMATS.get(edges)  # a wrong name is told before hours of reading
     config = AttentionConfig(
         direction=direction,  # type: ignore[arg-type]  # checked there
         layers=chosen,
@@ -142,6 +149,9 @@ def evaluate_attention(
     print_report(report, say)
     say(f"written to {out}: attention.parquet (this table), attention_edges.parquet, attention_genes.parquet,")
     say("  attention_centrality.parquet, attention_differences.parquet; links.json and its files")
+    if edges is not None:
+        files = export_attention(run, report.edges, edges, out, say=say)
+        say(f"edges, format {edges}: {', '.join(path.name for path in files)}")
 
 
 def _layers(text: str) -> tuple[int, ...] | None:

@@ -18,13 +18,14 @@ from grn_cotrain.data.grn import GRN, EdgeReport
 from grn_cotrain.data.vocab import FeatureVocab, name_some
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.model_scorer import ModelScorer
+from grn_cotrain.evaluate.platt import Platt
 from grn_cotrain.export.best_pairs import BestPairs
 from grn_cotrain.export.identity import RunIdentity
 from grn_cotrain.export.known_edges import PARTS, KnownEdges, correlations, known_edges
 from grn_cotrain.files import read_json
 from grn_cotrain.run_folder import RunFolder
 
-__all__ = ["COLUMNS", "MOST_EDGES", "PredictedEdges", "predict_edges"]
+__all__ = ["COLUMNS", "MOST_EDGES", "PredictedEdges", "edge_rows", "predict_edges"]
 
 COLUMNS = (
     "source",
@@ -263,7 +264,7 @@ def predict_edges(
             f" (min_probability {min_probability}, include_known {include_known!r}); ask for less"
         )
     return PredictedEdges(
-        frame=_frame(vocab, pairs_2M, scores_M, known, scorer),
+        frame=edge_rows(vocab, pairs_2M, scores_M, known, scorer.platt),
         vocab=vocab,
         identity=RunIdentity.of(folder, config),
         scorer=scorer.name,
@@ -340,9 +341,10 @@ def _tell_untrained(vocab: FeatureVocab, known: KnownEdges, sources_S: np.ndarra
         say(f"{len(untrained):,} TFs have no training edge, so their scores are the least certain: {named}")
 
 
-def _frame(
-    vocab: FeatureVocab, pairs_2M: np.ndarray, scores_M: np.ndarray, known: KnownEdges, scorer: ModelScorer
+def edge_rows(
+    vocab: FeatureVocab, pairs_2M: np.ndarray, scores_M: np.ndarray, known: KnownEdges, platt: Platt | None
 ) -> pd.DataFrame:
+    """Columns of :class:`PredictedEdges` for scored pairs, in the order given; no ``platt``: no probability."""
     symbols = np.asarray(vocab.symbols, dtype=object)
     at_M = known.at(pairs_2M[0] * np.int64(vocab.num_features) + pairs_2M[1])
     is_known_M = at_M >= 0
@@ -362,7 +364,7 @@ def _frame(
         "source": symbols[pairs_2M[0]],
         "target": symbols[pairs_2M[1]],
         "score": scores_M,
-        "probability": np.full(scores_M.size, np.nan) if scorer.platt is None else scorer.platt.probability(scores_M),
+        "probability": np.full(scores_M.size, np.nan) if platt is None else platt.probability(scores_M),
         "sign": sign_M,
         "sign_source": origin_M,
         "correlation": correlation_M,

@@ -140,7 +140,7 @@ def _draw(ax: Axes, fold_NK: pd.DataFrame, known_N: pd.Series) -> None:
         spine.set_visible(False)
     ax.tick_params(length=0, colors=INK)
     bar = ax.figure.colorbar(image, ax=ax, shrink=min(1.0, 14 / len(values)), aspect=14, pad=0.03)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     bar.set_label("attention over expectation", color=INK)
     marks = np.linspace(-reach, reach, 5)
     bar.set_ticks([float(mark) for mark in marks], labels=[f"{2**mark:.2g}" for mark in marks])

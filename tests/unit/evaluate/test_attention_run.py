@@ -16,6 +16,7 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.attention import AttentionConfig, cell_groups, read_attention
 from grn_cotrain.evaluate.attention_run import EDGE_COLUMNS, attention_edges, attention_of_tfs
 from grn_cotrain.evaluate.metrics import auroc
+from grn_cotrain.export.attention_edges import attention_network, export_attention
 from grn_cotrain.model_io import load_model
 from grn_cotrain.run_folder import RunFolder
 
@@ -159,3 +160,30 @@ def test_bad_words_are_one_line(
     assert code == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_edges_leave_in_any_format(tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--by", "cell_type", "--max-cells", "8", "--bootstrap", "0", "--top", "30", "--no-untrained"]
+    code = run_app(app, ["evaluate", "attention", str(tiny_run), "--out", str(tmp_path), "--edges", "tsv", *arguments])
+    assert code == 0
+    assert "edges, format tsv: attention_" in capsys.readouterr().out
+    frame = pd.read_parquet(tmp_path / "attention_edges.parquet")
+    assert "untrained attention" not in set(pd.read_parquet(tmp_path / "attention.parquet")["scorer"])
+    group = str(frame["group"].iloc[0])
+    written = pd.read_csv(tmp_path / f"attention_{group}.tsv", sep="\t").set_index(["source", "target"])
+    mine = frame[frame["group"] == group].set_index(["source", "target"])
+    assert set(written.index) == set(mine.index)
+    score = written.loc[mine.index, "score"]
+    np.testing.assert_allclose(score, np.log(mine["weight"] / mine["expected"]), rtol=1e-6)
+    assert written["score"].is_monotonic_decreasing
+    assert written["probability"].isna().all()
+    assert written["known"].fillna("").loc[mine.index].tolist() == mine["known"].tolist()
+    network = attention_network(tiny_run, frame, group)
+    share = network.frame.set_index(["source", "target"]).assign(share=network.weights())["share"]
+    np.testing.assert_allclose(share.loc[mine.index], mine["weight"] / (mine["weight"] + mine["expected"]), rtol=1e-6)
+    with pytest.raises(UserError, match="group 'nobody': not read; choose from"):
+        attention_network(tiny_run, frame, "nobody")
+    slashed = pd.concat([frame.head(1).assign(group="a/b"), frame.head(1).assign(group="a b")])
+    with pytest.raises(UserError, match="several cell types would be written to 'attention_a_b'"):
+        export_attention(tiny_run, slashed, "tsv", tmp_path)
+    assert run_app(app, ["evaluate", "attention", str(tiny_run), "--out", str(tmp_path), "--edges", "tvs"]) == 2
