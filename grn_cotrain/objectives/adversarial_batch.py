@@ -51,6 +51,10 @@ class AdversarialCovariate(Objective):
         \frac{\partial R}{\partial h} = -\lambda I, \qquad
         \lambda = \mathrm{strength} \left(\frac{2}{1 + e^{-10 p}} - 1\right), \quad p = \min(1, n / \mathrm{ramp})
 
+    The classifier reads states standardised over the cells of the micro-batch (running statistics at evaluation;
+    without learned factors): else an encoder escapes by states that differ little from cell to cell, which any linear
+    probe still reads. This is not in the papers; ``standardise: false`` leaves it out.
+
     ``h`` is the cell's state with nothing hidden, ``c`` its category; cells of unknown category are left out. ``n``
     counts the training calls (micro-batches): with ``ramp_steps`` the classifier learns first. Metrics: its accuracy
     beside the share of the commonest category, which it has when nothing can be told. The loss picks no checkpoint:
@@ -58,7 +62,7 @@ class AdversarialCovariate(Objective):
 
     Parameters
     ----------
-    covariate, strength, ramp_steps, num_layers
+    covariate, strength, ramp_steps, num_layers, standardise
         See :class:`Config`.
     """
 
@@ -81,12 +85,15 @@ class AdversarialCovariate(Objective):
             Training calls (micro-batches) over which that factor grows from 0; 0: it is there at once.
         num_layers
             Hidden layers of the classifier.
+        standardise
+            Whether states are standardised over cells before the classifier reads them.
         """
 
         covariate: str = "batch"
         strength: float = 1.0
         ramp_steps: int = 0
         num_layers: int = 2
+        standardise: bool = True
 
         def __post_init__(self) -> None:
             if not self.strength >= 0:
@@ -120,6 +127,7 @@ class AdversarialCovariate(Objective):
                 f"covariate '{config.covariate}': has one category in the training cells; there is nothing to tell"
                 " apart, leave the objective out"
             )
+        self.standard = nn.BatchNorm1d(width, affine=False) if config.standardise else None
         layers: list[nn.Module] = []
         for _ in range(config.num_layers):
             layers += [nn.Linear(width, width), nn.LeakyReLU(), nn.LayerNorm(width)]
@@ -141,7 +149,7 @@ class AdversarialCovariate(Objective):
             code_B = step.cells.covariates_BK[:, self.column]
         known_N = torch.nonzero(code_B != UNKNOWN).squeeze(1)
         state_ND = model.encode_cells(step.cells, step.genes).cells_BD[known_N]
-        logits_NC = self.classifier(reverse_gradient(state_ND, self.strength_now()))
+        logits_NC = self.classifier(self._standardised(reverse_gradient(state_ND, self.strength_now())))
         if self.training:
             self.calls += 1
         if len(known_N) == 0:  # a gradient of zero, not a missing one
@@ -153,3 +161,11 @@ class AdversarialCovariate(Objective):
             "majority": float(torch.bincount(code_N, minlength=self.num_categories).max()) / len(code_N),
         }
         return LossOutput(loss, len(known_N), {"cross_entropy": loss}, metrics)
+
+    def _standardised(self, state_ND: Tensor) -> Tensor:
+        if self.standard is None:
+            return state_ND
+        if self.training and len(state_ND) > 1:
+            return self.standard(state_ND)  # type: ignore[no-any-return]
+        mean_D, var_D = self.standard.running_mean, self.standard.running_var
+        return F.batch_norm(state_ND, mean_D, var_D, training=False, eps=self.standard.eps)

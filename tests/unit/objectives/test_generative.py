@@ -239,8 +239,9 @@ def test_genes_from_cells_are_inner_products() -> None:
     torch.testing.assert_close(predicted_M, torch.tensor(values), rtol=1e-3, atol=1e-4)
 
 
-def adversary(ramp: int = 0, strength: float = 2.0) -> Objective:
-    return build("adversarial_covariate", covariates={"donor": 5, "batch": 3}, strength=strength, ramp_steps=ramp)
+def adversary(ramp: int = 0, **options: Any) -> Objective:
+    covariates = {"donor": 5, "batch": 3}
+    return build("adversarial_covariate", covariates=covariates, strength=2.0, ramp_steps=ramp, **options)
 
 
 def with_codes(codes: list[int]) -> CellBatch:
@@ -248,16 +249,20 @@ def with_codes(codes: list[int]) -> CellBatch:
     return replace(tokens(len(codes)), covariates_BK=code_BK)
 
 
-def test_the_classifier_descends_and_the_encoder_climbs() -> None:
-    objective, encoder = adversary(), Watching()
+@pytest.mark.parametrize("standardise", [True, False])
+def test_the_classifier_descends_and_the_encoder_climbs(standardise: bool) -> None:
+    objective, encoder = adversary(standardise=standardise), Watching()
     output = objective(ToyModel(encoder, WIDTH), step(with_codes([0, 2, -1, 1, 2, 2])))
-    logits_BC = objective.classifier(encoder.states[0].cells_BD)
     kept, codes = torch.tensor([0, 1, 3, 4, 5]), torch.tensor([0, 2, 1, 2, 2])
-    expected = -logits_BC.log_softmax(-1)[kept, codes].mean()
+    state_ND = encoder.states[0].cells_BD[kept]
+    if standardise:
+        state_ND = (state_ND - state_ND.mean(0)) / (state_ND.var(0, correction=0) + 1e-5).sqrt()
+    logits_NC = objective.classifier(state_ND)
+    expected = -logits_NC.log_softmax(-1)[torch.arange(5), codes].mean()
     torch.testing.assert_close(output.loss, expected)
     assert output.count == 5
     assert output.metrics["majority"] == pytest.approx(3 / 5)
-    assert output.metrics["accuracy"] == pytest.approx(float((logits_BC[kept].argmax(-1) == codes).float().mean()))
+    assert output.metrics["accuracy"] == pytest.approx(float((logits_NC.argmax(-1) == codes).float().mean()))
     tokens_TD, weight = encoder.states[0].tokens_TD, objective.classifier[0].weight
     plain = torch.autograd.grad(expected, [tokens_TD, weight], retain_graph=True)
     found = torch.autograd.grad(output.loss, [tokens_TD, weight])
