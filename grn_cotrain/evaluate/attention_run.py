@@ -37,6 +37,7 @@ from grn_cotrain.evaluate.links import evaluate_links
 from grn_cotrain.files import atomic_file
 from grn_cotrain.model_io import load_model
 from grn_cotrain.provenance import git_commit
+from grn_cotrain.recipe import Recipe
 from grn_cotrain.run_folder import RunFolder
 
 __all__ = ["EDGE_COLUMNS", "AttentionReport", "attention_edges", "attention_of_tfs", "evaluate_attention"]
@@ -46,6 +47,7 @@ EDGE_COLUMNS = ("group", "source", "target", "score", "weight", "expected", "num
 
 _DEGREE = ("target_degree", "degree_product")
 _METRICS = ("macro_auroc", "macro_ap", "auroc", "auprc", "degree_matched_auroc", "residual_auroc")
+_NO_LINKS = ("mlm_only",)  # schedules without a link loss
 _PARTS = ("train", "validation", "test", "withheld")
 
 
@@ -282,14 +284,22 @@ def evaluate_attention(
         edges=pd.concat(edges, ignore_index=True),
         genes=pd.concat(genes, ignore_index=True),
         centrality=pd.concat(centralities, ignore_index=True),
-        notes=(*notes, *_seen_edges(data)),
+        notes=(*notes, *_seen_edges(recipe, data)),
     )
 
 
-def _seen_edges(data: RunData) -> list[str]:
-    if not data.messages.pairs_2E.shape[1]:
+def _seen_edges(recipe: Recipe, data: RunData) -> list[str]:
+    """What training has told the encoder's gene rows of the network already."""
+    ways = ["messages"] if data.messages.pairs_2E.shape[1] and recipe.graph.messages == "true" else []
+    if recipe.train.schedule.name not in _NO_LINKS:
+        ways.append("a link loss")
+    if not ways:
         return []
-    return ["the run's encoder reads genes through its training edges: only the test pairs judge its attention"]
+    return [
+        f"the rows that the encoder reads were trained on the training edges too (by {' and '.join(ways)}): only test"
+        " pairs judge its attention, and centrality that follows out-degree may be the network's own degree; a run"
+        " with graph.messages: none and train.schedule: mlm_only tells them apart"
+    ]
 
 
 def _shifted(progress: Callable[[int, int], None], before: int, total: int) -> Callable[[int, int], None]:

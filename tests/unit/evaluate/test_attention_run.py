@@ -61,6 +61,7 @@ def test_command_prints_and_writes_a_row_a_type_and_scorer(printed: tuple[Path, 
     assert set(rows.loc[rows["scorer"] == "attention", "kind"]) == {"read-out"}
     assert "macro AUROC" in text
     assert "pairs seen" in text
+    assert "were trained on the training edges too (by messages and a link loss)" in text
     differences = pd.read_parquet(out / "attention_differences.parquet").set_index(["group", "scorer", "minus"])
     by_name = rows.set_index(["group", "scorer"])["macro_auroc"]
     group = str(sizes.index[0])
