@@ -100,8 +100,8 @@ def annotation_table(
     """
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-    labels_C = np.asarray(labels_C, dtype=object).astype(str)
-    found_C, truth_C = np.asarray(predicted_C, dtype=object).astype(str), labels_C[split.test_C]
+    named_C = np.asarray(labels_C, dtype=object).astype(str)
+    found_C, truth_C = np.asarray(predicted_C, dtype=object).astype(str), named_C[split.test_C]
     draws_BC = bootstrap_draws(len(truth_C), bootstrap, seed=seed)
     expression = expression_features(cells, split.train_C, seed=seed)
     controls = {name: expression[key] for key, name in _EXPRESSION.items()}
@@ -120,7 +120,7 @@ def annotation_table(
     precision_K, recall_K, f1_K, support_K = precision_recall_fscore_support(
         truth_C, found_C, labels=classes, zero_division=0
     )
-    train_C = labels_C[split.train_C]
+    train_C = named_C[split.train_C]
     per_class = pd.DataFrame(
         {
             "class": classes,

@@ -247,7 +247,7 @@ def _fit(
                 if not bool(torch.isfinite(loss)):
                     raise UserError(f"training loss: not finite at epoch {epoch}; lower learning_rate")
                 optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 torch.nn.utils.clip_grad_norm_(weights, config.clip_norm)
                 factor = learning_rate_factor(
                     step, warmup_steps=steps_per_epoch, max_steps=config.epochs * steps_per_epoch

@@ -74,4 +74,4 @@ class ClsMLP(Head):
     def forward(self, batch: CellBatch, states: CellStates) -> Tensor:
         """See :class:`Head`."""
         del batch
-        return self.layers(states.cells_BD)  # type: ignore[no-any-return]
+        return self.layers(states.cells_BD)

@@ -56,4 +56,4 @@ class MaxPoolLinear(Head):
 
     def forward(self, batch: CellBatch, states: CellStates) -> Tensor:
         """See :class:`Head`."""
-        return self.linear(pool_cells(batch, states.tokens_TD, self.config.pooling))  # type: ignore[no-any-return]
+        return self.linear(pool_cells(batch, states.tokens_TD, self.config.pooling))

@@ -99,7 +99,8 @@ class PairEvidence:
             train_KSG=np.pad(self.train_KSG, empty_KSG),
             full_KSG=np.pad(self.full_KSG, empty_KSG),
             num_centred=old,
-            **logits,
+            source_logit_G=logits["source_logit_G"],
+            target_logit_G=logits["target_logit_G"],
         )
 
     def to_arrays(self) -> dict[str, np.ndarray]:
