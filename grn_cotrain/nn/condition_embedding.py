@@ -60,4 +60,4 @@ class ConditionEmbedding(nn.Module):
         if self.training and self.dropout > 0:
             unknown_BK = unknown_BK | (torch.rand(code_BK.shape, device=code_BK.device) < self.dropout)
         row_BK = torch.where(unknown_BK, self.unknown_K, self.first_K + code_BK)
-        return self.rows(row_BK).sum(dim=1)  # type: ignore[no-any-return]
+        return self.rows(row_BK).sum(dim=1)

@@ -129,7 +129,7 @@ class GenerativeBlock(TransformerBlock):
     ) -> Tensor:
         """One block; ``bias_TR`` holds query and key factors of logits to add in every head."""
         if keys is None:
-            return self(tokens_TD, cu_lens, max_len, bias_TR)  # type: ignore[no-any-return]
+            return self(tokens_TD, cu_lens, max_len, bias_TR)
         q_THK, k_THK, v_THK = self.heads(tokens_TD, bias_TR)
         read_THK = generative_attention(q_THK, k_THK, v_THK, cu_lens, max_len, keys, scale=self.scale)
         return self.after_attention(tokens_TD, read_THK)
@@ -174,7 +174,7 @@ class GenerativeTransformer(PackedBlocks):
         for block in self.blocks:
             assert isinstance(block, GenerativeBlock)
             tokens_TD = block.generate(tokens_TD, cu_lens, max_len, keys, bias_TR)
-        return self.final_norm(tokens_TD)  # type: ignore[no-any-return]
+        return self.final_norm(tokens_TD)
 
     @torch.no_grad()
     def generative_weights(

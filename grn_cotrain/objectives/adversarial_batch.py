@@ -166,6 +166,6 @@ class AdversarialCovariate(Objective):
         if self.standard is None:
             return state_ND
         if self.training and len(state_ND) > 1:
-            return self.standard(state_ND)  # type: ignore[no-any-return]
+            return self.standard(state_ND)
         mean_D, var_D = self.standard.running_mean, self.standard.running_var
         return F.batch_norm(state_ND, mean_D, var_D, training=False, eps=self.standard.eps)

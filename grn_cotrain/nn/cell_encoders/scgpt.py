@@ -139,13 +139,13 @@ class ScGPTEncoder(TrunkEncoder):
         if self.conditions is not None and self.config.conditions == "input":
             described_TD = described_TD + self.conditions(batch)[batch.cell_of_token_T]
         is_gene_T = (ids_T != CLS_ID) & (ids_T != PAD_ID)
-        return self.norm(F.embedding(ids_T, features_VD) + described_TD * is_gene_T[:, None])  # type: ignore[no-any-return]
+        return self.norm(F.embedding(ids_T, features_VD) + described_TD * is_gene_T[:, None])
 
     def _values(self, batch: CellBatch) -> Tensor:
         """What is read of each value, ``[T, D]``; of hidden ones something that does not depend on them."""
         bin_T = batch.bins_T.masked_fill(batch.hidden_T, 0)
         if self.config.values == "bins":
-            return self.bins(bin_T)  # type: ignore[no-any-return]
+            return self.bins(bin_T)
         number_T = bin_T / self.num_bins
         if self.config.values == "continuous":
             number_T = batch.values_T.masked_fill(batch.hidden_T, 0.0)
