@@ -270,6 +270,30 @@ def test_the_classifier_descends_and_the_encoder_climbs(standardise: bool) -> No
     torch.testing.assert_close(found[1], plain[1])
 
 
+def test_a_classifier_of_speed_ten_takes_adams_steps_tenfold() -> None:
+    """The same map, the same gradient of its weights as stored, and ten times the step."""
+    moved = {}
+    for speed in (1.0, 10.0):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            objective = OBJECTIVES.build(
+                "adversarial_covariate",
+                {"speed": speed, "num_layers": 0},
+                width=WIDTH,
+                num_bins=NUM_BINS,
+                num_genes=CELLS.num_genes,
+                covariates={"donor": 5, "batch": 3},
+            )
+        layer, eye = objective.classifier[0], torch.eye(WIDTH)
+        before = layer(eye).detach()
+        optimizer = torch.optim.Adam([layer.weight], lr=1e-3)
+        objective(ToyModel(Watching(), WIDTH), step(with_codes([0, 2, -1, 1, 2, 2]))).loss.backward()
+        optimizer.step()
+        moved[speed] = (before, layer.weight.grad, layer(eye).detach() - before)
+    for slow, quick, factor in zip(moved[1.0], moved[10.0], (1, 1, 10), strict=True):
+        torch.testing.assert_close(quick, factor * slow, rtol=1e-3, atol=1e-5)
+
+
 def test_reversal_is_the_identity_forwards() -> None:
     x = torch.randn(4, 3, generator=torch.Generator()).requires_grad_()
     assert torch.equal(reverse_gradient(x, 3.0), x)
@@ -312,6 +336,7 @@ def test_what_cannot_be_told_is_refused(covariates: dict[str, int], text: str) -
         ("gene_from_cell", {"covariate_dropout": 1.0}, "covariate_dropout: got 1"),
         ("adversarial_covariate", {"strength": -0.5}, "strength: got -0.5"),
         ("adversarial_covariate", {"ramp_steps": -1}, "ramp_steps: got -1"),
+        ("adversarial_covariate", {"speed": 0.0}, "speed: got 0"),
     ],
 )
 def test_bad_options_are_refused(name: str, options: dict[str, Any], text: str) -> None:
