@@ -55,9 +55,9 @@ class Budget:
         As in recipes.
     """
 
-    steps: int = 60
-    cells_per_batch: int = 16
-    search_steps: int = 20
+    steps: int = 80
+    cells_per_batch: int = 8
+    search_steps: int = 30
     width: int = 128
     parameters: int = 1_000_000
     max_tokens: int = 1024
