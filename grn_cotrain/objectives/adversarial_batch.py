@@ -51,8 +51,8 @@ class _QuickLinear(nn.Linear):
         super().__init__(width, out)
         self.speed = speed
         with torch.no_grad():
-            self.weight /= speed
-            self.bias /= speed
+            self.weight.div_(speed)
+            self.bias.div_(speed)
 
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = (self.speed * reverse_gradient(stored, -1 / self.speed) for stored in (self.weight, self.bias))
