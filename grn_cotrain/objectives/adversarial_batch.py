@@ -78,7 +78,8 @@ class AdversarialCovariate(Objective):
     ``h`` is the cell's state with nothing hidden, ``c`` its category; cells of unknown category are left out. ``n``
     counts the training calls (micro-batches): with ``ramp_steps`` the classifier learns first. Metrics: its accuracy
     beside the share of the commonest category, which it has when nothing can be told. The loss picks no checkpoint:
-    it is low where the covariate *can* be told.
+    it is low where the covariate *can* be told. A classifier at chance is no proof that nothing can be told, since it
+    may only lag behind: probe the finished states (``grn-cotrain embed cells``) before you say so.
 
     Parameters
     ----------
