@@ -84,7 +84,7 @@ class _Jobs:
 def curve_table(
     verdicts: Mapping[str, Verdict], rows: Mapping[str, Sequence[Mapping[str, Any]]], shapes: Mapping[str, float]
 ) -> tuple[list[str], list[list[str]]]:
-    """Header and text rows: the whole curve, dearest first."""
+    """Header and text rows: the whole curve, in the order of ``rows``."""
     header = ["decoder", "seeds", "R2", "minus A", "within .005", "FLOPs / cell here", "s / 1,000 cells", "peak MB"]
     header += [f"FLOPs / cell at {NUM_GENES:,} genes (shape)", f"published {PUBLISHED_FLOPS:.2e} over that"]
     lines = []
@@ -164,6 +164,10 @@ def study(
     if unknown or "A" not in wanted:
         raise UserError(
             f"--forms '{forms}': choose from {', '.join(FORMS)}; A, the gate's reference, must be among them"
+        )
+    if record and genes != NUM_GENES:
+        raise UserError(
+            f"--genes {genes}: a record is of {NUM_GENES:,} genes, as its claim says; leave one of the two out"
         )
     if world not in WORLDS:
         raise UserError(f"--world '{world}': unknown; choose from {', '.join(WORLDS)}")

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.real
 
 
 @pytest.mark.parametrize(
-    ("name", "least_edges"), [("kang", 7_000), ("mixology", 5_000), ("pbmc3k", 700), ("hesc", 4_000)]
+    ("name", "least_edges"), [("kang", 7_000), ("mixology", 3_000), ("pbmc3k", 700), ("hesc", 4_000)]
 )
 def test_world(name: str, least_edges: int, real_data: Path, tmp_path: Path) -> None:
     world = WORLDS[name]
