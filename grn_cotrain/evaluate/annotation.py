@@ -50,10 +50,10 @@ class AnnotationTable:
 
     def wide(self) -> pd.DataFrame:
         """One row a scorer, best macro-F1 first: value and interval of each metric as text."""
+        columns = ("scorer", "metric", "value", "low", "high")
         rows = {
-            (row.scorer, row.metric): f"{row.value:.3f}"
-            + ("" if np.isnan(row.low) else f" [{row.low:.3f}, {row.high:.3f}]")
-            for row in self.scores.itertuples()
+            (scorer, metric): f"{value:.3f}" + ("" if np.isnan(low) else f" [{low:.3f}, {high:.3f}]")
+            for scorer, metric, value, low, high in zip(*(self.scores[name] for name in columns), strict=True)
         }
         macro = self.scores[self.scores["metric"] == "macro_f1"].sort_values("value", ascending=False, kind="stable")
         return pd.DataFrame(

@@ -213,7 +213,7 @@ def test_types_that_are_there_are_found_and_shuffled_ones_are_not(encoder: str, 
         if name == "shuffled":
             codes_C = np.random.default_rng(3).permutation(codes_C)
         classifier = classifier_of(model, head)
-        config = FinetuneConfig(freeze=level, epochs=5, learning_rate=1e-2, cells_per_batch=10)  # type: ignore[arg-type]
+        config = FinetuneConfig(freeze=level, epochs=8, learning_rate=5e-3, cells_per_batch=10)  # type: ignore[arg-type]
         fit(classifier, model.tokenizer(cells), codes_C, train_C, validation_C, config)
         found_C = classifier.log_probabilities(model.tokenizer(cells), test_C).argmax(1)
         accuracy[name] = float((found_C == codes_C[test_C]).mean())
