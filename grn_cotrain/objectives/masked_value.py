@@ -22,29 +22,39 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import NO_COVARIATES
 from grn_cotrain.objectives.base import OBJECTIVES, GeneStates, LossOutput, ModelView, Objective, Step
 from grn_cotrain.objectives.bin_values import visible_bin_values
-from grn_cotrain.objectives.masking import draw_mask, hide
+from grn_cotrain.objectives.masking import MaskBalance, draw_balanced_mask, draw_mask, hide
 
 __all__ = ["MaskedValue"]
 
 
 @OBJECTIVES.register("masked_value", paper="Devlin et al. 2019; values as in scBERT (Yang et al. 2022), scGPT")
 class MaskedValue(Objective):
-    r"""Masked-value prediction: mean squared error of standardised values, or cross-entropy over bins.
+    r"""Masked-value prediction: mean squared error of values, or cross-entropy over bins.
 
-    The head sees the final state ``h_t`` of the hidden token and the gene's row ``e_g`` of the shared table:
+    The default head (``tied``) sees the final state ``h_t`` of the hidden token and the gene's row ``e_g``:
 
     .. math:: o_t = \mathrm{MLP}(h_t) + (A h_t)^\top (B e_g) / \sqrt{D}
 
     (one such output per bin for cross-entropy, where the second term is a linear map of ``e_g``). The bilinear term is
-    the decoder of factor analysis with the table as loadings, and what ties this loss to the shared table.
+    the decoder of factor analysis with the table as loadings, and what ties this loss to the shared table. ``mlp`` is
+    the first term alone (xTrimoGene's figure 1), ``linear`` one linear map of ``h_t`` (its equation 4).
 
-    ``"mse"``: the value of a non-zero token is ``mean_g + std_g * o_t``, with the gene's statistics on training cells
-    (:meth:`prepare`), and the loss is the squared error of ``o_t`` in these units. ``o`` starts at 0, so training
-    starts at the gene's mean (R2 = 0), and the loss is 1 - R2 in expectation. Hidden zeros add the cross-entropy of
-    "is it zero?".
+    ``loss: mse``, ``target: standardised``: the value of a non-zero token is ``mean_g + std_g * o_t``, with the gene's
+    statistics on training cells (:meth:`prepare`), and the loss is the squared error of ``o_t`` in these units. ``o``
+    starts at 0, so training starts at the gene's mean (R2 = 0), and the loss is 1 - R2 in expectation. Hidden zeros add
+    the cross-entropy of "is it zero?".
 
-    ``"cross_entropy"``: classes are bins 0..K (0: a zero). A value is read from class probabilities as the mean visible
-    value of each bin in the same cell, given that it is not zero.
+    ``loss: mse``, ``target: value``: xTrimoGene's regression. The value itself (log1p of counts per ten thousand) is
+    ``o_t``, for hidden zeros and non-zeros alike, so with ``mask_zeros`` what is learned is the mean *with* its zeros,
+    below the value given that there is one; :meth:`predict_values` returns that, and its R2 of values shows the gap.
+
+    ``loss: cross_entropy``: classes are bins 0..K (0: a zero). A value is read from class probabilities as the mean
+    visible value of each bin in the same cell, given that it is not zero.
+
+    ``loss_norm: published`` divides the summed squared error as xTrimoGene's equation 5 is written, by ``(n - m) c``,
+    with ``n`` all features that can be tokens, ``m`` the most visible non-zeros of any cell of the batch and ``c`` its
+    cells. Many of these positions are not hidden, so the loss is smaller, and depends on the batch;
+    ``masked_count`` divides by the number of hidden tokens. With ``standardised`` each term is so divided.
 
     Parameters
     ----------
@@ -53,7 +63,16 @@ class MaskedValue(Objective):
     mask_share
         Share of non-zero values to hide. Default 0.3.
     mask_zeros
-        Also hide zero tokens (``tokens.zeros_per_cell`` must offer some), with the same share. Default False.
+        Also hide zero tokens (``tokens.zeros_per_cell`` must offer some). Default False.
+    mask_balance
+        How many zeros: ``"same"`` (default) chance as values, ``"ratio10"``, ``"equal_count"``; see
+        :func:`~grn_cotrain.objectives.masking.draw_balanced_mask`.
+    target
+        What ``mse`` regresses: ``"standardised"`` (default) or ``"value"``.
+    loss_norm
+        What a sum of squares is divided by: ``"masked_count"`` (default) or ``"published"``.
+    head
+        ``"tied"`` (default), ``"mlp"`` or ``"linear"``.
     """
 
     reads_cells = True
@@ -68,10 +87,19 @@ class MaskedValue(Objective):
         loss: Literal["mse", "cross_entropy"] = "mse"
         mask_share: float = 0.3
         mask_zeros: bool = False
+        mask_balance: MaskBalance = "same"
+        target: Literal["standardised", "value"] = "standardised"
+        loss_norm: Literal["masked_count", "published"] = "masked_count"
+        head: Literal["tied", "mlp", "linear"] = "tied"
 
         def __post_init__(self) -> None:
             if not 0 < self.mask_share < 1:
                 raise UserError(f"mask_share: got {self.mask_share}; give a share between 0 and 1")
+            if self.mask_balance != "same" and not self.mask_zeros:
+                raise UserError(f"mask_balance: got {self.mask_balance} and no zeros are hidden; set mask_zeros: true")
+            for name, default in (("target", "standardised"), ("loss_norm", "masked_count")):
+                if self.loss == "cross_entropy" and getattr(self, name) != default:
+                    raise UserError(f"{name}: got {getattr(self, name)}, which is of loss: mse; leave it out")
 
     def __init__(
         self,
@@ -86,19 +114,21 @@ class MaskedValue(Objective):
         del covariates
         self.config = config
         self.num_bins = num_bins
+        self.num_features = num_genes  # until the training cells say which of them can be tokens
         # mse: one output for the value, one for the logit of "not zero"; cross-entropy: one per bin.
         num_outputs = 2 if config.loss == "mse" else num_bins + 1
         last = nn.Linear(width, num_outputs)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
-        self.state_mlp = nn.Sequential(nn.Linear(width, width), nn.GELU(), last)
-        if config.loss == "mse":
-            self.state_map = nn.Linear(width, width, bias=False)
-            self.gene_map = nn.Linear(width, width, bias=False)
-            nn.init.zeros_(self.state_map.weight)  # starts at the gene's mean; the other factor gives it a gradient
-        else:
-            self.gene_map = nn.Linear(width, num_outputs, bias=False)
-            nn.init.zeros_(self.gene_map.weight)
+        self.state_mlp = last if config.head == "linear" else nn.Sequential(nn.Linear(width, width), nn.GELU(), last)
+        if config.head == "tied":
+            if config.loss == "mse":
+                self.state_map = nn.Linear(width, width, bias=False)
+                self.gene_map = nn.Linear(width, width, bias=False)
+                nn.init.zeros_(self.state_map.weight)  # starts at the gene's mean; the other factor gives it a gradient
+            else:
+                self.gene_map = nn.Linear(width, num_outputs, bias=False)
+                nn.init.zeros_(self.gene_map.weight)
         self.register_buffer("mean_G", torch.zeros(num_genes))
         self.register_buffer("std_G", torch.ones(num_genes))
 
@@ -108,17 +138,12 @@ class MaskedValue(Objective):
         statistics = ValueStatistics.of(cells.normalised()[rows_C])
         self.mean_G.copy_(torch.from_numpy(np.ascontiguousarray(statistics.mean_G)))
         self.std_G.copy_(torch.from_numpy(np.ascontiguousarray(statistics.std_G)))
+        self.num_features = int(np.count_nonzero(cells.vocab.is_token))
 
     def forward(self, model: ModelView, step: Step) -> LossOutput:
         """Hide values of ``step.cells``, drawn from ``step.generator``, and score their prediction."""
         assert step.cells is not None
-        masked_T = draw_mask(
-            step.cells,
-            step.generator,
-            share=self.config.mask_share,
-            zero_share=self.config.mask_share if self.config.mask_zeros else 0.0,
-        )
-        batch = hide(step.cells, masked_T, num_bins=self.num_bins)
+        batch = hide(step.cells, self._mask(step.cells, step.generator), num_bins=self.num_bins)
         where_M, outputs_MK = self._outputs(model, batch, step.genes)
         count = len(where_M)
         if count == 0:  # a gradient of zero, not a missing one
@@ -126,22 +151,46 @@ class MaskedValue(Objective):
         if self.config.loss == "cross_entropy":
             loss = F.cross_entropy(outputs_MK, batch.bins_T[where_M])
             return LossOutput(loss, count, {"cross_entropy": loss})
-        value_M = batch.values_T[where_M]
+        return self.regression(batch, where_M, outputs_MK, batch.values_T[where_M])
+
+    def regression(self, batch: CellBatch, where_M: Tensor, outputs_MK: Tensor, value_M: Tensor) -> LossOutput:
+        """Loss of ``mse`` for hidden tokens ``where_M`` whose true values are ``value_M``."""
+        count = len(where_M)
         nonzero_M = value_M != 0
+        positions = self._norm_of(batch) if self.config.loss_norm == "published" else None
+        if self.config.target == "value":
+            loss = (outputs_MK[:, 0] - value_M).square().sum() / (positions or count)
+            return LossOutput(loss, count, {"squared_error": loss})
         gene_M = batch.feature_ids_T[where_M] - NUM_SPECIAL
         target_M = (value_M - self.mean_G[gene_M]) / self.std_G[gene_M]
         squared_M = (outputs_MK[:, 0] - target_M).square()
-        loss = squared_M[nonzero_M].sum() / nonzero_M.sum().clamp_min(1)
+        loss = squared_M[nonzero_M].sum() / (positions or nonzero_M.sum().clamp_min(1))
         parts = {"squared_error": loss}
         if self.config.mask_zeros:
-            zero = F.binary_cross_entropy_with_logits(outputs_MK[:, 1], nonzero_M.to(outputs_MK.dtype))
+            zero = F.binary_cross_entropy_with_logits(
+                outputs_MK[:, 1], nonzero_M.to(outputs_MK.dtype), reduction="sum"
+            ) / (positions or count)
             parts["nonzero"] = zero
             loss = loss + zero
         return LossOutput(loss, count, parts)
 
+    def _mask(self, batch: CellBatch, generator: torch.Generator) -> Tensor:
+        config = self.config
+        if not config.mask_zeros:
+            return draw_mask(batch, generator, share=config.mask_share)
+        return draw_balanced_mask(
+            batch, generator, share=config.mask_share, balance=config.mask_balance, num_features=self.num_features
+        )
+
+    def _norm_of(self, batch: CellBatch) -> int:
+        """``(n - m) c`` of equation 5; at least 1."""
+        visible_T = (batch.values_T != 0) & ~batch.hidden_T
+        most = int(torch.bincount(batch.cell_of_token_T[visible_T], minlength=batch.num_cells).max())
+        return max(1, (self.num_features - most) * batch.num_cells)
+
     @torch.no_grad()
     def predict_values(self, model: ModelView, batch: CellBatch, genes: GeneStates) -> Tensor:
-        """Predict hidden values, given that they are not zero.
+        """Predict hidden values, given that they are not zero (``target: value``: as they are, zeros and all).
 
         Parameters
         ----------
@@ -157,6 +206,8 @@ class MaskedValue(Objective):
         outputs_MK = outputs_MK.float()
         gene_M = batch.feature_ids_T[where_M] - NUM_SPECIAL
         if self.config.loss == "mse":
+            if self.config.target == "value":
+                return outputs_MK[:, 0]
             return self.mean_G[gene_M] + self.std_G[gene_M] * outputs_MK[:, 0]
         share_MK = outputs_MK[:, 1:].softmax(dim=-1)
         return (share_MK * visible_bin_values(batch, self.num_bins)[batch.cell_of_token_T[where_M]]).sum(dim=-1)
@@ -166,8 +217,10 @@ class MaskedValue(Objective):
         assert batch.masked_T is not None
         where_M = torch.nonzero(batch.masked_T).squeeze(1)
         state_MD = model.encode_cells(batch, genes).tokens_TD[where_M]
-        row_MD = model.gene_rows(genes, batch.feature_ids_T[where_M])
         outputs_MK = self.state_mlp(state_MD)
+        if self.config.head != "tied":
+            return where_M, outputs_MK
+        row_MD = model.gene_rows(genes, batch.feature_ids_T[where_M])
         if self.config.loss == "cross_entropy":
             return where_M, outputs_MK + self.gene_map(row_MD)
         joint_M = (self.state_map(state_MD) * self.gene_map(row_MD)).sum(dim=-1) * row_MD.shape[-1] ** -0.5

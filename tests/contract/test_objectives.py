@@ -20,6 +20,22 @@ class TestMaskedValueOverBins(CellObjectiveCase):
     options = {"loss": "cross_entropy", "mask_zeros": True}
 
 
+class TestMaskedValueAsXTrimoGene(CellObjectiveCase):
+    name = "masked_value"
+    options = {
+        "mask_zeros": True,
+        "mask_balance": "equal_count",
+        "target": "value",
+        "loss_norm": "published",
+        "head": "linear",
+    }
+
+
+class TestMaskedValueByAnMLP(CellObjectiveCase):
+    name = "masked_value"
+    options = {"head": "mlp", "mask_zeros": True, "mask_balance": "ratio10"}
+
+
 class TestModality(CellObjectiveCase):
     name = "modality"
     options = {"mask_share": 0.3}

@@ -16,7 +16,7 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import CellStates
 from grn_cotrain.objectives import OBJECTIVES, GeneStates, Step
 from grn_cotrain.objectives.masked_value import MaskedValue
-from grn_cotrain.objectives.masking import draw_mask, hide
+from grn_cotrain.objectives.masking import draw_balanced_mask, draw_mask, hide
 from grn_cotrain.recipe import TokenConfig
 from tests.cases.toy_cells import ToyModel, toy_cells
 
@@ -118,3 +118,140 @@ def test_statistics_travel_with_the_weights() -> None:
 def test_impossible_share(share: float) -> None:
     with pytest.raises(UserError, match="mask_share"):
         _objective(mask_share=share)
+
+
+# ---- balance of zeros, norms, heads ----------------------------------------------------------------------------------
+
+
+def _with_zeros(zeros: int | str) -> CellBatch:
+    tokens = TokenConfig(num_bins=NUM_BINS, zeros_per_cell=zeros)  # type: ignore[arg-type]
+    return Tokenizer(CELLS, tokens).batch(np.arange(20))
+
+
+def _counts(batch: CellBatch, masked_T: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Hidden values and hidden zeros of each cell, by a plain loop."""
+    values, zeros = np.zeros(batch.num_cells, int), np.zeros(batch.num_cells, int)
+    for t, cell in enumerate(batch.cell_of_token_T.tolist()):
+        if masked_T[t]:
+            assert batch.feature_ids_T[t] >= 3
+            (values if batch.values_T[t] != 0 else zeros)[cell] += 1
+    return values, zeros
+
+
+NUM_FEATURES = int(np.count_nonzero(CELLS.vocab.is_token))
+
+
+@pytest.mark.parametrize("zeros", [3, "all"])
+def test_equal_count_hides_as_many_zeros_as_values(zeros: int | str) -> None:
+    batch = _with_zeros(zeros)
+    shown = np.bincount(
+        batch.cell_of_token_T[(batch.values_T == 0) & (batch.feature_ids_T >= 3)].numpy(), minlength=batch.num_cells
+    )
+    chosen = []
+    for seed in range(40):
+        generator = torch.Generator().manual_seed(seed)
+        masked_T = draw_balanced_mask(batch, generator, share=0.3, balance="equal_count", num_features=NUM_FEATURES)
+        values, zeros_B = _counts(batch, masked_T)
+        np.testing.assert_array_equal(zeros_B, np.minimum(values, shown))
+        chosen.append(masked_T & (batch.values_T == 0))
+    ever_T = torch.stack(chosen).any(0)
+    assert ever_T[(batch.values_T == 0) & (batch.feature_ids_T >= 3)].all(), "every zero has its chance"
+
+
+def test_every_balance_hides_the_same_values() -> None:
+    batch = _with_zeros("all")
+    hidden = [
+        draw_balanced_mask(
+            batch, torch.Generator().manual_seed(3), share=0.3, balance=balance, num_features=NUM_FEATURES
+        )[batch.values_T != 0]
+        for balance in ("same", "ratio10", "equal_count")
+    ]
+    assert torch.equal(hidden[0], hidden[1])
+    assert torch.equal(hidden[0], hidden[2])
+
+
+@pytest.mark.parametrize("zeros", [6, "all"])
+def test_ratio10_hides_a_tenth_of_the_share_of_all_zero_genes(zeros: int | str) -> None:
+    """Whether six zeros are tokens or all of them, as many are hidden: .05 of the cell's zero features."""
+    batch = _with_zeros(zeros)
+    values = torch.bincount(batch.cell_of_token_T[batch.values_T != 0], minlength=batch.num_cells).numpy()
+    expected = 0.05 * (NUM_FEATURES - values)
+    total = np.zeros(batch.num_cells)
+    for seed in range(600):
+        generator = torch.Generator().manual_seed(seed)
+        masked_T = draw_balanced_mask(batch, generator, share=0.5, balance="ratio10", num_features=NUM_FEATURES)
+        total += torch.bincount(
+            batch.cell_of_token_T[masked_T & (batch.values_T == 0)], minlength=batch.num_cells
+        ).numpy()
+    error = np.sqrt(expected / 600)
+    assert (np.abs(total / 600 - expected) < 4.5 * error).all()
+
+
+def test_too_few_zero_tokens_are_all_hidden() -> None:
+    batch = _with_zeros(1)
+    masked_T = draw_balanced_mask(batch, torch.Generator(), share=0.9, balance="ratio10", num_features=10_000)
+    assert masked_T[(batch.values_T == 0) & (batch.feature_ids_T >= 3)].all()
+
+
+class _Linear(torch.nn.Module):
+    """An encoder whose states are known numbers."""
+
+    def forward(self, batch: CellBatch, features_VD: Tensor) -> CellStates:
+        states_TD = torch.sin(torch.arange(batch.num_tokens * WIDTH).float()).view(-1, WIDTH)
+        return CellStates(states_TD, states_TD[batch.cls_positions_B])
+
+
+@pytest.mark.parametrize("norm", ["masked_count", "published"])
+def test_the_published_regression_is_equation_5(norm: str) -> None:
+    batch = _with_zeros("all")
+    objective = _objective(
+        mask_zeros=True, mask_balance="ratio10", target="value", loss_norm=norm, head="linear", mask_share=0.4
+    )
+    assert sum(p.numel() for p in objective.parameters()) == 2 * (WIDTH + 1), "one shared linear layer"
+    with torch.no_grad():
+        objective.state_mlp.weight.normal_(generator=torch.Generator().manual_seed(1))
+    model = ToyModel(_Linear(), WIDTH)
+    output = objective(model, Step(_genes(), batch, None, torch.Generator().manual_seed(5)))
+    masked_T = draw_balanced_mask(
+        batch, torch.Generator().manual_seed(5), share=0.4, balance="ratio10", num_features=NUM_FEATURES
+    )
+    states_TD = _Linear()(batch, torch.empty(0)).tokens_TD
+    squares, visible = 0.0, np.zeros(batch.num_cells, int)
+    with torch.no_grad():
+        for t, cell in enumerate(batch.cell_of_token_T.tolist()):
+            if masked_T[t]:
+                squares += float((objective.state_mlp(states_TD[t])[0] - batch.values_T[t]) ** 2)
+            elif batch.values_T[t] != 0:
+                visible[cell] += 1
+    positions = int(masked_T.sum()) if norm == "masked_count" else (NUM_FEATURES - visible.max()) * batch.num_cells
+    assert output.count == int(masked_T.sum())
+    assert float(output.loss.detach()) == pytest.approx(squares / positions, rel=1e-5)
+    hidden = hide(batch, masked_T, num_bins=NUM_BINS)
+    found = objective.predict_values(model, hidden, _genes())
+    torch.testing.assert_close(found, objective.state_mlp(states_TD[masked_T])[:, 0].detach())
+
+
+@pytest.mark.parametrize(("head", "reads_row"), [("tied", True), ("mlp", False), ("linear", False)])
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+def test_only_the_tied_head_reads_the_row_of_the_gene(head: str, reads_row: bool, loss: str) -> None:
+    objective = _objective(head=head, loss=loss)
+    with torch.no_grad():
+        for parameter in objective.parameters():
+            parameter.normal_(generator=torch.Generator().manual_seed(2))
+    batch, model = _hidden(), ToyModel(_Linear(), WIDTH)
+    genes, other = _genes(), GeneStates(_genes().table_GD + 1, _genes().table_GD + 1)
+    same = torch.allclose(objective.predict_values(model, batch, genes), objective.predict_values(model, batch, other))
+    assert same is not reads_row
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mask_balance": "ratio10"}, "mask_balance: got ratio10.*mask_zeros: true"),
+        ({"loss": "cross_entropy", "target": "value"}, "target: got value.*loss: mse"),
+        ({"loss": "cross_entropy", "loss_norm": "published"}, "loss_norm: got published.*loss: mse"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        _objective(**options)
