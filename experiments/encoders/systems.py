@@ -78,7 +78,7 @@ _ZEROS = 256
 _ALL: Mapping[str, Any] = {"zeros_per_cell": "all", "max_tokens": 20_000}
 _100M: Mapping[str, Any] = {"num_layers": 12, "num_heads": 12, "decoder_width": 512}
 _RATIO10: Mapping[str, Any] = {"mask_share": 0.3, "mask_zeros": True, "mask_balance": "ratio10"}
-_XTRIMO = {"masked_value": {**_RATIO10, "loss": "mse", "loss_norm": "published", "head": "linear"}}
+_XTRIMO = {"masked_value": {**_RATIO10, "loss": "mse", "target": "value", "loss_norm": "published", "head": "linear"}}
 
 
 def _xtrimogene(decoder: str, published: tuple[Published, ...] = ()) -> System:
