@@ -29,10 +29,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "scmbert": {"objectives": {"modality": {}, "link_prediction": {}}},
     "xtrimogene": {
         "model": {"tokens": {"zeros_per_cell": 20}},
-        "objectives": {"masked_value": {"mask_zeros": True}, "link_prediction": {}},
+        "objectives": {"masked_value": {"mask_zeros": True, "mask_balance": "equal_count"}, "link_prediction": {}},
     },
     "scfoundation": {"objectives": {"read_depth": {}, "link_prediction": {}}},
-    "geneformer": {"objectives": {"masked_gene": {}, "masked_value": {}, "link_prediction": {}}},
+    "geneformer": {
+        "encoder": {"num_layers": 2},
+        "objectives": {"masked_gene": {}, "masked_value": {}, "link_prediction": {}},
+    },
     "scgpt": {"objectives": {"generative": {}, "link_prediction": {}}},
 }
 
@@ -43,7 +46,7 @@ def quiet(text: str) -> None:
 
 def _recipe(world: Path, name: str, **changes: Any) -> Recipe:
     settings = SETTINGS.get(name, {})
-    model = {**settings.get("model", {}), "cell_encoder": {"name": name}}
+    model = {**settings.get("model", {}), "cell_encoder": {"name": name, **settings.get("encoder", {})}}
     train_options = {"max_steps": 3, "validate_every": 3, "checkpoint_every": 3, "gradient_cosine_every": 3}
     more = {"objectives": settings["objectives"]} if "objectives" in settings else {}
     return tiny_recipe(world, model=model, train=train_options, **more, **changes)

@@ -26,6 +26,7 @@ from grn_cotrain.config import to_dict
 from grn_cotrain.data.grn import GRN, EdgeReport
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
+from grn_cotrain.objectives import OBJECTIVES
 from grn_cotrain.recipe import TokenConfig
 from tests.cases.toy_cells import toy_cells
 
@@ -241,13 +242,18 @@ def test_a_study_without_a_record_is_named_and_one_with_is_not(tmp_path: Path) -
 
 
 def test_ablations_change_one_thing_each() -> None:
-    assert ABLATIONS[0].changes == {}
+    base = {"objectives": {"masked_value": {"target": "standardised"}}}
+    assert ABLATIONS[0].changes == base
     assert ABLATIONS[0].parameters is None
     names = [f"{one.group} {one.name}" for one in ABLATIONS]
     assert len(set(names)) == len(names)
     for one in ABLATIONS[1:]:
         changed = [bool(one.encoder), bool(one.objective), one.parameters is not None]
         assert sum(changed) == 1, one
+        objective = one.changes["objectives"]["masked_value"]
+        assert objective["target"] == ("value" if one.group == "target" else "standardised")
+        system = SYSTEMS["xtrimogene"].own["masked_value"]
+        OBJECTIVES.config("masked_value", {**system, **objective})  # no setting contradicts another
     header, table = ablation_table({"values: round bins": [{"error": "no"}]})
     assert table[0][1] == "round bins: failed"
     assert len(table[0]) == len(header)
