@@ -182,7 +182,8 @@ def write_documents(*, root: Path = ROOT, records: Path = RECORDS) -> list[Path]
     parts = {
         "components": component_table(),
         "results:links": _readme_tables(links, link_table) or "No run record yet.",
-        "results:compare": _readme_tables(comparisons, _compare_table) or "No run record yet.",
+        "results:compare": _readme_comparisons(comparisons) or "No run record yet.",
+        "results:encoders": _readme_study(found, "encoders_common"),
     }
     text = readme.read_text(encoding="utf-8")
     for marker, content in parts.items():
@@ -190,6 +191,29 @@ def write_documents(*, root: Path = ROOT, records: Path = RECORDS) -> list[Path]
     write_text(results, results_text(found))
     write_text(readme, text)
     return [results, readme]
+
+
+def _readme_comparisons(records: Sequence[Mapping[str, Any]]) -> str:
+    """One short table of all comparisons; RESULTS.md has the other metrics, costs and commands."""
+    rows = []
+    for record in records:
+        where = f"{record['name']}, {record['body']['split']}"
+        for row in record["body"]["rows"]:
+            figures = [number(row[metric]["mean"]) for metric in ("macro_auroc", "cells_r2")]
+            differences = [change(row["against_joint"]), change(row["against_control"])]
+            rows.append([where, row["scorer"], str(len(row["seeds"])), *figures, *differences])
+            where = ""
+    header = ["data, split", "arm", "seeds", "macro AUROC", "R2 of cells", "minus joint", "minus best control"]
+    return markdown(header, rows) if rows else ""
+
+
+def _readme_study(records: Sequence[Mapping[str, Any]], name: str) -> str:
+    """A study's table and notes, or the command that makes it."""
+    for record in records:
+        if record["name"] == name:
+            notes = "\n".join(f"- {note}" for note in record["body"].get("notes", []))
+            return f"{_study_table(record)}\n\n{notes}".rstrip()
+    return f"No run record yet: nothing of this study may be quoted. It is made by `{STUDIES[name]}`."
 
 
 def _readme_tables(records: Sequence[Mapping[str, Any]], table: Any) -> str:

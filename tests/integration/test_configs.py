@@ -121,7 +121,11 @@ def test_readme_commands_run_in_their_order(
     """The section on one's own data, line by line, in a folder that holds what it names."""
     prep = Prep.open(tiny_world)
     monkeypatch.chdir(tmp_path)
-    shutil.copy(tiny_world / "cells.h5ad", "CELLS.h5ad")
+    cells = anndata.read_h5ad(tiny_world / "cells.h5ad")
+    cells.obs["cell_type"] = ["odd" if index % 2 else "even" for index in range(cells.n_obs)]
+    cells.write_h5ad("CELLS.h5ad")
+    cells.var_names = [*cells.var_names[:-2], "GATA1", "STAT1"]  # two genes that the model does not know
+    cells.write_h5ad("OTHER.h5ad")
     Path("TFS.txt").write_text("\n".join(prep.vocab.symbols[g] for g in prep.tf_index) + "\n")
     prep.grn.edges[["source", "target"]].to_csv("EDGES.tsv", sep="\t", index=False)
     prep.grn.edges[["source", "target"]].head(5).to_csv("PAIRS.tsv", sep="\t", index=False)
@@ -130,18 +134,22 @@ def test_readme_commands_run_in_their_order(
     # What the text leaves to the reader, or what would take minutes.
     extra = {
         "train": {"a.b=c": "train.accumulate=1"},
-        "evaluate": {"add": ["--controls", "random", "--bootstrap", "0"]},
+        "evaluate links": {"add": ["--controls", "random", "--bootstrap", "0"]},
+        "perturb": {"STAT1": prep.vocab.symbols[0], "add": ["--controls", "2", "--max-cells", "20"]},
+        "finetune": {"add": ["--epochs", "1"]},
     }
     ran = []
     for words in readme_commands():
         if words[0] == "experiments":
             continue
-        changes = extra.get(words[1], {})
+        changes = extra.get(" ".join(words[1:3]), extra.get(words[1], {}))
         arguments = [changes.get(word, word) for word in words[1:]] + list(changes.get("add", []))
         assert run_app(APPS[words[0]], arguments) == 0, f"{' '.join(words)}: {capsys.readouterr().err}"
         ran.append(words[1])
     assert len(ran) >= 10
-    for name in ("RUN/links.parquet", "RUN/report.html", "RUN/card.json", "SCORES.tsv", "OUT.h5ad"):
+    files = ["RUN/links.parquet", "RUN/cells_by_sparsity.parquet", "RUN/report.html", "RUN/card.json", "SCORES.tsv"]
+    files += ["OUT.h5ad", "SHIFTS.tsv", "GENERATED.h5ad", "ANNOTATED.h5ad", "BIGGER/model/config.json"]
+    for name in files:
         assert Path(name).is_file(), name
     for pattern in ("PREP/links/*/links.json", "RUN/genes_graph.*", "RUN/edges*"):
         assert list(Path().glob(pattern)), pattern

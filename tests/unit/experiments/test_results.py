@@ -74,7 +74,7 @@ def test_wrong_folders_and_names(tmp_path: Path, links: Path) -> None:
 
 def test_readme_parts_are_replaced_between_their_markers(tmp_path: Path, links: Path) -> None:
     root = tmp_path / "root"
-    markers = ("components", "results:links", "results:compare")
+    markers = ("components", "results:links", "results:compare", "results:encoders")
     root.mkdir()
     (root / "README.md").write_text("top\n" + "".join(f"<!-- {m} -->\nold\n<!-- /{m} -->\n" for m in markers) + "end\n")
     write_record(make_record(links, "small", command="c"), tmp_path / "records")
