@@ -31,7 +31,7 @@ def _encoder(name: str, decoder: str, decode_zeros: bool) -> CellEncoder:
     return encoder.eval()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(
     name=st.sampled_from(["xtrimogene", "scfoundation"]),
     decoder=st.sampled_from(["A", "D2", "D1", "C"]),

@@ -17,7 +17,7 @@ from grn_cotrain.train.finetune_run import finetune_run
 from grn_cotrain.train.run import train
 from tests.worlds import tiny_recipe
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 HELD_OUT = "sc_dropseq"
 

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from grn_cotrain import pl
 from grn_cotrain.pl import _style
+from tests.unit.pl.test_attention import edges as attention_edges
 
 DRAW: dict[str, Callable[..., Axes]] = {
     "losses": lambda run, **o: pl.losses(run, **o),
@@ -26,6 +27,7 @@ DRAW: dict[str, Callable[..., Axes]] = {
     "gene_embedding": lambda run, **o: pl.gene_embedding(run, basis="pca", **o),
     "regulon": lambda run, **o: pl.regulon(edges(), "A", **o),
     "network": lambda run, **o: pl.network(edges(), **o),
+    "attention": lambda run, **o: pl.attention(attention_edges(), "TF", **o),
 }
 
 

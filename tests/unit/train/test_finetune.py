@@ -201,6 +201,7 @@ def test_validation_loss_is_the_weighted_cross_entropy() -> None:
     torch.testing.assert_close(class_weights(codes_C[train_C], 3, balanced=False), torch.ones(3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("encoder", "head", "level"),
     [("xtrimogene", "cls_mlp", "none"), ("transformer", "max_pool_linear", "embeddings")],
