@@ -11,7 +11,7 @@ from grn_cotrain.cli.apps import app, evaluate_app, number, progress
 from grn_cotrain.commandline import console, say
 from grn_cotrain.errors import UserError
 
-__all__ = ["evaluate_attention", "evaluate_links", "score"]
+__all__ = ["evaluate_attention", "evaluate_cells", "evaluate_links", "score"]
 
 
 @evaluate_app.command("links")
@@ -84,6 +84,23 @@ def _tell_cells(run: Path) -> None:
     if cells:
         others = ", ".join(f"{k[:-3].replace('_', ' ')} {number(v)}" for k, v in cells.items() if k != "r2")
         say(f"masked values of held-out cells, R2: {number(cells['r2'])}; beside it {others}")
+
+
+@evaluate_app.command("cells")
+def evaluate_cells(run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder")]) -> None:
+    """Print and write the R2 of hidden values of held-out cells: model beside gene mean and factor analysis."""
+    from grn_cotrain.evaluate.run import evaluate_cells as evaluate
+    from grn_cotrain.run_folder import RunFolder
+
+    folder = RunFolder.open(run)
+    frame = evaluate(folder)
+    rows = frame[frame["metric"] == "r2"]
+    width = max(len(str(scorer)) for scorer in rows["scorer"])
+    say("R2 of hidden values of held-out cells, standardised by gene; 95 % intervals over cells")
+    for row in rows.to_dict("records"):
+        interval = f"[{number(row['low'])}, {number(row['high'])}]"
+        say(f"  {row['scorer']:<{width}}  {number(row['value'])} {interval}  {row['note']}".rstrip())
+    say(f"written to {folder.folder}: cells.parquet, cells.json")
 
 
 @evaluate_app.command("attention")
