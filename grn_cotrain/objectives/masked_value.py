@@ -145,17 +145,18 @@ class MaskedValue(Objective):
         assert step.cells is not None
         batch = hide(step.cells, self._mask(step.cells, step.generator), num_bins=self.num_bins)
         where_M, outputs_MK = self._outputs(model, batch, step.genes)
+        return self._score(batch, where_M, outputs_MK, batch.values_T[where_M], batch.bins_T[where_M])
+
+    def _score(
+        self, batch: CellBatch, where_M: Tensor, outputs_MK: Tensor, value_M: Tensor, bin_M: Tensor
+    ) -> LossOutput:
+        """Loss of the outputs for hidden tokens ``where_M`` whose true values and bins are given."""
         count = len(where_M)
         if count == 0:  # a gradient of zero, not a missing one
             return LossOutput(outputs_MK.sum(), 0)
         if self.config.loss == "cross_entropy":
-            loss = F.cross_entropy(outputs_MK, batch.bins_T[where_M])
+            loss = F.cross_entropy(outputs_MK, bin_M)
             return LossOutput(loss, count, {"cross_entropy": loss})
-        return self.regression(batch, where_M, outputs_MK, batch.values_T[where_M])
-
-    def regression(self, batch: CellBatch, where_M: Tensor, outputs_MK: Tensor, value_M: Tensor) -> LossOutput:
-        """Loss of ``mse`` for hidden tokens ``where_M`` whose true values are ``value_M``."""
-        count = len(where_M)
         nonzero_M = value_M != 0
         positions = self._norm_of(batch) if self.config.loss_norm == "published" else None
         if self.config.target == "value":

@@ -36,6 +36,31 @@ class TestMaskedValueByAnMLP(CellObjectiveCase):
     options = {"head": "mlp", "mask_zeros": True, "mask_balance": "ratio10"}
 
 
+class TestReadDepth(CellObjectiveCase):
+    name = "read_depth"
+    options = {"min_total": 0.0}
+
+
+class TestReadDepthAsPublished(CellObjectiveCase):
+    name = "read_depth"
+    options = {"min_total": 0.0, "mask_zeros": True, "target": "value", "head": "mlp"}
+
+
+class TestReadDepth(CellObjectiveCase):
+    name = "read_depth"
+    options = {"min_total": 0, "thin_share": 1.0}
+
+
+class TestReadDepthAsScFoundation(CellObjectiveCase):
+    name = "read_depth"
+    options = {"mask_zeros": True, "target": "value", "head": "mlp", "min_total": 0}
+
+
+class TestReadDepthOverBins(CellObjectiveCase):
+    name = "read_depth"
+    options = {"loss": "cross_entropy", "mask_zeros": True, "mask_balance": "equal_count", "min_total": 0}
+
+
 class TestModality(CellObjectiveCase):
     name = "modality"
     options = {"mask_share": 0.3}

@@ -1,0 +1,121 @@
+"""Objective ``read_depth``: predict hidden values of the raw cell from the visible ones of a shallower draw of it.
+
+Dimension letters: T packed tokens, M hidden tokens, K outputs of the head, B cells.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.read_depth import check_counts, draw_rates, thin
+from grn_cotrain.errors import UserError
+from grn_cotrain.objectives.base import OBJECTIVES, GeneStates, LossOutput, ModelView, Step
+from grn_cotrain.objectives.masked_value import MaskedValue
+from grn_cotrain.objectives.masking import hide
+
+__all__ = ["ReadDepth"]
+
+
+@OBJECTIVES.register("read_depth", paper="Hao et al. 2024, scFoundation")
+class ReadDepth(MaskedValue):
+    r"""Read-depth-aware modelling: the input is a draw of fewer reads, the target the raw cell at hidden positions.
+
+    .. math:: x \sim p(x \mid y), \qquad L = \frac1M \sum_{t \text{ hidden}} \left(o_t(x_\text{visible}, T, S) -
+        \log(1 + 10^4 y_t / T)\right)^2, \qquad T = \sum_g y_g, \quad S = \sum_g x_g
+
+    with raw counts ``y`` and the counts ``x`` that the model is shown, normalised with *their* total S. For a cell of
+    more than ``min_total`` counts
+
+    .. math:: \gamma \sim \mathrm{Bernoulli}(\mathrm{thin\_share}), \quad r \sim \mathrm{Beta}(\alpha, \beta), \quad
+        x_g \mid y_g \sim \mathrm{Binomial}(y_g, r) \text{ if } \gamma = 1, \text{ else } x_g = y_g
+
+    (:mod:`grn_cotrain.data.read_depth`). ``depth_B2`` holds log1p of T and S; the encoder ``scfoundation`` reads it,
+    others predict without knowing how deep the target is. A value of which no read was kept becomes a zero token; only
+    with ``tokens.zeros_per_cell: all`` is it one zero among all.
+
+    Which tokens are hidden is drawn on the raw cell. The model's batch holds no target: hidden values and bins are 0
+    there, and visible values are binned among themselves.
+
+    Loss, target, norm and head are as in :class:`~grn_cotrain.objectives.masked_value.MaskedValue`. Published:
+    ``mask_zeros: true`` (30 % of zeros and of non-zeros), ``target: value``, ``head: mlp``. :meth:`predict_values`
+    asks for the cell's own depth (T = S), unless ``depth_B2`` of the batch asks for another. Raw counts are needed.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(MaskedValue.Config):
+        """Settings of :class:`ReadDepth`; the others are those of ``masked_value``.
+
+        Attributes
+        ----------
+        loss, mask_share, mask_zeros, mask_balance, target, loss_norm, head
+            See :class:`~grn_cotrain.objectives.masked_value.MaskedValue`.
+        thin_share
+            Chance that a cell is down-sampled. Default 0.5.
+        rate_alpha, rate_beta
+            Of the Beta distribution of the share of reads that is kept. Default 2 and 2.
+        min_total
+            Cells of so few counts, or fewer, are never down-sampled. Default 1,000.
+        """
+
+        thin_share: float = 0.5
+        rate_alpha: float = 2.0
+        rate_beta: float = 2.0
+        min_total: float = 1000.0
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if not 0 <= self.thin_share <= 1:
+                raise UserError(f"thin_share: got {self.thin_share}; give a share from 0 to 1")
+            for name in ("rate_alpha", "rate_beta"):
+                if not getattr(self, name) > 0:
+                    raise UserError(f"{name}: got {getattr(self, name)}; give a number above 0")
+            if not self.min_total >= 0:
+                raise UserError(f"min_total: got {self.min_total}; give 0 or more counts")
+
+    config: Config
+
+    @torch.no_grad()
+    def prepare(self, cells: CellMatrix, rows_C: np.ndarray) -> None:
+        """Take statistics of the training cells.
+
+        Raises
+        ------
+        UserError
+            The cells hold log-scale values, counts with fractions, or totals below the sum of their counts.
+        """
+        check_counts(cells, rows_C)
+        super().prepare(cells, rows_C)
+
+    def forward(self, model: ModelView, step: Step) -> LossOutput:
+        """Hide values of ``step.cells`` and draw what is shown of the rest, all from ``step.generator``."""
+        assert step.cells is not None
+        raw, config = step.cells, self.config
+        # Drawn before anything else: which tokens are hidden does not depend on how deep the cells are.
+        masked_T = self._mask(raw, step.generator)
+        rate_B = draw_rates(
+            raw,
+            step.generator,
+            share=config.thin_share,
+            beta=(config.rate_alpha, config.rate_beta),
+            min_total=config.min_total,
+        )
+        shallow = thin(raw.with_mask(masked_T), rate_B, step.generator)
+        batch = hide(shallow, masked_T, num_bins=self.num_bins)
+        where_M, outputs_MK = self._outputs(model, batch, step.genes)
+        output = self._score(batch, where_M, outputs_MK, raw.values_T[where_M], raw.bins_T[where_M])
+        assert batch.depth_B2 is not None
+        kept_B = torch.expm1(batch.depth_B2[:, 1]) / torch.expm1(batch.depth_B2[:, 0]).clamp_min(1.0)
+        return replace(output, metrics={**output.metrics, "reads_kept": float(kept_B.mean())})
+
+    @torch.no_grad()
+    def predict_values(self, model: ModelView, batch: CellBatch, genes: GeneStates) -> Tensor:
+        """Predict hidden values of a cell of depth T; where the batch does not say which, of the cell's own."""
+        if batch.depth_B2 is None and batch.total_B is not None:
+            batch = replace(batch, depth_B2=batch.total_B.log1p()[:, None].repeat(1, 2))
+        return super().predict_values(model, batch, genes)
