@@ -38,16 +38,6 @@ class TestMaskedValueByAnMLP(CellObjectiveCase):
 
 class TestReadDepth(CellObjectiveCase):
     name = "read_depth"
-    options = {"min_total": 0.0}
-
-
-class TestReadDepthAsPublished(CellObjectiveCase):
-    name = "read_depth"
-    options = {"min_total": 0.0, "mask_zeros": True, "target": "value", "head": "mlp"}
-
-
-class TestReadDepth(CellObjectiveCase):
-    name = "read_depth"
     options = {"min_total": 0, "thin_share": 1.0}
 
 
