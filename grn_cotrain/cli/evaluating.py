@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from grn_cotrain.cli.apps import app, evaluate_app, number, progress
 from grn_cotrain.commandline import console, say
 from grn_cotrain.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["evaluate_attention", "evaluate_cells", "evaluate_links", "score"]
 
@@ -87,20 +90,56 @@ def _tell_cells(run: Path) -> None:
 
 
 @evaluate_app.command("cells")
-def evaluate_cells(run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder")]) -> None:
+def evaluate_cells(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder")],
+    by_sparsity: Annotated[
+        bool, typer.Option("--by-sparsity", help="at levels of sparsity too: cells_by_sparsity.parquet")
+    ] = False,
+    by: Annotated[
+        str | None, typer.Option(help="column of obs, such as cell_type: its groups too (with --by-sparsity)")
+    ] = None,
+) -> None:
     """Print and write the R2 of hidden values of held-out cells: model beside gene mean and factor analysis."""
+    if by is not None and not by_sparsity:
+        raise UserError(f"--by '{by}': groups are of --by-sparsity; give it too")
+    from grn_cotrain.data.run_data import load_run_data
+    from grn_cotrain.evaluate.run import SPARSITY_FILE, evaluate_cells_by_sparsity
     from grn_cotrain.evaluate.run import evaluate_cells as evaluate
     from grn_cotrain.run_folder import RunFolder
 
     folder = RunFolder.open(run)
-    frame = evaluate(folder)
+    data = load_run_data(folder.recipe())
+    frame = evaluate(folder, data)
     rows = frame[frame["metric"] == "r2"]
     width = max(len(str(scorer)) for scorer in rows["scorer"])
     say("R2 of hidden values of held-out cells, standardised by gene; 95 % intervals over cells")
     for row in rows.to_dict("records"):
         interval = f"[{number(row['low'])}, {number(row['high'])}]"
         say(f"  {row['scorer']:<{width}}  {number(row['value'])} {interval}  {row['note']}".rstrip())
-    say(f"written to {folder.folder}: cells.parquet, cells.json")
+    if by_sparsity:
+        _print_sparsity(evaluate_cells_by_sparsity(folder, data, by=by))
+    more = f", {SPARSITY_FILE}" if by_sparsity else ""
+    say(f"written to {folder.folder}: cells.parquet, cells.json{more}")
+
+
+_SPARSITY_TITLES = {
+    "dropout": "dropped of what is shown",
+    "own": "cells by their own sparsity",
+}
+
+
+def _print_sparsity(frame: pd.DataFrame) -> None:
+    """R2 by level, a column a scorer."""
+    rows = frame[frame["metric"] == "r2"]
+    scorers = list(dict.fromkeys(rows["scorer"]))
+    for by, mine in rows.groupby("by", sort=False):
+        title = _SPARSITY_TITLES.get(str(by), str(by))
+        width = max(len(title), *(len(name) for name in mine["group"]))
+        say(f"R2 by sparsity\n  {title:<{width}}  zeros  cells  {'  '.join(scorers)}")
+        for (group, zeros), level in mine.groupby(["group", "sparsity"], sort=False):
+            values = level.set_index("scorer")["value"]
+            shown = "  ".join(f"{number(values[name]):>{len(name)}}" for name in scorers)
+            say(f"  {group:<{width}}  {zeros:5.3f}  {level['num_cells'].iloc[0]:5}  {shown}")
 
 
 @evaluate_app.command("attention")

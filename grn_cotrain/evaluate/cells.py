@@ -38,12 +38,18 @@ from grn_cotrain.recipe import TokenConfig
 __all__ = [
     "HIDDEN_SHARE",
     "MIN_DETECTED",
+    "EntryErrors",
     "HiddenCells",
     "Predict",
+    "Scale",
     "Tokenize",
+    "cell_draws",
+    "fit_baseline",
     "hidden_cells",
     "masked_value_table",
+    "predictions",
     "r2_replicates",
+    "weighted_r2",
 ]
 
 HIDDEN_SHARE = 0.15
@@ -160,22 +166,17 @@ def masked_value_table(
         No gene is detected in 5 % of the training cells, or a predictor returns the wrong number of values or one that
         is not finite.
     """
-    normalised = cells.normalised()
-    statistics = ValueStatistics.of(normalised[split.train_C], prior=0.0)
-    counted_G = (statistics.detected_G >= MIN_DETECTED) & np.asarray(cells.vocab.is_token)
-    if not counted_G.any():
-        raise UserError("cells: no gene is detected in 5 % of the training cells, so there is no R2; give more cells")
+    scale = Scale.of(cells, split)
     test = hidden_cells(
         cells, split.test_C, seed=seed, num_bins=num_bins, tokens_per_batch=tokens_per_batch, tokenize=tokenize
     )
-    scale = _Scale(statistics, counted_G)
-    if not counted_G[test.gene_N].any():
+    if not scale.counted_G[test.gene_N].any():
         raise UserError("cells: the held-out cells have no hidden entry of a detected gene; give more test cells")
 
     frames = []
     for name, predict in predictors.items():
         start = time.perf_counter()
-        value_N = _predictions(name, predict, test)
+        value_N = predictions(name, predict, test)
         frames.append(
             _rows(name, scale.deviations(value_N, test.gene_N), test, scale, bootstrap, seed).assign(
                 seconds=time.perf_counter() - start, note=""
@@ -183,18 +184,10 @@ def masked_value_table(
         )
     if not baselines:
         return pd.concat(frames, ignore_index=True).assign(seed=seed)
-    fit_C = split.train_C
-    if len(fit_C) > _MAX_FIT_CELLS:
-        fit_C = np.sort(np.random.default_rng((seed, 1)).choice(fit_C, _MAX_FIT_CELLS, replace=False))
-    train_CG = scale.matrix(normalised[fit_C])
     visible_CG = scale.matrix(test.visible_CG)
     for kind in (GeneMean, GeneAndCell, FactorAnalysis):
         start = time.perf_counter()
-        if kind is FactorAnalysis:
-            validation = hidden_cells(cells, split.validation_C, seed=seed, num_bins=num_bins)
-            baseline: ValueBaseline = _choose_rank(train_CG, validation, scale, ranks)
-        else:
-            baseline = kind().fit(train_CG)  # type: ignore[call-arg]
+        baseline = fit_baseline(kind, cells, split, scale, seed=seed, num_bins=num_bins, ranks=ranks)
         note = f"rank {baseline.rank}" if isinstance(baseline, FactorAnalysis) else ""
         found_N = baseline.predict(visible_CG, test.cell_N, test.gene_N)
         frames.append(
@@ -203,6 +196,26 @@ def masked_value_table(
             )
         )
     return pd.concat(frames, ignore_index=True).assign(seed=seed)
+
+
+def fit_baseline(
+    kind: type[ValueBaseline],
+    cells: CellMatrix,
+    split: CellSplit,
+    scale: Scale,
+    *,
+    seed: int,
+    num_bins: int = 16,
+    ranks: Sequence[int] = _RANKS,
+) -> ValueBaseline:
+    """Baseline fitted on training cells; the rank of factor analysis is chosen on validation cells."""
+    if kind is not FactorAnalysis:
+        return kind().fit(sparse.csr_matrix((0, cells.num_genes)))
+    fit_C = split.train_C
+    if len(fit_C) > _MAX_FIT_CELLS:
+        fit_C = np.sort(np.random.default_rng((seed, 1)).choice(fit_C, _MAX_FIT_CELLS, replace=False))
+    validation = hidden_cells(cells, split.validation_C, seed=seed, num_bins=num_bins)
+    return _choose_rank(scale.matrix(cells.normalised()[fit_C]), validation, scale, ranks)
 
 
 def r2_replicates(
@@ -221,24 +234,34 @@ def r2_replicates(
     Replicates depend on ``seed`` and the number of test cells alone, so two predictors' are paired: the quantiles of
     their differences are an interval of the difference. Arguments as in :func:`masked_value_table`.
     """
-    statistics = ValueStatistics.of(cells.normalised()[split.train_C], prior=0.0)
-    scale = _Scale(statistics, (statistics.detected_G >= MIN_DETECTED) & np.asarray(cells.vocab.is_token))
+    scale = Scale.of(cells, split)
     test = hidden_cells(
         cells, split.test_C, seed=seed, num_bins=num_bins, tokens_per_batch=tokens_per_batch, tokenize=tokenize
     )
-    found_N = scale.deviations(_predictions("model", predict, test), test.gene_N)
-    errors = _Errors.of(found_N, test, scale)
+    found_N = scale.deviations(predictions("model", predict, test), test.gene_N)
+    errors = EntryErrors.of(found_N, test, scale)
     num_cells = test.visible_CG.shape[0]
-    weights_BC = np.concatenate([np.ones((1, num_cells)), _draws(num_cells, bootstrap, seed)])
-    return _r2(errors, weights_BC)[0]
+    weights_BC = np.concatenate([np.ones((1, num_cells)), cell_draws(num_cells, bootstrap, seed)])
+    return weighted_r2(errors, weights_BC)[0]
 
 
 @dataclass(frozen=True)
-class _Scale:
+class Scale:
     """Per-gene standardisation over non-zero values of training cells, and which genes count."""
 
     statistics: ValueStatistics
     counted_G: np.ndarray
+
+    @classmethod
+    def of(cls, cells: CellMatrix, split: CellSplit) -> Scale:
+        """Of the training cells; raises UserError where no gene is detected in 5 % of them."""
+        statistics = ValueStatistics.of(cells.normalised()[split.train_C], prior=0.0)
+        counted_G = (statistics.detected_G >= MIN_DETECTED) & np.asarray(cells.vocab.is_token)
+        if not counted_G.any():
+            raise UserError(
+                "cells: no gene is detected in 5 % of the training cells, so there is no R2; give more cells"
+            )
+        return cls(statistics, counted_G)
 
     def deviations(self, value_N: np.ndarray, gene_N: np.ndarray) -> np.ndarray:
         """``(value - mean) / std`` in float64."""
@@ -256,7 +279,8 @@ class _Scale:
         return sparse.csr_matrix((deviation_N, gene_N, indptr), shape=values_CG.shape)
 
 
-def _predictions(name: str, predict: Predict, test: HiddenCells) -> np.ndarray:
+def predictions(name: str, predict: Predict, test: HiddenCells) -> np.ndarray:
+    """Predicted values of the hidden entries, float64 ``[N]``, checked."""
     parts = []
     for batch in test.batches:
         assert batch.masked_T is not None
@@ -269,7 +293,7 @@ def _predictions(name: str, predict: Predict, test: HiddenCells) -> np.ndarray:
 
 
 def _choose_rank(
-    train_CG: sparse.csr_matrix, validation: HiddenCells, scale: _Scale, ranks: Sequence[int]
+    train_CG: sparse.csr_matrix, validation: HiddenCells, scale: Scale, ranks: Sequence[int]
 ) -> FactorAnalysis:
     best: FactorAnalysis | None = None
     best_r2 = -np.inf
@@ -278,7 +302,7 @@ def _choose_rank(
         model = FactorAnalysis(rank)
         model.fit(train_CG)
         found_N = model.predict(visible_CG, validation.cell_N, validation.gene_N)
-        r2 = float(_r2(_Errors.of(found_N, validation, scale), np.ones((1, visible_CG.shape[0])))[0][0])
+        r2 = float(weighted_r2(EntryErrors.of(found_N, validation, scale), np.ones((1, visible_CG.shape[0])))[0][0])
         if best is not None and r2 <= best_r2:
             break
         best, best_r2 = model, r2
@@ -287,7 +311,7 @@ def _choose_rank(
 
 
 @dataclass(frozen=True)
-class _Errors:
+class EntryErrors:
     """Squared errors, squared deviations and counts of hidden entries, per held-out cell and counted gene."""
 
     residual_CG: sparse.csr_matrix
@@ -295,7 +319,7 @@ class _Errors:
     count_CG: sparse.csr_matrix
 
     @classmethod
-    def of(cls, found_N: np.ndarray, hidden: HiddenCells, scale: _Scale) -> _Errors:
+    def of(cls, found_N: np.ndarray, hidden: HiddenCells, scale: Scale) -> EntryErrors:
         kept_N = scale.counted_G[hidden.gene_N]
         gene_N = (np.cumsum(scale.counted_G) - 1)[hidden.gene_N[kept_N]]
         truth_N = scale.deviations(hidden.value_N, hidden.gene_N)[kept_N]
@@ -308,7 +332,7 @@ class _Errors:
         )
 
 
-def _r2(errors: _Errors, weights_BC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def weighted_r2(errors: EntryErrors, weights_BC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """``r2`` and ``r2_pooled`` ``[B]`` with each cell counted as often as its weight says."""
     residual_BG = np.asarray((errors.residual_CG.T @ weights_BC.T).T)
     total_BG = np.asarray((errors.total_CG.T @ weights_BC.T).T)
@@ -318,17 +342,17 @@ def _r2(errors: _Errors, weights_BC: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return macro_B, 1 - residual_BG.sum(axis=1) / total_BG.sum(axis=1)
 
 
-def _draws(num_cells: int, bootstrap: int, seed: int) -> np.ndarray:
+def cell_draws(num_cells: int, bootstrap: int, seed: int) -> np.ndarray:
     """How often each held-out cell is in each replicate ``[B, C]``."""
     shares_C = np.full(num_cells, 1 / num_cells)
     return np.random.default_rng((seed, 2)).multinomial(num_cells, shares_C, bootstrap).astype(np.float64)
 
 
-def _rows(name: str, found_N: np.ndarray, test: HiddenCells, scale: _Scale, bootstrap: int, seed: int) -> pd.DataFrame:
-    errors = _Errors.of(found_N, test, scale)
+def _rows(name: str, found_N: np.ndarray, test: HiddenCells, scale: Scale, bootstrap: int, seed: int) -> pd.DataFrame:
+    errors = EntryErrors.of(found_N, test, scale)
     num_cells = test.visible_CG.shape[0]
-    values = _r2(errors, np.ones((1, num_cells)))
-    replicates = _r2(errors, _draws(num_cells, bootstrap, seed)) if bootstrap else (np.full(1, np.nan),) * 2
+    values = weighted_r2(errors, np.ones((1, num_cells)))
+    replicates = weighted_r2(errors, cell_draws(num_cells, bootstrap, seed)) if bootstrap else (np.full(1, np.nan),) * 2
     return pd.DataFrame(
         [
             {

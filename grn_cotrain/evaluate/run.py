@@ -22,12 +22,15 @@ from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.evaluate.links import evaluate_links
 from grn_cotrain.evaluate.model_scorer import ModelScorer, arm_name
 from grn_cotrain.evaluate.select import cost_estimate, parse_controls
+from grn_cotrain.evaluate.sparsity import masked_value_by_sparsity
 from grn_cotrain.files import atomic_file, write_json
 from grn_cotrain.model_io import load_model
 from grn_cotrain.provenance import git_commit
 from grn_cotrain.run_folder import RunFolder
 
-__all__ = ["evaluate_cells", "evaluate_prep", "evaluate_run"]
+__all__ = ["SPARSITY_FILE", "evaluate_cells", "evaluate_cells_by_sparsity", "evaluate_prep", "evaluate_run"]
+
+SPARSITY_FILE = "cells_by_sparsity.parquet"
 
 Say = Callable[[str], None]
 
@@ -169,15 +172,7 @@ def evaluate_cells(run: RunFolder, data: RunData | None = None) -> pd.DataFrame:
     recipe = run.recipe()
     data = data or load_run_data(recipe)
     name = arm_name(recipe)
-    predictors: dict[str, Predict] = {}
-    tokenize: Tokenize | None = None
-    if recipe.train.schedule.name != "link_only":
-        model, _ = load_model(run.require_model())
-        genes = model.encode_graph()
-        objective = model.value_predictor()
-        if objective is not None:
-            predictors[name] = lambda batch: objective.predict_values(model, batch, genes)
-            tokenize = partial(model.tokenizer, every_value=True)
+    predictors, tokenize = _predictors(run)
     options: dict[str, Any] = {"seed": data.split.seed, "num_bins": recipe.model.tokens.num_bins}
     key = canonical_hash([1, data.cells.content_hash, data.cell_split.test_C.tolist(), options])
     cached = data.prep.folder / "controls" / f"cells-{key}.parquet"
@@ -212,3 +207,52 @@ def evaluate_cells(run: RunFolder, data: RunData | None = None) -> pd.DataFrame:
     run.write_record(record | {"cells": cells})
     write_json(run.folder / "cells.json", frame.astype(object).where(frame.notna(), None).to_dict(orient="records"))
     return frame
+
+
+def evaluate_cells_by_sparsity(
+    run: RunFolder, data: RunData | None = None, *, by: str | None = None, bootstrap: int | None = None
+) -> pd.DataFrame:
+    """Masked values at several levels of sparsity; written to ``cells_by_sparsity.parquet``.
+
+    See :func:`~grn_cotrain.evaluate.sparsity.masked_value_by_sparsity`; the model has rows where
+    :func:`evaluate_cells` gives it one.
+
+    Parameters
+    ----------
+    by
+        Column of obs, such as ``cell_type``: groups of cells beside those by sparsity.
+    bootstrap
+        Replicates; default: the recipe's.
+    """
+    recipe = run.recipe()
+    data = data or load_run_data(recipe)
+    predictors, tokenize = _predictors(run)
+    frame = masked_value_by_sparsity(
+        predictors,
+        data.cells,
+        data.cell_split,
+        seed=data.split.seed,
+        by=by,
+        num_bins=recipe.model.tokens.num_bins,
+        bootstrap=recipe.evaluate.bootstrap if bootstrap is None else bootstrap,
+        tokenize=tokenize,
+    )
+    with atomic_file(run.folder / SPARSITY_FILE) as temporary:
+        frame.to_parquet(temporary, index=False)
+    return frame
+
+
+def _predictors(run: RunFolder) -> tuple[dict[str, Predict], Tokenize | None]:
+    """The run's predictor of hidden values by the name of its arm, and how it reads cells; none where it has none."""
+    recipe = run.recipe()
+    if recipe.train.schedule.name == "link_only":
+        return {}, None
+    model, _ = load_model(run.require_model())
+    genes = model.encode_graph()
+    objective = model.value_predictor()
+    if objective is None:
+        return {}, None
+    return (
+        {arm_name(recipe): lambda batch: objective.predict_values(model, batch, genes)},
+        partial(model.tokenizer, every_value=True),
+    )

@@ -1,0 +1,191 @@
+"""Masked values by sparsity: what is dropped, on which entries scorers are judged, and the numbers by plain loops."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from grn_cotrain.cli import app
+from grn_cotrain.commandline import run_app
+from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.cells import CellMatrix, cell_split
+from grn_cotrain.data.tokens import Tokenizer
+from grn_cotrain.data.value_statistics import ValueStatistics
+from grn_cotrain.data.vocab import NUM_SPECIAL
+from grn_cotrain.errors import UserError
+from grn_cotrain.evaluate.cells import HiddenCells, hidden_cells, masked_value_table
+from grn_cotrain.evaluate.run import SPARSITY_FILE
+from grn_cotrain.evaluate.sparsity import LEVELS, drop_values, masked_value_by_sparsity
+from grn_cotrain.recipe import TokenConfig
+from tests.cases.toy_cells import toy_cells
+
+CELLS = toy_cells(num_cells=300, num_genes=40, density=0.5)
+CELLS = replace(CELLS, obs=pd.DataFrame({"type": np.where(np.arange(300) % 3, "common", "rare"), "own": "x"}))
+SPLIT = cell_split(300, test=0.2)
+NUM_FEATURES = int(np.asarray(CELLS.vocab.is_token).sum())
+
+
+def noisy(batch: CellBatch) -> np.ndarray:
+    """A predictor that depends on hidden positions alone."""
+    assert batch.masked_T is not None
+    return batch.values_T[batch.masked_T].numpy() * 0.8 + 0.3
+
+
+def with_zeros(cells: CellMatrix) -> Tokenizer:
+    return Tokenizer(cells, TokenConfig(num_bins=4, zeros_per_cell="all", max_tokens=100))
+
+
+def shown(test: HiddenCells, batch: CellBatch) -> set[tuple[int, int, float]]:
+    """(cell, gene, value) of the visible non-zeros of a batch."""
+    seen_T = ~batch.hidden_T & (batch.values_T != 0)
+    cell_T = batch.cell_index_B[batch.cell_of_token_T]
+    return set(
+        zip(
+            cell_T[seen_T].tolist(),
+            (batch.feature_ids_T[seen_T] - NUM_SPECIAL).tolist(),
+            batch.values_T[seen_T].tolist(),
+            strict=True,
+        )
+    )
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+def test_values_are_dropped_in_supersets_and_hidden_entries_stay(zeros: bool) -> None:
+    whole = hidden_cells(
+        CELLS, SPLIT.test_C, seed=1, num_bins=4, tokens_per_batch=200, tokenize=with_zeros if zeros else None
+    )
+    before = set().union(*(shown(whole, batch) for batch in whole.batches))
+    total = len(before)
+    for level in LEVELS[1:]:
+        test = drop_values(whole, level, num_features=NUM_FEATURES, seed=1, num_bins=4)
+        left = set().union(*(shown(test, batch) for batch in test.batches))
+        assert left < before
+        assert len(left) / total == pytest.approx(1 - level, abs=0.05)
+        before = left
+        rows, columns = test.visible_CG.nonzero()
+        assert {(cell, gene) for cell, gene, _ in left} == set(zip(rows.tolist(), columns.tolist(), strict=True))
+        for old, new in zip(whole.batches, test.batches, strict=True):
+            assert torch.equal(old.values_T[old.hidden_T], new.values_T[new.hidden_T])
+            assert torch.equal(old.feature_ids_T[old.hidden_T], new.feature_ids_T[new.hidden_T])
+            assert torch.equal(new.cu_lens[1:] - new.cu_lens[:-1], torch.bincount(new.cell_of_token_T).int())
+            assert new.max_len == int(new.cu_lens.diff().max())
+            # A dropped value is one zero among all, or no token: never the only zeros of a cell.
+            assert (new.num_tokens == old.num_tokens) is zeros
+            zero_T = (new.values_T == 0) & (new.feature_ids_T >= NUM_SPECIAL)
+            assert bool(zero_T.any()) is zeros
+            assert (new.bins_T[zero_T] == 0).all()
+            assert int(new.bins_T[~zero_T & ~new.hidden_T].max()) == 4
+
+
+def test_level_zero_is_the_table_of_masked_values() -> None:
+    frame = masked_value_by_sparsity({"mine": noisy}, CELLS, SPLIT, seed=2, bootstrap=50)
+    table = masked_value_table({"mine": noisy}, CELLS, SPLIT, seed=2, bootstrap=50)
+    here = frame[(frame["by"] == "dropout") & (frame["level"] == 0) & (frame["metric"] == "r2")].set_index("scorer")
+    there = table[table["metric"] == "r2"].set_index("scorer")
+    assert list(here.index) == ["mine", "gene_mean", "gene_and_cell", "factor_analysis"]
+    for column in ("value", "low", "high", "num_entries", "num_cells"):
+        np.testing.assert_allclose(here[column], there[column], atol=1e-9, err_msg=column)
+
+
+def test_same_entries_at_every_level_and_baselines_see_less() -> None:
+    frame = masked_value_by_sparsity({"mine": noisy}, CELLS, SPLIT, seed=2, bootstrap=0)
+    rows = frame[frame["by"] == "dropout"].set_index(["scorer", "metric", "level"]).sort_index()
+    assert rows["num_entries"].nunique() == 1
+    for metric in ("r2", "mse", "pearson", "pearson_cell"):  # reads hidden positions alone: the same at every level
+        values = rows.loc[("mine", metric)]["value"]
+        np.testing.assert_allclose(values, values.iloc[0], atol=1e-6)
+    np.testing.assert_allclose(rows.loc[("gene_mean", "r2")]["value"], 0, atol=1e-9)
+    fitted = rows.loc[("factor_analysis", "r2")]["value"]
+    assert fitted.is_monotonic_decreasing
+    assert fitted.iloc[0] - fitted.iloc[-1] > 0.02
+    sparsity = rows.loc[("mine", "r2")]["sparsity"]
+    own = 1 - np.diff(CELLS.values_CG[SPLIT.test_C][:, :NUM_FEATURES].indptr).mean() / NUM_FEATURES
+    assert sparsity.iloc[0] == pytest.approx(own)
+    np.testing.assert_allclose(1 - sparsity, (1 - own) * (1 - 0.85 * np.asarray(LEVELS)), atol=0.02)
+    assert frame[["low", "high"]].isna().all(axis=None)
+
+
+def test_metrics_of_a_group_by_plain_loops() -> None:
+    frame = masked_value_by_sparsity({"mine": noisy}, CELLS, SPLIT, seed=2, bootstrap=0, by="type")
+    rows = frame[(frame["by"] == "type") & (frame["scorer"] == "mine")].set_index(["group", "metric"])
+    test = hidden_cells(CELLS, SPLIT.test_C, seed=2)
+    statistics = ValueStatistics.of(CELLS.normalised()[SPLIT.train_C], prior=0.0)
+    labels = CELLS.obs["type"].to_numpy()[SPLIT.test_C]
+    for group in ("common", "rare"):
+        genes: dict[int, list[tuple[float, float]]] = {}
+        cells: dict[int, list[tuple[float, float]]] = {}
+        for cell, gene, value in zip(test.cell_N, test.gene_N, test.value_N, strict=True):
+            if labels[cell] == group and statistics.detected_G[gene] >= 0.05:
+                mean, std = float(statistics.mean_G[gene]), float(statistics.std_G[gene])
+                predicted = value * 0.8 + 0.3
+                genes.setdefault(gene, []).append((((predicted - value) / std) ** 2, ((value - mean) / std) ** 2))
+                cells.setdefault(cell, []).append((predicted, value))
+        pairs = np.concatenate([np.array(one) for one in genes.values()])
+        macro = np.array([np.mean(one, axis=0) for one in genes.values()]).mean(axis=0)
+        expected = {
+            "r2": 1 - macro[0] / macro[1],
+            "mse": pairs[:, 0].mean(),
+            "pearson": np.corrcoef(np.concatenate([np.array(one) for one in cells.values()]).T)[0, 1],
+            "pearson_cell": np.mean(
+                [
+                    np.corrcoef(np.array(one).T)[0, 1]
+                    for one in cells.values()
+                    if len(one) > 2 and np.ptp(np.array(one)[:, 1]) > 1e-4
+                ]
+            ),
+        }
+        for metric, value in expected.items():
+            assert rows.loc[(group, metric), "value"] == pytest.approx(value, abs=1e-5), metric
+        assert rows.loc[(group, "r2"), "num_entries"] == len(pairs)
+        assert rows.loc[(group, "r2"), "num_cells"] == (labels == group).sum()
+
+
+def test_groups_by_own_sparsity_cover_the_cells_in_order() -> None:
+    frame = masked_value_by_sparsity({}, CELLS, SPLIT, bootstrap=20)
+    own = frame[(frame["by"] == "own") & (frame["metric"] == "r2") & (frame["scorer"] == "gene_and_cell")]
+    assert list(own["group"]) == [f"{number} of 10" for number in range(1, 11)]
+    assert own["sparsity"].is_monotonic_increasing
+    assert own["num_cells"].sum() == len(SPLIT.test_C)
+    assert (own["low"] <= own["value"]).all()
+    assert (own["value"] <= own["high"]).all()
+    counts = frame[(frame["metric"] == "r2") & (frame["scorer"] == "gene_mean")].groupby("by")["num_entries"].sum()
+    assert counts["own"] * len(LEVELS) == counts["dropout"]
+
+
+def test_levels_alone_are_given() -> None:
+    frame = masked_value_by_sparsity({}, CELLS, SPLIT, levels=(0.4,), bootstrap=0)
+    assert set(frame.loc[frame["by"] == "dropout", "level"]) == {0.4}
+    assert set(frame.loc[frame["by"] == "own", "level"]) == {0.0}
+
+
+def test_bad_arguments_are_refused() -> None:
+    with pytest.raises(UserError, match=r"levels '1.0': give shares"):
+        masked_value_by_sparsity({}, CELLS, SPLIT, levels=(0.0, 1.0))
+    with pytest.raises(UserError, match="by 'tissue': no such column of obs; there are: type, own"):
+        masked_value_by_sparsity({}, CELLS, SPLIT, by="tissue")
+    each = replace(CELLS, obs=CELLS.obs.assign(name=np.arange(300)))
+    with pytest.raises(UserError, match="choose a coarser column"):
+        masked_value_by_sparsity({}, each, SPLIT, by="name")
+    with pytest.raises(UserError, match="no gene is detected"):
+        masked_value_by_sparsity({}, toy_cells(density=0.0, kind="log"), cell_split(12))
+
+
+def test_a_run_is_printed_and_written(tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    assert run_app(app, ["evaluate", "cells", str(run), "--by", "cell_type"]) == 2
+    assert "--by-sparsity" in capsys.readouterr().err
+    assert run_app(app, ["evaluate", "cells", str(run), "--by-sparsity"]) == 0
+    printed = capsys.readouterr().out
+    for text in ("joint", "factor_analysis", "dropped of what is shown", "75%", "own sparsity", SPARSITY_FILE):
+        assert text in printed
+    frame = pd.read_parquet(run / SPARSITY_FILE)
+    assert set(frame["scorer"]) == {"joint", "gene_mean", "gene_and_cell", "factor_analysis"}
+    assert np.isfinite(frame.loc[frame["metric"] == "r2", "value"]).all()
+    assert (run / "cells.parquet").is_file()
