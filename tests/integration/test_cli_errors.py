@@ -178,7 +178,7 @@ RUNS = {
         "genes of the cells",
     ),
     "kind of component unknown": (lambda p, r: ["list", "decoders"], "KIND 'decoders': choose from graph_encoder"),
-    "unknown command": (lambda p, r: ["evaluate", "cells", r], "No such command 'cells'"),
+    "unknown command": (lambda p, r: ["evaluate", "genes", r], "No such command 'genes'"),
     "missing option": (lambda p, r: ["score", r, "--out", p / "s.tsv"], "--pairs"),
 }
 
