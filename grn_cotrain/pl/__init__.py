@@ -15,6 +15,7 @@ from grn_cotrain.pl.link_curves import link_curves
 from grn_cotrain.pl.losses import losses
 from grn_cotrain.pl.network import network
 from grn_cotrain.pl.regulon import regulon
+from grn_cotrain.pl.sparsity import sparsity
 
 __all__ = [
     "attention",
@@ -25,5 +26,6 @@ __all__ = [
     "losses",
     "network",
     "regulon",
+    "sparsity",
     "to_svg",
 ]

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from grn_cotrain import pl
 from grn_cotrain.pl import _style
 from tests.unit.pl.test_attention import edges as attention_edges
+from tests.unit.pl.test_sparsity import levels
 
 DRAW: dict[str, Callable[..., Axes]] = {
     "losses": lambda run, **o: pl.losses(run, **o),
@@ -28,6 +29,7 @@ DRAW: dict[str, Callable[..., Axes]] = {
     "regulon": lambda run, **o: pl.regulon(edges(), "A", **o),
     "network": lambda run, **o: pl.network(edges(), **o),
     "attention": lambda run, **o: pl.attention(attention_edges(), "TF", **o),
+    "sparsity": lambda run, **o: pl.sparsity(levels(), **o),
 }
 
 
