@@ -8,21 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from grn_cotrain.cli.apps import app
+from grn_cotrain.cli.options import Aliases, Cells, Layer, MinMapped, Modality, Orthologs, Run, read_tables
 from grn_cotrain.commandline import console, say
 from grn_cotrain.errors import UserError
 
 __all__ = ["annotate", "extend", "finetune", "pair"]
-
-Cells = Annotated[
-    Path, typer.Argument(metavar="CELLS", help="h5ad, h5mu, loom, zarr, 10x h5, Matrix Market folder, csv")
-]
-Layer = Annotated[str | None, typer.Option(help="layer that holds the counts")]
-Modality = Annotated[str | None, typer.Option(help="modality of several: rna, or rna,prot")]
-Aliases = Annotated[Path | None, typer.Option(metavar="FILE", help="table of old gene symbols")]
-Orthologs = Annotated[Path | None, typer.Option(metavar="FILE", help="table of human and mouse orthologs")]
-MinMapped = Annotated[
-    float, typer.Option(min=0.0, max=1.0, help="least share of genes found, of the fewer of file and model")
-]
 
 
 @app.command("finetune")
@@ -53,7 +43,6 @@ def finetune(
     min_mapped: MinMapped = 0.5,
 ) -> None:
     """Fine-tune a model for cell-type annotation and judge it on held-out cells beside plain classifiers."""
-    from grn_cotrain.cli.exporting import read_tables
     from grn_cotrain.config import ComponentSpec, parse
     from grn_cotrain.hub import resolve_run
     from grn_cotrain.train.finetune import EpochReport, FinetuneConfig
@@ -121,7 +110,6 @@ def annotate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a column of that name in the copy")] = False,
 ) -> None:
     """Annotate cells of any file with a fine-tuned model; the file itself is never changed."""
-    from grn_cotrain.cli.exporting import read_tables
     from grn_cotrain.cli.progress import counted
     from grn_cotrain.export.cell_types import annotate_cells
     from grn_cotrain.hub import resolve_run
@@ -145,7 +133,7 @@ def annotate(
 
 @app.command("extend")
 def extend(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="run folder, or hf://NAME/REPOSITORY")],
+    run: Run,
     out: Annotated[Path, typer.Option(metavar="DIR", help="folder to write: a run of its own")],
     features: Annotated[
         Path | None, typer.Option(metavar="FILE", help="features, one a line: name, and after tabs id and modality")
@@ -160,7 +148,6 @@ def extend(
     seed: Annotated[int, typer.Option(help="of the noise by which new rows differ")] = 0,
 ) -> None:
     """Append new features or modalities to a model's vocabulary; no old row moves."""
-    from grn_cotrain.cli.exporting import read_tables
     from grn_cotrain.export.extend import extend_run
     from grn_cotrain.hub import resolve_run
 

@@ -9,6 +9,7 @@ import typer
 import yaml
 
 from grn_cotrain.cli.apps import export_app, require_out
+from grn_cotrain.cli.options import Run
 from grn_cotrain.commandline import say
 from grn_cotrain.errors import UserError, did_you_mean
 
@@ -19,7 +20,7 @@ _KNOWN: dict[str, Any] = {"keep": True, "drop": False, "only": "only"}
 
 @export_app.command("edges")
 def export_edges(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="run folder, or hf://NAME/REPOSITORY")],
+    run: Run,
     format: Annotated[
         str,
         typer.Option(

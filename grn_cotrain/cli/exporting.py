@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from grn_cotrain.cli.apps import embed_app, export_app, require_out
+from grn_cotrain.cli.options import Aliases, Cells, Layer, MinMapped, Modality, Orthologs, Run, read_tables
 from grn_cotrain.commandline import say
 
-__all__ = ["embed_cells", "export_genes", "read_tables"]
-
-Run = Annotated[str, typer.Argument(metavar="RUN", help="run folder, or hf://NAME/REPOSITORY")]
-Aliases = Annotated[Path | None, typer.Option(metavar="FILE", help="table of old gene symbols")]
-Orthologs = Annotated[Path | None, typer.Option(metavar="FILE", help="table of human and mouse orthologs")]
+__all__ = ["embed_cells", "export_genes"]
 
 
 @export_app.command("genes")
@@ -57,18 +54,14 @@ def export_genes(
 @embed_app.command("cells")
 def embed_cells(
     run: Run,
-    cells: Annotated[
-        Path, typer.Argument(metavar="CELLS", help="h5ad, h5mu, loom, zarr, 10x h5, Matrix Market folder, csv")
-    ],
+    cells: Cells,
     out: Annotated[Path, typer.Option(metavar="OUT.h5ad", help="file to write: h5ad, zarr, or h5mu for an h5mu")],
-    layer: Annotated[str | None, typer.Option(help="layer that holds the counts")] = None,
-    modality: Annotated[str | None, typer.Option(help="modality of several: rna, or rna,prot")] = None,
+    layer: Layer = None,
+    modality: Modality = None,
     aliases: Aliases = None,
     orthologs: Orthologs = None,
     key_added: Annotated[str, typer.Option(help="key in obsm")] = "X_grn_cotrain",
-    min_mapped: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="least share of genes found, of the fewer of file and model")
-    ] = 0.5,
+    min_mapped: MinMapped = 0.5,
     zero_shot: Annotated[
         bool, typer.Option("--zero-shot", help="say what the model was trained on, and whether these cells are new")
     ] = False,
@@ -94,13 +87,3 @@ def embed_cells(
             progress=progress,
             **read_tables(aliases, orthologs),
         )
-
-
-def read_tables(aliases: Path | None, orthologs: Path | None) -> dict[str, Any]:
-    """The tables that were given, read."""
-    from grn_cotrain.data.io.names import AliasTable, OrthologTable
-
-    return {
-        "aliases": AliasTable.read(aliases) if aliases is not None else None,
-        "orthologs": OrthologTable.read(orthologs) if orthologs is not None else None,
-    }

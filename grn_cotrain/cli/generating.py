@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from grn_cotrain.cli.apps import app
+from grn_cotrain.cli.options import Aliases, Layer, MinMapped, Modality, Orthologs, Run, read_tables
 from grn_cotrain.commandline import say
 from grn_cotrain.errors import UserError
 
@@ -16,7 +17,7 @@ __all__ = ["generate"]
 
 @app.command("generate")
 def generate(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="run folder, or hf://NAME/REPOSITORY")],
+    run: Run,
     cells: Annotated[Path, typer.Option(metavar="CELLS", help="file of cells; it is never changed")],
     out: Annotated[Path, typer.Option(metavar="OUT.h5ad", help="file to write")],
     known: Annotated[
@@ -27,17 +28,14 @@ def generate(
     prompt: Annotated[str, typer.Option(help="what is read: the known genes, or the cell's state from them")] = "genes",
     rounds: Annotated[int, typer.Option(min=1, help="rounds; the most confident values come first")] = 4,
     sample: Annotated[bool, typer.Option("--sample", help="draw values instead of predicting them")] = False,
-    layer: Annotated[str | None, typer.Option(help="layer that holds the counts")] = None,
-    modality: Annotated[str | None, typer.Option(help="modality of several: rna, or rna,prot")] = None,
-    aliases: Annotated[Path | None, typer.Option(metavar="FILE", help="table of old gene symbols")] = None,
-    orthologs: Annotated[Path | None, typer.Option(metavar="FILE", help="table of human and mouse orthologs")] = None,
-    min_mapped: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="least share of genes found, of the fewer of file and model")
-    ] = 0.5,
+    layer: Layer = None,
+    modality: Modality = None,
+    aliases: Aliases = None,
+    orthologs: Orthologs = None,
+    min_mapped: MinMapped = 0.5,
     seed: Annotated[int, typer.Option(help="of known values and draws")] = 0,
 ) -> None:
     """Generate values of genes from known genes, or cell states, in rounds; prints the gene mean's error beside."""
-    from grn_cotrain.cli.exporting import read_tables
     from grn_cotrain.cli.progress import counted
     from grn_cotrain.export.generate import generate_file
     from grn_cotrain.hub import resolve_run

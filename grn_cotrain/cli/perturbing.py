@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from grn_cotrain.cli.apps import app
+from grn_cotrain.cli.options import Aliases, Layer, MinMapped, Modality, Orthologs, Run, read_tables
 from grn_cotrain.commandline import say
 from grn_cotrain.errors import UserError
 
@@ -16,7 +17,7 @@ __all__ = ["perturb"]
 
 @app.command("perturb")
 def perturb(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="run folder, or hf://NAME/REPOSITORY")],
+    run: Run,
     gene: Annotated[
         list[str], typer.Option(metavar="NAME", help="gene to perturb; repeat it to perturb several together")
     ],
@@ -32,17 +33,14 @@ def perturb(
     max_cells: Annotated[int, typer.Option(min=0, help="at most so many cells a gene, at random; 0: all")] = 256,
     controls: Annotated[int, typer.Option(min=0, help="random matched genes to compare with")] = 20,
     cells_out: Annotated[Path | None, typer.Option(metavar="FILE", help="table of the shift of each cell")] = None,
-    layer: Annotated[str | None, typer.Option(help="layer that holds the counts")] = None,
-    modality: Annotated[str | None, typer.Option(help="modality of several: rna, or rna,prot")] = None,
-    aliases: Annotated[Path | None, typer.Option(metavar="FILE", help="table of old gene symbols")] = None,
-    orthologs: Annotated[Path | None, typer.Option(metavar="FILE", help="table of human and mouse orthologs")] = None,
-    min_mapped: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="least share of genes found, of the fewer of file and model")
-    ] = 0.5,
+    layer: Layer = None,
+    modality: Modality = None,
+    aliases: Aliases = None,
+    orthologs: Orthologs = None,
+    min_mapped: MinMapped = 0.5,
     seed: Annotated[int, typer.Option(help="of the sample of cells and the controls")] = 0,
 ) -> None:
     """Delete or over-express genes in silico: how far cells and other genes move, beside random matched genes."""
-    from grn_cotrain.cli.exporting import read_tables
     from grn_cotrain.cli.progress import counted
     from grn_cotrain.export.perturb import perturb_file
     from grn_cotrain.hub import resolve_run
