@@ -62,19 +62,22 @@ def _notes(study: Study) -> list[str]:
     ]
 
 
-def save(study: Study, *, record: bool, published: bool = True) -> list[str]:
-    """Write study.json, print the tables, and keep the records if asked; returns the records' names."""
+def save(study: Study, *, record: bool, published: bool = True, tag: str = "") -> list[str]:
+    """Write study.json, print the tables, and keep the records if asked; returns the records' names.
+
+    ``tag`` ends the records' names: a study of another budget stands beside the first one.
+    """
     rows = [*results_of(study.row_jobs()), *study.rows_without_rate()]
     controls = results_of(study.control_jobs())
     steps, rates = results_of(study.step_jobs()), results_of(study.job(row) for row in study.rate_rows())
     write_json(study.out / "study.json", {"rows": rows, "controls": controls, "steps": steps, "rates": rates})
     kept = []
     objectives = ["common", *(["own"] if study.own else [])]
-    tables = {f"encoders_{name}": (*table_of(rows, controls, study.worlds, name), rows) for name in objectives}
+    tables = {name: (*table_of(rows, controls, study.worlds, name), rows) for name in objectives}
     if published:
-        tables["encoders_published_sizes"] = (*published_table(steps), steps)
-    for name, (header, table, found) in tables.items():
-        wanted = name.removeprefix("encoders_")
+        tables["published_sizes"] = (*published_table(steps), steps)
+    for wanted, (header, table, found) in tables.items():
+        name = "_".join(["encoders", wanted, *([tag] if tag else [])])
         mine = [row for row in found if row["spec"].get("objective", wanted) == wanted]
         if not mine:
             continue
@@ -106,6 +109,7 @@ def study(
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
     own: Annotated[bool, typer.Option(help="train the published objectives too")] = True,
     published: Annotated[bool, typer.Option(help="time one step of the published sizes")] = True,
+    tag: Annotated[str, typer.Option(metavar="WORD", help="ends the records' names, for another budget")] = "",
     estimate: Annotated[bool, typer.Option("--estimate", help="say how long it would take, and stop")] = False,
     record: Annotated[bool, typer.Option("--record", help="keep run records")] = False,
 ) -> None:
@@ -116,6 +120,8 @@ def study(
         raise UserError(
             f"--steps {steps}, --search-steps {search_steps}, --cells-per-batch {cells_per_batch}: give 1 or more"
         )
+    if tag and not tag.isidentifier():
+        raise UserError(f"--tag '{tag}': give letters, digits and underscores, as in long")
     wanted = chosen(systems)
     missing = [system.name for system in wanted if system.name not in available()]
     if missing:
@@ -143,7 +149,7 @@ def study(
     if estimate:
         return
     planned.run(jobs=jobs, steps=published)
-    save(planned, record=record, published=published)
+    save(planned, record=record, published=published, tag=tag)
     say(f"{(time.perf_counter() - began) / 60:.0f} minutes")
 
 

@@ -52,11 +52,13 @@ def test_rows_record_and_section(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     records = tmp_path / "records"
     monkeypatch.setattr(study_module, "write_record", lambda record: write_record(record, records))
     assert study_module.save(study, record=True) == ["encoders_common"]
+    assert study_module.save(study, record=True, published=False, tag="long") == ["encoders_common_long"]
     text = results_text(read_records(records))
     section = text.split("## encoders_common\n")[1].split("\n## ")[0]
     for wanted in ("| transformer | no graph |", "| transformer | rewired |", "boosting_all", "factor analysis"):
         assert wanted in section
     assert "logistic regression on PCA" in section
+    assert text.split("## encoders_common_long\n")[1].startswith(section.split("\n- ")[0])
     assert "## encoders_own\n\nNo run record yet" in text
     assert read_json(tmp_path / "out" / "study.json", what="study")["rows"]
 

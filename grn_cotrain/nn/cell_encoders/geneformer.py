@@ -24,6 +24,7 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS, NO_COVARIATES, AttentionBias, CellStates, token_bias
 from grn_cotrain.nn.cell_encoders.trunk import TrunkConfig, TrunkEncoder, prompted
 from grn_cotrain.nn.packed_transformer import PackedTransformer, default_num_heads
+from grn_cotrain.nn.pooling import pool_cells
 
 __all__ = ["GeneformerEncoder", "corpus_medians"]
 
@@ -207,9 +208,7 @@ class GeneformerEncoder(TrunkEncoder):
         inputs_TD = prompted(batch, self.inputs(batch, features_VD))
         before_TD, tokens_TD = self.trunk.two_last(inputs_TD, batch.cu_lens, batch.max_len, token_bias(batch, bias))
         read_TD = tokens_TD if self.config.cell_layer == -1 else self.trunk.final_norm(before_TD)
-        if self.config.pooling == "cls":
-            return CellStates(tokens_TD, read_TD[batch.cls_positions_B])
-        return CellStates(tokens_TD, _mean_of_genes(batch, read_TD))
+        return CellStates(tokens_TD, pool_cells(batch, read_TD, self.config.pooling))
 
 
 def _ranks(batch: CellBatch, ranked_N: Tensor, score_N: Tensor) -> Tensor:
@@ -217,19 +216,6 @@ def _ranks(batch: CellBatch, ranked_N: Tensor, score_N: Tensor) -> Tensor:
     ids_N = batch.feature_ids_T[ranked_N]
     ranks_T[ranked_N] = ranks_within_cells(score_N, batch.cell_of_token_T[ranked_N], ids_N)
     return ranks_T
-
-
-def _mean_of_genes(batch: CellBatch, states_TD: Tensor) -> Tensor:
-    """Mean state of each cell's gene tokens ``[B, D]``, visible zeros left out; of CLS where there is no other."""
-    ids_T = batch.feature_ids_T
-    counted_T = ((ids_T >= NUM_SPECIAL) | (ids_T == MASK_ID)) & (batch.hidden_T | (batch.values_T != 0))
-    cell_T = batch.cell_of_token_T
-    count_B = torch.bincount(cell_T[counted_T], minlength=batch.num_cells)
-    counted_T = counted_T.index_put((batch.cls_positions_B[count_B == 0],), torch.tensor(True, device=ids_T.device))
-    sum_BD = states_TD.new_zeros(batch.num_cells, states_TD.shape[1]).index_add(
-        0, cell_T[counted_T], states_TD[counted_T]
-    )
-    return sum_BD / count_B.clamp_min(1)[:, None]
 
 
 def corpus_medians(values_CG: sparse.csr_matrix) -> tuple[np.ndarray, int]:
