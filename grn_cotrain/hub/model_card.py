@@ -197,7 +197,7 @@ def _links(folder: RunFolder, config: dict[str, Any]) -> list[str]:
     ]
     for name in [*models, *controls[:_CONTROLS_SHOWN]]:
         shown = [_cell(rows, name, metric) for metric, _ in _METRICS]
-        label = f"{name} (control)" if order[name] == "control" else f"**{name}**"
+        label = f"**{name}**" if order[name] == "model" else f"{name} ({order[name]})"
         lines.append(f"| {label} | " + " | ".join(shown) + " |")
     about = (
         f"Link prediction on `{headline}`: {facts['num_pairs']:,} candidate pairs, {facts['num_tfs']} TFs, prevalence"
