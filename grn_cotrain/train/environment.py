@@ -16,7 +16,7 @@ from grn_cotrain.plugins import plugins
 
 __all__ = ["deterministic", "differences", "environment"]
 
-_PACKAGES = ("grn-cotrain", "torch", "torch-geometric", "lightning", "numpy", "scipy", "anndata")
+_PACKAGES = ("grn-cotrain", "torch", "torch-geometric", "pytorch-lightning", "numpy", "scipy", "anndata")
 
 
 def environment(device: str) -> dict[str, Any]:

@@ -17,11 +17,11 @@ def build_loggers(names: Sequence[str], folder: Path) -> list[Any]:
     for name in names:
         try:
             if name == "tensorboard":
-                from lightning.fabric.loggers import TensorBoardLogger
+                from lightning_fabric.loggers import TensorBoardLogger
 
                 loggers.append(TensorBoardLogger(root_dir=folder / "tensorboard", name="", version=""))
             else:
-                from lightning.pytorch.loggers import WandbLogger
+                from pytorch_lightning.loggers import WandbLogger
 
                 loggers.append(WandbLogger(name=folder.name, save_dir=folder, offline=True))
         except (ImportError, ModuleNotFoundError):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from lightning.fabric import Fabric
 from torch import nn
 
 from grn_cotrain.config import canonical_hash
@@ -24,6 +22,7 @@ from grn_cotrain.recipe import Recipe
 from grn_cotrain.run_folder import RunFolder
 from grn_cotrain.train.checkpoint import Checkpoints, TrainState
 from grn_cotrain.train.environment import differences, environment
+from grn_cotrain.train.fabric import build_fabric
 from grn_cotrain.train.loggers import build_loggers
 from grn_cotrain.train.optimizer import build_optimizer, learning_rate_factor, set_learning_rate
 from grn_cotrain.train.progress import LogReporter, Reporter
@@ -74,21 +73,8 @@ class Trainer:
         self.recipe, self.config, self.data, self.run = recipe, recipe.train, data, run
         self.reporter = reporter or LogReporter()
         self.schedule = build_schedule(recipe, model)
-        precision = "bf16-mixed" if self.config.precision == "bf16" else "32-true"
-        for name in ("lightning.fabric", "lightning.pytorch"):  # run.json says what they would announce
-            logging.getLogger(name).setLevel(logging.WARNING)
         loggers = build_loggers(self.config.loggers, run.folder)
-        try:
-            self.fabric = Fabric(
-                accelerator=self.config.device,
-                devices=1,
-                precision=precision,  # type: ignore[arg-type]
-                loggers=loggers,
-            )
-        except (ValueError, RuntimeError) as error:  # unknown, or not on this machine
-            raise UserError(
-                f"train.device '{self.config.device}': {error}; give cpu, or cuda where there is a GPU"
-            ) from None
+        self.fabric = build_fabric(self.config.device, self.config.precision, loggers)
         self.model = model.to(self.fabric.device)
         self.graph = model.graph.to(self.fabric.device)
         self.model.graph = self.graph

@@ -154,7 +154,7 @@ def test_scanpy_stays_at_the_top() -> None:
 @pytest.mark.parametrize("module", ["config", "recipe", "errors", "files"])
 def test_foundations_import_no_torch(module: str) -> None:
     names = imports(ROOT / "grn_cotrain" / f"{module}.py")
-    assert not {name.split(".")[0] for name in names} & {"torch", "lightning", "torch_geometric"}
+    assert not {name.split(".")[0] for name in names} & {"torch", "lightning_fabric", "torch_geometric"}
 
 
 def test_heavy_and_optional_libraries_are_imported_where_used() -> None:
