@@ -17,7 +17,7 @@ import yaml
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import read_json, write_json
 
-__all__ = ["RECORDS", "make_record", "make_study_record", "read_records", "write_record"]
+__all__ = ["RECORDS", "make_record", "make_study_record", "read_records", "tagged", "write_record"]
 
 ROOT = Path(__file__).resolve().parent
 RECORDS = ROOT / "records"
@@ -64,6 +64,19 @@ def make_study_record(name: str, body: dict[str, Any], *, command: str | None = 
         The name is not of that form.
     """
     return _record(name, "study", body, command)
+
+
+def tagged(name: str, tag: str) -> str:
+    """Name of the record of a study whose budget is another one: ``NAME_TAG``, or ``NAME`` without a tag.
+
+    Raises
+    ------
+    UserError
+        The tag is not of lower-case letters, digits and _.
+    """
+    if tag and not re.fullmatch(r"[a-z0-9_]+", tag):
+        raise UserError(f"--tag '{tag}': not of lower-case letters, digits and _; choose another, such as long")
+    return f"{name}_{tag}" if tag else name
 
 
 def _record(name: str, kind: str, body: dict[str, Any], command: str | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The five decoders of ``xtrimogene`` at the size of PERFORMANCE's table, their FLOPs, and the quality gate.
+"""The designs of ``xtrimogene`` at the size of PERFORMANCE's table, their FLOPs, and the quality gate.
 
 Size: width 256, 6 blocks (or what stands in their place), about ten million parameters with the table of 19,264 genes;
 a tenth of the genes not zero, 30 % of these hidden and as many zeros. FLOPs at this size are a *shape calculation*: the
@@ -42,7 +42,9 @@ __all__ = [
     "shape_flops",
 ]
 
-FORMS = ("published", "A", "D2", "D1", "C")
+FORMS = ("published", "A", "A1", "D2", "D1", "C")
+"""The encoder's five forms of decoder, and ``A1``: form A with one block and one layer of its decoder, no latents."""
+
 WIDTH = 256
 PUBLISHED_FLOPS = 3.35e11
 """Forward and backward of one sample at 9.8 million parameters: xTrimoGene, table 1."""
@@ -55,6 +57,8 @@ _MASK_SHARE = 0.3
 
 def design_options(form: str) -> dict[str, Any]:
     """Options of the encoder: the defaults of the form; with C only hidden values ask the latents."""
+    if form == "A1":
+        return {"decoder": "A", "num_layers": 1, "decoder_layers": 1}
     return {"decoder": form, **({"decode_visible": False} if form == "C" else {})}
 
 

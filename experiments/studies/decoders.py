@@ -1,4 +1,4 @@
-"""How few FLOPs may a decoder spend? The five decoders of ``xtrimogene`` at equal steps on whole transcriptomes.
+"""How few FLOPs may a decoder spend? The designs of ``xtrimogene`` at equal steps on whole transcriptomes.
 
 ``python -m experiments.studies.decoders --out DIR [--seeds 0,1,2] [--jobs 2] [--record]``, with ``GRN_COTRAIN_DATA``
 set. Kang's 2,000 cells with all their 9,015 genes, a small width, no graph; each form chooses its learning rate among
@@ -37,7 +37,7 @@ from experiments.encoders.systems import System
 from experiments.encoders.tables import say_table
 from experiments.encoders.worlds import WORLDS, World
 from experiments.processes import Job, run_jobs
-from experiments.records import make_study_record, write_record
+from experiments.records import make_study_record, tagged, write_record
 from grn_cotrain.commandline import run_app, say
 from grn_cotrain.config import expand_environment
 from grn_cotrain.data.prep import Prep
@@ -85,7 +85,8 @@ def curve_table(
     verdicts: Mapping[str, Verdict], rows: Mapping[str, Sequence[Mapping[str, Any]]], shapes: Mapping[str, float]
 ) -> tuple[list[str], list[list[str]]]:
     """Header and text rows: the whole curve, in the order of ``rows``."""
-    header = ["decoder", "seeds", "R2", "minus A", "within .005", "FLOPs / cell here", "s / 1,000 cells", "peak MB"]
+    header = ["decoder", "parameters", "seeds", "R2", "minus A", "within .005", "FLOPs / cell here"]
+    header += ["s / 1,000 cells", "peak MB"]
     header += [f"FLOPs / cell at {NUM_GENES:,} genes (shape)", f"published {PUBLISHED_FLOPS:.2e} over that"]
     lines = []
     for form, found in rows.items():
@@ -99,6 +100,7 @@ def curve_table(
         lines.append(
             [
                 form,
+                f"{done[0]['parameters']['cell_encoder']:,}",
                 str(len(done)),
                 "-" if verdict is None else f"{number(verdict.r2)} [{number(verdict.low)}, {number(verdict.high)}]",
                 "-"
@@ -154,6 +156,7 @@ def study(
     search_steps: Annotated[int, typer.Option(help="steps of each learning rate tried")] = 40,
     width: Annotated[int, typer.Option(help="of table and encoder")] = 64,
     genes: Annotated[int, typer.Option(help="genes of the shape calculation")] = NUM_GENES,
+    tag: Annotated[str, typer.Option(metavar="WORD", help="ends the record's name, for another budget")] = "",
     record: Annotated[bool, typer.Option("--record", help="keep a run record")] = False,
 ) -> None:
     """Run the study."""
@@ -165,6 +168,7 @@ def study(
         raise UserError(
             f"--forms '{forms}': choose from {', '.join(FORMS)}; A, the gate's reference, must be among them"
         )
+    name = tagged(RECORD, tag)
     if record and genes != NUM_GENES:
         raise UserError(
             f"--genes {genes}: a record is of {NUM_GENES:,} genes, as its claim says; leave one of the two out"
@@ -219,7 +223,7 @@ def study(
     write_json(out / "study.json", body)
     say(f"figure: {out / 'decoders.svg'}")
     if record:
-        say(f"record: {write_record(make_study_record(RECORD, body))}")
+        say(f"record: {write_record(make_study_record(name, body))}")
 
 
 def main() -> int:

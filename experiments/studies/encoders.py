@@ -29,7 +29,7 @@ from experiments.encoders.rows import Budget
 from experiments.encoders.systems import available, chosen
 from experiments.encoders.tables import published_table, say_table, table_of
 from experiments.encoders.worlds import find_worlds
-from experiments.records import make_study_record, write_record
+from experiments.records import make_study_record, tagged, write_record
 from grn_cotrain.commandline import run_app, say
 from grn_cotrain.config import expand_environment
 from grn_cotrain.errors import UserError
@@ -77,7 +77,7 @@ def save(study: Study, *, record: bool, published: bool = True, tag: str = "") -
     if published:
         tables["published_sizes"] = (*published_table(steps), steps)
     for wanted, (header, table, found) in tables.items():
-        name = "_".join(["encoders", wanted, *([tag] if tag else [])])
+        name = tagged(f"encoders_{wanted}", tag)
         mine = [row for row in found if row["spec"].get("objective", wanted) == wanted]
         if not mine:
             continue
@@ -120,8 +120,7 @@ def study(
         raise UserError(
             f"--steps {steps}, --search-steps {search_steps}, --cells-per-batch {cells_per_batch}: give 1 or more"
         )
-    if tag and not tag.isidentifier():
-        raise UserError(f"--tag '{tag}': give letters, digits and underscores, as in long")
+    tagged("encoders", tag)
     wanted = chosen(systems)
     missing = [system.name for system in wanted if system.name not in available()]
     if missing:

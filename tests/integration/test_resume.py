@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,17 +20,36 @@ from grn_cotrain.train.run import train
 from tests.worlds import tiny_recipe
 
 
-def _kill_at(recipe: Recipe, out: Path, step: int, folder: Path) -> None:
-    path = folder / "recipe.yaml"
-    path.write_text(yaml.safe_dump(to_dict(recipe)))
-    child = subprocess.run(
-        [sys.executable, "-m", "tests.integration.train_child", str(path), str(out), str(step)],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert child.returncode == -signal.SIGKILL, child.stderr
+class Killed:
+    """Real processes that train and are killed."""
+
+    def __init__(self) -> None:
+        self.server = subprocess.Popen(
+            [sys.executable, "-m", "tests.integration.train_child"],
+            cwd=Path(__file__).parents[2],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def at(self, recipe: Recipe, out: Path, step: int) -> None:
+        """Train (or resume) in ``out`` until the process kills itself after ``step``."""
+        path = out.with_suffix(".yaml")
+        path.write_text(yaml.safe_dump(to_dict(recipe)))
+        assert self.server.stdin
+        assert self.server.stdout
+        self.server.stdin.write(json.dumps({"recipe": str(path), "out": str(out), "step": step}) + "\n")
+        self.server.stdin.flush()
+        assert json.loads(self.server.stdout.readline())["signal"] == signal.SIGKILL
+
+
+@pytest.fixture(scope="module")
+def killed() -> Iterator[Killed]:
+    """One server of such processes."""
+    processes = Killed()
+    yield processes
+    processes.server.communicate(timeout=60)
+    assert processes.server.returncode == 0
 
 
 def _lines(run: Path) -> list[dict]:
@@ -44,7 +64,7 @@ def _lines(run: Path) -> list[dict]:
     ids=["fp32", "bf16", "probe"],
 )
 def test_a_killed_run_resumes_to_the_same_weights(
-    tiny_world: Path, tmp_path: Path, precision: str, schedule: str, kills: tuple[int, ...]
+    tiny_world: Path, tmp_path: Path, killed: Killed, precision: str, schedule: str, kills: tuple[int, ...]
 ) -> None:
     """Step 1 lies before the first checkpoint (every 2 steps), the others between two."""
     recipe = tiny_recipe(
@@ -58,7 +78,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
     )
     whole = train(recipe, tmp_path / "whole")
     for step in kills:
-        _kill_at(recipe, tmp_path / "killed", step, tmp_path)
+        killed.at(recipe, tmp_path / "killed", step)
         assert not (tmp_path / "killed" / "metrics.csv").exists() or step > 1
     resumed = train(recipe, tmp_path / "killed", resume=True)
     assert resumed.record()["resumed"]

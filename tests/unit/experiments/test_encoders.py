@@ -311,6 +311,7 @@ def test_benchmarks_quote_the_recorded_gate(tmp_path: Path) -> None:
 
 def test_curve_keeps_forms_that_failed() -> None:
     row = {"flops_per_cell": 1e9, "seconds_per_1000_cells": 1.0, "peak_memory_mb": 9.0}
+    row |= {"parameters": {"cell_encoder": 1_234}}
     verdicts = gate({"A": [_replicates(0.3)]})
     header, table = curve_table(verdicts, {"A": [row], "C": [{"error": "killed by signal 9"}]}, {"A": 1e10})
     assert table[0][header.index("within .005")] == "yes"
