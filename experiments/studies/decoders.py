@@ -22,6 +22,7 @@ from experiments.encoders.designs import (
     FORMS,
     PUBLISHED_FLOPS,
     RECORD,
+    TOLERANCE,
     Verdict,
     claims,
     design_objective,
@@ -122,24 +123,33 @@ def curve_figure(verdicts: Mapping[str, Verdict], shapes: Mapping[str, float], p
     """R2 against FLOPs a cell at 19,264 genes; the band is what the gate lets through."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator
 
     figure = Figure(figsize=(6, 4), layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.subplots()
     shown = [verdict for verdict in verdicts.values() if verdict.form in shapes]
     for verdict in shown:
+        place = (shapes[verdict.form], verdict.r2)
         spread = [[verdict.r2 - verdict.low], [verdict.high - verdict.r2]]
         colour = "tab:blue" if verdict.passes else "tab:gray"
-        axes.errorbar([shapes[verdict.form]], [verdict.r2], yerr=spread, fmt="o", color=colour, capsize=3)
-        axes.annotate(verdict.form, (shapes[verdict.form], verdict.r2), xytext=(6, 6), textcoords="offset points")
+        axes.errorbar([place[0]], [place[1]], yerr=spread, fmt="o", color=colour, capsize=3)
+        axes.annotate(verdict.form, place, xytext=(-6, 6), textcoords="offset points", ha="right")
     reference = verdicts.get("A")
     if reference is not None:
-        axes.axhspan(reference.r2 - 0.005, reference.r2 + 0.005, color="tab:blue", alpha=0.15, lw=0)
-    axes.axvline(PUBLISHED_FLOPS / 10, color="black", lw=0.8, ls="--", label="a tenth of the published 3.35e11")
+        axes.axhspan(reference.r2 - TOLERANCE, reference.r2 + TOLERANCE, color="tab:blue", alpha=0.15, lw=0)
+    goal = PUBLISHED_FLOPS / 10
+    axes.axvline(goal, color="black", lw=0.8, ls="--")
+    axes.annotate("a tenth of the\npublished 3.35e11", (goal, 1), xytext=(4, 0), textcoords="offset points",
+                  xycoords=("data", "axes fraction"), va="top", fontsize="small")  # fmt: skip
     axes.set_xscale("log")
+    axes.margins(x=0.15)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda flops, _: f"{flops:.0e}".replace("e+", "e"))
     axes.set_xlabel(f"training FLOPs a cell at {NUM_GENES:,} genes (shape calculation)")
     axes.set_ylabel("held-out masked-value R2")
-    axes.legend(frameon=False, loc="lower right")
+    axes.spines[["top", "right"]].set_visible(False)
     with atomic_file(path) as temporary, temporary.open("wb") as file:
         figure.savefig(file, format="svg")
 

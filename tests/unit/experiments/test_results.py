@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from experiments.compare import tabulate
-from experiments.records import make_record, read_records, write_record
+from experiments.records import make_record, read_records, tagged, write_record
 from experiments.results import ROOT, component_table, fill, link_table, results_text, write_documents
 from grn_cotrain.cli import registries
 from grn_cotrain.errors import UserError
@@ -108,3 +108,10 @@ def test_the_documents_are_up_to_date() -> None:
     assert fill(readme, "components", component_table()) == readme, "run `python -m experiments results`"
     generated = (ROOT / "experiments" / "RESULTS.md").read_text(encoding="utf-8")
     assert generated == results_text(read_records()), "run `python -m experiments results`"
+
+
+def test_another_budget_is_another_record() -> None:
+    assert tagged("encoders_common", "") == "encoders_common"
+    assert tagged("encoders_common", "long") == "encoders_common_long"
+    with pytest.raises(UserError, match="--tag 'a b': not of lower-case letters"):
+        tagged("decoders", "a b")
