@@ -28,8 +28,6 @@ _SHOWN_CONTROLS = 3
 
 STUDIES = {
     "encoders_common": "python -m experiments.studies.encoders --out DIR --record",
-    "encoders_common_long": "python -m experiments.studies.encoders --out DIR --worlds kang --steps 640 --no-own"
-    " --no-published --tag long --record",
     "encoders_own": "python -m experiments.studies.encoders --out DIR --record",
     "encoders_published_sizes": "python -m experiments.studies.encoders --out DIR --record",
     "encoder_ablations": "python -m experiments.studies.ablations --out DIR --record",

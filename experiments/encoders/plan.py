@@ -207,12 +207,12 @@ def seconds_of(study: Study) -> tuple[float, list[str]]:
         lines.append(f"{system.name}: a cell's step {', '.join(cells)}")
     torch.set_num_threads(threads)
     budget = study.budget
-    seen = budget.steps * budget.cells_per_batch
     for row in study.rows():
+        seen = budget.steps_in(row.world) * budget.cells_per_batch
         # Optimiser, graph, links and the loop around them: about a quarter more than the encoder's own step.
         total += 1.25 * seen * per_cell[row.system.name, row.world.name] + _START_SECONDS + _JUDGE_SECONDS
     for row in study.rate_rows():
-        searched = 3 * budget.search_steps * budget.cells_per_batch
+        searched = len(budget.rates) * budget.search_steps * budget.cells_per_batch
         total += 1.25 * searched * per_cell[row.system.name, row.world.name] + 2 * _START_SECONDS
     total += _CONTROL_SECONDS * len(study.worlds) + _STEP_SECONDS * len(study.step_jobs())
     return total, lines

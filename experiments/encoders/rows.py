@@ -27,7 +27,7 @@ __all__ = ["ARMS", "DONE", "RATES", "Budget", "Row", "control_job", "row_job", "
 ARMS: Mapping[str, str] = {"no graph": "none", "graph": "true", "rewired": "rewired"}
 """Arm -> ``graph.messages``."""
 
-RATES = (1e-3, 2e-3, 4e-3)
+RATES = (5e-4, 1e-3, 2e-3, 4e-3)
 """Learning rates that every system tries on validation cells."""
 
 DONE = "row.json"
@@ -40,7 +40,8 @@ class Budget:
     Attributes
     ----------
     steps, cells_per_batch
-        Their product is the number of cells seen, but for the short batch that ends an epoch.
+        Their product is the number of cells seen, but for the short batch that ends an epoch; a world may take a
+        share of the steps.
     search_steps
         Steps of each of the runs that choose the learning rate.
     width
@@ -51,19 +52,26 @@ class Budget:
         Most tokens of a cell.
     bootstrap
         Replicates of the intervals.
+    rates
+        Learning rates that every system tries.
     device, threads
         As in recipes.
     """
 
-    steps: int = 80
+    steps: int = 480
     cells_per_batch: int = 8
-    search_steps: int = 30
+    search_steps: int = 40
     width: int = 128
     parameters: int = 1_000_000
     max_tokens: int = 1024
     bootstrap: int = 500
+    rates: tuple[float, ...] = RATES
     device: str = "cpu"
     threads: int = 1
+
+    def steps_in(self, world: World) -> int:
+        """Training steps of a row of this world."""
+        return max(1, round(self.steps * world.share))
 
 
 @dataclass(frozen=True)
@@ -116,7 +124,7 @@ def row_recipe(row: Row, prep: Path, budget: Budget, *, num_genes: int, rate: fl
             num_bins=int(tokens["num_bins"]),
         )
     links = row.kind == "links"
-    steps = budget.search_steps if row.kind == "rates" else budget.steps
+    steps = budget.search_steps if row.kind == "rates" else budget.steps_in(row.world)
     mapping: dict[str, Any] = {
         "name": row.name,
         "seed": row.seed,
@@ -185,7 +193,7 @@ def row_job(row: Row, out: Path, budget: Budget, *, num_genes: int, data: str, r
     spec = {
         **row_spec(row),
         "world_folder": str(out / "worlds" / row.world.name),
-        "rates": list(RATES) if row.kind == "rates" else [],
+        "rates": list(budget.rates) if row.kind == "rates" else [],
         "cell_objectives": list(row.objectives),
     }
     files = {

@@ -130,7 +130,7 @@ def study(
     if world not in WORLDS or WORLDS[world].kind != "probe":
         labelled = [name for name, one in WORLDS.items() if one.kind == "probe"]
         raise UserError(f"--world '{world}': has no labels; choose from {', '.join(labelled)}")
-    place = WORLDS[world]
+    place = replace(WORLDS[world], share=1.0)
     data = Path(expand_environment("${GRN_COTRAIN_DATA}")) if place.cells else Path(".")
     prep = place.prepare(data, out / "worlds" / place.name)
     budget = replace(Budget(), steps=steps, width=width, parameters=parameters)

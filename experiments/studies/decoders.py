@@ -48,6 +48,7 @@ from grn_cotrain.files import atomic_file, write_json
 __all__ = ["curve_figure", "curve_table", "form_system", "main"]
 
 _COSTLY = "published"
+_RATES = (1e-3, 2e-3, 4e-3)
 
 app = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 
@@ -188,7 +189,7 @@ def study(
     place = replace(WORLDS[world], kind="values")
     data = Path(expand_environment("${GRN_COTRAIN_DATA}")) if place.cells else Path(".")
     prep = place.prepare(data, out / "worlds" / place.name)
-    budget = replace(Budget(), steps=steps, search_steps=search_steps, width=width, bootstrap=1000)
+    budget = replace(Budget(), steps=steps, search_steps=search_steps, width=width, bootstrap=1000, rates=_RATES)
     work = _Jobs(place, prep, budget, out)
     numbers = parse_seeds(seeds)
     searches = {form: work.job(form, "rates", numbers[0]) for form in wanted}

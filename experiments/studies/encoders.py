@@ -5,7 +5,7 @@ set. ``--estimate`` says how long it would take and stops. A second call goes on
 
 Each system is trained without a graph, with the network's training edges, and with these rewired (all degrees kept), at
 about a million parameters of its own (:mod:`experiments.encoders.systems`), on the same cells in the same batches for
-the same number of steps, at a learning rate that each chooses among three by its loss on validation cells of Kang's
+the same number of steps, at a learning rate that each chooses among four by its loss on validation cells of Kang's
 data, in equally many steps, without a graph. All are trained on one common objective (masked values, squared error), so
 that architectures compare, and without a graph on their own published ones where these differ. Published sizes get one
 timed step on a generated full transcriptome.
@@ -45,15 +45,16 @@ def _notes(study: Study) -> list[str]:
     worlds = "; ".join(
         f"{world.name}: {world.title}, {study.preps[world.name].vocab.num_features:,} genes" for world in study.worlds
     )
+    steps = ", ".join(f"{world.name} {budget.steps_in(world)}" for world in study.worlds)
     return [
         worlds,
-        f"seeds {', '.join(map(str, study.seeds))}; every row saw {budget.steps} batches of {budget.cells_per_batch}"
-        f" cells, the same ones; at most {budget.max_tokens:,} tokens a cell; width {budget.width}; the model at the"
-        " end is judged",
+        f"seeds {', '.join(map(str, study.seeds))}; every row saw the same batches of {budget.cells_per_batch} cells:"
+        f" {steps}; at most {budget.max_tokens:,} tokens a cell; width {budget.width}; the model at the end is judged",
         "parameters: the encoder's own; the shared gene table, graph encoder, link decoder and heads are the same for"
         " all; depth is set so that they come nearest to"
         f" {budget.parameters:,}",
-        "learning rate: the best of three on validation cells, equally many steps for each system",
+        f"learning rate: the best of {len(budget.rates)} on validation cells of {study.rate_world.name},"
+        f" {budget.search_steps} steps each, for each system",
         "cost columns are those of the first world; FLOPs: matrix products, forward and backward, by torch's counter;"
         " the graph is encoded once a step and left out",
         "intervals (bootstrap over TFs, cells) are in the record's rows",
@@ -101,7 +102,9 @@ def study(
     worlds: Annotated[str, typer.Option(help="names, separated by commas; the first one gives the costs")] = "all",
     seeds: Annotated[str, typer.Option(help="numbers, separated by commas")] = "0",
     jobs: Annotated[int, typer.Option(help="rows at a time, one thread each")] = 2,
-    steps: Annotated[int, typer.Option(help="training steps of a row")] = Budget.steps,
+    steps: Annotated[
+        int, typer.Option(help="training steps of a row on Kang's data; other worlds take a share")
+    ] = Budget.steps,
     search_steps: Annotated[int, typer.Option(help="steps of each learning rate tried")] = Budget.search_steps,
     cells_per_batch: Annotated[int, typer.Option(help="cells of a step")] = Budget.cells_per_batch,
     parameters: Annotated[int, typer.Option(help="wanted of each encoder")] = Budget.parameters,

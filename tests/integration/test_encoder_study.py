@@ -42,7 +42,7 @@ def test_rows_record_and_section(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     probe = next(row for row in rows if row["spec"]["world"] == "simulated_probe")
     assert {one["scorer"] for one in probe["probe"]} == {"majority", "cell", "mean"}
     (rate,) = results_of(study.job(row) for row in study.rate_rows())
-    assert rate["rate"] in (1e-3, 2e-3, 4e-3)
+    assert rate["rate"] in (5e-4, 1e-3, 2e-3, 4e-3)
     assert {row["learning_rate"] for row in rows} == {rate["rate"]}
 
     ran: list[Job] = []
