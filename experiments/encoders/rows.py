@@ -187,8 +187,12 @@ def row_spec(row: Row) -> dict[str, Any]:
     }
 
 
-def row_job(row: Row, out: Path, budget: Budget, *, num_genes: int, data: str, rate: float = RATES[0]) -> Job:
-    """The process of a row; ``data`` is a hash of the world's prepared folder, so that other data are another row."""
+def row_job(row: Row, out: Path, budget: Budget, *, num_genes: int, data: str, rate: float | None = None) -> Job:
+    """The process of a row; ``data`` is a hash of the world's prepared folder, so that other data are another row.
+
+    ``rate`` is its learning rate; None: the first one that a search tries.
+    """
+    rate = budget.rates[0] if rate is None else rate
     recipe = row_recipe(row, out / "worlds" / row.world.name / "prep", budget, num_genes=num_genes, rate=rate)
     spec = {
         **row_spec(row),
