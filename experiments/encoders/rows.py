@@ -58,7 +58,7 @@ class Budget:
         As in recipes.
     """
 
-    steps: int = 480
+    steps: int = 360
     cells_per_batch: int = 8
     search_steps: int = 40
     width: int = 128

@@ -201,7 +201,7 @@ _WORLDS = (
         split_kind="unseen-tf",
         split="unseen-tf-visible-seed0-fold0",
         evidence=("kernel_ridge", "knn_family", "knn_expression"),
-        share=1 / 3,
+        share=1 / 4,
     ),
     World(
         "mixology",
