@@ -88,6 +88,9 @@ class XTrimoGeneEncoder(CellEncoder):
     ``C``         tokens are read once into 128 latents with 6 blocks                   the same
     ============= ===================================================================== ============================
 
+    Form A with ``num_layers: 1, decoder_layers: 1`` is the cheapest that is as good as A in the study of decoders
+    (``experiments/RESULTS.md``: "A1"); the forms with latents are not, at few steps.
+
     ``published`` needs ``tokens: {zeros_per_cell: all}`` to be what was published; it runs on fewer tokens too. In the
     other forms asked tokens do not see each other, so asking for some genes in training and for all of them later is
     the same function. A state is returned for every token. Visible non-zeros: the encoder's (with latents, see
