@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from experiments.benchmarks.harness import Context, Row
-from experiments.encoders.designs import WIDTH, design_batch, design_model, gate_note
+from experiments.encoders.designs import WIDTH, design_batch, design_model
 from experiments.encoders.full_transcriptome import DENSITY, NUM_GENES, full_cells
+from experiments.encoders.gate import gate_note
 from grn_cotrain.model import CoTrainModel
 from grn_cotrain.nn.precision import fast_fp32
 from grn_cotrain.objectives import Step

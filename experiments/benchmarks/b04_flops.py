@@ -10,8 +10,9 @@ where the study of decoders has shown equal quality on real cells.
 from __future__ import annotations
 
 from experiments.benchmarks.harness import Context, Row
-from experiments.encoders.designs import FORMS, PUBLISHED_FLOPS, WIDTH, gate_note, shape_flops
+from experiments.encoders.designs import FORMS, WIDTH, shape_flops
 from experiments.encoders.full_transcriptome import NUM_GENES, full_cells
+from experiments.encoders.gate import PUBLISHED_FLOPS, gate_note
 
 __all__ = ["ID", "TITLE", "run"]
 

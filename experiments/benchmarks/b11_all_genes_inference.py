@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from experiments.benchmarks.harness import Context, Row, assert_agrees
-from experiments.encoders.designs import WIDTH, design_options, gate_note
+from experiments.encoders.designs import WIDTH, design_options
 from experiments.encoders.full_transcriptome import NUM_GENES, full_batch, full_cells, full_model
+from experiments.encoders.gate import gate_note
 from grn_cotrain.data.batch import CellBatch
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.vocab import NUM_SPECIAL

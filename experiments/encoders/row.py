@@ -136,10 +136,9 @@ def _trained(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
             found[metric] = {key: _plain(row[key]) for key in ("value", "low", "high")}
     else:
         evaluate_cells(run, data)
+        found["r2_replicates"] = _replicates(model, data, recipe)
         if spec["kind"] == "probe":
             found["probe"] = _probe(model, spec, recipe)
-        else:
-            found["r2_replicates"] = _replicates(model, data, recipe)
     found["cells"] = _cell_figures(place)
     found["seconds"] = time.perf_counter() - start
     shutil.rmtree(place / "checkpoints", ignore_errors=True)

@@ -5,7 +5,7 @@ set. Kang's 2,000 cells with all their 9,015 genes, a small width, no graph; eac
 three on validation cells, in equally many steps, then takes the same number of steps on the same batches. What is
 judged is the gene-standardised R2 of hidden values of held-out cells, and its difference to form A's under the same
 seeds, with intervals over cells. FLOPs are counted at this size, and at 19,264 genes and ten million parameters by
-shape. The last lines say which ratio may be claimed (:mod:`experiments.encoders.designs`).
+shape. The last lines say which ratio may be claimed (:mod:`experiments.encoders.gate`).
 """
 
 from __future__ import annotations
@@ -17,21 +17,18 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.compare import number, signed
-from experiments.encoders.designs import (
-    FORMS,
+from experiments.encoders.designs import FORMS, design_objective, design_options, design_tokens, shape_flops
+from experiments.encoders.full_transcriptome import NUM_GENES, full_cells
+from experiments.encoders.gate import (
     PUBLISHED_FLOPS,
     RECORD,
     TOLERANCE,
     Verdict,
     claims,
-    design_objective,
-    design_options,
-    design_tokens,
     gate,
-    shape_flops,
+    replicates_of,
+    without_replicates,
 )
-from experiments.encoders.full_transcriptome import NUM_GENES, full_cells
 from experiments.encoders.plan import results_of
 from experiments.encoders.rows import Budget, Row, row_job
 from experiments.encoders.systems import System
@@ -104,11 +101,8 @@ def curve_table(
                 form,
                 f"{done[0]['parameters']['cell_encoder']:,}",
                 str(len(done)),
-                "-" if verdict is None else f"{number(verdict.r2)} [{number(verdict.low)}, {number(verdict.high)}]",
-                "-"
-                if verdict is None or form == "A"
-                else f"{signed(verdict.difference)}"
-                f" [{signed(verdict.difference_low)}, {signed(verdict.difference_high)}]",
+                "-" if verdict is None else verdict.texts[0],
+                "-" if verdict is None or form == "A" else verdict.texts[1],
                 "-" if verdict is None else "yes" if verdict.passes else "no",
                 f"{done[0]['flops_per_cell']:.2e}",
                 f"{done[0]['seconds_per_1000_cells']:.1f}",
@@ -202,10 +196,7 @@ def study(
     run_jobs([job for members in trained.values() for job in members], at_a_time=jobs, say=say)
 
     rows = {form: results_of(members) if members else results_of([searches[form]]) for form, members in trained.items()}
-    replicates = {
-        form: [row["r2_replicates"] for row in found if "r2_replicates" in row] for form, found in rows.items()
-    }
-    verdicts = gate(replicates)
+    verdicts = gate(replicates_of(rows))
     cells = full_cells(2, num_genes=genes)
     shapes: dict[str, float] = {}
     for form in wanted:
@@ -220,7 +211,7 @@ def study(
     body = {
         "header": header,
         "table": table,
-        "rows": [{key: value for key, value in row.items() if key != "r2_replicates"} for row in every],
+        "rows": without_replicates(every),
         "verdicts": [asdict(verdict) for verdict in verdicts.values()],
         "notes": [
             *said,

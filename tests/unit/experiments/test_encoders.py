@@ -11,8 +11,17 @@ import pandas as pd
 import pytest
 import torch
 
-from experiments.encoders.designs import PUBLISHED_FLOPS, TOLERANCE, claims, gate, gate_note, shape_flops
+from experiments.encoders.designs import shape_flops
 from experiments.encoders.full_transcriptome import full_cells
+from experiments.encoders.gate import (
+    PUBLISHED_FLOPS,
+    TOLERANCE,
+    claims,
+    gate,
+    gate_note,
+    replicates_of,
+    without_replicates,
+)
 from experiments.encoders.row import cells_seen, mean_states
 from experiments.encoders.rows import ARMS, Budget, Row, row_job, row_recipe
 from experiments.encoders.systems import SYSTEMS, System, available, chosen, encoder_parameters, sized
@@ -257,6 +266,25 @@ def test_ablations_change_one_thing_each() -> None:
     header, table = ablation_table({"values: round bins": [{"error": "no"}]})
     assert table[0][1] == "round bins: failed"
     assert len(table[0]) == len(header)
+
+
+def test_an_ablation_is_compared_under_the_same_seeds() -> None:
+    def row(*replicates: float) -> dict[str, Any]:
+        cost = {"parameters": {"cell_encoder": 10}, "seconds_per_1000_cells": 1.0, "flops_per_cell": 1.0}
+        return {"r2_replicates": list(replicates), **cost}
+
+    found = {"published: as it is": [row(0.5, 0.4, 0.6), row(0.7, 0.6, 0.8)], "values: round": [row(0.4, 0.3, 0.5)]}
+    header, table = ablation_table(found)
+    place = header.index("minus published")
+    assert table[0][place] == "-"
+    assert table[0][place - 1].startswith(".600")
+    assert table[1][place].startswith("-.100 [-.100, -.100]")  # of seed 0 alone, not of the mean of both
+
+
+def test_a_record_keeps_no_replicates() -> None:
+    rows = [{"r2_replicates": [0.1], "steps": 3}, {"error": "no"}]
+    assert without_replicates(rows) == [{"steps": 3}, {"error": "no"}]
+    assert replicates_of({"A": rows}) == {"A": [[0.1]]}
 
 
 # ---- the quality gate ------------------------------------------------------------------------------------------------
