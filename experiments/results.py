@@ -14,7 +14,16 @@ from grn_cotrain.cli import registries
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import write_text
 
-__all__ = ["ROOT", "STUDIES", "component_table", "fill", "link_table", "results_text", "write_documents"]
+__all__ = [
+    "ROOT",
+    "STUDIES",
+    "component_table",
+    "fill",
+    "link_table",
+    "results_text",
+    "short_encoders",
+    "write_documents",
+]
 
 ROOT = Path(__file__).resolve().parents[1]
 _LINK_HEADINGS = {
@@ -184,7 +193,7 @@ def write_documents(*, root: Path = ROOT, records: Path = RECORDS) -> list[Path]
         "components": component_table(),
         "results:links": _readme_tables(links, link_table) or "No run record yet.",
         "results:compare": _readme_comparisons(comparisons) or "No run record yet.",
-        "results:encoders": _readme_study(found, "encoders_common"),
+        "results:encoders": _readme_encoders(found),
     }
     text = readme.read_text(encoding="utf-8")
     for marker, content in parts.items():
@@ -208,13 +217,37 @@ def _readme_comparisons(records: Sequence[Mapping[str, Any]]) -> str:
     return markdown(header, rows) if rows else ""
 
 
-def _readme_study(records: Sequence[Mapping[str, Any]], name: str) -> str:
-    """A study's table and notes, or the command that makes it."""
-    for record in records:
-        if record["name"] == name:
-            notes = "\n".join(f"- {note}" for note in record["body"].get("notes", []))
-            return f"{_study_table(record)}\n\n{notes}".rstrip()
-    return f"No run record yet: nothing of this study may be quoted. It is made by `{STUDIES[name]}`."
+_ENCODERS = "encoders_common"
+_ARMS = ("no graph", "graph", "rewired")
+
+
+def _readme_encoders(records: Sequence[Mapping[str, Any]]) -> str:
+    """A line a system and its notes, or the command that makes the study; RESULTS.md has a line a graph."""
+    record = next((record for record in records if record["name"] == _ENCODERS), None)
+    if record is None:
+        return f"No run record yet: nothing of this study may be quoted. It is made by `{STUDIES[_ENCODERS]}`."
+    body = record["body"]
+    notes = "\n".join(f"- {note}" for note in [f"links: {' / '.join(_ARMS)}; the others: no graph", *body["notes"]])
+    return f"{markdown(*short_encoders(body['header'], body['table']))}\n\n{notes}"
+
+
+def short_encoders(header: Sequence[str], table: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """One line a system or control: links under each graph in one cell, all else without a graph."""
+    kept = [
+        name
+        for name in header
+        if name in ("parameters", "s / 1,000 cells", "FLOPs / cell") or name.endswith((" R2", " links", " F1"))
+    ]
+    by_system: dict[str, dict[str, Mapping[str, str]]] = {}
+    for line in table:
+        by_system.setdefault(line[0], {})[line[1]] = dict(zip(header, line, strict=True))
+    rows = []
+    for system, arms in by_system.items():
+        first = arms.get("no graph") or next(iter(arms.values()))
+        three = [arms[arm] for arm in _ARMS if arm in arms] or [first]
+        figures = [" / ".join(arm[name] for arm in three) if name.endswith(" links") else first[name] for name in kept]
+        rows.append([system, *figures])
+    return ["system", *kept], rows
 
 
 def _readme_tables(records: Sequence[Mapping[str, Any]], table: Any) -> str:

@@ -28,7 +28,7 @@ from experiments.encoders.systems import SYSTEMS, System, available, chosen, enc
 from experiments.encoders.tables import figure, published_table, table_of
 from experiments.encoders.worlds import WORLDS, chosen_genes, find_worlds, probe_split
 from experiments.records import make_study_record, read_records, write_record
-from experiments.results import STUDIES, results_text
+from experiments.results import STUDIES, results_text, short_encoders
 from experiments.studies.ablations import ABLATIONS, ablation_table
 from experiments.studies.decoders import curve_table
 from grn_cotrain.config import to_dict
@@ -248,6 +248,20 @@ def test_a_study_without_a_record_is_named_and_one_with_is_not(tmp_path: Path) -
     assert "## encoders_common\n\nNo run record" not in text
     assert "| transformer |" in text
     assert "## decoders\n\nNo run record" in text
+
+
+def test_the_short_table_has_a_line_a_system() -> None:
+    header = ["system", "graph", "parameters", "kang R2", "kang links", "pbmc3k accuracy", "pbmc3k F1", "peak MB"]
+    table = [
+        ["scgpt", "no graph", "10", ".3", ".5", ".9", ".8", "7"],
+        ["scgpt", "graph", "10", ".4", ".6", ".9", ".7", "7"],
+        ["scgpt", "rewired", "10", ".2", ".7", ".9", ".6", "7"],
+        ["gene mean", "control", "", ".0", "-", "-", "-", ""],
+    ]
+    assert short_encoders(header, table) == (
+        ["system", "parameters", "kang R2", "kang links", "pbmc3k F1"],
+        [["scgpt", "10", ".3", ".5 / .6 / .7", ".8"], ["gene mean", "", ".0", "-", "-"]],
+    )
 
 
 def test_ablations_change_one_thing_each() -> None:
