@@ -56,8 +56,9 @@ def _notes(study: Study) -> list[str]:
     steps = ", ".join(f"{world.name} {budget.steps_in(world)}" for world in study.worlds)
     return [
         worlds,
-        f"seeds {', '.join(map(str, study.seeds))}; every row saw the same batches of {budget.cells_per_batch} cells:"
-        f" {steps}; at most {budget.max_tokens:,} tokens a cell; width {budget.width}; the model at the end is judged",
+        f"seeds {', '.join(map(str, study.seeds))}; every row saw the same batches of {budget.cells_per_batch} cells;"
+        f" steps: {steps}; at most {budget.max_tokens:,} tokens a cell; width {budget.width}; the model at the end is"
+        " judged",
         "parameters: the encoder's own; the shared gene table, graph encoder, link decoder and heads are the same for"
         " all; depth is set so that they come nearest to"
         f" {budget.parameters:,}",
