@@ -228,7 +228,8 @@ def _readme_encoders(records: Sequence[Mapping[str, Any]]) -> str:
         return f"No run record yet: nothing of this study may be quoted. It is made by `{STUDIES[_ENCODERS]}`."
     body = record["body"]
     notes = "\n".join(f"- {note}" for note in [f"links: {' / '.join(_ARMS)}; the others: no graph", *body["notes"]])
-    return f"{markdown(*short_encoders(body['header'], body['table']))}\n\n{notes}"
+    made = f"- command: `{record['command']}`, commit {record['commit']}"
+    return f"{markdown(*short_encoders(body['header'], body['table']))}\n\n{notes}\n{made}"
 
 
 def short_encoders(header: Sequence[str], table: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:

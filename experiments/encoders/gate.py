@@ -40,7 +40,7 @@ _REPLICATES = "r2_replicates"
 
 @dataclass(frozen=True)
 class Verdict:
-    """A form at the gate: its R2 and its difference to form A's, each with a 95 % interval over held-out cells."""
+    """A form beside the reference: its R2 and the difference, each with a 95 % interval over held-out cells."""
 
     form: str
     r2: float
@@ -53,7 +53,7 @@ class Verdict:
 
     @property
     def passes(self) -> bool:
-        """R2 above 0 and at most 0.005 below A's."""
+        """R2 above 0 and at most 0.005 below the reference's (the gate: form A's)."""
         return self.r2 > 0 and self.difference >= -TOLERANCE
 
     @property

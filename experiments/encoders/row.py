@@ -136,7 +136,8 @@ def _trained(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
             found[metric] = {key: _plain(row[key]) for key in ("value", "low", "high")}
     else:
         evaluate_cells(run, data)
-        found["r2_replicates"] = _replicates(model, data, recipe)
+        if spec["kind"] == "values" or spec["label"]:  # rows that a study compares pairwise
+            found["r2_replicates"] = _replicates(model, data, recipe)
         if spec["kind"] == "probe":
             found["probe"] = _probe(model, spec, recipe)
     found["cells"] = _cell_figures(place)
