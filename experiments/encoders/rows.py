@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import yaml
 
-from experiments.encoders.systems import COMMON, System, sized
+from experiments.encoders.systems import COMMON, System, sized, zeros_shown
 from experiments.encoders.worlds import World
 from experiments.processes import Job
 from grn_cotrain.config import canonical_hash, parse, to_dict
@@ -112,8 +112,10 @@ class Row:
 def row_recipe(row: Row, prep: Path, budget: Budget, *, num_genes: int, rate: float) -> Recipe:
     """The recipe of a row; ``prep`` is the world's prepared folder."""
     tokens = {"num_bins": 16, "zeros_per_cell": 0, "max_tokens": budget.max_tokens, **row.system.tokens}
-    if tokens["zeros_per_cell"] != "all":
-        tokens["zeros_per_cell"] = min(int(tokens["zeros_per_cell"]), num_genes // 4)
+    if row.objective == "own":
+        tokens |= row.system.own_tokens
+    cap = int(tokens["max_tokens"])
+    tokens["zeros_per_cell"] = zeros_shown(tokens["zeros_per_cell"], num_genes=num_genes, max_tokens=cap)
     options = dict(row.system.options)
     if row.system.depth:
         options, _ = sized(

@@ -19,7 +19,18 @@ from grn_cotrain.data.tokens import MODALITIES
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
 
-__all__ = ["COMMON", "SYSTEMS", "Published", "System", "available", "chosen", "encoder_parameters", "sized"]
+__all__ = [
+    "COMMON",
+    "SYSTEMS",
+    "ZEROS_WITHOUT_ROOM",
+    "Published",
+    "System",
+    "available",
+    "chosen",
+    "encoder_parameters",
+    "sized",
+    "zeros_shown",
+]
 
 COMMON: Mapping[str, Mapping[str, Any]] = MappingProxyType({"masked_value": {"loss": "mse", "mask_share": 0.3}})
 """The objective that all systems share, so that architectures are compared."""
@@ -52,9 +63,12 @@ class System:
     depth
         Option that the size rule sets; empty: the sizes stand as they are.
     tokens
-        ``tokens`` of the recipe beside the common cap: zeros that it reads, number of bins.
+        ``tokens`` of the recipe beside the common cap: zeros that it reads (``room``: all of them where the cap has room
+        for every gene, else :data:`ZEROS_WITHOUT_ROOM`), number of bins.
     own
         Its published objectives with their options; empty: the common one is its own.
+    own_tokens
+        ``tokens`` that these ask for; laid over ``tokens``.
     published
         Sizes of the paper.
     """
@@ -65,6 +79,7 @@ class System:
     depth: str = "num_layers"
     tokens: Mapping[str, Any] = field(default_factory=dict)
     own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    own_tokens: Mapping[str, Any] = field(default_factory=dict)
     published: tuple[Published, ...] = ()
 
     @property
@@ -73,8 +88,9 @@ class System:
         return self.tokens.get("zeros_per_cell", 0) != 0
 
 
-# Systems that read zeros show this many of them beside the values: within 1,024 tokens a cell there is no room for all.
-_ZEROS = 256
+ZEROS_WITHOUT_ROOM = 256
+"""Zeros of each cell that a system shows beside its values where ``room`` leaves none for all."""
+
 _ALL: Mapping[str, Any] = {"zeros_per_cell": "all", "max_tokens": 20_000}
 _100M: Mapping[str, Any] = {"num_layers": 12, "num_heads": 12, "decoder_width": 512}
 _RATIO10: Mapping[str, Any] = {"mask_share": 0.3, "mask_zeros": True, "mask_balance": "ratio10"}
@@ -89,7 +105,7 @@ def _xtrimogene(decoder: str, published: tuple[Published, ...] = ()) -> System:
         {"decoder": decoder, "pooling": "max"},
         depth="latent_layers" if decoder in ("D1", "D2", "C") else "num_layers",
         # Queries of the cross-attention forms do not see each other: zeros that nobody asks for would be idle tokens.
-        tokens={"zeros_per_cell": _ZEROS} if decoder == "published" else {},
+        tokens={"zeros_per_cell": "room"} if decoder == "published" else {},
         own=_XTRIMO if decoder == "published" else {},
         published=published,
     )
@@ -105,8 +121,8 @@ _SYSTEMS = (
     System(
         "scbert",
         "scbert",
-        tokens={"zeros_per_cell": _ZEROS, "num_bins": 5},
-        own={"masked_value": {"loss": "cross_entropy", "mask_share": 0.15}},
+        tokens={"zeros_per_cell": "room", "num_bins": 5},
+        own={"masked_value": {"loss": "cross_entropy", "classes": "rounded", "mask_share": 0.15}},
         published=(
             Published(
                 "scbert 6x200",
@@ -130,8 +146,8 @@ _SYSTEMS = (
         "scfoundation",
         "scfoundation",
         {"pooling": "max"},
-        tokens={"zeros_per_cell": _ZEROS},
-        own={"read_depth": {}},
+        tokens={"zeros_per_cell": "room"},
+        own={"read_depth": {"mask_share": 0.3, "mask_zeros": True, "target": "value", "head": "mlp"}},
         published=(Published("scfoundation 100M", 768, _100M, _ALL),),
     ),
     System(
@@ -143,12 +159,20 @@ _SYSTEMS = (
     System(
         "scgpt",
         "scgpt",
-        own={"generative": {}},
+        own={"generative": {"target": "bin"}},
+        own_tokens={"num_bins": 51},
         published=(Published("scgpt 12x512", 512, {"num_layers": 12}, {"max_tokens": 1200}),),
     ),
 )
 SYSTEMS: Mapping[str, System] = MappingProxyType({system.name: system for system in _SYSTEMS})
 """By name, in the order of the table."""
+
+
+def zeros_shown(zeros: int | str, *, num_genes: int, max_tokens: int) -> int | str:
+    """``tokens.zeros_per_cell`` of a system in a world: what ``room`` means there; anything else as it is."""
+    if zeros != "room":
+        return zeros
+    return "all" if num_genes < max_tokens else ZEROS_WITHOUT_ROOM  # CLS is a token too
 
 
 def available() -> tuple[str, ...]:

@@ -98,8 +98,10 @@ def _control_lines(
     by_world = {control["spec"]["world"]: control for control in controls if "error" not in control}
     scorers = {
         "gene mean": ("cells", "gene_mean"),
+        "gene and cell mean": ("cells", "gene_and_cell"),
         "factor analysis": ("cells", "factor_analysis"),
         "boosting_all": ("links", "boosting_all"),
+        "kernel_ridge": ("links", "kernel_ridge"),
         "target_degree": ("links", "target_degree"),
         "logistic regression on PCA": ("probe", "pca"),
         "logistic regression on HVGs": ("probe", "hvg"),

@@ -1,11 +1,12 @@
 """xTrimoGene's own questions in small: how values become vectors, what is predicted, what is hidden, how much.
 
 ``python -m experiments.studies.ablations --out DIR [--seeds 0,1,2] [--jobs 2] [--record]``, with ``GRN_COTRAIN_DATA``
-set. Each group changes one thing of the published setting (auto-discretisation, regression, values and zeros hidden at
-ten to one, 30 % of the values) and nothing else; same cells, batches, steps, learning rate and initial seed. Judged by
-what the paper judges by elsewhere and by more: masked values of held-out cells (gene-standardised R2, with its
-difference to the published setting, paired over held-out cells under the same seeds) and a linear probe of cell type,
-on PBMCs of which a stratified fifth was never seen. ``size`` is loss against size.
+set. Each row changes one thing of a reference and nothing else; same cells, batches, steps, learning rate and initial
+seed. The reference is the published setting (auto-discretisation, regression, 30 % of the values and 3 % of the zeros
+hidden) but for its target: values are standardised by gene, and zeros asked apart, without which R2 says nothing of an
+encoder; the published target is a row. Judged by masked values of held-out cells (gene-standardised R2, with its
+difference to the reference, paired over held-out cells under the same seeds) and a linear probe of cell type, on PBMCs
+of which a stratified fifth was never seen. ``size`` is loss against size.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from grn_cotrain.files import write_json
 __all__ = ["ABLATIONS", "Ablation", "ablation_table", "main"]
 
 _RECORD = "encoder_ablations"
-_RATE = 1e-3  # what xtrimogene chose in the study of encoders; one for all: an ablation changes one thing
+_RATE = 1e-3  # xtrimogene's choice for standardised values in the study of encoders; one for all rows
 
 app = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 
@@ -62,7 +63,7 @@ class Ablation:
 
 
 ABLATIONS: tuple[Ablation, ...] = (
-    Ablation("published", "as published, values standardised by gene"),
+    Ablation("reference", "as published, but values standardised by gene"),
     Ablation("target", "the value itself, zeros and all (as published)", objective={"target": "value"}),
     Ablation("values", "round bins", {"values": "round"}),
     Ablation("values", "up bins", {"values": "up"}),
@@ -81,7 +82,7 @@ ABLATIONS: tuple[Ablation, ...] = (
 
 def ablation_table(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[list[str], list[list[str]]]:
     """Header and text rows from the results by ``group: name``; means over seeds."""
-    header = ["changed", "to", "seeds", "R2", "minus published", "accuracy", "macro-F1", "F1, mean state", "parameters"]
+    header = ["changed", "to", "seeds", "R2", "minus reference", "accuracy", "macro-F1", "F1, mean state", "parameters"]
     header += ["s / 1,000 cells", "FLOPs / cell"]
     reference = next(iter(found))
     verdicts = gate(replicates_of(found), reference=reference)
@@ -144,7 +145,7 @@ def study(
     key = f"{prep.meta['cells_hash']}{prep.split(place.split).content_hash}"
     work: dict[str, list[Job]] = {}
     for ablation in ABLATIONS:
-        if ablation.group not in ("published", *wanted):
+        if ablation.group not in ("reference", *wanted):
             continue
         mine = replace(budget, parameters=ablation.parameters or budget.parameters)
         rows = [

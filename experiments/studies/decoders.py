@@ -17,7 +17,8 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.encoders.designs import FORMS, design_objective, design_options, design_tokens, shape_flops
+from experiments.compare import number
+from experiments.encoders.designs import FORMS, WIDTH, design_objective, design_options, design_tokens, shape_flops
 from experiments.encoders.full_transcriptome import NUM_GENES, full_cells
 from experiments.encoders.gate import (
     PUBLISHED_FLOPS,
@@ -46,6 +47,7 @@ __all__ = ["curve_figure", "curve_table", "form_system", "main"]
 
 _COSTLY = "published"
 _RATES = (1e-3, 2e-3, 4e-3)
+_CONTROLS = {"gene_mean": "gene mean", "gene_and_cell": "gene and cell mean", "factor_analysis": "factor analysis"}
 
 app = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 
@@ -83,13 +85,15 @@ class _Jobs:
 def curve_table(
     verdicts: Mapping[str, Verdict], rows: Mapping[str, Sequence[Mapping[str, Any]]], shapes: Mapping[str, float]
 ) -> tuple[list[str], list[list[str]]]:
-    """Header and text rows: the whole curve, in the order of ``rows``."""
-    header = ["decoder", "parameters", "seeds", "R2", "minus A", "within .005", "FLOPs / cell here"]
+    """Header and text rows: the whole curve, in the order of ``rows``, then the controls on the same hidden values."""
+    header = ["decoder", "parameters", "seeds", "R2", "minus A", "passes the gate", "FLOPs / cell here"]
     header += ["s / 1,000 cells", "peak MB"]
     header += [f"FLOPs / cell at {NUM_GENES:,} genes (shape)", f"published {PUBLISHED_FLOPS:.2e} over that"]
     lines = []
+    controls: Mapping[str, Mapping[str, float]] = {}
     for form, found in rows.items():
         done = [row for row in found if "error" not in row]
+        controls = controls or next((row["cells"] for row in done if "cells" in row), {})
         verdict = verdicts.get(form)
         shape = shapes.get(form)
         if not done:
@@ -111,6 +115,10 @@ def curve_table(
                 "-" if shape is None else f"{PUBLISHED_FLOPS / shape:.1f}x",
             ]
         )
+    for name, shown in _CONTROLS.items():
+        if name in controls:
+            value, low, high = (number(controls[name][key]) for key in ("value", "low", "high"))
+            lines.append([f"{shown} (control)", "", "", f"{value} [{low}, {high}]", *[""] * (len(header) - 4)])
     return header, lines
 
 
@@ -218,7 +226,9 @@ def study(
             f"{place.title}, width {width}, {steps} steps of {budget.cells_per_batch} cells, the same batches; 30 % of"
             " the values hidden and as many zeros",
             "intervals: bootstrap over held-out cells, paired with A under the same seeds, of the mean over seeds",
-            "FLOPs at 19,264 genes: backward counted as twice forward, as papers do; here: as run",
+            f"R2, parameters, time and FLOPs here: of models of width {width} on {prep.vocab.num_features:,} genes. FLOPs"
+            f" at {genes:,} genes: a shape calculation at width {WIDTH}, backward counted as twice forward, as papers do;"
+            " quality was not measured at that size",
             "figure: decoders.svg in the study's folder",
         ],
     }

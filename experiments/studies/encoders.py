@@ -26,7 +26,7 @@ import typer
 
 from experiments.encoders.plan import Study, results_of, seconds_of
 from experiments.encoders.rows import Budget
-from experiments.encoders.systems import available, chosen
+from experiments.encoders.systems import available, chosen, zeros_shown
 from experiments.encoders.tables import published_table, say_table, table_of
 from experiments.encoders.worlds import find_worlds
 from experiments.records import make_study_record, tagged, write_record
@@ -43,8 +43,38 @@ app = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=F
 _OWN_NOTES = [
     "each system's published objective; the R2 column is of values that are not zero, so it says little of an objective"
     " that asks hidden zeros and values in one regression (xtrimogene, scfoundation): its guesses are drawn to zero",
+    "xtrimogene: three values in ten hidden and ten times as many zeros, squared error of the value; scfoundation: 30 % of"
+    " values and of zeros, from a down-sampled cell; scgpt: bins, 51 of them, gene- and cell-prompted; scbert: classes"
+    " of the rounded logarithm; scmbert: bins and modality",
     "geneformer's objective predicts names and has no R2",
 ]
+
+
+def _zeros_note(study: Study) -> list[str]:
+    """Which systems read zeros, and where the cap on tokens let them read only some."""
+    readers = [system.name for system in study.systems if system.tokens.get("zeros_per_cell") == "room"]
+    shown: dict[int | str, list[str]] = {}
+    for world in study.worlds:
+        num_genes = study.preps[world.name].vocab.num_features
+        zeros = zeros_shown("room", num_genes=num_genes, max_tokens=study.budget.max_tokens)
+        shown.setdefault(zeros, []).append(world.name)
+    if not readers:
+        return []
+    said = "; ".join(f"{zeros} in {', '.join(worlds)}" for zeros, worlds in shown.items())
+    return [
+        f"zeros that {', '.join(readers)} read beside the values (all where the cap has room for every gene): {said}"
+    ]
+
+
+def _edge_note(study: Study) -> list[str]:
+    """Systems whose learning rate is the lowest or highest of those tried: a wider search may serve them better."""
+    low, high = min(study.budget.rates), max(study.budget.rates)
+    at_edge = [
+        f"{system} ({objective}) {rate:g}" for (system, objective), rate in study.rates().items() if rate in (low, high)
+    ]
+    return (
+        [f"learning rate at an edge of those tried, so perhaps not the best: {', '.join(at_edge)}"] if at_edge else []
+    )
 
 
 def _notes(study: Study) -> list[str]:
@@ -66,8 +96,8 @@ def _notes(study: Study) -> list[str]:
         "cost columns are those of the first world; FLOPs: matrix products, forward and backward, by torch's counter;"
         " the graph is encoded once a step and left out",
         "intervals (bootstrap over TFs, cells) are in the record's rows",
-        "zeros: scbert, xtrimogene and scfoundation show 256 zeros of each cell beside its values, since all genes do"
-        " not fit the cap",
+        *_zeros_note(study),
+        *_edge_note(study),
     ]
 
 

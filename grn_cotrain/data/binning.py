@@ -1,14 +1,18 @@
-"""Values -> bins: the quantile of a value among the non-zero values of its cell.
+"""Values -> bins: the quantile of a value among the non-zero values of its cell, or a class of the value alone.
 
 Dimension letters: N values.
 """
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-__all__ = ["quantile_bins"]
+__all__ = ["quantile_bins", "rounded_bins"]
+
+_SLACK = 1e-5  # of a class: log2(1 + x) of 1, 3, 7 ... is a whole number, which rounding must not put one class lower
 
 
 def quantile_bins(values_N: Tensor, cell_N: Tensor, num_bins: int) -> Tensor:
@@ -52,3 +56,12 @@ def quantile_bins(values_N: Tensor, cell_N: Tensor, num_bins: int) -> Tensor:
     size_M = torch.bincount(segment_M)[segment_M]
     bins_N[order_M] = 1 + (run_start_M - cell_start_M) * num_bins // size_M
     return bins_N
+
+
+def rounded_bins(values_N: Tensor, num_bins: int) -> Tensor:
+    r"""scBERT's classes of values: :math:`\min(\lfloor \log_2(1 + x) \rfloor, K)`, int64 ``[N]`` in 0..K.
+
+    ``values_N`` are :math:`\ln(1 + x)` of counts per ten thousand x. Unlike quantile bins these depend on the value
+    alone; x below 1 (one count in a cell of more than ten thousand) falls in class 0 with the zeros.
+    """
+    return (values_N / math.log(2) + _SLACK).long().clamp(0, num_bins)

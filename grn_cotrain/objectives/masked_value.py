@@ -5,6 +5,7 @@ Dimension letters: T packed tokens, M masked tokens, G genes, D width, K value b
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -15,13 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.binning import rounded_bins
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.value_statistics import ValueStatistics
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import NO_COVARIATES
 from grn_cotrain.objectives.base import OBJECTIVES, GeneStates, LossOutput, ModelView, Objective, Step
-from grn_cotrain.objectives.bin_values import visible_bin_values
+from grn_cotrain.objectives.bin_values import visible_bin_values, visible_class_values
 from grn_cotrain.objectives.masking import MaskBalance, draw_balanced_mask, draw_mask, hide
 
 __all__ = ["MaskedValue"]
@@ -48,8 +50,10 @@ class MaskedValue(Objective):
     ``o_t``, for hidden zeros and non-zeros alike, so with ``mask_zeros`` what is learned is the mean *with* its zeros,
     below the value given that there is one; :meth:`predict_values` returns that, and its R2 of values shows the gap.
 
-    ``loss: cross_entropy``: classes are bins 0..K (0: a zero). A value is read from class probabilities as the mean
-    visible value of each bin in the same cell, given that it is not zero.
+    ``loss: cross_entropy``: classes are bins 0..K (0: a zero) of the cell's own values, or with ``classes: rounded``
+    scBERT's, whole binary logarithms of counts per ten thousand (:func:`~grn_cotrain.data.binning.rounded_bins`; class
+    0 holds small values beside zeros). A value is read from class probabilities as the mean visible value of each class
+    in the same cell (of a rounded one that the cell does not show: its middle), given that it is not zero.
 
     ``loss_norm: published`` divides the summed squared error as xTrimoGene's equation 5 is written, by ``(n - m) c``,
     with ``n`` all features that can be tokens, ``m`` the most visible non-zeros of any cell of the batch and ``c`` its
@@ -73,6 +77,8 @@ class MaskedValue(Objective):
         What a sum of squares is divided by: ``"masked_count"`` (default) or ``"published"``.
     head
         ``"tied"`` (default), ``"mlp"`` or ``"linear"``.
+    classes
+        Of ``cross_entropy``: ``"quantile"`` (default) or ``"rounded"``.
     """
 
     reads_cells = True
@@ -91,6 +97,7 @@ class MaskedValue(Objective):
         target: Literal["standardised", "value"] = "standardised"
         loss_norm: Literal["masked_count", "published"] = "masked_count"
         head: Literal["tied", "mlp", "linear"] = "tied"
+        classes: Literal["quantile", "rounded"] = "quantile"
 
         def __post_init__(self) -> None:
             if not 0 < self.mask_share < 1:
@@ -100,6 +107,8 @@ class MaskedValue(Objective):
             for name, default in (("target", "standardised"), ("loss_norm", "masked_count")):
                 if self.loss == "cross_entropy" and getattr(self, name) != default:
                     raise UserError(f"{name}: got {getattr(self, name)}, which is of loss: mse; leave it out")
+            if self.classes != "quantile" and self.loss != "cross_entropy":
+                raise UserError(f"classes: got {self.classes}, which is of loss: cross_entropy; leave it out")
 
     def __init__(
         self,
@@ -155,7 +164,8 @@ class MaskedValue(Objective):
         if count == 0:  # a gradient of zero, not a missing one
             return LossOutput(outputs_MK.sum(), 0)
         if self.config.loss == "cross_entropy":
-            loss = F.cross_entropy(outputs_MK, bin_M)
+            class_M = bin_M if self.config.classes == "quantile" else rounded_bins(value_M, self.num_bins)
+            loss = F.cross_entropy(outputs_MK, class_M)
             return LossOutput(loss, count, {"cross_entropy": loss})
         nonzero_M = value_M != 0
         positions = self._norm_of(batch) if self.config.loss_norm == "published" else None
@@ -210,8 +220,18 @@ class MaskedValue(Objective):
             if self.config.target == "value":
                 return outputs_MK[:, 0]
             return self.mean_G[gene_M] + self.std_G[gene_M] * outputs_MK[:, 0]
-        share_MK = outputs_MK[:, 1:].softmax(dim=-1)
-        return (share_MK * visible_bin_values(batch, self.num_bins)[batch.cell_of_token_T[where_M]]).sum(dim=-1)
+        values_BC = self._class_values(batch)
+        share_MC = outputs_MK[:, -values_BC.shape[1] :].softmax(dim=-1)
+        return (share_MC * values_BC[batch.cell_of_token_T[where_M]]).sum(dim=-1)
+
+    def _class_values(self, batch: CellBatch) -> Tensor:
+        """What each class that a non-zero value may have is worth in each cell: ``[B, K]``, rounded ``[B, K + 1]``."""
+        if self.config.classes == "quantile":
+            return visible_bin_values(batch, self.num_bins)
+        middle_C = (torch.arange(self.num_bins + 1, device=batch.values_T.device) + 0.5) * math.log(2)
+        return visible_class_values(
+            batch, rounded_bins(batch.values_T, self.num_bins), self.num_bins + 1, empty_C=middle_C
+        )
 
     def _outputs(self, model: ModelView, batch: CellBatch, genes: GeneStates) -> tuple[Tensor, Tensor]:
         """Positions of hidden tokens and the head's outputs there; only these rows pass the head."""

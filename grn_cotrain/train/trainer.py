@@ -267,6 +267,9 @@ class Trainer:
         self.reporter.note(
             f"step {state.step}: {self.validator.criterion} {value:.4f} (best at step {state.best_step})"
         )
+        told = [f"{key.split('/', 3)[3]} {metrics[key]:.3f}" for key in metrics if key.count("/") == 3]
+        if told:
+            self.reporter.note(f"  {', '.join(told)}")
 
     def save_best(self, metrics: dict[str, float], **more: Any) -> None:
         """Write the model folder."""

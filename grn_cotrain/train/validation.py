@@ -106,16 +106,24 @@ class Validator:
         names = frozenset(self.schedule.cell_objectives)
         total = dict.fromkeys(sorted(names), 0.0)
         count = dict.fromkeys(sorted(names), 0)
+        told: dict[str, list[tuple[float, int]]] = {}
         for index, batch in enumerate(self.batches):
             generator = torch_generator(self.seed, index, Purpose.VALIDATION, device=device)
             for name, output in model.losses(Step(genes, batch.to(device), None, generator), names).items():
                 total[name] += float(output.loss) * output.count
                 count[name] += output.count
+                for key, value in output.metrics.items():
+                    if np.isfinite(value):  # a batch may hold nothing that a metric is of
+                        told.setdefault(f"validation/cells/{name}/{key}", []).append((value, output.count))
         losses = {name: total[name] / max(1, count[name]) for name in total}
         metrics = {f"validation/cells/{name}": value for name, value in losses.items()}
         chosen = [value for name, value in losses.items() if model.objective(name).selects] or losses.values()
         metrics["validation/cells/selection"] = -sum(chosen)
-        return metrics
+        # What an objective says beside its loss, such as an accuracy and the trivial one that it must be read against.
+        told_means = {
+            key: sum(value * n for value, n in pairs) / max(1, sum(n for _, n in pairs)) for key, pairs in told.items()
+        }
+        return metrics | told_means
 
 
 def _sampled(pairs: LabelledPairs, seed: int) -> LabelledPairs:

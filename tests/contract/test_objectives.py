@@ -20,6 +20,11 @@ class TestMaskedValueOverBins(CellObjectiveCase):
     options = {"loss": "cross_entropy", "mask_zeros": True}
 
 
+class TestMaskedValueAsScBERT(CellObjectiveCase):
+    name = "masked_value"
+    options = {"loss": "cross_entropy", "classes": "rounded", "mask_share": 0.15}
+
+
 class TestMaskedValueAsXTrimoGene(CellObjectiveCase):
     name = "masked_value"
     options = {

@@ -17,6 +17,7 @@ from grn_cotrain.export import export_genes, gene_embeddings
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.run_folder import RunFolder
+from grn_cotrain.train.progress import LogReporter
 from grn_cotrain.train.run import train
 from tests.worlds import tiny_recipe
 
@@ -86,6 +87,15 @@ def test_gene_embeddings_are_exported_and_pass_the_same_card(name: str, runs: di
         assert out.is_file()
     cards = {kind: build_card(run, kind=kind).to_dict() for kind in ("static", "contextual")}
     assert set(cards["static"]) == set(cards["contextual"])
+    asked = [[(probe["name"], probe["status"]) for probe in card["probes"]] for card in cards.values()]
+    assert asked[0] == asked[1], "the same probes, run or not run for the same reason"
+    for card in cards.values():
+        run_probes = [probe for probe in card["probes"] if probe["status"] == "run"]
+        assert run_probes
+        assert [line["question"] for line in card["summary"]] == [
+            line["question"] for line in cards["static"]["summary"]
+        ]
+        assert card["encoding"]["words"]
 
 
 @pytest.mark.parametrize("name", CELL_ENCODERS.names())
@@ -94,6 +104,20 @@ def test_it_trains_without_the_graph_and_over_a_rewired_one(name: str, tiny_worl
         run = train(_recipe(tiny_world, name, graph={"messages": messages}), tmp_path / messages)
         assert run.record()["status"] == "finished"
         assert run.record()["steps"] == 3
+
+
+def test_what_an_objective_says_of_itself_is_told_at_every_validation(tiny_world: Path, tmp_path: Path) -> None:
+    """Modality accuracy means something only beside what the feature's id alone would score: both are printed."""
+    told: list[str] = []
+
+    class Listener(LogReporter):
+        def note(self, text: str) -> None:
+            told.append(text)
+
+    train(_recipe(tiny_world, "scmbert"), tmp_path / "run", reporter=Listener())
+    (line,) = [text for text in told if "modality_accuracy" in text]
+    assert "modality_from_feature 1.000" in line
+    assert "modality_majority 1.000" in line, "one modality: the trivial answer is right"
 
 
 def test_settings_name_encoders_that_exist() -> None:

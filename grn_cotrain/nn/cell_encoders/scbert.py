@@ -5,7 +5,6 @@ Dimension letters: T packed tokens, V vocabulary, D width, B cells.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -15,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.binning import rounded_bins
 from grn_cotrain.data.vocab import MASK_ID, NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS, NO_COVARIATES
@@ -23,18 +23,7 @@ from grn_cotrain.nn.packed_transformer import PackedBlocks, default_num_heads
 from grn_cotrain.nn.performer import PackedPerformer
 from grn_cotrain.nn.pooling import Pooling, pool_cells
 
-__all__ = ["ScBERTEncoder", "rounded_bins"]
-
-_SLACK = 1e-5  # of a class: log2(1 + x) of 1, 3, 7 ... is a whole number, which rounding must not put one class lower
-
-
-def rounded_bins(values_T: Tensor, num_bins: int) -> Tensor:
-    r"""scBERT's classes of values: :math:`\min(\lfloor \log_2(1 + x) \rfloor, K)`, int64 ``[T]`` in 0..K.
-
-    ``values_T`` are :math:`\ln(1 + x)` of counts per ten thousand x. Unlike quantile bins these depend on the value
-    alone; x below 1 (one count in a cell of more than ten thousand) falls in class 0 with the zeros.
-    """
-    return (values_T / math.log(2) + _SLACK).long().clamp(0, num_bins)
+__all__ = ["ScBERTEncoder"]
 
 
 @CELL_ENCODERS.register("scbert", paper="Yang et al. 2022, scBERT; attention: Choromanski et al. 2021, Performer")
@@ -52,9 +41,9 @@ class ScBERTEncoder(TrunkEncoder):
     scBERT reads **every** gene, ``tokens: {zeros_per_cell: all}``, with ``max_tokens`` above the number of features.
     It runs on fewer tokens just as well. The modality is not read but through the feature's own row.
 
-    Its objective is ``masked_value`` with ``loss: cross_entropy`` and ``mask_share: 0.15`` on values that are not zero
-    (published; a tenth of the hidden ones stay in place there). That objective's targets are quantile bins of the cell
-    in any case; ``bins: quantile`` shows the encoder the same kind.
+    Its objective is ``masked_value`` with ``loss: cross_entropy, classes: rounded`` and ``mask_share: 0.15`` on values
+    that are not zero (published; a tenth of the hidden ones stay in place there): what is asked is the class that the
+    encoder would have read. With ``bins: quantile`` leave ``classes`` at its default, quantile bins.
 
     Cell state: scBERT reads a cell by a convolution that makes one number of each gene's state, then dense layers
     with a weight for each position of a fixed list of genes. That needs labels and one list of genes for ever. The

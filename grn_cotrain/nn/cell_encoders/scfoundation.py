@@ -57,8 +57,8 @@ class ScFoundationEncoder(XTrimoGeneEncoder):
         ----------
         pooling
             State of a cell: its CLS, ``max`` or ``mean`` over what the encoder read (with latents: over them), or
-            ``all``: a linear map of the states of T and S, largest and mean joined, which scFoundation hands to
-            downstream tasks.
+            ``all``: a linear map of the states of T and S and the largest and mean of the genes that the encoder read
+            (with latents: of these), joined, which scFoundation hands to downstream tasks.
         """
 
         pooling: Literal["cls", "max", "mean", "all"] = "cls"  # type: ignore[assignment]
@@ -123,8 +123,15 @@ class ScFoundationEncoder(XTrimoGeneEncoder):
         if self.cell_map is None:
             return super().cells(batch, decoded)
         ends_B, lengths_B = batch.cu_lens[1:].long(), decoded.summary_cu.diff().long()
+        summary_PD = decoded.summary_PD
+        if self.config.form.num_latents == 0:  # CLS, genes, T and S of each cell: the genes alone, where there are any
+            cell_P = torch.repeat_interleave(torch.arange(len(lengths_B), device=lengths_B.device), lengths_B)
+            rank_P = torch.arange(len(cell_P), device=cell_P.device) - decoded.summary_cu[:-1].long()[cell_P]
+            is_gene_P = (rank_P >= 1) & (rank_P < lengths_B[cell_P] - 2)
+            kept_P = is_gene_P | (lengths_B == 3)[cell_P]
+            summary_PD, lengths_B = summary_PD[kept_P], torch.bincount(cell_P[kept_P], minlength=len(lengths_B))
         parts = [decoded.tokens_TD[ends_B - 2], decoded.tokens_TD[ends_B - 1]]
-        parts += [torch.segment_reduce(decoded.summary_PD, how, lengths=lengths_B, axis=0) for how in ("max", "mean")]
+        parts += [torch.segment_reduce(summary_PD, how, lengths=lengths_B, axis=0) for how in ("max", "mean")]
         cells_BD: Tensor = self.cell_map(torch.cat(parts, dim=1))
         return cells_BD
 

@@ -287,9 +287,9 @@ def test_an_ablation_is_compared_under_the_same_seeds() -> None:
         cost = {"parameters": {"cell_encoder": 10}, "seconds_per_1000_cells": 1.0, "flops_per_cell": 1.0}
         return {"r2_replicates": list(replicates), **cost}
 
-    found = {"published: as it is": [row(0.5, 0.4, 0.6), row(0.7, 0.6, 0.8)], "values: round": [row(0.4, 0.3, 0.5)]}
+    found = {"reference: as it is": [row(0.5, 0.4, 0.6), row(0.7, 0.6, 0.8)], "values: round": [row(0.4, 0.3, 0.5)]}
     header, table = ablation_table(found)
-    place = header.index("minus published")
+    place = header.index("minus reference")
     assert table[0][place] == "-"
     assert table[0][place - 1].startswith(".600")
     assert table[1][place].startswith("-.100 [-.100, -.100]")  # of seed 0 alone, not of the mean of both
@@ -312,9 +312,9 @@ def _replicates(value: float, spread: float = 0.01) -> list[float]:
 def test_the_gate_asks_for_r2_above_zero_and_within_tolerance_of_a() -> None:
     verdicts = gate(
         {
-            "A": [_replicates(0.300), _replicates(0.320)],
-            "D1": [_replicates(0.297), _replicates(0.317)],
-            "C": [_replicates(0.29), _replicates(0.31)],
+            "A": [_replicates(0.300), _replicates(0.320), _replicates(0.310)],
+            "D1": [_replicates(0.297), _replicates(0.317), _replicates(0.307)],
+            "C": [_replicates(0.29), _replicates(0.31), _replicates(0.30)],
         }
     )
     assert verdicts["A"].passes
@@ -323,26 +323,36 @@ def test_the_gate_asks_for_r2_above_zero_and_within_tolerance_of_a() -> None:
     assert verdicts["D1"].difference_high == pytest.approx(-0.003), "replicates are paired: their noise cancels"
     assert verdicts["D1"].low < verdicts["D1"].r2 < verdicts["D1"].high
     assert not verdicts["C"].passes
-    assert not gate({"A": [_replicates(-0.1)], "C": [_replicates(-0.1)]})["C"].passes, "R2 must be above 0"
+    assert not gate({"A": 3 * [_replicates(-0.1)], "C": 3 * [_replicates(-0.1)]})["C"].passes, "R2 must be above 0"
     assert gate({"C": [_replicates(0.3)]}) == {}
-    edge = gate({"A": [[0.3]], "C": [[0.3 - TOLERANCE - 1e-6]]})["C"]
+    edge = gate({"A": 3 * [[0.3]], "C": 3 * [[0.3 - TOLERANCE - 1e-6]]})["C"]
     assert not edge.passes
+    assert gate({"A": 3 * [[0.3]], "C": 3 * [[0.3 - TOLERANCE + 1e-6]]})["C"].passes
+
+
+def test_the_gate_asks_for_three_seeds_and_the_whole_interval() -> None:
+    two = gate({"A": 2 * [_replicates(0.3)], "C": 2 * [_replicates(0.3)]})
+    assert not two["C"].passes, "two seeds are no claim"
+    wide = _replicates(0.3)
+    wide[1:201] = [value - 0.1 for value in wide[1:201]]  # as good on the whole, far worse on half of the resamples
+    assert gate({"A": 3 * [_replicates(0.3)], "C": 3 * [wide]})["C"].difference == 0
+    assert not gate({"A": 3 * [_replicates(0.3)], "C": 3 * [wide]})["C"].passes
 
 
 def test_ten_times_fewer_is_said_of_forms_that_pass_only() -> None:
     flops = {"A": PUBLISHED_FLOPS / 3.6, "D1": PUBLISHED_FLOPS / 12.9, "C": PUBLISHED_FLOPS / 32}
-    passing = {"A": [_replicates(0.3)], "D1": [_replicates(0.298)], "C": [_replicates(0.2)]}
+    passing = {"A": 3 * [_replicates(0.3)], "D1": 3 * [_replicates(0.298)], "C": 3 * [_replicates(0.2)]}
     lines = claims(gate(passing), flops)
     assert lines[0] == "10x fewer FLOPs than xTrimoGene at the quality gate: D1"
     assert not any(line.startswith("C:") for line in lines)
-    failing = claims(gate({"A": [_replicates(0.3)], "C": [_replicates(0.2)]}), flops)
+    failing = claims(gate({"A": 3 * [_replicates(0.3)], "C": 3 * [_replicates(0.2)]}), flops)
     assert failing[0].startswith("no claim of 10x fewer FLOPs: the best that passes is 3.6x")
     assert claims({}, flops) == ["no claim of 10x fewer FLOPs: no form passes"]
 
 
 def test_benchmarks_quote_the_recorded_gate(tmp_path: Path) -> None:
     assert "no record" in gate_note("C", tmp_path)
-    verdicts = gate({"A": [_replicates(0.3)], "D1": [_replicates(0.298)], "C": [_replicates(0.2)]})
+    verdicts = gate({"A": 3 * [_replicates(0.3)], "D1": 3 * [_replicates(0.298)], "C": 3 * [_replicates(0.2)]})
     body = {"header": [], "table": [], "rows": [], "verdicts": [asdict(verdict) for verdict in verdicts.values()]}
     write_record(make_study_record("decoders", body, command="x"), tmp_path)
     assert gate_note("D1", tmp_path).startswith("at the quality gate: R2 0.298, -0.0020 of A's")
@@ -353,11 +363,16 @@ def test_benchmarks_quote_the_recorded_gate(tmp_path: Path) -> None:
 
 def test_curve_keeps_forms_that_failed() -> None:
     row = {"flops_per_cell": 1e9, "seconds_per_1000_cells": 1.0, "peak_memory_mb": 9.0}
-    row |= {"parameters": {"cell_encoder": 1_234}}
-    verdicts = gate({"A": [_replicates(0.3)]})
+    row |= {
+        "parameters": {"cell_encoder": 1_234},
+        "cells": {"factor_analysis": {"value": 0.6, "low": 0.5, "high": 0.7}},
+    }
+    verdicts = gate({"A": 3 * [_replicates(0.3)]})
     header, table = curve_table(verdicts, {"A": [row], "C": [{"error": "killed by signal 9"}]}, {"A": 1e10})
-    assert table[0][header.index("within .005")] == "yes"
+    assert table[0][header.index("passes the gate")] == "yes"
     assert table[1][0] == "C: failed"
+    assert table[2][0] == "factor analysis (control)"
+    assert table[2][header.index("R2")] == ".600 [.500, .700]"
     assert all(len(line) == len(header) for line in table)
 
 

@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.binning import rounded_bins
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import CLS_ID, MASK_ID, NUM_SPECIAL, PAD_ID, FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
-from grn_cotrain.nn.cell_encoders.scbert import ScBERTEncoder, rounded_bins
+from grn_cotrain.nn.cell_encoders.scbert import ScBERTEncoder
 from grn_cotrain.nn.performer import PerformerBlock
 from grn_cotrain.nn.pooling import pool_cells
 from grn_cotrain.objectives import OBJECTIVES, GeneStates, Step

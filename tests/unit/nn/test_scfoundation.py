@@ -169,15 +169,18 @@ def test_bins_of_depths_come_from_training_totals() -> None:
     np.testing.assert_allclose(encoder.depth.edges_K.numpy(), totals[[1, 3, 5]], rtol=1e-6)
 
 
-def test_cell_state_of_all_joins_both_depths_and_both_poolings() -> None:
-    encoder, batch, features = _encoder("A", pooling="all"), _batch(), _features()
+@pytest.mark.parametrize("form", ["A", "C"])
+def test_cell_state_of_all_joins_both_depths_and_both_poolings_of_genes(form: str) -> None:
+    encoder, batch, features = _encoder(form, pooling="all"), _batch(), _features()
     deeper, rows, _, kept_T = encoder._with_depth(batch, features, None)
     decoded = encoder.decoder(encoder.encode(deeper, rows, None))
     parts = decoded.summary_PD.split(decoded.summary_cu.diff().tolist())
-    expected = [
-        torch.cat([part[-2], part[-1], part.amax(0), part.mean(0)]) @ encoder.cell_map.weight.T + encoder.cell_map.bias
-        for part in parts
-    ]
+    states = decoded.tokens_TD.split(deeper.cu_lens.diff().tolist())
+    expected = []
+    for part, state in zip(parts, states, strict=True):
+        genes = part[1:-2] if form == "A" else part  # CLS first, T and S last; or latents
+        joined = torch.cat([state[-2], state[-1], genes.amax(0), genes.mean(0)])
+        expected.append(joined @ encoder.cell_map.weight.T + encoder.cell_map.bias)
     found = encoder(batch, features)
     torch.testing.assert_close(found.cells_BD, torch.stack(expected))
     assert torch.equal(deeper.feature_ids_T[kept_T], batch.feature_ids_T)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,33 @@ def test_bins_are_read_as_the_visible_values_of_the_cell() -> None:
             value_of_bin.append(float(there.mean()) if len(there) else value_of_bin[-1])
         here = cell_T[batch.masked_T.numpy()] == cell
         np.testing.assert_allclose(found[here], np.mean(value_of_bin), rtol=1e-5)  # untrained: bins are equally likely
+
+
+def test_rounded_classes_are_asked_and_read_back_as_their_visible_values() -> None:
+    """scBERT's classes: whole binary logarithms of counts per ten thousand, whatever else the cell holds."""
+    objective = _objective(loss="cross_entropy", classes="rounded", mask_share=0.4)
+    torch.nn.init.normal_(objective.state_mlp[-1].bias, generator=torch.Generator().manual_seed(0))
+    batch, model = _hidden(), ToyModel(_Still(), WIDTH)
+    batch = replace(batch, values_T=0.35 * batch.values_T)  # toy cells are so shallow that all would be the last class
+    log_share_C = objective.state_mlp[-1].bias.detach().log_softmax(0).numpy()
+    values = batch.values_T.numpy()
+    class_T = np.minimum(np.floor(np.log2(np.exp(values.astype(float))) + 1e-5), NUM_BINS).astype(int)
+    assert len(set(class_T[values > 0])) > 1, "one class alone would show nothing"
+
+    step = Step(_genes(), replace(batch, masked_T=None), None, torch.Generator().manual_seed(0))
+    hidden = batch.masked_T.numpy()
+    output = objective(model, step)
+    assert float(output.loss.detach()) == pytest.approx(-log_share_C[class_T[hidden]].mean(), rel=1e-5)
+
+    found = objective.predict_values(model, batch, _genes()).numpy()
+    cell_T = batch.cell_of_token_T.numpy()
+    for cell in range(10):
+        seen = ~hidden & (values > 0) & (cell_T == cell)
+        worth = [
+            values[seen & (class_T == c)].mean() if (seen & (class_T == c)).any() else (c + 0.5) * np.log(2)
+            for c in range(NUM_BINS + 1)
+        ]
+        np.testing.assert_allclose(found[cell_T[hidden] == cell], np.exp(log_share_C) @ worth, rtol=1e-5)
 
 
 def test_the_head_reads_the_row_of_the_gene() -> None:
@@ -250,6 +278,7 @@ def test_only_the_tied_head_reads_the_row_of_the_gene(head: str, reads_row: bool
         ({"mask_balance": "ratio10"}, "mask_balance: got ratio10.*mask_zeros: true"),
         ({"loss": "cross_entropy", "target": "value"}, "target: got value.*loss: mse"),
         ({"loss": "cross_entropy", "loss_norm": "published"}, "loss_norm: got published.*loss: mse"),
+        ({"classes": "rounded"}, "classes: got rounded.*loss: cross_entropy"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(options: dict[str, Any], message: str) -> None:
