@@ -63,8 +63,8 @@ class System:
     depth
         Option that the size rule sets; empty: the sizes stand as they are.
     tokens
-        ``tokens`` of the recipe beside the common cap: zeros that it reads (``room``: all of them where the cap has room
-        for every gene, else :data:`ZEROS_WITHOUT_ROOM`), number of bins.
+        ``tokens`` of the recipe beside the common cap: zeros that it reads (``room``: all of them where the cap has
+        room for every gene, else :data:`ZEROS_WITHOUT_ROOM`), number of bins.
     own
         Its published objectives with their options; empty: the common one is its own.
     own_tokens

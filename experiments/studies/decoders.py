@@ -226,9 +226,9 @@ def study(
             f"{place.title}, width {width}, {steps} steps of {budget.cells_per_batch} cells, the same batches; 30 % of"
             " the values hidden and as many zeros",
             "intervals: bootstrap over held-out cells, paired with A under the same seeds, of the mean over seeds",
-            f"R2, parameters, time and FLOPs here: of models of width {width} on {prep.vocab.num_features:,} genes. FLOPs"
-            f" at {genes:,} genes: a shape calculation at width {WIDTH}, backward counted as twice forward, as papers do;"
-            " quality was not measured at that size",
+            f"R2, parameters, time and FLOPs here: of models of width {width} on {prep.vocab.num_features:,} genes",
+            f"FLOPs at {genes:,} genes: a shape calculation at width {WIDTH}, backward counted as twice forward, as"
+            " papers do; quality was not measured at that size",
             "figure: decoders.svg in the study's folder",
         ],
     }

@@ -43,9 +43,9 @@ app = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=F
 _OWN_NOTES = [
     "each system's published objective; the R2 column is of values that are not zero, so it says little of an objective"
     " that asks hidden zeros and values in one regression (xtrimogene, scfoundation): its guesses are drawn to zero",
-    "xtrimogene: three values in ten hidden and ten times as many zeros, squared error of the value; scfoundation: 30 % of"
-    " values and of zeros, from a down-sampled cell; scgpt: bins, 51 of them, gene- and cell-prompted; scbert: classes"
-    " of the rounded logarithm; scmbert: bins and modality",
+    "xtrimogene: 30 % of the values and 3 % of the zeros hidden, squared error of the value; scfoundation: 30 % of"
+    " both, from a down-sampled cell; scgpt: bins, 51 of them, gene- and cell-prompted; scbert: classes of the rounded"
+    " logarithm; scmbert: bins and modality",
     "geneformer's objective predicts names and has no R2",
 ]
 
