@@ -21,6 +21,7 @@ import yaml
 from grn_cotrain.errors import UserError, did_you_mean
 
 __all__ = [
+    "LARGEST_SEED",
     "ComponentSpec",
     "apply_overrides",
     "canonical_hash",
@@ -29,10 +30,14 @@ __all__ = [
     "parse",
     "require",
     "require_number",
+    "require_seed",
     "to_dict",
 ]
 
 C = TypeVar("C")
+
+LARGEST_SEED = 2**32 - 1
+"""Of all that draw, scikit-learn and numba take the least."""
 
 _ENVIRONMENT_HINTS = {
     "GRN_COTRAIN_DATA": (
@@ -213,6 +218,11 @@ def require_number(config: Any, name: str, what: str, holds: Callable[[Any], boo
     """Refuse ``config.name`` unless it is None or ``holds``; ``what`` says what to give."""
     value = getattr(config, name)
     require(value is None or holds(value), f"{name}: got {value}; give {what}")
+
+
+def require_seed(seed: int) -> None:
+    """Refuse a seed that NumPy, PyTorch or scikit-learn would not take."""
+    require(0 <= seed <= LARGEST_SEED, f"seed: got {seed}; give 0 to {LARGEST_SEED}")
 
 
 def canonical_hash(value: Any, *, length: int = 16) -> str:

@@ -14,7 +14,17 @@ from typing import Any
 
 from grn_cotrain.errors import UserError
 
-__all__ = ["atomic_file", "atomic_folder", "read_json", "sha256_file", "write_json", "write_text"]
+__all__ = [
+    "atomic_file",
+    "atomic_folder",
+    "read_json",
+    "refuse_input",
+    "same_place",
+    "sha256_file",
+    "staged_files",
+    "write_json",
+    "write_text",
+]
 
 
 @contextlib.contextmanager
@@ -61,6 +71,51 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         _remove_empty(made)
+
+
+@contextlib.contextmanager
+def staged_files(folder: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder; on success its files take their places in ``folder``, on any failure nothing is left.
+
+    Unlike :func:`atomic_folder`, it leaves alone what else ``folder`` holds. Files move in the order in which they were
+    written, so that one that says "the others are here" can still come last.
+
+    Raises
+    ------
+    UserError
+        ``folder`` is a file or cannot be written, told before the block runs; one of the files would replace a folder.
+    """
+    folder = Path(folder)
+    made = _missing_parents(folder / "any")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".new."))
+    except OSError as error:
+        _remove_empty(made)
+        raise UserError(f"output '{folder}': cannot be written ({error.strerror}); choose another place") from None
+    try:
+        yield temporary
+        files = sorted(temporary.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+        for file in files:
+            if (folder / file.name).is_dir():
+                raise UserError(f"output '{folder / file.name}': is a folder; move it, or choose another place")
+        for file in files:
+            os.replace(file, folder / file.name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        _remove_empty(made)
+
+
+def same_place(a: str | Path, b: str | Path) -> bool:
+    """Whether two paths are one file, which need not exist yet; links are followed."""
+    a, b = Path(a), Path(b)
+    return a.resolve() == b.resolve() or (a.exists() and b.exists() and a.samefile(b))
+
+
+def refuse_input(out: str | Path, cells: str | Path, *, option: str = "--out") -> None:
+    """Refuse an output that is the input; ``option`` is what the user gave it with."""
+    if same_place(out, cells):
+        raise UserError(f"{option} '{out}': is the input itself, which is never changed; give another file")
 
 
 def _missing_parents(path: Path) -> list[Path]:

@@ -267,7 +267,9 @@ class CoTrainModel(nn.Module):
         if every_value:
             zeros = 0 if config.zeros_per_cell == "all" else config.zeros_per_cell
             config = replace(config, max_tokens=max(config.max_tokens, cells.num_genes + 1 + zeros))
-        return Tokenizer(cells, config, self.inputs.covariates)
+        weights_G = self.cell_encoder.keep_weights()
+        keep_G = None if weights_G is None else weights_G.double().cpu().numpy()
+        return Tokenizer(cells, config, self.inputs.covariates, keep_weight_G=keep_G)
 
     def gene_rows(self, genes: GeneStates, feature_ids_T: Tensor) -> Tensor:
         """Rows of the shared table for vocabulary ids of genes (never special tokens)."""

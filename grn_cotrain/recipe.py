@@ -10,7 +10,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from grn_cotrain.config import apply_overrides, expand_environment, load_yaml, parse, require, require_number
+from grn_cotrain.config import (
+    apply_overrides,
+    expand_environment,
+    load_yaml,
+    parse,
+    require,
+    require_number,
+    require_seed,
+)
 from grn_cotrain.recipe_model import ModelConfig, TableConfig, TokenConfig
 
 __all__ = [
@@ -381,7 +389,7 @@ class Recipe:
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 
     def __post_init__(self) -> None:
-        require_number(self, "seed", "0 to 4294967295", lambda value: 0 <= value < 2**32)
+        require_seed(self.seed)
 
     def with_seed(self, seed: int) -> Recipe:
         """The same run under another seed."""

@@ -8,11 +8,21 @@ from typing import Annotated, Any
 import typer
 
 from grn_cotrain.cli.apps import app
-from grn_cotrain.cli.options import Aliases, Cells, Layer, MinMapped, Modality, Orthologs, Run, read_tables
+from grn_cotrain.cli.options import (
+    Aliases,
+    Cells,
+    Layer,
+    MinMapped,
+    Modality,
+    Orthologs,
+    Run,
+    Seed,
+    pair,
+    read_tables,
+)
 from grn_cotrain.commandline import console, say
-from grn_cotrain.errors import UserError
 
-__all__ = ["annotate", "extend", "finetune", "pair"]
+__all__ = ["annotate", "extend", "finetune"]
 
 
 @app.command("finetune")
@@ -34,7 +44,7 @@ def finetune(
     learning_rate: Annotated[float, typer.Option(help="peak rate of AdamW")] = 1e-3,
     cells_per_batch: Annotated[int, typer.Option(help="most cells a step")] = 32,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
-    seed: Annotated[int, typer.Option(help="of split, head, order, dropout, bootstrap")] = 0,
+    seed: Seed = 0,
     bootstrap: Annotated[int, typer.Option(min=0, help="replicates of the intervals; 0 for none")] = 1000,
     layer: Layer = None,
     modality: Modality = None,
@@ -145,7 +155,7 @@ def extend(
     layer: Layer = None,
     aliases: Aliases = None,
     orthologs: Orthologs = None,
-    seed: Annotated[int, typer.Option(help="of the noise by which new rows differ")] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Append new features or modalities to a model's vocabulary; no old row moves."""
     from grn_cotrain.export.extend import extend_run
@@ -163,16 +173,6 @@ def extend(
         **read_tables(aliases, orthologs),
     )
     say(f"extended run: {out}")
-
-
-def pair(text: str | None, option: str) -> tuple[str, str] | None:
-    """``COLUMN=VALUE`` in two."""
-    if text is None:
-        return None
-    column, equals, value = text.partition("=")
-    if not equals or not column or not value:
-        raise UserError(f"{option} '{text}': give COLUMN=VALUE, for example batch=donor3")
-    return column, value
 
 
 def _print(title: str, frame: Any) -> None:

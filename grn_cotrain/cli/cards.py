@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from grn_cotrain.cli.apps import app, progress
+from grn_cotrain.cli.options import Seed
 from grn_cotrain.commandline import console, say
 from grn_cotrain.errors import UserError
 
@@ -34,7 +35,7 @@ def card(
         Path | None, typer.Option(metavar="FILE.tsv", help="columns gene, chrom: the negative control")
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="folder for the card; default: RUN")] = None,
-    seed: Annotated[int, typer.Option(help="of folds and bootstrap")] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Write the card of the gene embedding: neighbours, degree, probes beside controls, stability (json, md, html)."""
     from grn_cotrain.card import build_card
@@ -44,8 +45,6 @@ def card(
     target = out or run
     if target.exists() and not target.is_dir():
         raise UserError(f"--out '{target}': is a file; give a folder")
-    if seed < 0:
-        raise UserError(f"--seed '{seed}': give 0 or more")
 
     def tell(text: str) -> None:  # steps are for people at a terminal; everything else is for everyone
         (progress if text.endswith("...") else say)(text)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from grn_cotrain.cli.apps import app, evaluate_app, number, progress
+from grn_cotrain.cli.options import Seed
 from grn_cotrain.commandline import console, say
 from grn_cotrain.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from grn_cotrain.data.vocab import FeatureVocab
+    from grn_cotrain.run_folder import RunFolder
 
 __all__ = ["evaluate_attention", "evaluate_cells", "evaluate_links", "score"]
 
@@ -105,10 +111,13 @@ def evaluate_cells(
     from grn_cotrain.data.run_data import load_run_data
     from grn_cotrain.evaluate.run import SPARSITY_FILE, evaluate_cells_by_sparsity
     from grn_cotrain.evaluate.run import evaluate_cells as evaluate
+    from grn_cotrain.evaluate.sparsity import column_groups
     from grn_cotrain.run_folder import RunFolder
 
     folder = RunFolder.open(run)
     data = load_run_data(folder.recipe())
+    if by is not None:
+        column_groups(data.cells, data.cell_split, by)  # a wrong name is told before anything is read or written
     frame = evaluate(folder, data)
     rows = frame[frame["metric"] == "r2"]
     width = max(len(str(scorer)) for scorer in rows["scorer"])
@@ -116,10 +125,26 @@ def evaluate_cells(
     for row in rows.to_dict("records"):
         interval = f"[{number(row['low'])}, {number(row['high'])}]"
         say(f"  {row['scorer']:<{width}}  {number(row['value'])} {interval}  {row['note']}".rstrip())
+    _tell_no_row(folder, set(rows["scorer"]))
     if by_sparsity:
-        _print_sparsity(evaluate_cells_by_sparsity(folder, data, by=by))
+        levels = evaluate_cells_by_sparsity(folder, data, by=by)
+        _print_sparsity(levels)
+        for line in levels.attrs["left_out"]:
+            say(f"note: {line}")
     more = f", {SPARSITY_FILE}" if by_sparsity else ""
     say(f"written to {folder.folder}: cells.parquet, cells.json{more}")
+
+
+def _tell_no_row(run: RunFolder, scorers: set[str]) -> None:
+    """One line where only the baselines were scored: a reader looks for the model, and it is not there."""
+    from grn_cotrain.evaluate.model_scorer import arm_name
+
+    recipe = run.recipe()
+    name = arm_name(recipe)
+    if name not in scorers:
+        schedule = recipe.train.schedule.name
+        why = f"its schedule {schedule} trains no values" if schedule == "link_only" else "no objective predicts values"
+        say(f"no row: {name}, {why}; the rows are of baselines alone")
 
 
 _SPARSITY_TITLES = {
@@ -155,11 +180,12 @@ def evaluate_attention(
     zeros: Annotated[bool, typer.Option("--zeros", help="keep tokens of genes that are zero in a cell")] = False,
     max_cells: Annotated[int, typer.Option(help="most cells of a type, drawn with --seed")] = 1000,
     min_cells: Annotated[
-        int | None, typer.Option(help="fewest cells that show an edge; default: a twentieth, at least 5")
+        int | None,
+        typer.Option(help="fewest cells that show an edge; default: a twentieth, at least 5 or all there are"),
     ] = None,
     top: Annotated[int, typer.Option(help="edges to keep of each type")] = 10_000,
     bootstrap: Annotated[int | None, typer.Option(help="replicates of the intervals; 0 for none")] = None,
-    seed: Annotated[int, typer.Option(help="of the draw of cells")] = 0,
+    seed: Seed = 0,
     untrained: Annotated[bool, typer.Option(help="read the untrained encoder too, as a control")] = True,
     edges: Annotated[
         str | None, typer.Option(metavar="FORMAT", help="write the edges of each type in this edge format too")
@@ -175,12 +201,18 @@ def evaluate_attention(
     from grn_cotrain.cli.progress import counted
     from grn_cotrain.evaluate.attention import AttentionConfig
     from grn_cotrain.evaluate.attention_run import evaluate_attention as evaluate
-    from grn_cotrain.export.attention_edges import export_attention
+    from grn_cotrain.export.attention_edges import check_names, export_attention
     from grn_cotrain.export.edge_formats import EDGE_FORMATS
+    from grn_cotrain.files import staged_files
     from grn_cotrain.train.build import build_model
 
     if edges is not None:
         EDGE_FORMATS.get(edges)  # a wrong name is told before hours of reading
+
+    def check(vocab: FeatureVocab, groups: Sequence[str]) -> None:
+        if edges is not None:
+            check_names(edges, groups, itertools.compress(vocab.symbols, vocab.is_token))
+
     config = AttentionConfig(
         direction=direction,  # type: ignore[arg-type]  # checked there
         layers=chosen,
@@ -189,25 +221,32 @@ def evaluate_attention(
         max_cells=max_cells,
         seed=seed,
     )
-    with counted("reading attention", "cells") as reading:
-        report = evaluate(
-            run,
-            by=by,
-            config=config,
-            top=top,
-            min_cells=min_cells,
-            bootstrap=bootstrap,
-            initial=build_model if untrained else None,
-            say=progress,
-            progress=reading,
-        )
-    report.write(out)
+    told: list[str] = []
+    files: list[Path] = []
+    with staged_files(out) as folder:  # opened first: a place that can't be written is told before the work
+        with counted("reading attention", "cells") as reading:
+            report = evaluate(
+                run,
+                by=by,
+                config=config,
+                top=top,
+                min_cells=min_cells,
+                bootstrap=bootstrap,
+                initial=build_model if untrained else None,
+                check=check,
+                say=progress,
+                progress=reading,
+            )
+        report.write(folder)
+        if edges is not None:
+            files = export_attention(run, report.edges, edges, folder, say=told.append)
     print_report(report, say)
     say(f"written to {out}: attention.parquet (this table), attention_edges.parquet, attention_genes.parquet,")
     say("  attention_centrality.parquet, attention_differences.parquet; links.json and its files")
+    for line in told:
+        say(line)
     if edges is not None:
-        files = export_attention(run, report.edges, edges, out, say=say)
-        say(f"edges, format {edges}: {', '.join(path.name for path in files)}")
+        say(f"edges, format {edges}: {', '.join(path.name for path in files) or 'none'}")
 
 
 def _layers(text: str) -> tuple[int, ...] | None:

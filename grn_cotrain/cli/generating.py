@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from grn_cotrain.cli.apps import app
-from grn_cotrain.cli.options import Aliases, Layer, MinMapped, Modality, Orthologs, Run, read_tables
+from grn_cotrain.cli.options import Aliases, Layer, MinMapped, Modality, Orthologs, Run, Seed, read_tables
 from grn_cotrain.commandline import say
 from grn_cotrain.errors import UserError
 
@@ -33,7 +33,7 @@ def generate(
     aliases: Aliases = None,
     orthologs: Orthologs = None,
     min_mapped: MinMapped = 0.5,
-    seed: Annotated[int, typer.Option(help="of known values and draws")] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Generate values of genes from known genes, or cell states, in rounds; prints the gene mean's error beside."""
     from grn_cotrain.cli.progress import counted

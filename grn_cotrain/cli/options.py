@@ -7,7 +7,21 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["Aliases", "Cells", "Layer", "MinMapped", "Modality", "Orthologs", "Run", "read_tables"]
+from grn_cotrain.config import LARGEST_SEED
+from grn_cotrain.errors import UserError
+
+__all__ = [
+    "Aliases",
+    "Cells",
+    "Layer",
+    "MinMapped",
+    "Modality",
+    "Orthologs",
+    "Run",
+    "Seed",
+    "pair",
+    "read_tables",
+]
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="run folder, or hf://NAME/REPOSITORY")]
 Cells = Annotated[
@@ -20,6 +34,26 @@ Orthologs = Annotated[Path | None, typer.Option(metavar="FILE", help="table of h
 MinMapped = Annotated[
     float, typer.Option(min=0.0, max=1.0, help="least share of genes found, of the fewer of file and model")
 ]
+
+
+def _seed(value: int) -> int:
+    # Not typer's own min and max: their error does not say what was given.
+    if not 0 <= value <= LARGEST_SEED:
+        raise UserError(f"--seed '{value}': give 0 to {LARGEST_SEED}")
+    return value
+
+
+Seed = Annotated[int, typer.Option(callback=_seed, help="of every draw")]
+
+
+def pair(text: str | None, option: str) -> tuple[str, str] | None:
+    """``COLUMN=VALUE`` in two."""
+    if text is None:
+        return None
+    column, equals, value = text.partition("=")
+    if not equals or not column or not value:
+        raise UserError(f"{option} '{text}': give COLUMN=VALUE, for example cell_type=B")
+    return column, value
 
 
 def read_tables(aliases: Path | None, orthologs: Path | None) -> dict[str, Any]:

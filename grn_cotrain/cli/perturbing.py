@@ -8,9 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from grn_cotrain.cli.apps import app
-from grn_cotrain.cli.options import Aliases, Layer, MinMapped, Modality, Orthologs, Run, read_tables
+from grn_cotrain.cli.options import Aliases, Layer, MinMapped, Modality, Orthologs, Run, Seed, pair, read_tables
 from grn_cotrain.commandline import say
-from grn_cotrain.errors import UserError
 
 __all__ = ["perturb"]
 
@@ -38,7 +37,7 @@ def perturb(
     aliases: Aliases = None,
     orthologs: Orthologs = None,
     min_mapped: MinMapped = 0.5,
-    seed: Annotated[int, typer.Option(help="of the sample of cells and the controls")] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Delete or over-express genes in silico: how far cells and other genes move, beside random matched genes."""
     from grn_cotrain.cli.progress import counted
@@ -54,7 +53,7 @@ def perturb(
             cells_out=cells_out,
             mode=mode,
             level=_level(level),
-            only=_only(only),
+            only=pair(only, "--only"),
             max_cells=max_cells or None,
             num_controls=controls,
             min_mapped=min_mapped,
@@ -72,12 +71,3 @@ def _level(text: str) -> Any:
         return float(text)
     except ValueError:
         return text  # cell_max, or what is refused with its name
-
-
-def _only(text: str | None) -> tuple[str, str] | None:
-    if text is None:
-        return None
-    column, equals, value = text.partition("=")
-    if not equals or not column or not value:
-        raise UserError(f"--only '{text}': give COLUMN=VALUE, for example cell_type=B")
-    return column, value

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from grn_cotrain.data.alignment import name_some
-from grn_cotrain.errors import UserError, did_you_mean
+from grn_cotrain.data.obs import obs_column
+from grn_cotrain.errors import UserError
 
 __all__ = ["UNKNOWN", "Categories", "categories_of", "covariate_codes", "unknown_notes"]
 
@@ -32,13 +33,7 @@ def categories_of(obs: pd.DataFrame, columns: Sequence[str]) -> dict[str, tuple[
     """
     found: dict[str, tuple[str, ...]] = {}
     for column in columns:
-        if column not in obs:
-            names = [str(name) for name in obs.columns]
-            raise UserError(
-                f"tokens.covariates '{column}': no such column of obs; choose from {', '.join(names) or 'none'}"
-                f"{did_you_mean(column, names)}"
-            )
-        values = obs[column].dropna().astype(str)
+        values = obs_column(obs, column, "tokens.covariates").dropna().astype(str)
         if values.empty:
             raise UserError(f"tokens.covariates '{column}': the column of obs is empty; leave it out")
         found[column] = tuple(sorted(set(values)))

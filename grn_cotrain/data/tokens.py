@@ -29,7 +29,8 @@ class Tokenizer:
 
     Only non-zero features that the vocabulary marks ``is_token`` become tokens (spike-ins never do). ``max_tokens``
     bounds a cell's tokens, CLS and sampled zeros included: a longer cell loses non-zero tokens **at random at each
-    draw**; without a generator it keeps its highest values (lower feature first among equals), always the same.
+    draw**; without a generator it keeps its highest values (lower feature first among equals), always the same. With
+    ``keep_weight_G`` it keeps in both cases those of the highest value, on the linear scale, times the feature's weight.
     ``zeros_per_cell`` features that are zero in the cell are appended with value 0 and bin 0, so that zeros can be
     masked too; ``all`` appends every one of them, and then no cell is down-sampled.
 
@@ -44,6 +45,8 @@ class Tokenizer:
         The ``tokens`` block of a recipe.
     categories
         Categories of ``config.covariates``, as a model has learned them; default: those of ``cells.obs``.
+    keep_weight_G
+        What a cell over the cap is cut by: see :meth:`~grn_cotrain.nn.cell_encoders.CellEncoder.keep_weights`.
 
     Raises
     ------
@@ -51,7 +54,14 @@ class Tokenizer:
         ``max_tokens`` leaves no room for a non-zero token; more zeros than features; no such column of ``obs``.
     """
 
-    def __init__(self, cells: CellMatrix, config: TokenConfig, categories: Categories | None = None) -> None:
+    def __init__(
+        self,
+        cells: CellMatrix,
+        config: TokenConfig,
+        categories: Categories | None = None,
+        *,
+        keep_weight_G: np.ndarray | None = None,
+    ) -> None:
         self.config = config
         self.cells = cells
         if categories is None:
@@ -82,6 +92,7 @@ class Tokenizer:
         values = cells.normalised()
         if not is_token_G.all():
             values = values[:, np.flatnonzero(is_token_G)]
+        self._keep_weight_K = None if keep_weight_G is None else keep_weight_G[is_token_G]
         self._indptr = values.indptr.astype(np.int64)
         self._column_N = values.indices
         self._value_N = values.data
@@ -150,8 +161,13 @@ class Tokenizer:
         keep_M = np.ones(len(position_M), dtype=bool)
         for place in long_B:
             low, high = end_B[place] - nonzero_B[place], end_B[place]
-            if generator is None:
-                order = np.argsort(-self._value_N[position_M[low:high]], kind="stable")
+            mine = position_M[low:high]
+            if self._keep_weight_K is not None:
+                # In float64, as the ratios are by which Geneformer ranks: the cut is at a rank.
+                worth = np.expm1(self._value_N[mine].astype(np.float64)) * self._keep_weight_K[self._column_N[mine]]
+                order = np.argsort(-worth, kind="stable")
+            elif generator is None:
+                order = np.argsort(-self._value_N[mine], kind="stable")
             else:
                 order = generator.permutation(high - low)
             keep_M[low + order[self._max_nonzero :]] = False

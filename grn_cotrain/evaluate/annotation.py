@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.evaluate.bootstrap import cell_draws
 from grn_cotrain.evaluate.linear_probe import (
     LabelSplit,
-    bootstrap_draws,
     expression_features,
     label_scores,
     linear_probe,
@@ -102,7 +102,7 @@ def annotation_table(
 
     named_C = np.asarray(labels_C, dtype=object).astype(str)
     found_C, truth_C = np.asarray(predicted_C, dtype=object).astype(str), named_C[split.test_C]
-    draws_BC = bootstrap_draws(len(truth_C), bootstrap, seed=seed)
+    draws_BC = cell_draws(len(truth_C), bootstrap, seed)
     expression = expression_features(cells, split.train_C, seed=seed)
     controls = {name: expression[key] for key, name in _EXPRESSION.items()}
     common = {"bootstrap": bootstrap, "seed": seed}

@@ -15,8 +15,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from grn_cotrain.config import require_seed
 from grn_cotrain.data.batch import CellBatch
 from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.obs import obs_column
 from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import NUM_SPECIAL
@@ -107,6 +109,7 @@ class AttentionConfig:
             raise UserError("layers: got none; name at least one, or leave it out for all")
         if self.max_cells is not None and self.max_cells < 1:
             raise UserError(f"max_cells: got {self.max_cells}; give at least 1, or null for all cells")
+        require_seed(self.seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,12 +138,8 @@ def cell_groups(
     """
     if by is None:
         labels_C = pd.Series(ALL_CELLS, index=range(cells.num_cells))
-    elif by not in cells.obs:
-        columns = [str(name) for name in cells.obs.columns]
-        listed = ", ".join(columns) or "none, obs is empty"
-        raise UserError(f"by '{by}': no such column of obs; choose from {listed}{did_you_mean(by, columns)}")
     else:
-        labels_C = cells.obs[by].reset_index(drop=True)
+        labels_C = obs_column(cells.obs, by, "--by").reset_index(drop=True)
     unlabelled_C = labels_C.isna().to_numpy()
     names_C = labels_C.astype(str).to_numpy()
     groups = []
@@ -153,7 +152,7 @@ def cell_groups(
             rows_C = np.sort(generator.choice(members, max_cells, replace=False))
         groups.append(CellGroup(name, rows_C, len(members)))
     if not groups:
-        raise UserError(f"by '{by}': no cell has a label; choose another column")
+        raise UserError(f"--by '{by}': no cell has a label; choose another column")
     return groups, int(unlabelled_C.sum())
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 
 from grn_cotrain.config import canonical_hash
 from grn_cotrain.controls import CONTROLS, LinkScorer
+from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.pairs import pair_keys
@@ -34,20 +35,31 @@ from grn_cotrain.evaluate.centrality import centrality_genes, centrality_table
 from grn_cotrain.evaluate.control_cache import ControlCache
 from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.evaluate.links import evaluate_links
-from grn_cotrain.files import atomic_file
+from grn_cotrain.files import staged_files
 from grn_cotrain.model_io import load_model
 from grn_cotrain.provenance import git_commit
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.run_folder import RunFolder
 
-__all__ = ["EDGE_COLUMNS", "AttentionReport", "attention_edges", "attention_of_tfs", "evaluate_attention"]
+__all__ = [
+    "EDGE_COLUMNS",
+    "REPORT_FILES",
+    "AttentionReport",
+    "attention_edges",
+    "attention_of_tfs",
+    "evaluate_attention",
+]
 
 EDGE_COLUMNS = ("group", "source", "target", "score", "weight", "expected", "num_cells", "known")
 """Columns of :func:`attention_edges`."""
 
+REPORT_FILES = tuple(f"attention{part}.parquet" for part in ("", "_differences", "_edges", "_genes", "_centrality"))
+"""What :meth:`AttentionReport.write` writes beside the link table."""
+
 _DEGREE = ("target_degree", "degree_product")
 _METRICS = ("macro_auroc", "macro_ap", "auroc", "auprc", "degree_matched_auroc", "residual_auroc")
 _NO_LINKS = ("mlm_only",)  # schedules without a link loss
+_MIN_CELLS = 5
 _PARTS = ("train", "validation", "test", "withheld")
 
 
@@ -83,20 +95,12 @@ class AttentionReport:
     notes: tuple[str, ...]
 
     def write(self, folder: str | Path) -> None:
-        """Write the link table's files and five parquet files, each atomically."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        frames = {
-            "attention": self.rows,
-            "attention_differences": self.differences,
-            "attention_edges": self.edges,
-            "attention_genes": self.genes,
-            "attention_centrality": self.centrality,
-        }
-        for name, frame in frames.items():
-            with atomic_file(folder / f"{name}.parquet") as temporary:
-                frame.to_parquet(temporary, index=False)
-        self.table.write(folder)
+        """Write the link table's files and five parquet files, all of them or none."""
+        frames = (self.rows, self.differences, self.edges, self.genes, self.centrality)
+        with staged_files(folder) as staged:
+            for name, frame in zip(REPORT_FILES, frames, strict=True):
+                frame.to_parquet(staged / name, index=False)
+            self.table.write(staged)
 
 
 def attention_edges(
@@ -189,6 +193,7 @@ def evaluate_attention(
     min_cells: int | None = None,
     bootstrap: int | None = None,
     initial: InitialModel | None = None,
+    check: Callable[[FeatureVocab, Sequence[str]], None] = lambda vocab, groups: None,
     say: Callable[[str], None] = lambda text: None,
     progress: Callable[[int, int], None] | None = None,
 ) -> AttentionReport:
@@ -203,11 +208,14 @@ def evaluate_attention(
     config
         How to read.
     top, min_cells
-        Edges kept of each group, and fewest cells that show one; default: a twentieth of the cells, at least 5.
+        Edges kept of each group, and fewest cells that show one; default: a twentieth of the cells, at least 5, or all
+        cells of a group of fewer. ``notes`` name groups of fewer, and those without an edge.
     bootstrap
         Replicates of every interval; default: the recipe's.
     initial
         Builds the model before training, for the untrained encoder's rows; None: there are none.
+    check
+        Called before anything is read, with the genes and the names of the groups; raises if it has no use for them.
     say, progress
         Told of what is being done; of the number of cells read and in all.
 
@@ -218,6 +226,8 @@ def evaluate_attention(
     """
     if top < 1:
         raise UserError(f"top: got {top}; give at least 1")
+    if min_cells is not None and min_cells < 1:
+        raise UserError(f"min_cells: got {min_cells}; give at least 1")
     config = config or AttentionConfig()
     folder = RunFolder.open(run)
     recipe = folder.recipe()
@@ -225,7 +235,10 @@ def evaluate_attention(
     trained, stored = load_model(folder.require_model())
     check_split(data.split, stored["meta"]["split_hash"], stored["meta"]["split"])
     groups, unlabelled = cell_groups(data.cells, by, max_cells=config.max_cells, seed=config.seed)
-    notes = [f"{unlabelled:,} cells have no label in '{by}' and were left out"] if unlabelled else []
+    check(data.vocab, [group.name for group in groups])
+    fewest, notes = _fewest(groups, min_cells)
+    if unlabelled:
+        notes.insert(0, f"{unlabelled:,} cells have no label in '{by}' and were left out")
     replicates = recipe.evaluate.bootstrap if bootstrap is None else bootstrap
     models = {"trained": trained}
     if initial is not None:
@@ -254,9 +267,7 @@ def evaluate_attention(
             central = centrality_table(found, bootstrap=replicates, seed=config.seed)
             centralities.append(central.assign(group=group.name, encoder=encoder))
             if encoder == "trained":
-                fewest = max(5, len(group.rows_C) // 20) if min_cells is None else min_cells
-                best = attention_edges(scores, data.vocab, data.split, top=top, min_cells=min(fewest, scores.num_cells))
-                edges.append(best)
+                edges.append(attention_edges(scores, data.vocab, data.split, top=top, min_cells=fewest[group.name]))
                 seen[group.name] = float((scores.count(pairs_2M) > 0).mean())
                 if scores.num_cut:
                     notes.append(
@@ -264,6 +275,13 @@ def evaluate_attention(
                         " model.tokens.max_tokens, and lost their lowest"
                     )
         scorers.append(_Coexpression(group, data.cells))
+    bare = [
+        f"{group.name} ({fewest[group.name]} of {len(group.rows_C)} needed)"
+        for group, best in zip(groups, edges, strict=True)
+        if best.empty
+    ]
+    if bare:
+        notes.append(f"no edge, as no pair is seen in enough cells: {name_some(bare)}")
     scorers += [CONTROLS.build(name, seed=0) for name in _DEGREE]
     table = evaluate_links(
         data.split,
@@ -286,6 +304,21 @@ def evaluate_attention(
         centrality=pd.concat(centralities, ignore_index=True),
         notes=(*notes, *_seen_edges(recipe, data)),
     )
+
+
+def _fewest(groups: list[CellGroup], min_cells: int | None) -> tuple[dict[str, int], list[str]]:
+    """Fewest cells of each group that must show an edge, and where that is less than the default's five."""
+    sizes = {group.name: len(group.rows_C) for group in groups}
+    if min_cells is not None:
+        if min_cells > max(sizes.values()):
+            raise UserError(
+                f"min_cells: got {min_cells}, more than are read of any group ({max(sizes.values())}), so no edge would"
+                " be left; give fewer, or raise max_cells"
+            )
+        return dict.fromkeys(sizes, min_cells), []
+    small = [f"{name} ({size})" for name, size in sizes.items() if size < _MIN_CELLS]
+    told = f"of fewer than {_MIN_CELLS} cells, all must show an edge, and no more: {name_some(small)}"
+    return {name: min(size, max(_MIN_CELLS, size // 20)) for name, size in sizes.items()}, [told] if small else []
 
 
 def _seen_edges(recipe: Recipe, data: RunData) -> list[str]:

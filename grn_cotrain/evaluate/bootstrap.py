@@ -1,4 +1,4 @@
-"""Paired bootstrap over TFs, and over TFs x held-out genes; and what "A beats B" means.
+"""Paired bootstrap over TFs, over TFs x held-out genes, and over cells; and what "A beats B" means.
 
 The units that would differ in another experiment are TFs (and held-out genes), not pairs and not seeds: intervals over
 seeds are 3-10 times narrower and mislead. Every scorer is resampled with the same draws, so differences are paired,
@@ -18,7 +18,17 @@ import numpy as np
 
 from grn_cotrain.errors import UserError
 
-__all__ = ["Bootstrap", "Interval", "Sample", "SeedResult", "Verdict", "beats", "difference", "interval"]
+__all__ = [
+    "Bootstrap",
+    "Interval",
+    "Sample",
+    "SeedResult",
+    "Verdict",
+    "beats",
+    "cell_draws",
+    "difference",
+    "interval",
+]
 
 LEVEL = 0.95
 MIN_SEEDS = 3
@@ -89,6 +99,15 @@ def _draws(num_units: int, replicates: int, rng: np.random.Generator) -> np.ndar
     if num_units and replicates:
         weight_NC[:, 1:] = rng.multinomial(num_units, np.full(num_units, 1 / num_units), size=replicates).T
     return weight_NC
+
+
+def cell_draws(num_cells: int, replicates: int, seed: int) -> np.ndarray:
+    """How often each replicate draws each of so many held-out cells: whole numbers, float64 ``[B, cells]``.
+
+    They depend on the arguments alone, the same for all scorers, so that these are paired.
+    """
+    shares = np.full(num_cells, 1 / num_cells)
+    return np.random.default_rng((seed, 2)).multinomial(num_cells, shares, replicates).astype(np.float64)
 
 
 @dataclass(frozen=True)

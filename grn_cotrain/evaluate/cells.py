@@ -31,6 +31,7 @@ from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.value_statistics import ValueStatistics
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
+from grn_cotrain.evaluate.bootstrap import cell_draws
 from grn_cotrain.evaluate.cell_baselines import FactorAnalysis, GeneAndCell, GeneMean, ValueBaseline
 from grn_cotrain.objectives.masking import hide
 from grn_cotrain.recipe import TokenConfig
@@ -43,7 +44,6 @@ __all__ = [
     "Predict",
     "Scale",
     "Tokenize",
-    "cell_draws",
     "fit_baseline",
     "hidden_cells",
     "masked_value_table",
@@ -340,12 +340,6 @@ def weighted_r2(errors: EntryErrors, weights_BC: np.ndarray) -> tuple[np.ndarray
     share_BG = np.divide(1.0, count_BG, out=np.zeros_like(count_BG), where=count_BG > 0)
     macro_B = 1 - (residual_BG * share_BG).sum(axis=1) / (total_BG * share_BG).sum(axis=1)
     return macro_B, 1 - residual_BG.sum(axis=1) / total_BG.sum(axis=1)
-
-
-def cell_draws(num_cells: int, bootstrap: int, seed: int) -> np.ndarray:
-    """How often each held-out cell is in each replicate ``[B, C]``."""
-    shares_C = np.full(num_cells, 1 / num_cells)
-    return np.random.default_rng((seed, 2)).multinomial(num_cells, shares_C, bootstrap).astype(np.float64)
 
 
 def _rows(name: str, found_N: np.ndarray, test: HiddenCells, scale: Scale, bootstrap: int, seed: int) -> pd.DataFrame:

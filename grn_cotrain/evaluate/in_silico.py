@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from scipy import sparse
 from torch import Tensor
 
+from grn_cotrain.config import require_seed
 from grn_cotrain.data.batch import CellBatch
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.streams import one_pass
@@ -201,16 +202,17 @@ def perturb_cells(
     num_controls
         Random sets; 0 for none.
     seed
-        Draws cells and controls.
+        Draws cells and controls; from 0 to ``LARGEST_SEED``.
     progress
         Told ``(cells done, cells in all)``, each perturbation counting its cells.
 
     Raises
     ------
     UserError
-        Unknown mode; a level that is no quantile; no genes; features that are never tokens; a deletion of genes that no
-        cell expresses.
+        A seed out of range; unknown mode; a level that is no quantile; no genes; features that are never tokens; a
+        deletion of genes that no cell expresses.
     """
+    require_seed(seed)
     rows_C = np.arange(cells.num_cells) if rows_C is None else np.asarray(rows_C, dtype=np.int64)
     wanted = tuple(dict.fromkeys(int(gene) for gene in genes))
     values_CG = cells.normalised()[rows_C]

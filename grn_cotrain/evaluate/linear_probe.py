@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.cells import CellMatrix
-from grn_cotrain.errors import UserError
+from grn_cotrain.errors import UserError, did_you_mean
+from grn_cotrain.evaluate.bootstrap import cell_draws
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = [
     "MAJORITY",
     "LabelSplit",
-    "bootstrap_draws",
     "expression_features",
     "held_out_group",
     "label_scores",
@@ -53,18 +54,30 @@ class LabelSplit:
     name: str
 
 
-def held_out_group(groups_C: Sequence[object], group: object) -> LabelSplit:
+def held_out_group(groups_C: Sequence[object], group: object, *, given: str | None = None) -> LabelSplit:
     """Judge on the cells of one group (a batch, a donor), fit on all others.
+
+    ``given`` is what the user wrote, for the error: ``--test-by 'batch=2'``.
 
     Raises
     ------
     UserError
         No cell, or every cell, is of that group.
     """
-    of_group_C = np.asarray(groups_C, dtype=object).astype(str) == str(group)
-    if not of_group_C.any() or of_group_C.all():
-        known = ", ".join(sorted(set(map(str, groups_C))))
-        raise UserError(f"held-out group '{group}': {int(of_group_C.sum())} of {len(of_group_C)} cells; have {known}")
+    names_C = np.asarray(groups_C, dtype=object).astype(str)
+    of_group_C = names_C == str(group)
+    given = given or f"held-out group '{group}'"
+    if not of_group_C.any():
+        choices = sorted(set(names_C))
+        raise UserError(
+            f"{given}: none of {len(names_C):,} cells is of this group; choose from {name_some(choices, 8)}"
+            f"{did_you_mean(str(group), choices)}"
+        )
+    if of_group_C.all():
+        raise UserError(
+            f"{given}: all {len(names_C):,} cells are of this group, so none is left to train on; choose a column that"
+            " has several"
+        )
     return LabelSplit(np.flatnonzero(~of_group_C), np.flatnonzero(of_group_C), f"held-out group {group}")
 
 
@@ -175,7 +188,7 @@ def linear_probe(
     train_y, test_y = codes_C[split.train_C], codes_C[split.test_C]
     if len(np.unique(train_y)) < 2:
         raise UserError(f"labels: {len(np.unique(train_y))} class among the training cells; a probe needs two")
-    draws_BC = bootstrap_draws(len(test_y), bootstrap, seed=seed)
+    draws_BC = cell_draws(len(test_y), bootstrap, seed)
     frames = [label_scores(MAJORITY, np.full(len(test_y), np.bincount(train_y).argmax()), test_y, draws_BC)]
     for name, values_CD in features.items():
         x_CD = np.asarray(values_CD, dtype=np.float64)
@@ -240,11 +253,6 @@ def _lasso() -> dict[str, Any]:
 
     version = tuple(int(part) for part in sklearn.__version__.split(".")[:2])
     return {"l1_ratio": 1.0} if version >= (1, 8) else {"penalty": "l1"}
-
-
-def bootstrap_draws(num_cells: int, replicates: int, *, seed: int = 0) -> np.ndarray:
-    """How often each replicate draws each cell: int64 ``[B, C]``. The same for all scorers, so that they are paired."""
-    return np.random.default_rng((seed, 2)).multinomial(num_cells, np.full(num_cells, 1 / num_cells), replicates)
 
 
 def label_scores(name: str, found_C: np.ndarray, truth_C: np.ndarray, draws_BC: np.ndarray) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from grn_cotrain.config import canonical_hash
 from grn_cotrain.controls import LinkScorer
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.data.run_data import RunData, load_run_data
+from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.attention import AttentionConfig
 from grn_cotrain.evaluate.attention_scorer import InitialModel, attention_scorers
@@ -28,7 +29,14 @@ from grn_cotrain.model_io import load_model
 from grn_cotrain.provenance import git_commit
 from grn_cotrain.run_folder import RunFolder
 
-__all__ = ["SPARSITY_FILE", "evaluate_cells", "evaluate_cells_by_sparsity", "evaluate_prep", "evaluate_run"]
+__all__ = [
+    "SPARSITY_FILE",
+    "check_data",
+    "evaluate_cells",
+    "evaluate_cells_by_sparsity",
+    "evaluate_prep",
+    "evaluate_run",
+]
 
 SPARSITY_FILE = "cells_by_sparsity.parquet"
 
@@ -37,6 +45,42 @@ Say = Callable[[str], None]
 
 def _quiet(text: str) -> None:
     del text
+
+
+def check_data(run: RunFolder, data: RunData, vocab: FeatureVocab, meta: Mapping[str, Any]) -> None:
+    """Refuse data that are not those on which the model of a run was trained.
+
+    The id of a gene is its row in the folder's vocabulary, and which cells are held out follows from their number and
+    the split's seed. In a folder that was prepared anew other genes would be read under these ids, and training cells
+    would count as held out. What the run did not record (a model saved by hand) is not compared.
+
+    Parameters
+    ----------
+    run
+        Run folder; its run.json holds the hash of the cells.
+    data
+        What :func:`~grn_cotrain.data.run_data.load_run_data` reads for it now.
+    vocab, meta
+        Of the model: its vocabulary, and ``meta`` of its config.json.
+
+    Raises
+    ------
+    UserError
+        Other genes, cells or edges in the split.
+    """
+    if "extended_from" in meta:  # features were appended after training: no old row moved, and the data have the old
+        vocab = vocab.select(range(min(vocab.num_features, data.vocab.num_features)))
+    record = run.record() if run.record_file.is_file() else {}
+    for what, found, trained in (
+        ("genes", data.vocab.content_hash, vocab.content_hash),
+        ("cells", data.cells.content_hash, record.get("cells_hash")),
+        ("edges in its split", data.split.content_hash, meta.get("split_hash")),
+    ):
+        if trained is not None and found != trained:
+            raise UserError(
+                f"run '{run.folder}': its prepared folder '{data.prep.folder}' has other {what} now than the model was"
+                " trained on; prepare it as it was, or train again"
+            )
 
 
 def evaluate_run(
@@ -92,12 +136,13 @@ def evaluate_run(
     if len(by_split) < len(folders):
         raise UserError("RUN: two runs of one split; give one run a fold")
     chosen = parse_controls(recipes[0].evaluate.controls if controls is None else controls)
+    models = {name: ModelScorer(folders[index].folder) for name, index in by_split.items()}
+    for name, index in by_split.items():  # before anything costly
+        check_data(folders[index], data[index], models[name].model.vocab, models[name].config["meta"])
     estimate = cost_estimate(chosen, [one.split for one in data], data[0].cells)
     if estimate:
         say(estimate)
-    scorers: dict[str, list[LinkScorer]] = {
-        name: [ModelScorer(folders[index].folder)] for name, index in by_split.items()
-    }
+    scorers: dict[str, list[LinkScorer]] = {name: [model] for name, model in models.items()}
     if attention is not None:
         for name, index in by_split.items():
             scorers[name] += attention_scorers(folders[index], data[index], attention, initial=initial)
@@ -168,11 +213,16 @@ def evaluate_cells(run: RunFolder, data: RunData | None = None) -> pd.DataFrame:
     """Held-out masked-value R2 beside gene mean and factor analysis; written to ``cells.parquet`` and run.json.
 
     A run whose schedule never trains masked values has no row of its own: its R2 would mean nothing.
+
+    Raises
+    ------
+    UserError
+        No model, other data than it was trained on (:func:`check_data`).
     """
     recipe = run.recipe()
     data = data or load_run_data(recipe)
     name = arm_name(recipe)
-    predictors, tokenize = _predictors(run)
+    predictors, tokenize = _predictors(run, data)
     options: dict[str, Any] = {"seed": data.split.seed, "num_bins": recipe.model.tokens.num_bins}
     key = canonical_hash([1, data.cells.content_hash, data.cell_split.test_C.tolist(), options])
     cached = data.prep.folder / "controls" / f"cells-{key}.parquet"
@@ -223,10 +273,15 @@ def evaluate_cells_by_sparsity(
         Column of obs, such as ``cell_type``: groups of cells beside those by sparsity.
     bootstrap
         Replicates; default: the recipe's.
+
+    Raises
+    ------
+    UserError
+        No model, other data than it was trained on (:func:`check_data`), no such column.
     """
     recipe = run.recipe()
     data = data or load_run_data(recipe)
-    predictors, tokenize = _predictors(run)
+    predictors, tokenize = _predictors(run, data)
     frame = masked_value_by_sparsity(
         predictors,
         data.cells,
@@ -242,12 +297,16 @@ def evaluate_cells_by_sparsity(
     return frame
 
 
-def _predictors(run: RunFolder) -> tuple[dict[str, Predict], Tokenize | None]:
-    """The run's predictor of hidden values by the name of its arm, and how it reads cells; none where it has none."""
+def _predictors(run: RunFolder, data: RunData) -> tuple[dict[str, Predict], Tokenize | None]:
+    """The run's predictor of hidden values by the name of its arm, and how it reads cells; none where it has none.
+
+    ``data`` are compared with those of its training first: its baselines are of the held-out cells too.
+    """
     recipe = run.recipe()
+    model, config = load_model(run.require_model())
+    check_data(run, data, model.vocab, config["meta"])
     if recipe.train.schedule.name == "link_only":
         return {}, None
-    model, _ = load_model(run.require_model())
     genes = model.encode_graph()
     objective = model.value_predictor()
     if objective is None:

@@ -29,10 +29,13 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.batch import CellBatch
 from grn_cotrain.data.cells import CellMatrix, CellSplit
+from grn_cotrain.data.obs import obs_column
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
+from grn_cotrain.evaluate.bootstrap import cell_draws
 from grn_cotrain.evaluate.cell_baselines import FactorAnalysis, GeneAndCell, GeneMean
 from grn_cotrain.evaluate.cells import (
     EntryErrors,
@@ -40,7 +43,6 @@ from grn_cotrain.evaluate.cells import (
     Predict,
     Scale,
     Tokenize,
-    cell_draws,
     fit_baseline,
     hidden_cells,
     predictions,
@@ -48,7 +50,7 @@ from grn_cotrain.evaluate.cells import (
 )
 from grn_cotrain.objectives.masking import hide
 
-__all__ = ["LEVELS", "METRICS", "drop_values", "masked_value_by_sparsity"]
+__all__ = ["LEVELS", "METRICS", "column_groups", "drop_values", "masked_value_by_sparsity"]
 
 LEVELS = (0.0, 0.25, 0.5, 0.75)
 """Shares of the visible non-zeros that become zero."""
@@ -58,6 +60,7 @@ METRICS = {
     "pearson": "Pearson over entries (mostly gene means)",
     "pearson_cell": "Pearson within cells (mostly gene means)",
 }
+_OWN_WAYS = ("own", "dropout")  # in the column ``by`` of the table
 _GROUPS = 10
 _MIN_CELLS = 5  # a group of fewer cells has no interval to speak of
 
@@ -93,6 +96,7 @@ def masked_value_by_sparsity(
         One row per level x scorer x metric: ``by, group, level, sparsity, scorer, metric, value, low, high,
         num_entries, num_cells``. ``level`` is the share dropped (0 for groups of cells), ``sparsity`` the mean share of
         zeros of the cells as they are shown, hidden entries counted as values; metrics are those of :data:`METRICS`.
+        ``attrs["left_out"]`` says which groups and cells have no row and why; parquet keeps it.
 
     Raises
     ------
@@ -103,6 +107,7 @@ def masked_value_by_sparsity(
     for level in levels:
         if not 0 <= level < 1:
             raise UserError(f"levels '{level}': give shares from 0 to below 1")
+    by_column, left_out = ([], []) if by is None else column_groups(cells, split, by)
     scale = Scale.of(cells, split)
     whole = hidden_cells(cells, split.test_C, seed=seed, num_bins=num_bins, tokenize=tokenize)
     if not scale.counted_G[whole.gene_N].any():
@@ -111,7 +116,8 @@ def masked_value_by_sparsity(
     own_C = _sparsity(whole, num_features)
     groups = [("own", name, rows_C) for name, rows_C in _by_sparsity(own_C)]
     if by is not None:
-        groups += [(by, name, rows_C) for name, rows_C in _by_column(cells, split, by, own_C)]
+        by_column.sort(key=lambda group: (own_C[group[1]].mean(), group[0]))  # the least sparse first
+        groups += [(by, name, rows_C) for name, rows_C in by_column]
     baselines = [
         fit_baseline(kind, cells, split, scale, seed=seed, num_bins=num_bins)
         for kind in (GeneMean, GeneAndCell, FactorAnalysis)
@@ -126,8 +132,13 @@ def masked_value_by_sparsity(
         sparsity_C = _sparsity(test, num_features)
         for kind, group, rows_C in here + (groups if level == 0 else []):
             about = {"by": kind, "group": group, "level": float(level), "sparsity": float(sparsity_C[rows_C].mean())}
-            rows += [about | row for row in _score(found, test, scale, rows_C, bootstrap, seed)]
-    return pd.DataFrame(rows)
+            scored = [about | row for row in _score(found, test, scale, rows_C, bootstrap, seed)]
+            if not scored:
+                left_out.append(f"{kind}: {group} has no hidden value of a detected gene")
+            rows += scored
+    frame = pd.DataFrame(rows)
+    frame.attrs["left_out"] = left_out
+    return frame
 
 
 def drop_values(
@@ -197,17 +208,36 @@ def _by_sparsity(own_C: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
         yield f"{number} of {num_groups}", np.sort(rows_C)
 
 
-def _by_column(cells: CellMatrix, split: CellSplit, column: str, own_C: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    """Groups of cells by a column of obs, the least sparse first; small ones are left out."""
-    if column not in cells.obs or column in ("own", "dropout"):
-        listed = ", ".join(map(str, cells.obs.columns)) or "none"
-        raise UserError(f"by '{column}': no such column of obs; there are: {listed}")
-    labels = cells.obs[column].iloc[split.test_C]
-    groups = [(str(name), np.flatnonzero((labels == name).to_numpy())) for name in labels.dropna().unique()]
-    groups = [(name, rows_C) for name, rows_C in groups if len(rows_C) >= _MIN_CELLS]
+def column_groups(cells: CellMatrix, split: CellSplit, column: str) -> tuple[list[tuple[str, np.ndarray]], list[str]]:
+    """Groups of held-out cells by a column of obs.
+
+    Returns
+    -------
+    list of (str, ndarray), list of str
+        Name of each group of at least five cells, and the places of these among ``split.test_C``; and what was left
+        out, counted and named.
+
+    Raises
+    ------
+    UserError
+        No such column, one whose name says something else in the table, or no group that is large enough.
+    """
+    labels = obs_column(cells.obs, column, "--by").iloc[split.test_C]
+    if column in _OWN_WAYS:
+        raise UserError(f"--by '{column}': the table calls something else so; give the column of obs another name")
+    every = [(str(name), np.flatnonzero((labels == name).to_numpy())) for name in labels.dropna().unique()]
+    groups = [(name, rows_C) for name, rows_C in every if len(rows_C) >= _MIN_CELLS]
     if not groups:
-        raise UserError(f"by '{column}': no group of {_MIN_CELLS} held-out cells; choose a coarser column")
-    return sorted(groups, key=lambda group: (own_C[group[1]].mean(), group[0]))
+        raise UserError(f"--by '{column}': no group of {_MIN_CELLS} held-out cells; choose a coarser column")
+    left_out = []
+    small = [f"{name} ({len(rows_C)})" for name, rows_C in every if len(rows_C) < _MIN_CELLS]
+    if small:
+        left_out.append(
+            f"{column}: {len(small):,} groups of fewer than {_MIN_CELLS} held-out cells have no row: {name_some(small)}"
+        )
+    if num_without := int(labels.isna().sum()):
+        left_out.append(f"{column}: {num_without:,} held-out cells have no label and are in no group")
+    return groups, left_out
 
 
 def _score(

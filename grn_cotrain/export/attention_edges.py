@@ -6,7 +6,7 @@ Dimension letters: M pairs.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,16 @@ import pandas as pd
 
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError, did_you_mean
+from grn_cotrain.evaluate.attention_run import REPORT_FILES
 from grn_cotrain.export.edge_formats import EDGE_FORMATS, EdgeFormat
 from grn_cotrain.export.edges import PredictedEdges, edge_rows
 from grn_cotrain.export.identity import RunIdentity
 from grn_cotrain.export.known_edges import known_edges
-from grn_cotrain.files import atomic_file
+from grn_cotrain.files import staged_files
 from grn_cotrain.model_io import load_model
 from grn_cotrain.run_folder import RunFolder
 
-__all__ = ["attention_network", "export_attention"]
+__all__ = ["attention_network", "check_names", "export_attention"]
 
 _LEAST = 1e-12  # a weight of 0 has no logarithm
 
@@ -86,6 +87,44 @@ def _indices(vocab: FeatureVocab, names: pd.Series) -> list[int]:
     return [index[name] for name in names]
 
 
+def check_names(format: str, groups: Sequence[str], genes: Iterable[str]) -> None:
+    """Refuse, before anything is read, cell types and genes that a format's files could not be named after or hold.
+
+    Parameters
+    ----------
+    format
+        Name of the edge format.
+    groups
+        Cell types, one file each.
+    genes
+        Genes that edges may have.
+
+    Raises
+    ------
+    UserError
+        Unknown format; names that it cannot hold; two cell types that would share a file.
+    """
+    writer: EdgeFormat = EDGE_FORMATS.build(format)
+    writer.refuse_names(genes)
+    _file_names(groups, writer.suffix)
+
+
+def _file_names(groups: Sequence[str], suffix: str) -> dict[str, str]:
+    """File of each cell type."""
+    stems = {group: re.sub(r"[^A-Za-z0-9._+-]+", "_", group) for group in groups}
+    if len(set(stems.values())) < len(stems):
+        twice = next(stem for stem in stems.values() if list(stems.values()).count(stem) > 1)
+        raise UserError(f"group: several cell types would be written to 'attention_{twice}'; rename them in obs")
+    names = {group: f"attention_{stem}.{suffix}" for group, stem in stems.items()}
+    taken = [group for group, name in names.items() if name in REPORT_FILES]
+    if taken:
+        raise UserError(
+            f"group '{taken[0]}': its edges would be written over the table '{names[taken[0]]}'; rename it in obs, or"
+            " take another format"
+        )
+    return names
+
+
 def export_attention(
     run: str | Path,
     edges: pd.DataFrame,
@@ -96,7 +135,7 @@ def export_attention(
     prep: str | Path | None = None,
     say: Callable[[str], None] = print,
 ) -> list[Path]:
-    """Write one file a cell type into the folder ``out``: ``attention_GROUP.SUFFIX``.
+    """Write one file a cell type into the folder ``out``, all of them or none: ``attention_GROUP.SUFFIX``.
 
     Raises
     ------
@@ -105,20 +144,13 @@ def export_attention(
     """
     writer: EdgeFormat = EDGE_FORMATS.build(format, options)
     groups = [str(name) for name in dict.fromkeys(edges["group"])]
-    stems = {group: re.sub(r"[^A-Za-z0-9._+-]+", "_", group) for group in groups}
-    if len(set(stems.values())) < len(stems):
-        twice = next(stem for stem in stems.values() if list(stems.values()).count(stem) > 1)
-        raise UserError(f"group: several cell types would be written to 'attention_{twice}'; rename them in obs")
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for group in groups:
-        network = attention_network(run, edges, group, prep=prep)
-        writer.check_names(network)
-        path = folder / f"attention_{stems[group]}.{writer.suffix}"
-        with atomic_file(path) as temporary:
-            notes = writer.write(network, temporary)
-        for note in notes:
-            say(f"{group}: {note}")
-        written.append(path)
-    return written
+    names = _file_names(groups, writer.suffix)
+    notes = []
+    with staged_files(out) as folder:
+        for group in groups:
+            network = attention_network(run, edges, group, prep=prep)
+            writer.check_names(network)
+            notes += [f"{group}: {note}" for note in writer.write(network, folder / names[group])]
+    for note in notes:
+        say(note)
+    return [Path(out) / name for name in names.values()]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from grn_cotrain.data.io.write_h5ad import write_h5ad
 from grn_cotrain.errors import UserError
-from grn_cotrain.files import atomic_file, atomic_folder
+from grn_cotrain.files import atomic_file, atomic_folder, refuse_input
 
 if TYPE_CHECKING:
     import anndata
@@ -30,8 +30,7 @@ def check_paths(cells: str | Path, out: str | Path) -> None:
         Any of these.
     """
     cells, out = Path(cells), Path(out)
-    if out.exists() and cells.exists() and out.samefile(cells):
-        raise UserError(f"--out '{out}': is the input itself, which is never changed; give another file")
+    refuse_input(out, cells)
     if out.suffix not in _SUFFIXES:
         raise UserError(f"--out '{out}': written are h5ad, zarr and, for an h5mu, h5mu; end the name in one of these")
     if out.suffix == ".h5mu" and cells.suffix != ".h5mu":

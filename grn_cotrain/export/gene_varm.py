@@ -18,7 +18,7 @@ from grn_cotrain.data.io.write_h5ad import write_h5ad
 from grn_cotrain.errors import UserError
 from grn_cotrain.export.annotate import annotate, refuse_taken
 from grn_cotrain.export.gene_frame import GeneEmbeddings
-from grn_cotrain.files import atomic_file
+from grn_cotrain.files import atomic_file, refuse_input
 
 if TYPE_CHECKING:
     import anndata
@@ -163,8 +163,7 @@ def write_varm(embeddings: GeneEmbeddings, path: Path, into: Into) -> list[str]:
     """Write a copy of ``into.cells`` with the embeddings in ``varm``; returns what there is to tell."""
     import anndata
 
-    if path.exists() and into.cells.exists() and path.samefile(into.cells):
-        raise UserError(f"--out '{path}': is the input itself, which is never changed; give another file")
+    refuse_input(path, into.cells)
     if path.suffix != ".h5ad":
         raise UserError(f"--out '{path}': --format varm writes h5ad; give a name that ends in .h5ad")
     if not into.cells.is_file():

@@ -16,10 +16,12 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from grn_cotrain.config import require_seed
+from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.batch import CellBatch
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.covariates import unknown_notes
-from grn_cotrain.data.io.align import align_cells
+from grn_cotrain.data.io.align import align_measured
 from grn_cotrain.data.io.counts import CountsFile, load_counts
 from grn_cotrain.data.io.write_h5ad import write_h5ad
 from grn_cotrain.data.streams import one_pass
@@ -32,7 +34,7 @@ from grn_cotrain.export.coverage import values_and_species
 from grn_cotrain.export.generate_rounds import generate_values, guesser, only_tokens
 from grn_cotrain.export.generation_check import accuracy
 from grn_cotrain.export.identity import RunIdentity
-from grn_cotrain.files import atomic_file
+from grn_cotrain.files import atomic_file, refuse_input
 from grn_cotrain.model import CoTrainModel
 from grn_cotrain.model_io import load_model
 from grn_cotrain.objectives import ValuePredictor
@@ -82,7 +84,8 @@ def generate_cells(
     counts
         Cells, from :func:`~grn_cotrain.data.io.counts.load_counts` or ``counts_from_anndata``.
     known
-        Share of each cell's expressed genes that is shown, drawn from ``seed`` and the cell's row; or names of genes.
+        Share of each cell's expressed genes that is shown, drawn from ``seed`` and the cell's row; or names of genes,
+        those that the file lacks being told and not shown.
     genes
         Which genes are generated: those that the cell expresses and that are not shown, or ``all`` of the model's.
     prompt
@@ -106,23 +109,31 @@ def generate_cells(
     anndata.AnnData
         Cells x features of the model. ``X``: known and generated values together, log1p of counts per ten thousand (or
         the log scale of the file). Layers, all on that scale: ``known`` values shown, ``generated`` values, ``truth``
-        of the file; and ``round``, in which each was generated. ``obs``: the file's columns, and how many genes were
-        ``generate_known`` and ``generate_asked``. ``uns["grn_cotrain"]["generate"]``: run, settings, accuracy.
+        of the file (NaN where a value was generated of a gene that the file lacks); and ``round``, in which each was
+        generated. ``obs``: the file's columns, and how many genes were ``generate_known`` and ``generate_asked``.
+        ``var["in_file"]``: whether the file has the gene. ``uns["grn_cotrain"]["generate"]``: run, settings, accuracy.
 
     Raises
     ------
     UserError
-        No model, or none that predicts values; a name that the model does not know; nothing to generate; a cell prompt
-        for an encoder that reads none; too few genes known.
+        A seed out of range; no model, or none that predicts values; a name that the model does not know, or names none
+        of which the file has; nothing to generate; a cell prompt for an encoder that reads none; too few genes known.
     """
     _check(known, genes, prompt, rounds)
+    require_seed(seed)
     folder = RunFolder.open(run)
     model, config = load_model(folder.require_model())
     predictor = _predictor(model, prompt)
     pick = _Pick.of(known, model, genes, prompt, seed)
-    cells, _, notes = align_cells(counts, model.vocab, min_mapped=min_mapped)
+    cells, measured_G, notes = align_measured(counts, model.vocab, min_mapped=min_mapped)
+    pick, lacking = pick.in_file(measured_G)
     notes += unknown_notes(cells.obs, model.inputs.covariates)
     warnings = [*values_and_species(counts, config, model.vocab), *_doubts(model, prompt)]
+    if lacking:
+        notes.append(
+            f"{len(lacking):,} of the named genes are not in the file, so they are not shown:"
+            f" {name_some([model.vocab.symbols[gene] for gene in lacking])}"
+        )
     for line in [*counts.notes, *notes, *(f"warning: {warning}" for warning in warnings)]:
         say(line)
     states = model.encode_graph()
@@ -155,7 +166,7 @@ def generate_cells(
         raise UserError(f"known: with {pick.text} shown there is nothing to generate; show fewer genes, or ask for all")
     cell_N, gene_N, value_N = table.entries("values_T")
     chance_N = table.entries("chance_T")[2] if table.size("chance_T") else None
-    found = accuracy(cells.normalised(), cell_N, gene_N, value_N, chance_N)
+    found = accuracy(cells.normalised(), cell_N, gene_N, value_N, chance_N, measured_G)
     reconstructed = " (reconstructed from states that have read these very values)" if pick.reconstructs else ""
     say(found.line() + reconstructed)
     origin = {
@@ -170,7 +181,7 @@ def generate_cells(
         "reconstructed": pick.reconstructs,
         **asdict(found),
     }
-    return _result(cells, table, origin)
+    return _result(cells, table, origin, measured_G)
 
 
 def _check(known: float | Sequence[str], genes: str, prompt: str, rounds: int) -> None:
@@ -252,6 +263,22 @@ class _Pick:
         named_V[torch.tensor([model.vocab.index(name) for name in names]) + NUM_SPECIAL] = True
         return cls(0.0, named_V, genes == "all", False, seed, f"{int(named_V.sum()):,} named genes")
 
+    def in_file(self, measured_G: np.ndarray) -> tuple[_Pick, list[int]]:
+        """The same without named genes that the file lacks, whose zeros nobody knows; and those, as gene indices."""
+        if self.named_V is None:
+            return self, []
+        named_G = self.named_V.numpy()[NUM_SPECIAL:]
+        lacking = np.flatnonzero(named_G & ~measured_G).tolist()
+        if not lacking:
+            return self, []
+        num_named = int(named_G.sum())
+        if len(lacking) == num_named:
+            raise UserError(f"known: the file has none of the {num_named:,} named genes; name genes of the file")
+        kept_V = self.named_V.clone()
+        kept_V[torch.tensor(lacking) + NUM_SPECIAL] = False
+        text = f"{num_named - len(lacking):,} of {num_named:,} named genes"
+        return replace(self, named_V=kept_V, text=text), lacking
+
     def __call__(self, batch: CellBatch) -> tuple[Tensor, Tensor]:
         """Known and asked tokens, bool ``[T]`` each; sampled zeros may be neither: they are read, and not reported."""
         is_gene_T, is_value_T = batch.feature_ids_T >= NUM_SPECIAL, batch.values_T != 0
@@ -297,7 +324,7 @@ class _Table:
         return sparse.csr_matrix((values.astype(dtype), (rows, columns)), shape=shape)
 
 
-def _result(cells: CellMatrix, table: _Table, origin: dict[str, Any]) -> anndata.AnnData:
+def _result(cells: CellMatrix, table: _Table, origin: dict[str, Any], measured_G: np.ndarray) -> anndata.AnnData:
     import anndata
 
     shape = (cells.num_cells, cells.num_genes)
@@ -310,12 +337,22 @@ def _result(cells: CellMatrix, table: _Table, origin: dict[str, Any]) -> anndata
         generate_known=np.diff(known.indptr).astype(np.int64), generate_asked=np.diff(generated.indptr).astype(np.int64)
     )
     vocab = cells.vocab
-    var = pd.DataFrame({"gene_ids": vocab.ids, "modality": vocab.modality}, index=pd.Index(vocab.symbols, dtype=object))
+    var = pd.DataFrame(
+        {"gene_ids": vocab.ids, "modality": vocab.modality, "in_file": measured_G},
+        index=pd.Index(vocab.symbols, dtype=object),
+    )
+    truth = cells.normalised().copy()
+    if not measured_G.all():
+        # Of a gene that the file lacks nobody knows the truth; a NaN where one was generated is one number each.
+        rows, columns, _ = table.entries("values_T")
+        unknown_N = ~measured_G[columns]
+        where = (rows[unknown_N], columns[unknown_N])
+        truth = truth + sparse.csr_matrix((np.full(len(where[0]), np.nan, dtype=truth.dtype), where), shape=shape)
     layers = {
         "known": known,
         "generated": generated,
         "round": table.matrix("round_T", shape, np.int32),
-        "truth": cells.normalised().copy(),
+        "truth": truth,
     }
     return anndata.AnnData(X=whole, obs=obs, var=var, layers=layers, uns={UNS_KEY: {"generate": origin}})
 
@@ -357,8 +394,7 @@ def generate_file(
     cells, out = Path(cells), Path(out)
     if out.suffix != ".h5ad" or out.is_dir():
         raise UserError(f"--out '{out}': generated cells are written as h5ad; give the name of a file OUT.h5ad")
-    if out.exists() and cells.exists() and out.samefile(cells):
-        raise UserError(f"--out '{out}': is the input itself, which is never changed; give another file")
+    refuse_input(out, cells)
     counts = load_counts(
         cells, layer, modality=modality, aliases=aliases, orthologs=orthologs, to_species=species_of(run)
     )

@@ -15,6 +15,7 @@ import torch
 
 from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.obs import obs_column
 from grn_cotrain.data.run_data import load_run_data
 from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.vocab import NUM_SPECIAL
@@ -166,12 +167,7 @@ def _frame(model: CoTrainModel, rows_GD: np.ndarray) -> pd.DataFrame:
 def _contextual(
     model: CoTrainModel, cells: CellMatrix, by: str | None, progress: Callable[[int, int], None] | None
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    if by is not None and by not in cells.obs:
-        columns = [str(name) for name in cells.obs.columns]
-        raise UserError(
-            f"--by '{by}': no such column of obs; choose from {', '.join(columns)}{did_you_mean(by, columns)}"
-        )
-    labels_C = pd.Series("", index=cells.obs.index) if by is None else cells.obs[by].astype(str)
+    labels_C = pd.Series("", index=cells.obs.index) if by is None else obs_column(cells.obs, by, "--by").astype(str)
     codes_C, groups = pd.factorize(labels_C, sort=True)
     num_genes, width = model.vocab.num_features, model.config.width
     sums = torch.zeros(len(groups) * num_genes, width, dtype=torch.float64)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,13 +18,14 @@ from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.io.align import align_cells
 from grn_cotrain.data.io.counts import CountsFile, load_counts
+from grn_cotrain.data.obs import obs_column
 from grn_cotrain.data.run_data import load_run_data
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.evaluate.in_silico import InSilico, Level, perturb_cells
 from grn_cotrain.export.cells import species_of
 from grn_cotrain.export.coverage import values_and_species
 from grn_cotrain.export.identity import RunIdentity
-from grn_cotrain.files import atomic_file
+from grn_cotrain.files import atomic_file, refuse_input, same_place
 from grn_cotrain.model_io import load_model
 from grn_cotrain.run_folder import RunFolder
 
@@ -120,18 +122,12 @@ def _rows(cells: CellMatrix, only: tuple[str, str] | None) -> np.ndarray:
     if only is None:
         return np.arange(cells.num_cells)
     column, value = only
-    columns = [str(name) for name in cells.obs.columns]
-    if column not in columns:
-        raise UserError(
-            f"only '{column}': no such column of obs; choose from {', '.join(columns) or 'none'}"
-            f"{did_you_mean(column, columns)}"
-        )
-    found = cells.obs[column].astype(str)
+    found = obs_column(cells.obs, column, "--only").astype(str)
     rows_C = np.flatnonzero((found == value).to_numpy())
     if len(rows_C) == 0:
         choices = sorted(found.unique())
         raise UserError(
-            f"only '{column}={value}': no cell has this value; the column has {name_some(choices, 8)}"
+            f"--only '{column}={value}': no cell has this value; the column has {name_some(choices, 8)}"
             f"{did_you_mean(value, choices)}"
         )
     return rows_C
@@ -178,33 +174,35 @@ def perturb_file(
     Raises
     ------
     UserError
-        As :func:`perturb_genes`; an unknown suffix; an unreadable file.
+        As :func:`perturb_genes`; an unknown suffix; an unreadable file; a place that cannot be written, or that is the
+        other table's or the input's.
     """
-    for path in (out, cells_out):
-        if path is not None:
-            _check_suffix(path)
-    counts = None
-    if cells is not None:
-        counts = load_counts(
-            cells, layer, modality=modality, aliases=aliases, orthologs=orthologs, to_species=species_of(run)
+    _check_places(out, cells_out, cells)
+    with ExitStack() as stack:  # opened first: a place that can't be written is told before the work
+        genes_file = stack.enter_context(atomic_file(out))
+        cells_file = None if cells_out is None else stack.enter_context(atomic_file(cells_out))
+        counts = None
+        if cells is not None:
+            counts = load_counts(
+                cells, layer, modality=modality, aliases=aliases, orthologs=orthologs, to_species=species_of(run)
+            )
+        result = perturb_genes(
+            run,
+            genes,
+            counts,
+            mode=mode,
+            level=level,
+            only=only,
+            max_cells=max_cells,
+            num_controls=num_controls,
+            min_mapped=min_mapped,
+            seed=seed,
+            say=say,
+            progress=progress,
         )
-    result = perturb_genes(
-        run,
-        genes,
-        counts,
-        mode=mode,
-        level=level,
-        only=only,
-        max_cells=max_cells,
-        num_controls=num_controls,
-        min_mapped=min_mapped,
-        seed=seed,
-        say=say,
-        progress=progress,
-    )
-    write_perturbation(result, result.genes, out)
-    if cells_out is not None:
-        write_perturbation(result, result.cells, cells_out)
+        write_perturbation(result, result.genes, genes_file)
+        if cells_file is not None:
+            write_perturbation(result, result.cells, cells_file)
     for line in [*result.notes, *_sentences(result), f"{len(result.genes):,} genes: {out}"]:
         say(line)
     if cells_out is not None:
@@ -212,9 +210,28 @@ def perturb_file(
     return result
 
 
-def _check_suffix(path: str | Path) -> None:
+def _check_places(out: str | Path, cells_out: str | Path | None, cells: str | Path | None) -> None:
+    """Refuse outputs of an unknown kind, that are one file, or that would replace the input or a part of it."""
+    for path, option in ((out, "--out"), (cells_out, "--cells-out")):
+        if path is None:
+            continue
+        _check_suffix(path, option)
+        if Path(path).is_dir():
+            raise UserError(f"{option} '{path}': is a folder; give the name of a file")
+        if cells is None:
+            continue
+        refuse_input(path, cells, option=option)
+        if Path(path).exists() and Path(cells).resolve() in Path(path).resolve().parents:  # genes.tsv of Matrix Market
+            raise UserError(f"{option} '{path}': is a file of the input, which is never changed; give another file")
+    if cells_out is not None and same_place(out, cells_out):
+        raise UserError(
+            f"--cells-out '{cells_out}': is --out too, and one table would replace the other; give two files"
+        )
+
+
+def _check_suffix(path: str | Path, option: str) -> None:
     if Path(path).suffix.lower() not in SUFFIXES:
-        raise UserError(f"--out '{path}': unknown kind of file; give a name that ends in {' or '.join(SUFFIXES)}")
+        raise UserError(f"{option} '{path}': unknown kind of file; give a name that ends in {' or '.join(SUFFIXES)}")
 
 
 def _sentences(result: InSilico) -> list[str]:
@@ -248,7 +265,7 @@ def write_perturbation(result: InSilico, frame: pd.DataFrame, path: str | Path) 
     tsv: after one comment line, so ``pandas.read_csv(FILE, sep="\\t", comment="#", keep_default_na=False)`` reads it.
     parquet: the summary is JSON under ``grn_cotrain.perturbation`` in the schema's metadata.
     """
-    _check_suffix(path)
+    _check_suffix(path, "path")
     facts = json.dumps(result.summary)
     with atomic_file(path) as temporary:
         if Path(path).suffix.lower() == ".tsv":

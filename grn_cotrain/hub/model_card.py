@@ -9,15 +9,19 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from grn_cotrain.data.alignment import name_some
 from grn_cotrain.errors import UserError
+from grn_cotrain.evaluate.annotation import FINE_TUNED
 from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.evaluate.model_scorer import arm_name
 from grn_cotrain.files import read_json
+from grn_cotrain.model import CoTrainModel
 from grn_cotrain.model_io import load_model
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.run_folder import RunFolder
+from grn_cotrain.train.classifier import CLASSES_FILE, Classifier
 
-__all__ = ["model_card"]
+__all__ = ["load_whole", "model_card"]
 
 _METRICS = (
     ("macro_auroc", "macro AUROC"),
@@ -26,7 +30,9 @@ _METRICS = (
     ("auprc", "AUPRC"),
     ("degree_matched_auroc", "degree-matched AUROC"),
 )
+_CELL_TYPE_METRICS = (("accuracy", "accuracy"), ("macro_f1", "macro F1"))
 _CONTROLS_SHOWN = 3
+_CLASSES_SHOWN = 50
 _SPLITS = {
     "random": "edges held out at random: the same TFs and targets occur in training, so degree alone does well",
     "unseen-tf": "all targets of some TFs are held out: TFs without a known target in training",
@@ -44,6 +50,7 @@ def model_card(
 
     Results come from the run's link table (``grn-cotrain evaluate links RUN``), beside its best controls and with
     intervals; whether the model beats them is said in a sentence. Without that table the card says that there is none.
+    A fine-tuned run also says what its classifier was tuned for, and how it did beside plain classifiers.
 
     Parameters
     ----------
@@ -59,11 +66,12 @@ def model_card(
     Raises
     ------
     UserError
-        No run folder, no model, a damaged link table.
+        No run folder, no model, a damaged link table, a head that is missing or damaged.
     """
     folder = RunFolder.open(run)
-    model, config = load_model(folder.require_model())
+    model, classifier, config = load_whole(folder)
     recipe, record = folder.recipe(), folder.record() if folder.record_file.is_file() else {}
+    name = str(record.get("name") or recipe.name)
     header = {
         **({"license": licence.lower()} if licence else {}),
         "library_name": "grn_cotrain",
@@ -71,25 +79,42 @@ def model_card(
     }
     species = "" if model.vocab.species in ("unknown", "simulated") else f"{model.vocab.species} "
     sections = [
-        f"# {recipe.name}",
+        f"# {name}",
         f"One table of embeddings of {model.vocab.num_features:,} {species}genes, under a cell encoder that reads"
         " expression and a graph encoder that reads a gene regulatory network; trained with"
         f" `grn_cotrain` as `{arm_name(recipe)}`. It gives gene embeddings, cell embeddings and scores of"
-        " regulatory links.",
+        " regulatory links"
+        + (f", and cell types: it was fine-tuned for `{classifier.label}`." if classifier is not None else "."),
         *_model_section(recipe, record, config, model.vocab.species),
         *_data_section(recipe, record, config, num_scrubbed),
-        *_results_section(folder, recipe, config),
+        *_results_section(folder, config),
+        *([] if classifier is None else _cell_types_section(classifier, record)),
         "## Intended use",
         "Research: starting rows for models that hold an embedding of genes, features of genes, embeddings of cells of"
         " the same species and tissue, and candidate regulatory links to be tested by other means.",
         "## Limitations",
-        _limits(recipe, config, model.vocab.species),
+        _limits(recipe, config, model.vocab.species, classifier),
         "## Licence",
         f"`{licence}`, given by the author." if licence else "None was given: ask the author before you use it.",
         "## How to load it",
-        _loading(repo_id, recipe),
+        _loading(repo_id, name, classifier),
     ]
     return f"---\n{yaml.safe_dump(header, sort_keys=False)}---\n\n" + "\n\n".join(sections) + "\n"
+
+
+def load_whole(folder: RunFolder) -> tuple[CoTrainModel, Classifier | None, dict[str, Any]]:
+    """Model, classifier (None but for a fine-tuned run) and config.json of the model; every checksum is verified.
+
+    Raises
+    ------
+    UserError
+        No model; a file of model or classifier is missing, damaged or exchanged.
+    """
+    if not (folder.folder / CLASSES_FILE).is_file():
+        model, config = load_model(folder.require_model())
+        return model, None, config
+    classifier, config = Classifier.load(folder.folder)
+    return classifier.model, classifier, config
 
 
 def _table(rows: list[tuple[str, str]]) -> str:
@@ -118,7 +143,9 @@ def _model_section(recipe: Recipe, record: dict[str, Any], config: dict[str, Any
 
 
 def _training(recipe: Recipe, record: dict[str, Any], meta: dict[str, Any]) -> str:
-    steps = f"{record['steps']} steps, best at {record['best_step']} by validation" if "steps" in record else "-"
+    # A fine-tuned run's record is of the fine-tuning: of the training before it, the model knows its step.
+    best = f"best at step {meta['step']}" if "step" in meta else "-"
+    steps = f"{record['steps']} steps, best at {record['best_step']} by validation" if "steps" in record else best
     version = f"; grn_cotrain {record['version']}" if record.get("version") else ""
     commit = f", commit {record['commit']}" if record.get("commit") else ""
     return f"seed {recipe.seed}; {steps}{version}{commit}"
@@ -128,7 +155,8 @@ def _data_section(
     recipe: Recipe, record: dict[str, Any], config: dict[str, Any], num_scrubbed: int | None
 ) -> list[str]:
     meta, prep = config["meta"], recipe.prep
-    cells = f"{record['num_cells']:,} cells x {record['num_genes']:,} features" if "num_cells" in record else "-"
+    has_size = {"num_cells", "num_genes"} <= set(record)
+    cells = f"{record['num_cells']:,} cells x {record['num_genes']:,} features" if has_size else "-"
     given: Any = () if prep is None else (prep.counts,) if isinstance(prep.counts, str) else prep.counts
     source = f" from {', '.join(f'`{Path(name).name}`' for name in given)}" if given else ""
     kind = next((kind for kind in sorted(_SPLITS, key=len, reverse=True) if recipe.data.split.startswith(kind)), "")
@@ -155,7 +183,7 @@ def _data_section(
 # -- results -----------------------------------------------------------------------------------------------------------
 
 
-def _results_section(folder: RunFolder, recipe: Recipe, config: dict[str, Any]) -> list[str]:
+def _results_section(folder: RunFolder, config: dict[str, Any]) -> list[str]:
     sections = ["## Results"]
     if not (folder.folder / "links.json").is_file():
         sections.append(
@@ -164,8 +192,9 @@ def _results_section(folder: RunFolder, recipe: Recipe, config: dict[str, Any]) 
         )
     else:
         sections += _links(folder, config)
-    cells = (folder.record().get("cells") or {}) if folder.record_file.is_file() else {}
-    if cells.get("r2") is not None:
+    cells = folder.record().get("cells") if folder.record_file.is_file() else None
+    # Fine-tuned runs of earlier versions hold the name of a file there.
+    if isinstance(cells, dict) and cells.get("r2") is not None:
         others = ", ".join(
             f"{name[:-3].replace('_', ' ')} {value:.3f}" for name, value in cells.items() if name != "r2"
         )
@@ -206,6 +235,45 @@ def _links(folder: RunFolder, config: dict[str, Any]) -> list[str]:
     )
     sentence = [f"**{text}**" for text in _verdict(folder, controls)]
     return [about, "\n".join(lines), *sentence, *(f"Warning: {warning}." for warning in warnings), *audits]
+
+
+def _cell_types_section(classifier: Classifier, record: dict[str, Any]) -> list[str]:
+    """What the classifier was tuned for, on which cells, and how it did beside classifiers without a network."""
+    classes = classifier.classes
+    on = f" of `{record['cells_file']}`" if record.get("cells_file") else ""
+    about = [
+        f"Fine-tuned for the labels `{classifier.label}`{on} with head `{classifier.spec.name}`; {len(classes)}"
+        f" classes: {name_some(classes, _CLASSES_SHOWN)}."
+    ]
+    if {"num_train", "num_validation", "num_test", "split"} <= set(record):
+        about.append(
+            f"Trained on {record['num_train']:,} cells, its epoch picked on {record['num_validation']:,} others, judged"
+            f" on {record['num_test']:,} that neither has seen ({record['split']})."
+        )
+    if record.get("unseen_classes"):
+        about.append(f"Classes among those alone, which it cannot find: {name_some(record['unseen_classes'])}.")
+    sections = ["## Cell types", " ".join(about)]
+    if not record.get("annotation"):
+        return [*sections, "How it did beside baselines is **not in this run's record**: nothing is claimed."]
+    rows = pd.DataFrame(record["annotation"])
+    macro = rows[rows["metric"] == "macro_f1"].set_index("scorer")["value"].astype(float)
+    others = macro.drop(FINE_TUNED).sort_values(ascending=False, kind="stable")
+    lines = [
+        "| scorer | " + " | ".join(heading for _, heading in _CELL_TYPE_METRICS) + " |",
+        "| --- |" + " --- |" * len(_CELL_TYPE_METRICS),
+    ]
+    for name in (FINE_TUNED, *others.index):
+        shown = [_cell(rows, name, metric) for metric, _ in _CELL_TYPE_METRICS]
+        lines.append(f"| {f'**{name}**' if name == FINE_TUNED else f'{name} (baseline)'} | " + " | ".join(shown) + " |")
+    best, mine = float(others.iloc[0]), float(macro[FINE_TUNED])
+    verdict = "is above" if mine > best else "is not above"
+    return [
+        *sections,
+        "\n".join(lines),
+        f"**By macro F1 it {verdict} the best baseline, {others.index[0]}: {_number(mine)} beside {_number(best)}.**"
+        " All were fitted on the same cells and judged on the same held-out cells. Brackets: 95 % bootstrap intervals"
+        " over cells, of each by itself and not of the difference.",
+    ]
 
 
 def _verdict(folder: RunFolder, controls: list[str]) -> list[str]:
@@ -256,7 +324,7 @@ def _or_low(value: float) -> float:
 # -- prose -------------------------------------------------------------------------------------------------------------
 
 
-def _limits(recipe: Recipe, config: dict[str, Any], species: str) -> str:
+def _limits(recipe: Recipe, config: dict[str, Any], species: str, classifier: Classifier | None) -> str:
     values = config["meta"].get("values", "the values that it was trained on")
     items = [
         "A score of a link is no evidence of regulation: it says that the pair resembles pairs of the prior network,"
@@ -269,16 +337,22 @@ def _limits(recipe: Recipe, config: dict[str, Any], species: str) -> str:
         items.insert(0, f"This run is an **ablation** (`{arm_name(recipe)}`), made for comparison, not for use.")
     if config["meta"].get("links") == "probe":
         items.append("Its schedule never trained links: the link decoder was fitted afterwards on frozen embeddings.")
+    if classifier is not None:
+        items.append(
+            "Every cell is given one of the classes above, also a cell of another type: `annotate --min-probability`"
+            " leaves doubtful cells unassigned."
+        )
     return "\n".join(f"- {item}" for item in items)
 
 
-def _loading(repo_id: str | None, recipe: Recipe) -> str:
+def _loading(repo_id: str | None, name: str, classifier: Classifier | None) -> str:
     repo = repo_id or "NAME/REPOSITORY"
+    annotate = "" if classifier is None else f"grn-cotrain annotate {name} CELLS.h5ad --out OUT.h5ad\n"
     return f"""```bash
-grn-cotrain hub fetch {repo} --out {recipe.name}
-grn-cotrain export genes {recipe.name} --format safetensors --out genes.safetensors
-grn-cotrain embed cells {recipe.name} CELLS.h5ad --out OUT.h5ad --zero-shot
-```
+grn-cotrain hub fetch {repo} --out {name}
+grn-cotrain export genes {name} --format safetensors --out genes.safetensors
+grn-cotrain embed cells {name} CELLS.h5ad --out OUT.h5ad --zero-shot
+{annotate}```
 
 ```python
 from grn_cotrain import CoTrainModel, hub, tl

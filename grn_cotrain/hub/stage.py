@@ -15,16 +15,17 @@ from grn_cotrain.evaluate.platt import PLATT_FILE
 from grn_cotrain.export.identity import RunIdentity
 from grn_cotrain.files import atomic_folder, read_json, write_json, write_text
 from grn_cotrain.hub.manifest import MANIFEST, README, accepted, safe_name, write_manifest
-from grn_cotrain.hub.model_card import model_card
+from grn_cotrain.hub.model_card import load_whole, model_card
 from grn_cotrain.hub.scrub import Scrubber
-from grn_cotrain.model_io import load_model
 from grn_cotrain.run_folder import RunFolder
+from grn_cotrain.train.classifier import CLASSES_FILE, HEAD_FILE
 
 __all__ = ["DEFAULT_EXTRAS", "Staged", "stage_run"]
 
 #: Results of a run that are pushed where they are there; more by ``include``.
 DEFAULT_EXTRAS = ("links.json", "cells.json", "card.json")
 _NEVER = ("checkpoints",)
+_NAMES_IN_RECORD = ("classes", "unseen_classes")  # a type "/low" is no path: it stays, as in classes.json
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,10 @@ def stage_run(
 ) -> Staged:
     """Write the folder that a push would upload.
 
-    It holds ``model/``, ``recipe.yaml``, ``run.json``, the results in :data:`DEFAULT_EXTRAS` that are there, what
-    ``include`` names, a generated ``README.md`` and ``manifest.json`` with checksums. Prepared data, checkpoints and
-    metrics stay at home. ``model/graph.safetensors`` holds the training edges of the network, without which the graph
-    encoder can't be run: mind the network's licence.
+    It holds ``model/``, ``recipe.yaml``, ``run.json``, of a fine-tuned run ``classes.json`` and ``head.safetensors``,
+    the results in :data:`DEFAULT_EXTRAS` that are there, what ``include`` names, a generated ``README.md`` and
+    ``manifest.json`` with checksums. Prepared data, checkpoints and metrics stay at home. ``model/graph.safetensors``
+    holds the training edges of the network, without which the graph encoder can't be run: mind the network's licence.
 
     Parameters
     ----------
@@ -89,19 +90,22 @@ def stage_run(
     Raises
     ------
     UserError
-        No finished model, a damaged one; a file to include that is missing or not accepted; ``folder`` has content.
+        No finished model, a damaged one; a classifier without its head; a file to include that is missing or not
+        accepted; ``folder`` has content.
     """
     source, folder = RunFolder.open(run), Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"folder '{folder}': exists and is not empty; give a new one")
-    _, config = load_model(source.require_model())  # verifies every checksum
+    config = load_whole(source)[2]
     extras = _extras(source.folder, include)
     scrubber = Scrubber()
     with atomic_folder(folder) as temporary:
         recipe = scrubber.value(load_yaml(source.recipe_file))
         write_text(temporary / "recipe.yaml", yaml.safe_dump(recipe, sort_keys=False))
         if source.record_file.is_file():
-            write_json(temporary / "run.json", scrubber.value(source.record()))
+            record = source.record()
+            names_alone = {key: record.pop(key) for key in _NAMES_IN_RECORD if key in record}
+            write_json(temporary / "run.json", scrubber.value(record) | names_alone)
         (temporary / "model").mkdir()
         for name in (*config["sha256"], "config.json", PLATT_FILE):
             if (source.model / name).is_file():
@@ -125,6 +129,8 @@ def _extras(folder: Path, include: Sequence[str]) -> list[str]:
         if not (folder / name).is_file():
             raise UserError(f"--include '{name}': not in '{folder}'; name a file of the run folder")
     found = [name for name in DEFAULT_EXTRAS if (folder / name).is_file()]
+    if (folder / CLASSES_FILE).is_file():
+        found += [CLASSES_FILE, HEAD_FILE]
     made_here = {"recipe.yaml", "run.json", README, MANIFEST}
     return [
         name for name in dict.fromkeys([*found, *include]) if name not in made_here and name.split("/")[0] != "model"
@@ -132,10 +138,15 @@ def _extras(folder: Path, include: Sequence[str]) -> list[str]:
 
 
 def _copy(source: Path, target: Path, scrubber: Scrubber, run: RunFolder) -> None:
-    """Copy a file; text without this machine's paths. ``vocab.json`` holds names alone and must keep its checksum."""
+    """Copy a file; text without this machine's paths.
+
+    The names in ``vocab.json`` and ``classes.json`` stay as they are: of genes, by their checksum, and of cell types,
+    which annotate cells.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     suffix = source.suffix.lower()
-    if suffix == ".safetensors" or (source.parent.name == "model" and source.name == "vocab.json"):
+    names_alone = (run.model / "vocab.json", run.folder / CLASSES_FILE)
+    if suffix == ".safetensors" or source in names_alone:
         shutil.copyfile(source, target)
     elif suffix == ".json":
         write_json(target, scrubber.value(read_json(source, what="file to push")))

@@ -65,7 +65,8 @@ def generate(
     -------
     anndata.AnnData
         Cells x genes of the model: ``X`` known and generated values; layers ``known``, ``generated``, ``round`` and
-        ``truth``; ``obs["generate_known"]``, ``obs["generate_asked"]``; ``uns["grn_cotrain"]["generate"]``.
+        ``truth`` (NaN where a value was generated of a gene that ``adata`` lacks: ``var["in_file"]`` is False);
+        ``obs["generate_known"]``, ``obs["generate_asked"]``; ``uns["grn_cotrain"]["generate"]``.
 
     Raises
     ------

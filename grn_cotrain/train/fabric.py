@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING, Any
 from grn_cotrain.errors import UserError
 
 if TYPE_CHECKING:
+    import torch
     from lightning_fabric import Fabric
 
-__all__ = ["build_fabric"]
+__all__ = ["build_fabric", "find_device"]
 
 _ASKED_FOR_ITS_VERSION = "torchmetrics"
 
 
-def build_fabric(device: str, precision: str, loggers: list[Any]) -> Fabric:
+def build_fabric(device: str, precision: str, loggers: list[Any], *, option: str = "train.device") -> Fabric:
     """Fabric on one device.
 
     Parameters
@@ -36,6 +37,8 @@ def build_fabric(device: str, precision: str, loggers: list[Any]) -> Fabric:
         ``fp32`` or ``bf16`` (mixed).
     loggers
         As :func:`~grn_cotrain.train.loggers.build_loggers` makes them.
+    option
+        What the user calls the device, for the error.
 
     Raises
     ------
@@ -53,8 +56,20 @@ def build_fabric(device: str, precision: str, loggers: list[Any]) -> Fabric:
             precision="bf16-mixed" if precision == "bf16" else "32-true",
             loggers=loggers,
         )
-    except (ValueError, RuntimeError) as error:
-        raise UserError(f"train.device '{device}': {error}; give cpu, or cuda where there is a GPU") from None
+    except (ValueError, RuntimeError, ImportError) as error:
+        raise UserError(f"{option} '{device}': {error}; give cpu, or cuda where there is a GPU") from None
+
+
+def find_device(device: str, *, option: str) -> torch.device:
+    """The device of :func:`build_fabric`, for a loop of its own: one list of names, one refusal.
+
+    Raises
+    ------
+    UserError
+        The device is unknown, or not on this machine.
+    """
+    found: torch.device = build_fabric(device, "fp32", [], option=option).device
+    return found
 
 
 @contextmanager

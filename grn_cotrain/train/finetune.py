@@ -24,6 +24,7 @@ from grn_cotrain.recipe import TrainConfig
 from grn_cotrain.train.classifier import Classifier
 from grn_cotrain.train.early_stopping import EarlyStopping
 from grn_cotrain.train.environment import deterministic
+from grn_cotrain.train.fabric import find_device
 from grn_cotrain.train.freezing import FreezeLevel, freeze, frozen_to_evaluation
 from grn_cotrain.train.optimizer import build_optimizer, learning_rate_factor, set_learning_rate
 from grn_cotrain.train.seeds import Purpose, step_seed, torch_generator
@@ -171,7 +172,8 @@ def fit(
     Raises
     ------
     UserError
-        No cell to train on or validate with; the encoder has no block to freeze; a loss that is not finite.
+        No cell to train on or validate with; a device that is unknown or not on this machine; the encoder has no block
+        to freeze; a loss that is not finite.
     """
     if not len(validation_C) and validate is None:
         raise UserError("validation: no cell is left for it; give more cells, or a larger share")
@@ -189,7 +191,7 @@ def _fit(
     validate: Callable[[int], tuple[float, float]] | None,
     on_epoch: Callable[[EpochReport], None] | None,
 ) -> FinetuneResult:
-    device = torch.device(config.device)
+    device = find_device(config.device, option="--device")
     model, head = classifier.model.to(device).eval(), classifier.head.to(device).eval()
     graph = model.graph.to(device)
     stream = CellStream(

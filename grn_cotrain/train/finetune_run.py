@@ -20,9 +20,10 @@ from grn_cotrain.config import to_dict
 from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.io.align import align_cells
 from grn_cotrain.data.io.counts import load_counts
+from grn_cotrain.data.obs import obs_column
 from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.tokens import Tokenizer
-from grn_cotrain.errors import UserError, did_you_mean
+from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.annotation import PROBE, AnnotationTable, annotation_table
 from grn_cotrain.evaluate.linear_probe import LabelSplit, held_out_group, stratified
 from grn_cotrain.export.cells import species_of
@@ -35,6 +36,7 @@ from grn_cotrain.provenance import git_commit
 from grn_cotrain.run_folder import RunFolder
 from grn_cotrain.train.classifier import Classifier
 from grn_cotrain.train.environment import environment
+from grn_cotrain.train.fabric import find_device
 from grn_cotrain.train.finetune import EpochReport, FinetuneConfig, fit
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ __all__ = ["CellLabels", "finetune_run", "labels_of", "split_labels"]
 
 _TOKENS_PER_BATCH = 32_768
 _RARE = 10  # training cells below which a class is named
+_OF_THE_BASE = ("cells_hash", "num_cells", "num_genes", "vocab_hash", "recipe_hash")
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,13 +77,7 @@ def labels_of(obs: pd.DataFrame, label: str, tokens_C: np.ndarray) -> CellLabels
     UserError
         No such column, or no cell has a label.
     """
-    if label not in obs:
-        names = [str(name) for name in obs.columns]
-        raise UserError(
-            f"--label '{label}': no such column of obs; choose from {', '.join(names) or 'none'}"
-            f"{did_you_mean(label, names)}"
-        )
-    column = obs[label]
+    column = obs_column(obs, label, "--label")
     labels_C = np.where(column.notna(), column.astype(str).str.strip(), "").astype(str)
     has_C = labels_C != ""
     rows_C = np.flatnonzero(has_C & (tokens_C > 0))
@@ -114,13 +111,8 @@ def split_labels(
         outer = stratified(named_C, test=test, seed=seed)
     else:
         column, value = test_by
-        if column not in obs:
-            names = [str(name) for name in obs.columns]
-            raise UserError(
-                f"--test-by '{column}': no such column of obs; choose from {', '.join(names) or 'none'}"
-                f"{did_you_mean(column, names)}"
-            )
-        outer = held_out_group(obs[column].iloc[rows_C].astype(str).to_list(), value)
+        groups = obs_column(obs, column, "--test-by").iloc[rows_C].astype(str)
+        outer = held_out_group(groups.to_list(), value, given=f"--test-by '{column}={value}'")
         outer = replace(outer, name=f"{column}={value} held out")
     try:
         inner = stratified(named_C[outer.train_C], test=validation, seed=seed + 1)
@@ -152,8 +144,8 @@ def finetune_run(
     """Fine-tune, judge on held-out cells beside controls, and write a run folder that ``annotate`` and ``embed`` read.
 
     ``out`` gets ``model/`` (fine-tuned), the head, ``classes.json``, ``run.json`` (hashes of the base run and of the
-    cells, settings, split, history), ``recipe.yaml`` of the base run, and tables: ``annotation.tsv`` (model and
-    controls), ``per_class.tsv``, ``confusion.tsv``, ``predictions.tsv`` (every held-out cell), ``history.tsv``. The
+    cells, settings, split, results in short), ``recipe.yaml`` of the base run, and tables: ``annotation.tsv`` (model
+    and controls), ``per_class.tsv``, ``confusion.tsv``, ``predictions.tsv`` (every held-out cell), ``history.tsv``. The
     folder appears whole at the end or not at all.
 
     Parameters
@@ -182,10 +174,12 @@ def finetune_run(
     Raises
     ------
     UserError
-        ``out`` is not new; no model; no such column; fewer than two classes; too few genes known.
+        ``out`` is not new; a device that is not there; no model; no such column; fewer than two classes; too few genes
+        known.
     """
     config = config or FinetuneConfig()
     out = _new_folder(out)
+    device = find_device(config.device, option="--device")  # before anything costly
     base = RunFolder.open(run)
     model, model_config = load_model(base.require_model())
     counts = load_counts(
@@ -245,7 +239,9 @@ def finetune_run(
             "best_validation_loss": result.best_loss,
             "num_frozen_tensors": len(result.frozen),
             "num_trained": result.num_trained,
-            "environment": environment(config.device),
+            # annotation.tsv in short: what a published run can show, since tables with cells' names stay at home.
+            "annotation": _results(table.scores),
+            "environment": environment(str(device)),
         }
         write_json(folder / base.record_file.name, record)
         predictions = pd.DataFrame(
@@ -307,6 +303,13 @@ def _about(labels: CellLabels, train_C: np.ndarray, validation_C: np.ndarray, sp
     return said
 
 
+def _results(scores: pd.DataFrame) -> list[dict[str, Any]]:
+    """Scores as JSON stores them: NaN (an interval without replicates) is null."""
+    shown = scores[["scorer", "metric", "value", "low", "high"]].astype(object)
+    rows = shown.where(shown.notna(), None).to_dict(orient="records")
+    return [{str(name): value for name, value in row.items()} for row in rows]
+
+
 def _origin(base: RunFolder, model_config: dict[str, Any], cells: str | Path) -> dict[str, Any]:
     """Which run and which cells, by name and content."""
     record = base.record() if base.record_file.is_file() else {}
@@ -319,8 +322,8 @@ def _origin(base: RunFolder, model_config: dict[str, Any], cells: str | Path) ->
         "version": grn_cotrain.__version__,
         "commit": git_commit(),
         "base": RunIdentity.of(base, model_config).to_dict(),
-        # Of the base run, so that its own cells are recognised when they are embedded or annotated.
-        **{key: record[key] for key in ("cells_hash", "num_cells", "vocab_hash", "recipe_hash") if key in record},
-        "cells": cells.name,
+        # Of the base run, so that its own cells are recognised when they are embedded, annotated or evaluated.
+        **{key: record[key] for key in _OF_THE_BASE if key in record},
+        "cells_file": cells.name,
         "cells_sha256": sha256_file(cells) if cells.is_file() else None,
     }

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from grn_cotrain.data.batch import CellBatch
 from grn_cotrain.errors import UserError
 from grn_cotrain.model import CoTrainModel
+from grn_cotrain.nn.cross_attention import CrossAttentionBlock
 from grn_cotrain.nn.packed_transformer import TransformerBlock
 
 __all__ = ["FREEZE_LEVELS", "FreezeLevel", "first_block", "freeze", "frozen_to_evaluation"]
@@ -36,8 +37,8 @@ def freeze(model: CoTrainModel, level: FreezeLevel, batch: CellBatch) -> list[st
     ``encoder``     the whole model: the head alone is trained
     =============== ==================================================================================================
 
-    The encoder's embeddings are found by asking autograd what the input of its first block depends on, so no encoder
-    has to declare them. A part of the encoder of which one weight is an embedding is frozen as a whole (the row of
+    The encoder's embeddings are found by asking autograd what its first block is given depends on (latents that read
+    tokens are given both), so no encoder has to declare them. A part of the encoder of which one weight is an embedding is frozen as a whole (the row of
     hidden values with the rows of visible ones).
 
     Parameters
@@ -47,7 +48,7 @@ def freeze(model: CoTrainModel, level: FreezeLevel, batch: CellBatch) -> list[st
     level
         How much.
     batch
-        Any cells, to be encoded once.
+        Any cells, to be encoded once; on the model's device.
 
     Returns
     -------
@@ -66,9 +67,10 @@ def freeze(model: CoTrainModel, level: FreezeLevel, batch: CellBatch) -> list[st
         frozen += model.parameters()
     elif level != "none":
         encoder = model.cell_encoder
+        graph = model.graph.to(model.special_SD.device)  # no module: it stays behind when the model moves
 
         def run() -> None:
-            model.encode_cells(batch, model.encode_graph())
+            model.encode_cells(batch, model.encode_graph(graph))
 
         found = first_block(encoder, run)
         if found is None:
@@ -90,20 +92,23 @@ def freeze(model: CoTrainModel, level: FreezeLevel, batch: CellBatch) -> list[st
 
 
 def first_block(encoder: nn.Module, run: Callable[[], None]) -> tuple[nn.Module, list[Tensor]] | None:
-    """The block that ``run`` enters first, and the tensors it is given; None where there is no block.
+    """The block that ``run`` enters first, and the tensors its parts are given; None where there is no block.
 
     Blocks are the items of a ``ModuleList`` of the name ``blocks``, or transformer blocks by class. A block counts as
-    entered when one of its parts is, since some encoders call a block's parts one by one.
+    entered when one of its parts is, since some encoders call a block's parts one by one; what its parts are given
+    until another block is entered is what it is given, whether or not it made some of it itself.
     """
     candidates = list(_blocks(encoder))
-    entered: list[tuple[nn.Module, list[Tensor]]] = []
+    entered: list[nn.Module] = []
+    given: list[Tensor] = []
 
     def note(block: nn.Module) -> Callable[[nn.Module, tuple[Any, ...]], None]:
         def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
             del module
-            if not entered:
-                floats = [x for x in inputs if isinstance(x, Tensor) and x.is_floating_point()]
-                entered.append((block, floats))
+            if not entered or entered[-1] is not block:
+                entered.append(block)
+            if len(entered) == 1:
+                given.extend(x for x in inputs if isinstance(x, Tensor) and x.is_floating_point())
 
         return hook
 
@@ -117,13 +122,13 @@ def first_block(encoder: nn.Module, run: Callable[[], None]) -> tuple[nn.Module,
         encoder.train(training)
         for handle in handles:
             handle.remove()
-    return entered[0] if entered else None
+    return (entered[0], given) if entered else None
 
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:
     """Outermost blocks."""
     for name, child in module.named_children():
-        if isinstance(child, TransformerBlock):
+        if isinstance(child, (TransformerBlock, CrossAttentionBlock)):
             yield child
         elif name == "blocks" and isinstance(child, nn.ModuleList):
             yield from child

@@ -15,6 +15,13 @@ import pandas as pd
 import pytest
 import yaml
 
+from grn_cotrain.cli import app
+from grn_cotrain.commandline import run_app
+from grn_cotrain.data.run_data import load_run_data
+from grn_cotrain.errors import UserError
+from grn_cotrain.evaluate.model_scorer import ModelScorer
+from grn_cotrain.evaluate.run import check_data, evaluate_cells
+from grn_cotrain.export.extend import extend_run
 from grn_cotrain.model_io import load_model
 from grn_cotrain.run_folder import RunFolder
 from tests.integration.refusals import refused
@@ -177,6 +184,14 @@ RUNS = {
         lambda p, r: ["embed", "cells", r, foreign_cells(p), "--out", p / "o.h5ad"],
         "genes of the cells",
     ),
+    "fine-tune on an unknown device": (
+        lambda p, r: [*finetune_words(p, r), "--device", "gpuu"],
+        "--device 'gpuu': You selected an invalid accelerator name",
+    ),
+    "fine-tune on a device of another machine": (
+        lambda p, r: [*finetune_words(p, r), "--device", "tpu"],
+        "--device 'tpu'",
+    ),
     "kind of component unknown": (lambda p, r: ["list", "decoders"], "KIND 'decoders': choose from graph_encoder"),
     "unknown command": (lambda p, r: ["evaluate", "genes", r], "No such command 'genes'"),
     "missing option": (lambda p, r: ["score", r, "--out", p / "s.tsv"], "--pairs"),
@@ -218,6 +233,10 @@ def world_cells(folder: Path, run: Path) -> Path:
     return Path(shutil.copy(prep / "cells.h5ad", folder / "cells.h5ad"))
 
 
+def finetune_words(folder: Path, run: Path) -> list[object]:
+    return ["finetune", run, world_cells(folder, run), "--label", "cell_type", "--out", folder / "tuned"]
+
+
 def foreign_cells(folder: Path) -> Path:
     values = np.random.default_rng(0).poisson(2.0, (5, 20)).astype(np.float32)
     var = pd.DataFrame(index=[f"OTHER{i}" for i in range(20)])
@@ -232,19 +251,77 @@ def test_bad_requests_on_a_run_are_one_line(case: str, run: Path, tmp_path: Path
     refused(message, *arguments, capsys=capsys, watch=tmp_path)
 
 
-def test_a_folder_prepared_anew_with_other_genes_is_refused(
-    tiny_world: Path, run: Path, tmp_path: Path, capsys
-) -> None:
+def prepared_anew(run: Path, folder: Path, *, num_genes: int = 80, num_cells: int = 160) -> Path:
+    """The run, its recipe naming another folder; of the tiny world's own size it would be that world again."""
     from data_prep.simulate import simulate
     from data_prep.splits import prepare_splits
 
-    simulate(tmp_path / "other", num_genes=70, num_tfs=16, num_cells=60)
-    prepare_splits(tmp_path / "other", "unseen-target", seed=0)
+    simulate(folder, num_genes=num_genes, num_tfs=16, num_cells=num_cells)
+    prepare_splits(folder, "unseen-target", seed=0)
+    of_run = RunFolder.open(run)
+    recipe = of_run.recipe()
+    of_run.write_recipe(replace(recipe, data=replace(recipe.data, prep=str(folder))))
+    return run
+
+
+#: Commands that read the run's own cells: what they say where the folder has other genes.
+READ_THE_FOLDER = {
+    "export genes": (["export", "genes", "{run}", "--kind", "contextual"], "has other genes now"),
+    "perturb": (["perturb", "{run}", "--gene", "{gene}", "--out", "{out}.tsv"], "has other genes now"),
+    "evaluate links": (["evaluate", "links", "{run}"], "has other genes now"),
+    "evaluate attention": (["evaluate", "attention", "{run}", "--out", "{out}"], "was trained on split"),
+    "evaluate cells": (["evaluate", "cells", "{run}"], "has other genes now"),
+    "evaluate cells by sparsity": (["evaluate", "cells", "{run}", "--by-sparsity"], "has other genes now"),
+}
+
+
+@pytest.mark.parametrize("case", READ_THE_FOLDER)
+def test_a_folder_prepared_anew_with_other_genes_is_refused(case: str, run: Path, tmp_path: Path, capsys) -> None:
+    prepared_anew(run, tmp_path / "other", num_genes=70, num_cells=60)
+    words, message = READ_THE_FOLDER[case]
+    gene = json.loads((run / "model" / "vocab.json").read_text())["symbols"][0]
+    arguments = [word.format(run=run, out=tmp_path / "out", gene=gene) for word in words]
+    refused(message, *arguments, capsys=capsys, watch=tmp_path)
+
+
+@pytest.mark.parametrize("case", ["evaluate links", "evaluate cells", "evaluate cells by sparsity"])
+def test_a_folder_prepared_anew_with_other_cells_is_refused(case: str, run: Path, tmp_path: Path, capsys) -> None:
+    """Genes and split are the same to the hash: the cells alone tell, and held-out ones may be training cells now."""
+    prepared_anew(run, tmp_path / "other", num_cells=150)
+    arguments = [word.format(run=run) for word in READ_THE_FOLDER[case][0]]
+    refused("has other cells now", *arguments, capsys=capsys, watch=tmp_path)
+
+
+def test_a_folder_prepared_anew_as_it_was_is_taken(run: Path, tmp_path: Path) -> None:
+    prepared_anew(run, tmp_path / "same")
+    assert run_app(app, ["evaluate", "cells", str(run)]) == 0
+
+
+def test_a_split_made_anew_is_refused(run: Path, tmp_path: Path) -> None:
+    """Which cells are held out follows from the split's seed."""
     folder = RunFolder.open(run)
+    model, config = load_model(folder.require_model())
     recipe = folder.recipe()
-    folder.write_recipe(replace(recipe, data=replace(recipe.data, prep=str(tmp_path / "other"))))
-    refused("has other genes now", "export", "genes", run, "--kind", "contextual", capsys=capsys)
-    refused("the model was trained on split", "evaluate", "links", run, "--controls", "none", capsys=capsys)
+    check_data(folder, load_run_data(recipe), model.vocab, config["meta"])
+    other = load_run_data(replace(recipe, data=replace(recipe.data, split="random-seed0")))
+    with pytest.raises(UserError, match="has other edges in its split now than the model was trained on"):
+        check_data(folder, other, model.vocab, config["meta"])
+    with pytest.raises(UserError, match="split 'random-seed0': the model was trained on split 'unseen-target-seed0'"):
+        ModelScorer(run).fit(other.split, None)
+
+
+def test_an_extended_run_is_judged_on_the_data_of_its_training(run: Path, tmp_path: Path) -> None:
+    """Rows were appended and none moved: these are its data still, under the same ids."""
+    extend_run(run, tmp_path / "wide", features=text(tmp_path / "features.tsv", "NOBODYS\n"), say=lambda line: None)
+    extend_run(
+        tmp_path / "wide", tmp_path / "wider", features=text(tmp_path / "more.tsv", "NOONES\n"), say=lambda line: None
+    )
+    folder = RunFolder.open(tmp_path / "wider")
+    frame = evaluate_cells(folder)
+    assert {"joint", "gene_mean"} <= set(frame["scorer"])
+    prepared_anew(tmp_path / "wider", tmp_path / "other", num_genes=70)
+    with pytest.raises(UserError, match="has other genes now"):
+        evaluate_cells(folder)
 
 
 @pytest.mark.parametrize("arguments", [["check", "no.yaml"], ["evaluate", "links", "nowhere"]])

@@ -8,13 +8,28 @@ from pathlib import Path
 import pytest
 
 from grn_cotrain.errors import UserError
-from grn_cotrain.files import atomic_file, atomic_folder, read_json, sha256_file, write_json, write_text
+from grn_cotrain.files import (
+    atomic_file,
+    atomic_folder,
+    read_json,
+    refuse_input,
+    same_place,
+    sha256_file,
+    staged_files,
+    write_json,
+    write_text,
+)
 
 
 def break_off(path: Path) -> None:
     """Write something, then fail."""
     path.write_text("half")
     raise ZeroDivisionError
+
+
+def write_all(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).write_text("new")
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
@@ -60,6 +75,46 @@ def test_folders_made_for_a_write_that_failed_are_taken_back(tmp_path: Path) -> 
         with pytest.raises(ZeroDivisionError), context:
             raise ZeroDivisionError
     assert [path.name for path in tmp_path.rglob("*")] == ["kept"]
+
+
+def test_staged_files_come_together_beside_what_is_there(tmp_path: Path) -> None:
+    place = tmp_path / "new" / "out"
+    with staged_files(place) as staged:
+        (staged / "z.txt").write_text("first")
+        (staged / "a.txt").write_text("last")
+        assert [path for path in place.iterdir() if path.is_file()] == []
+    assert {path.name: path.read_text() for path in place.iterdir()} == {"z.txt": "first", "a.txt": "last"}
+    (place / "own.txt").write_text("of the user")
+    with pytest.raises(ZeroDivisionError), staged_files(place) as staged:
+        break_off(staged / "a.txt")
+    (place / "z.folder").mkdir()
+    with pytest.raises(UserError, match=r"z\.folder': is a folder"), staged_files(place) as staged:
+        write_all(staged, "a.txt", "z.folder")
+    with staged_files(place) as staged:
+        (staged / "z.txt").write_text("second")
+    assert {path.name: path.read_text() for path in place.glob("*.txt")} == {
+        "z.txt": "second",
+        "a.txt": "last",
+        "own.txt": "of the user",
+    }
+    with pytest.raises(ZeroDivisionError), staged_files(tmp_path / "b" / "c"):
+        raise ZeroDivisionError
+    assert not (tmp_path / "b").exists()
+    for wrong in (place / "a.txt", place / "a.txt" / "deeper"):
+        with pytest.raises(UserError, match=r"cannot be written.*choose another place"), staged_files(wrong):
+            pytest.fail("the block must not run")
+
+
+def test_one_place_by_two_names(tmp_path: Path) -> None:
+    file, other = tmp_path / "a.tsv", tmp_path / "b.tsv"
+    assert same_place(file, tmp_path / "x" / ".." / "a.tsv")  # none of them is there yet
+    file.write_text("x")
+    assert not same_place(file, other)
+    other.hardlink_to(file)
+    assert same_place(file, other)
+    with pytest.raises(UserError, match=r"--cells-out '.*b\.tsv': is the input itself"):
+        refuse_input(other, file, option="--cells-out")
+    refuse_input(tmp_path / "c.tsv", file)
 
 
 def test_json(tmp_path: Path) -> None:

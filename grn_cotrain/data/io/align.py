@@ -17,7 +17,7 @@ from grn_cotrain.data.io.counts import CountsFile
 from grn_cotrain.data.vocab import MODALITIES, FeatureVocab
 from grn_cotrain.errors import UserError
 
-__all__ = ["SIZE_FACTOR", "align_cells", "align_features", "size_factors"]
+__all__ = ["SIZE_FACTOR", "align_cells", "align_features", "align_measured", "size_factors"]
 
 SIZE_FACTOR = "size_factor"
 
@@ -44,6 +44,24 @@ def align_cells(
     UserError
         Fewer genes are mapped than ``min_mapped``, or names are of another species.
     """
+    cells, alignment, notes = _aligned(counts, vocab, min_mapped)
+    return cells, alignment.report, notes
+
+
+def align_measured(
+    counts: CountsFile, vocab: FeatureVocab, *, min_mapped: float = 0.5
+) -> tuple[CellMatrix, np.ndarray, list[str]]:
+    """As :func:`align_cells`, with which features the file has, bool ``[G]``, in the place of the report.
+
+    Zeros of the others are no measurements. Names do not tell: a gene and its protein may share one.
+    """
+    cells, alignment, notes = _aligned(counts, vocab, min_mapped)
+    measured_G = np.zeros(vocab.num_features, dtype=bool)
+    measured_G[alignment.index_N[alignment.index_N >= 0]] = True
+    return cells, measured_G, notes
+
+
+def _aligned(counts: CountsFile, vocab: FeatureVocab, min_mapped: float) -> tuple[CellMatrix, Alignment, list[str]]:
     adata = counts.adata
     size_factor_C, notes = size_factors(counts)
     alignment, more = align_features(counts, vocab, min_mapped=min_mapped)
@@ -52,7 +70,7 @@ def align_cells(
     place = sparse.csr_matrix((np.ones(found.size, np.float32), (found, alignment.index_N[found])), shape=shape)
     obs = adata.obs.drop(columns=SIZE_FACTOR, errors="ignore")
     cells = CellMatrix.build(vocab, adata.X @ place, kind=counts.kind, obs=obs, size_factor_C=size_factor_C)
-    return cells, alignment.report, [*notes, *more, alignment.report.summary()]
+    return cells, alignment, [*notes, *more, alignment.report.summary()]
 
 
 def align_features(

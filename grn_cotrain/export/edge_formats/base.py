@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -72,9 +73,12 @@ class EdgeFormat(ABC):
 
     def check_names(self, edges: PredictedEdges) -> None:
         """Refuse names that another program would read as something else."""
-        names = sorted(set(edges.frame["source"]) | set(edges.frame["target"]))
+        self.refuse_names(set(edges.frame["source"]) | set(edges.frame["target"]))
+
+    def refuse_names(self, names: Iterable[str]) -> None:
+        """Refuse any of ``names`` that another program would read as something else, before there are edges."""
         pattern = self.refused_characters
-        bad = [name for name in names if name in self.refused_names or (pattern and pattern.search(name))]
+        bad = [name for name in sorted(names) if name in self.refused_names or (pattern and pattern.search(name))]
         if bad:
             shown = name_some([repr(name) for name in bad], 3)
             raise UserError(

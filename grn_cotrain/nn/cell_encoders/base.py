@@ -85,6 +85,14 @@ class CellEncoder(nn.Module, ABC):
         """
         return batch
 
+    def keep_weights(self) -> Tensor | None:
+        """Which tokens of a cell over the cap are kept: those of highest normalised value times these weights ``[G]``.
+
+        Default: None, as :class:`~grn_cotrain.data.tokens.Tokenizer` says: at random in training, the highest values at
+        evaluation. A system that is published with a cut of its own says it here, and has it in both.
+        """
+        return None
+
     @abstractmethod
     def attention(
         self,

@@ -55,12 +55,12 @@ class GeneformerEncoder(TrunkEncoder):
     hidden *name* keeps the rank from :meth:`prepare_batch`, which must then run before names are hidden.
 
     The state of a cell is the mean over its gene tokens (zeros that are visible as such left out) of the second to
-    last layer, or the state of CLS. Two things differ from the paper: CLS is a token among the genes here, and a cell
-    longer than ``tokens.max_tokens`` loses tokens at random in training, where the paper cuts the lowest ranks.
+    last layer, or the state of CLS. One thing differs from the paper: CLS is a token among the genes here. A cell longer
+    than ``tokens.max_tokens`` loses its lowest ranks, in training and after it (``cut``).
 
     Parameters
     ----------
-    num_layers, num_heads, ffn_multiplier, dropout, norm, activation, max_ranks, pooling, cell_layer
+    num_layers, num_heads, ffn_multiplier, dropout, norm, activation, max_ranks, pooling, cell_layer, cut
         See :class:`Config`; the defaults are the published ones (6 layers of width 256: 10 million weights).
     """
 
@@ -90,6 +90,9 @@ class GeneformerEncoder(TrunkEncoder):
             State of a cell: ``mean`` of its gene tokens, or that of ``cls``.
         cell_layer
             Layer whose states make the cell's: -2, the last but one, or -1. Token states are always the last layer's.
+        cut
+            What a cell of more than ``tokens.max_tokens`` keeps: ``ranked``, its first ranks (published), or
+            ``sampled``, as for other encoders: values drawn at random in training, the highest at evaluation.
         """
 
         num_layers: int = 6
@@ -100,6 +103,7 @@ class GeneformerEncoder(TrunkEncoder):
         max_ranks: int | None = None
         pooling: Literal["mean", "cls"] = "mean"
         cell_layer: int = -2
+        cut: Literal["ranked", "sampled"] = "ranked"
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -149,6 +153,10 @@ class GeneformerEncoder(TrunkEncoder):
     def pinned_options(self) -> dict[str, Any]:
         """See :class:`~grn_cotrain.nn.cell_encoders.CellEncoder`."""
         return {"max_ranks": self.max_ranks}
+
+    def keep_weights(self) -> Tensor | None:
+        """See :class:`~grn_cotrain.nn.cell_encoders.CellEncoder`; what is kept are the first ranks."""
+        return 1.0 / self.median_G.double() if self.config.cut == "ranked" else None
 
     @torch.no_grad()
     def prepare(self, cells: CellMatrix, rows_C: np.ndarray) -> None:

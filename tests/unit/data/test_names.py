@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from grn_cotrain.data.io.align import align_cells
+from grn_cotrain.data.io.align import align_cells, align_measured
 from grn_cotrain.data.io.counts import CountsFile, counts_from_anndata
 from grn_cotrain.data.io.edge_formats import EdgeList
 from grn_cotrain.data.io.edge_names import rename_edges
@@ -287,6 +287,10 @@ def test_a_protein_never_becomes_the_gene_of_its_name() -> None:
     aligned, report, notes = align_cells(typed(["CD8A", "CD4"], ["gene", "protein"]), vocab)
     assert aligned.values_CG.toarray().tolist() == [[0, 1, 2], [0, 3, 4], [0, 5, 6]]
     assert report.absent == ["CD4"]
+    _, measured_G, _ = align_measured(typed(["CD8A", "CD4"], ["gene", "protein"]), vocab)
+    assert measured_G.tolist() == [False, True, True]
+    _, measured_G, _ = align_measured(typed(["CD8A", "CD4"], ["gene", "gene"]), vocab)
+    assert measured_G.tolist() == [True, True, False]
     no_protein = FeatureVocab.from_symbols(["CD4", "CD8A"], species="human")
     aligned, report, notes = align_cells(typed(["CD8A", "CD4"], ["gene", "protein"]), no_protein)
     assert aligned.values_CG.toarray().tolist() == [[0, 1], [0, 3], [0, 5]]

@@ -189,6 +189,12 @@ def test_memory_is_refused_with_the_number_that_fits(monkeypatch: pytest.MonkeyP
         one(PlantedModel(noise), sources=np.arange(11))
 
 
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_out_of_range_is_refused(seed: int) -> None:
+    with pytest.raises(UserError, match=f"seed: got {seed}; give 0 to 4294967295"):
+        AttentionConfig(seed=seed)
+
+
 def test_bad_options_are_refused() -> None:
     with pytest.raises(UserError, match="direction 'target_reads': choose from"):
         AttentionConfig(direction="target_reads")  # type: ignore[arg-type]

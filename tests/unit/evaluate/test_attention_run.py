@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,9 +16,9 @@ from grn_cotrain.commandline import run_app
 from grn_cotrain.data.run_data import load_run_data
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.attention import AttentionConfig, cell_groups, read_attention
-from grn_cotrain.evaluate.attention_run import EDGE_COLUMNS, attention_edges, attention_of_tfs
+from grn_cotrain.evaluate.attention_run import EDGE_COLUMNS, attention_edges, attention_of_tfs, evaluate_attention
 from grn_cotrain.evaluate.metrics import auroc
-from grn_cotrain.export.attention_edges import attention_network, export_attention
+from grn_cotrain.export.attention_edges import attention_network, check_names, export_attention
 from grn_cotrain.model_io import load_model
 from grn_cotrain.run_folder import RunFolder
 
@@ -152,6 +154,9 @@ def test_links_prints_attention_beside_model_and_controls(
         (("--direction", "up"), "direction 'up': choose from target_reads_tf"),
         (("--top", "0"), "top: got 0"),
         (("--bootstrap", "-1"), "--bootstrap '-1'"),
+        (("--min-cells", "0"), "min_cells: got 0; give at least 1"),
+        (("--min-cells", "9", "--max-cells", "8"), "min_cells: got 9, more than are read of any group (8)"),
+        (("--seed", "-1"), "--seed '-1': give 0 to 4294967295"),
     ],
 )
 def test_bad_words_are_one_line(
@@ -187,4 +192,74 @@ def test_edges_leave_in_any_format(tiny_run: Path, tmp_path: Path, capsys: pytes
     slashed = pd.concat([frame.head(1).assign(group="a/b"), frame.head(1).assign(group="a b")])
     with pytest.raises(UserError, match="several cell types would be written to 'attention_a_b'"):
         export_attention(tiny_run, slashed, "tsv", tmp_path)
+    with pytest.raises(UserError, match="group 'edges': its edges would be written over the table 'attention_edges"):
+        export_attention(tiny_run, frame.head(1).assign(group="edges"), "parquet", tmp_path)
     assert run_app(app, ["evaluate", "attention", str(tiny_run), "--out", str(tmp_path), "--edges", "tvs"]) == 2
+
+
+def world_with(labels: list[str], run: Path, tmp_path: Path) -> Path:
+    """A copy of the run over a copy of its prepared folder, whose cells have these types in turn."""
+    folder = RunFolder.open(shutil.copytree(run, tmp_path / "run"))
+    recipe = folder.recipe()
+    prep = Path(shutil.copytree(recipe.data.prep, tmp_path / "prep"))
+    adata = anndata.read_h5ad(prep / "cells.h5ad")
+    adata.obs["group"] = (labels * adata.n_obs)[: adata.n_obs]
+    adata.write_h5ad(prep / "cells.h5ad")
+    folder.write_recipe(replace(recipe, data=replace(recipe.data, prep=str(prep))))
+    return folder.folder
+
+
+def unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(*arguments: object, **options: object) -> None:
+        pytest.fail("attention was read before the request was refused")
+
+    monkeypatch.setattr("grn_cotrain.evaluate.attention_run.read_attention", read)
+
+
+def test_what_cannot_be_written_is_told_before_anything_is_read(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unread(monkeypatch)
+    run, out = world_with(["a/b", "a b"], tiny_run, tmp_path), tmp_path / "out"
+    arguments = ["evaluate", "attention", str(run), "--out"]
+    assert run_app(app, [*arguments, str(out), "--by", "group", "--edges", "tsv"]) == 2
+    assert "several cell types would be written to 'attention_a_b'" in capsys.readouterr().err
+    assert not out.exists()
+    (tmp_path / "file").write_text("x")
+    assert run_app(app, [*arguments, str(tmp_path / "file" / "out")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+    data = load_run_data(RunFolder.open(run).recipe())
+    renamed = replace(data.vocab, symbols=("two words", *data.vocab.symbols[1:]))
+    with pytest.raises(UserError, match=r"format: 1 names of genes cannot be written in it \('two words'\)"):
+        check_names("gmt", ["B"], renamed.symbols)
+    check_names("gmt", ["B"], data.vocab.symbols)
+    with pytest.raises(UserError, match=r"over the table 'attention_genes\.parquet'"):
+        check_names("parquet", ["genes"], data.vocab.symbols)
+
+
+def test_a_failure_after_the_reading_leaves_nothing_new(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "own.txt").write_text("of the user")
+    arguments = ["evaluate", "attention", str(tiny_run), "--out", str(out), "--max-cells", "8", "--bootstrap", "0"]
+    # Two edges are no regulon of ten targets: GMT finds that out when it writes.
+    assert run_app(app, [*arguments, "--no-untrained", "--top", "2", "--edges", "gmt"]) == 2
+    assert "no regulon has as many targets" in capsys.readouterr().err
+    assert [path.name for path in out.iterdir()] == ["own.txt"]
+
+
+def test_only_the_default_fewest_cells_is_lowered_and_told(tiny_run: Path, tmp_path: Path) -> None:
+    run = world_with(["many"] * 49 + ["few"], tiny_run, tmp_path)
+    options = {"by": "group", "bootstrap": 0, "top": 20}
+    default = evaluate_attention(run, **options)
+    data = load_run_data(RunFolder.open(run).recipe())
+    few = int((data.cells.obs["group"] == "few").sum())
+    assert few < 5, "the group must have fewer cells than the default asks for"
+    assert f"of fewer than 5 cells, all must show an edge, and no more: few ({few})" in default.notes
+    assert set(default.edges.loc[default.edges["group"] == "few", "num_cells"]) == {few}
+    asked = evaluate_attention(run, min_cells=5, **options)
+    assert set(asked.edges["group"]) == {"many"}
+    assert f"no edge, as no pair is seen in enough cells: few (5 of {few} needed)" in asked.notes
+    assert not any("fewer than 5 cells" in note for note in asked.notes)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from grn_cotrain.errors import UserError
-from grn_cotrain.evaluate.bootstrap import Bootstrap, Sample, SeedResult, beats, difference, interval
+from grn_cotrain.evaluate.bootstrap import Bootstrap, Sample, SeedResult, beats, cell_draws, difference, interval
 from grn_cotrain.evaluate.measure import Universe, measure
 
 
@@ -35,6 +35,16 @@ def test_draws_are_multinomial_and_depend_on_units_and_seed_only() -> None:
         Bootstrap(np.array([4, 7, 9]), np.array([1, 2]), replicates=199, seed=5),
     ):
         assert other.key != bootstrap.key
+
+
+def test_draws_of_cells_are_those_of_earlier_versions() -> None:
+    """Recorded intervals were made with these numbers."""
+    assert cell_draws(6, 3, seed=4).tolist() == [[1, 1, 0, 2, 2, 0], [1, 0, 1, 3, 0, 1], [0, 1, 1, 0, 2, 2]]
+    for num_cells, replicates, seed in ((1, 2, 0), (7, 4, 3)):
+        shares = np.full(num_cells, 1 / num_cells)
+        expected = np.random.default_rng((seed, 2)).multinomial(num_cells, shares, replicates)
+        np.testing.assert_array_equal(cell_draws(num_cells, replicates, seed), expected)
+    assert cell_draws(5, 0, seed=0).shape == (0, 5)
 
 
 def test_negative_replicates_are_refused() -> None:

@@ -27,6 +27,7 @@ from grn_cotrain.model import CoTrainModel, ModelInputs
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
 from grn_cotrain.recipe import ModelConfig
 from tests.cases.toy_cells import toy_cells
+from tests.integration.refusals import snapshot
 
 WIDTH, NUM_BINS = 16, 5
 LOG = toy_cells(16, kind="log", seed=2)  # log values: a cell's other values do not change with one of them
@@ -300,6 +301,7 @@ def test_refusals_name_the_argument() -> None:
         ("gene: none given", [], {}),
         ("gene 'ERCC-00001'.*spike-in", [29], {}),
         ("cells: none", [5], {"rows_C": np.zeros(0, int)}),
+        ("seed: got -1; give 0 to 4294967295", [5], {"seed": -1}),
     ):
         with pytest.raises(UserError, match=match):
             perturb_cells(model, LOG, genes, **options)
@@ -372,3 +374,46 @@ def test_command_refuses_in_one_line(
         assert "\n" not in error
         assert expected in error
     assert list(tmp_path.iterdir()) == []
+
+
+def test_tables_never_share_a_file_nor_replace_the_input(
+    tiny_world: Path, tiny_run: Path, gene: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    adata = anndata.read_h5ad(tiny_world / "cells.h5ad")
+    counts = tmp_path / "counts.tsv"
+    adata.to_df().astype(int).to_csv(counts, sep="\t")
+    matrix = tmp_path / "matrix"
+    matrix.mkdir()
+    (matrix / "genes.tsv").write_text("A\tA\n")
+    (tmp_path / "folder.tsv").mkdir()
+    (tmp_path / "file").write_text("x")
+    out, before = tmp_path / "x.tsv", snapshot(tmp_path)
+    for arguments, expected in (
+        (("--out", out, "--cells-out", out), f"--cells-out '{out}': is --out too"),
+        (("--out", out, "--cells-out", tmp_path / "a" / ".." / "x.tsv"), "is --out too"),
+        (("--cells", counts, "--out", counts), f"--out '{counts}': is the input itself"),
+        (("--cells", counts, "--out", out, "--cells-out", counts), f"--cells-out '{counts}': is the input itself"),
+        (("--cells", matrix, "--out", matrix / "genes.tsv"), "genes.tsv': is a file of the input"),
+        (("--out", out, "--cells-out", tmp_path / "c.csv"), f"--cells-out '{tmp_path / 'c.csv'}': unknown kind"),
+        (("--out", out, "--cells-out", tmp_path / "folder.tsv"), "folder.tsv': is a folder; give the name of a file"),
+    ):
+        assert perturb(tiny_run, "--gene", gene, *arguments) == 2
+        captured = capsys.readouterr()
+        assert expected in captured.err
+        assert captured.err.count("\n") == 1
+        assert snapshot(tmp_path) == before
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_work(
+    tiny_run: Path, gene: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*arguments: object, **options: object) -> None:
+        pytest.fail("genes were perturbed before the place was tried")
+
+    monkeypatch.setattr("grn_cotrain.export.perturb.perturb_genes", work)
+    (tmp_path / "file").write_text("x")
+    good, bad = tmp_path / "x.tsv", tmp_path / "file" / "x.tsv"
+    for out, cells_out in ((bad, good), (good, bad)):
+        assert perturb(tiny_run, "--gene", gene, "--out", out, "--cells-out", cells_out) == 2
+        assert f"output '{bad}': cannot be written" in capsys.readouterr().err
+        assert [path.name for path in tmp_path.iterdir()] == ["file"]

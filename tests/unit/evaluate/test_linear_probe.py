@@ -106,6 +106,14 @@ def test_splits(labels: np.ndarray) -> None:
     assert set(batches[by_batch.train_C]) == {"x"}
     with pytest.raises(UserError, match="held-out group 'z'"):
         held_out_group(batches, "z")
+    donors = [f"donor{i}" for i in range(200)]
+    with pytest.raises(UserError) as caught:
+        held_out_group(donors, "doner17", given="--test-by 'donor=doner17'")
+    text = str(caught.value)
+    assert text.startswith("--test-by 'donor=doner17': none of 200 cells is of this group; choose from donor0, donor1")
+    assert text.endswith("and 192 more (did you mean 'donor17'?)")
+    with pytest.raises(UserError, match="held-out group 'x': all 3 cells are of this group, so none is left"):
+        held_out_group(["x"] * 3, "x")
     with pytest.raises(UserError, match="test: got 1"):
         stratified(labels, test=1)
 

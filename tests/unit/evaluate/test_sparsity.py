@@ -16,6 +16,7 @@ from grn_cotrain.commandline import run_app
 from grn_cotrain.data.batch import CellBatch
 from grn_cotrain.data.binning import quantile_bins
 from grn_cotrain.data.cells import CellMatrix, cell_split
+from grn_cotrain.data.run_data import load_run_data
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.value_statistics import ValueStatistics
 from grn_cotrain.data.vocab import NUM_SPECIAL
@@ -24,6 +25,7 @@ from grn_cotrain.evaluate.cells import HiddenCells, hidden_cells, masked_value_t
 from grn_cotrain.evaluate.run import SPARSITY_FILE
 from grn_cotrain.evaluate.sparsity import LEVELS, drop_values, masked_value_by_sparsity
 from grn_cotrain.recipe import TokenConfig
+from grn_cotrain.run_folder import RunFolder
 from tests.cases.toy_cells import toy_cells
 
 CELLS = toy_cells(num_cells=300, num_genes=40, density=0.5)
@@ -170,13 +172,76 @@ def test_levels_alone_are_given() -> None:
 def test_bad_arguments_are_refused() -> None:
     with pytest.raises(UserError, match=r"levels '1.0': give shares"):
         masked_value_by_sparsity({}, CELLS, SPLIT, levels=(0.0, 1.0))
-    with pytest.raises(UserError, match="by 'tissue': no such column of obs; there are: type, own"):
+    with pytest.raises(UserError, match="--by 'tissue': no such column of obs; choose from type, own"):
         masked_value_by_sparsity({}, CELLS, SPLIT, by="tissue")
     each = replace(CELLS, obs=CELLS.obs.assign(name=np.arange(300)))
     with pytest.raises(UserError, match="choose a coarser column"):
         masked_value_by_sparsity({}, each, SPLIT, by="name")
     with pytest.raises(UserError, match="no gene is detected"):
         masked_value_by_sparsity({}, toy_cells(density=0.0, kind="log"), cell_split(12))
+
+
+def test_what_has_no_row_is_counted_and_named(tmp_path: Path) -> None:
+    labels = CELLS.obs["type"].to_numpy().copy()
+    labels[SPLIT.test_C[:3]], labels[SPLIT.test_C[3:5]], labels[SPLIT.test_C[5:12]] = "three", "two", None
+    cells = replace(CELLS, obs=pd.DataFrame({"type": labels, "own": "x"}))
+    frame = masked_value_by_sparsity({}, cells, SPLIT, bootstrap=0, by="type")
+    assert set(frame.loc[frame["by"] == "type", "group"]) == {"common", "rare"}
+    assert frame.attrs["left_out"] == [
+        "type: 2 groups of fewer than 5 held-out cells have no row: three (3), two (2)",
+        "type: 7 held-out cells have no label and are in no group",
+    ]
+    frame.to_parquet(tmp_path / "frame.parquet")
+    assert pd.read_parquet(tmp_path / "frame.parquet").attrs == frame.attrs
+    assert masked_value_by_sparsity({}, CELLS, SPLIT, bootstrap=0).attrs["left_out"] == []
+    with pytest.raises(UserError, match=r"--by 'own': the table calls something else so"):
+        masked_value_by_sparsity({}, CELLS, SPLIT, by="own")
+
+
+def test_a_wrong_column_changes_no_file(tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    for name in ("cells.parquet", "cells.json"):
+        (run / name).unlink(missing_ok=True)
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    for column, words in (("celltype", "(did you mean 'cell_type'?)"), ("own", "--by 'own': no such column")):
+        assert run_app(app, ["evaluate", "cells", str(run), "--by-sparsity", "--by", column]) == 2
+        captured = capsys.readouterr()
+        assert captured.err.startswith(f"error: --by '{column}'")
+        assert words in captured.err
+        assert captured.out == ""
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+
+
+def test_a_run_that_predicts_no_values_is_said_to_have_no_row(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    folder = RunFolder.open(run)
+    assert run_app(app, ["evaluate", "cells", str(run)]) == 0
+    assert "no row" not in capsys.readouterr().out
+    recipe = folder.recipe()
+    schedule = replace(recipe.train.schedule, name="link_only")
+    folder.write_recipe(replace(recipe, train=replace(recipe.train, schedule=schedule)))
+    assert run_app(app, ["evaluate", "cells", str(run)]) == 0
+    assert "no row: link_only, its schedule link_only trains no values" in capsys.readouterr().out
+
+
+def test_groups_left_out_are_printed(
+    tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    monkeypatch.setattr("grn_cotrain.evaluate.sparsity._MIN_CELLS", 6)
+    data = load_run_data(RunFolder.open(run).recipe())
+    sizes = data.cells.obs["cell_type"].iloc[data.cell_split.test_C].value_counts()
+    small = sizes[sizes < 6]
+    assert 0 < len(small) < len(sizes), "the tiny world must have both"
+    assert run_app(app, ["evaluate", "cells", str(run), "--by-sparsity", "--by", "cell_type"]) == 0
+    text = capsys.readouterr().out
+    assert f"note: cell_type: {len(small)} groups of fewer than 6 held-out cells have no row" in text
+    assert f"{small.index[0]} ({small.iloc[0]})" in text
 
 
 def test_a_run_is_printed_and_written(tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ Dimension letters: B cells, T packed tokens, C cells of a file, G genes, M unkno
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,23 @@ def test_accuracy_beside_the_mean_of_other_cells_by_hand() -> None:
     assert "no generated value" in nothing.line()
 
 
+def test_genes_that_the_file_lacks_are_no_true_zeros() -> None:
+    truth = sparse.csr_matrix(np.array([[1.0, 0.0, 0.0], [3.0, 2.0, 0.0]]))
+    cell, gene = np.repeat([0, 1], 3), np.tile([0, 1, 2], 2)
+    values, chances = np.array([1.5, 0.0, 4.0, 2.0, 1.0, 4.0]), np.array([0.9, 0.7, 0.1, 0.9, 0.8, 0.1])
+    measured = np.array([True, True, False])
+    found = accuracy(truth, cell, gene, values, chances, measured)
+    kept = gene < 2
+    expected = accuracy(truth, cell[kept], gene[kept], values[kept], chances[kept])
+    assert found == replace(expected, num_unmeasured=2, num_unmeasured_genes=1)
+    assert found.right == pytest.approx(3 / 4)  # with the gene's zeros taken for true ones it would be 5 / 6
+    assert found.majority == pytest.approx(3 / 4)
+    assert found.line() == expected.line() + "; left out: 2 generated values of 1 genes that the file lacks"
+    nothing = accuracy(truth, cell[~kept], gene[~kept], values[~kept], chances[~kept], measured)
+    assert np.isnan(nothing.right)
+    assert "left out: 2 generated values of 1 genes" in nothing.line()
+
+
 # -- the whole way ---------------------------------------------------------------------------------------------------
 
 
@@ -277,6 +295,45 @@ def test_all_genes_from_a_cells_state(scgpt_run: Path, user: anndata.AnnData) ->
     assert not np.array_equal(new[0], new[1])
 
 
+def test_the_truth_of_genes_that_the_file_lacks_is_unknown(
+    scgpt_run: Path, user: anndata.AnnData, tmp_path: Path
+) -> None:
+    lacking = list(user.var_names[-12:])
+    fewer = user[:, :-12].copy()
+    made, lines = generated(scgpt_run, fewer, known=0.5, genes="all", rounds=1)
+    whole, _ = generated(scgpt_run, user, known=0.5, rounds=1)
+    assert list(made.var_names[~made.var["in_file"]]) == lacking
+    assert whole.var["in_file"].all()
+    truth, turn = dense(made, "truth"), dense(made, "round")
+    absent = ~made.var["in_file"].to_numpy()
+    assert (turn[:, absent] > 0).all()
+    np.testing.assert_array_equal(np.isnan(truth), (turn > 0) & absent)
+    (line,) = [line for line in lines if line.startswith("accuracy on")]
+    num = int(turn[:, absent].astype(bool).sum())
+    assert f"left out: {num:,} generated values of 12 genes that the file lacks" in line
+    about = made.uns["grn_cotrain"]["generate"]
+    assert (about["num_unmeasured"], about["num_unmeasured_genes"]) == (num, 12)
+    asked = (turn > 0) & ~absent
+    zeros = (truth[asked] == 0).mean()
+    assert about["majority"] == pytest.approx(max(zeros, 1 - zeros))
+    assert np.isfinite(np.asarray(made.X.todense())).all()
+    made.write_h5ad(tmp_path / "made.h5ad")
+    np.testing.assert_array_equal(dense(anndata.read_h5ad(tmp_path / "made.h5ad"), "truth"), truth)
+
+
+def test_named_genes_that_the_file_lacks_are_told_and_not_shown(scgpt_run: Path, user: anndata.AnnData) -> None:
+    lacking, there = list(user.var_names[-3:]), list(user.var_names[:7])
+    fewer = user[:, :-3].copy()
+    made, lines = generated(scgpt_run, fewer, known=[*there, *lacking], genes="all", rounds=1)
+    assert made.uns["grn_cotrain"]["generate"]["known"] == "7 of 10 named genes"
+    (line,) = [line for line in lines if "named genes are not in the file" in line]
+    assert line == f"3 of the named genes are not in the file, so they are not shown: {', '.join(lacking)}"
+    assert (dense(made, "round")[:, -3:] > 0).all()  # unknown like all others, so asked
+    assert (made.obs["generate_known"] <= 7).all()
+    with pytest.raises(UserError, match="known: the file has none of the 3 named genes; name genes of the file"):
+        generated(scgpt_run, fewer, known=lacking)
+
+
 def test_the_command_writes_what_the_tool_returns_and_leaves_the_file(
     scgpt_run: Path, user: anndata.AnnData, tmp_path: Path
 ) -> None:
@@ -317,6 +374,8 @@ def test_any_run_with_masked_values_generates(tiny_run: Path, user: anndata.AnnD
         ({"known": ["NOSUCHGENE"]}, "NOSUCHGENE"),
         ({"known": 1.0}, "there is nothing to generate"),
         ({"rounds": 0}, "rounds: got 0"),
+        ({"seed": -1}, "seed: got -1; give 0 to 4294967295"),
+        ({"seed": 2**64, "sample": True}, "give 0 to 4294967295"),
         ({"genes": "some"}, "genes 'some'"),
         ({"prompt": "cells"}, "prompt 'cells'"),
     ],

@@ -24,14 +24,6 @@ from tests.unit.hub.fake_hub import FakeHub
 REPO = "someone/tiny-run"
 
 
-@pytest.fixture
-def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHub:
-    huggingface_hub = pytest.importorskip("huggingface_hub")
-    fake = FakeHub(tmp_path / "hub", tmp_path / "downloads")
-    monkeypatch.setattr(huggingface_hub, "HfApi", fake)
-    return fake
-
-
 @pytest.fixture(scope="module")
 def evaluated(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the tiny run with a link table."""

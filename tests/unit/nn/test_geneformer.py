@@ -97,6 +97,32 @@ def test_a_cell_without_genes_has_the_state_of_cls() -> None:
     torch.testing.assert_close(states.cells_BD, states.tokens_TD)
 
 
+@pytest.mark.parametrize("generator", [None, np.random.default_rng(0)], ids=["evaluation", "training"])
+def test_a_cell_over_the_cap_keeps_its_first_ranks(generator: np.random.Generator | None) -> None:
+    """A plain loop over linear values: the cut is by value over median, not by value, and the same in training."""
+    encoder, cells = build(), toy_cells()
+    weights_G = encoder.keep_weights()
+    assert weights_G is not None
+    cut = Tokenizer(cells, TokenConfig(num_bins=4, max_tokens=5), keep_weight_G=weights_G.numpy())
+    batch, whole = cut.batch(np.arange(4), generator), Tokenizer(cells, TokenConfig(num_bins=4)).batch(np.arange(4))
+    differs = 0
+    for cell in range(4):
+        kept = batch.feature_ids_T[(batch.cell_of_token_T == cell) & (batch.feature_ids_T >= NUM_SPECIAL)]
+        mine = (whole.cell_of_token_T == cell) & (whole.feature_ids_T >= NUM_SPECIAL)
+        ids, values = whole.feature_ids_T[mine].numpy(), whole.values_T[mine].numpy().astype(float)
+        assert len(ids) > 4, "nothing would be cut"
+        ratio = np.expm1(values) / encoder.median_G.numpy()[ids - NUM_SPECIAL]
+        expected = {int(ids[i]) for i in sorted(range(len(ids)), key=lambda i: (-ratio[i], ids[i]))[:4]}
+        assert set(kept.tolist()) == expected
+        highest = {int(ids[i]) for i in sorted(range(len(ids)), key=lambda i: (-values[i], ids[i]))[:4]}
+        differs += highest != expected
+    assert differs, "the highest values would have been the same cut"
+
+
+def test_the_cut_of_other_encoders_is_a_choice() -> None:
+    assert build(cut="sampled").keep_weights() is None
+
+
 def test_names_may_not_be_hidden_before_ranks_are_known() -> None:
     encoder, batch = build(), toy_batch()
     hidden_T = (batch.feature_ids_T >= NUM_SPECIAL) & (batch.feature_ids_T % 3 == 0)

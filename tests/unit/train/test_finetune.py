@@ -17,6 +17,7 @@ from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.model import CoTrainModel, ModelInputs
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
+from grn_cotrain.nn.sparse import MessageGraph
 from grn_cotrain.recipe import ModelConfig, TableConfig, TokenConfig
 from grn_cotrain.train.classifier import Classifier
 from grn_cotrain.train.early_stopping import EarlyStopping
@@ -120,6 +121,48 @@ def test_embeddings_of_the_transformer_by_name() -> None:
     assert {f"cell_encoder.{name}" for name, _ in model.cell_encoder.named_parameters() if "embedding" in name} <= set(
         frozen
     )
+
+
+@pytest.mark.parametrize("encoder", ["xtrimogene", "scfoundation"])
+@pytest.mark.parametrize("level", ["embeddings", "first_block"])
+def test_latents_that_read_tokens_once_are_given_both(encoder: str, level: str) -> None:
+    """Form C has no block before its latents: what makes the tokens is embedding, what lets latents read is a block."""
+    model, cells, _ = small_model(encoder, decoder="C", num_layers=0, num_latents=4, latent_layers=1)
+    frozen = freeze(model, level, model.tokenizer(cells).batch(np.arange(2)))  # type: ignore[arg-type]
+    parts = {name.removeprefix("cell_encoder.") for name in frozen if name.startswith("cell_encoder.")}
+    named = {name for name, _ in model.cell_encoder.named_parameters()}
+    made = {name for name in named if name.split(".")[0] in ("values", "depth_rows_2D", "unknown_depth_D")}
+    assert made <= parts
+    assert {"trunk.final_norm.weight", "decoder.latents.rows_ND"} <= parts
+    reading = {name for name in named if name.startswith("decoder.read.")}
+    assert reading
+    assert reading <= parts if level == "first_block" else not reading & parts
+    assert not {name for name in parts if name.startswith(("decoder.latent_blocks.", "decoder.stack."))}
+
+
+@pytest.mark.parametrize("level", ["embeddings", "first_block"])
+def test_the_graph_goes_where_the_model_is(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The graph is no module and stays behind when the model moves; ``meta`` stands for a GPU."""
+
+    class Seen(Exception):
+        pass
+
+    def encode_graph(graph: MessageGraph | None = None, generator: object = None) -> object:
+        raise Seen((model.graph if graph is None else graph).device.type)
+
+    model, cells, _ = small_model()
+    batch = model.tokenizer(cells).batch(np.arange(2)).to("meta")
+    model.to("meta")
+    assert model.graph.device.type == "cpu"
+    monkeypatch.setattr(model, "encode_graph", encode_graph)
+    with pytest.raises(Seen, match="meta"):
+        freeze(model, level, batch)  # type: ignore[arg-type]
+
+
+def test_an_unknown_device_is_refused_in_one_line() -> None:
+    model, cells, codes_C = small_model()
+    with pytest.raises(UserError, match=r"^--device 'gpuu': "):
+        fit(classifier_of(model), model.tokenizer(cells), codes_C, *rows()[:2], FinetuneConfig(device="gpuu"))
 
 
 def test_an_encoder_without_blocks_is_refused_in_one_line() -> None:
@@ -256,7 +299,7 @@ def test_labels_are_counted_and_split() -> None:
         labels_of(obs, "typ", tokens_C)
     with pytest.raises(UserError, match="no such column of obs; choose from type, batch"):
         split_labels(labels, obs, test_by=("donor", "2"))
-    with pytest.raises(UserError, match="held-out group '7'"):
+    with pytest.raises(UserError, match=r"--test-by 'batch=7': none of 42 cells is of this group; choose from 1, 2"):
         split_labels(labels, obs, test_by=("batch", "7"))
 
 
