@@ -268,7 +268,8 @@ class CoTrainModel(nn.Module):
             zeros = 0 if config.zeros_per_cell == "all" else config.zeros_per_cell
             config = replace(config, max_tokens=max(config.max_tokens, cells.num_genes + 1 + zeros))
         weights_G = self.cell_encoder.keep_weights()
-        keep_G = None if weights_G is None else weights_G.double().cpu().numpy()
+        # Cells of before the vocabulary was extended have the first of the model's features.
+        keep_G = None if weights_G is None else weights_G[: cells.num_genes].double().cpu().numpy()
         return Tokenizer(cells, config, self.inputs.covariates, keep_weight_G=keep_G)
 
     def gene_rows(self, genes: GeneStates, feature_ids_T: Tensor) -> Tensor:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -12,6 +13,10 @@ from grn_cotrain.config import load_yaml, parse, to_dict
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import read_json, write_json, write_text
 from grn_cotrain.recipe import Recipe
+
+if TYPE_CHECKING:
+    from grn_cotrain.data.run_data import RunData
+    from grn_cotrain.data.vocab import FeatureVocab
 
 __all__ = ["RunFolder"]
 
@@ -84,3 +89,48 @@ class RunFolder:
                 f" `grn-cotrain train RECIPE --out {self.folder} --resume`"
             )
         return self.model
+
+    def check_data(
+        self,
+        data: RunData,
+        vocab: FeatureVocab,
+        meta: Mapping[str, Any],
+        *,
+        appended: bool = False,
+        fix: str = "prepare it as it was",
+    ) -> None:
+        """Refuse data that are not those on which the model of the run was trained.
+
+        The id of a gene is its row in the folder's vocabulary, and which cells are held out follows from their number
+        and the split's seed. In a folder that was prepared anew other genes would be read under these ids, and training
+        cells would count as held out. What the run did not record (a model saved by hand) is not compared.
+
+        Parameters
+        ----------
+        data
+            What :func:`~grn_cotrain.data.run_data.load_run_data` reads for the run now.
+        vocab, meta
+            Of the model: its vocabulary, and ``meta`` of its config.json.
+        appended
+            Whether the data may lack features that were appended to the model after training (no old row moved).
+        fix
+            What to do about it, for the message; "or train again" is added.
+
+        Raises
+        ------
+        UserError
+            Other genes, cells or edges in the split.
+        """
+        if appended and "extended_from" in meta:
+            vocab = vocab.select(range(min(vocab.num_features, data.vocab.num_features)))
+        record = self.record() if self.record_file.is_file() else {}
+        for what, found, trained in (
+            ("genes", data.vocab.content_hash, vocab.content_hash),
+            ("cells", data.cells.content_hash, record.get("cells_hash")),
+            ("edges in its split", data.split.content_hash, meta.get("split_hash")),
+        ):
+            if trained is not None and found != trained:
+                raise UserError(
+                    f"run '{self.folder}': its prepared folder '{data.prep.folder}' has other {what} now than the model"
+                    f" was trained on; {fix}, or train again"
+                )

@@ -243,13 +243,7 @@ def _data(folder: RunFolder, vocab: FeatureVocab, config: Mapping[str, Any], say
     try:
         # Without its prep: block a recipe opens its folder as it is: a card reads, it never prepares anything anew.
         data = load_run_data(replace(folder.recipe(), prep=None))
-        for what, found, trained in (
-            ("genes", data.vocab.content_hash, vocab.content_hash),
-            ("cells", data.cells.content_hash, record_of(folder).get("cells_hash")),
-            ("edges in its split", data.split.content_hash, config["meta"].get("split_hash")),
-        ):
-            if trained is not None and found != trained:
-                raise UserError(f"the prepared folder holds other {what} now than the model was trained on")
+        folder.check_data(data, vocab, config["meta"])
     except UserError as error:
         say(f"warning: no expression, held-out edges or TF list, so parts of the card are not run: {error}")
         return None, "the prepared folder of the run is not at hand, or not as it was in training"

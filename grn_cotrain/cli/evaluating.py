@@ -90,7 +90,7 @@ def _tell_cells(run: Path) -> None:
 
     folder = RunFolder(run)
     cells = folder.record().get("cells") if folder.record_file.is_file() else None
-    if cells:
+    if isinstance(cells, dict):  # runs that were fine-tuned by earlier versions kept a file's name there
         others = ", ".join(f"{k[:-3].replace('_', ' ')} {number(v)}" for k, v in cells.items() if k != "r2")
         say(f"masked values of held-out cells, R2: {number(cells['r2'])}; beside it {others}")
 
@@ -185,13 +185,16 @@ def evaluate_attention(
     ] = None,
     top: Annotated[int, typer.Option(help="edges to keep of each type")] = 10_000,
     bootstrap: Annotated[int | None, typer.Option(help="replicates of the intervals; 0 for none")] = None,
+    controls: Annotated[
+        str | None, typer.Option(help="default, all, none or names with commas; default: the recipe's")
+    ] = None,
     seed: Seed = 0,
     untrained: Annotated[bool, typer.Option(help="read the untrained encoder too, as a control")] = True,
     edges: Annotated[
         str | None, typer.Option(metavar="FORMAT", help="write the edges of each type in this edge format too")
     ] = None,
 ) -> None:
-    """Read who attends to whom, by cell type: TF, target scores beside co-expression, and centrality of genes."""
+    """Read who attends to whom, by cell type: TF, target scores beside model and controls; centrality of genes."""
     if bootstrap is not None and bootstrap < 0:
         raise UserError(f"--bootstrap '{bootstrap}': give 0 or more")
     if out.exists() and not out.is_dir():
@@ -232,6 +235,7 @@ def evaluate_attention(
                 top=top,
                 min_cells=min_cells,
                 bootstrap=bootstrap,
+                controls=controls,
                 initial=build_model if untrained else None,
                 check=check,
                 say=progress,

@@ -30,7 +30,7 @@ class Tokenizer:
     Only non-zero features that the vocabulary marks ``is_token`` become tokens (spike-ins never do). ``max_tokens``
     bounds a cell's tokens, CLS and sampled zeros included: a longer cell loses non-zero tokens **at random at each
     draw**; without a generator it keeps its highest values (lower feature first among equals), always the same. With
-    ``keep_weight_G`` it keeps in both cases those of the highest value, on the linear scale, times the feature's weight.
+    ``keep_weight_G`` it keeps in both cases those of the highest value, on the linear scale, times the weight.
     ``zeros_per_cell`` features that are zero in the cell are appended with value 0 and bin 0, so that zeros can be
     masked too; ``all`` appends every one of them, and then no cell is down-sampled.
 

@@ -280,7 +280,8 @@ def read_attention(
     Raises
     ------
     UserError
-        More than :data:`MOST_PAIRS` sources x genes; layers that the encoder does not have.
+        More than :data:`MOST_PAIRS` sources x genes; layers that the encoder does not have, or in which no gene reads
+        another.
     """
     config = config or AttentionConfig()
     sources_S = np.unique(np.asarray(sources, dtype=np.int64))
@@ -302,6 +303,11 @@ def read_attention(
             done += batch.num_cells
             if progress is not None:
                 progress(done, total)
+        if config.layers is not None and not sums.num_read_G.any():
+            raise UserError(
+                f"--layers '{','.join(map(str, config.layers))}': no gene reads another there in cells of {group.name}"
+                " (layers of a decoder that serve hidden genes alone have nothing to do here); give all, or others"
+            )
         num_cut = int((nonzero_C[group.rows_C] > tokenizer.config.max_values).sum())
         yield sums.scores(group, num_cut)
 

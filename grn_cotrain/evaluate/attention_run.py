@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from grn_cotrain.config import canonical_hash
-from grn_cotrain.controls import CONTROLS, LinkScorer
+from grn_cotrain.controls import CONTROLS, Control, LinkScorer
 from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
@@ -30,11 +30,13 @@ from grn_cotrain.evaluate.attention import (
     excess,
     read_attention,
 )
-from grn_cotrain.evaluate.attention_scorer import READ_OUT, InitialModel, check_split, split_sources
+from grn_cotrain.evaluate.attention_scorer import READ_OUT, InitialModel, split_sources
 from grn_cotrain.evaluate.centrality import centrality_genes, centrality_table
 from grn_cotrain.evaluate.control_cache import ControlCache
 from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.evaluate.links import evaluate_links
+from grn_cotrain.evaluate.model_scorer import ModelScorer
+from grn_cotrain.evaluate.select import parse_controls
 from grn_cotrain.files import staged_files
 from grn_cotrain.model_io import load_model
 from grn_cotrain.provenance import git_commit
@@ -70,7 +72,7 @@ class AttentionReport:
     Attributes
     ----------
     table
-        Link table whose scorers are called ``GROUP: SCORER``; degree controls have no group.
+        Link table whose scorers are called ``GROUP: SCORER``; the run's supervised model and controls have no group.
     rows
         One row a group and scorer: ``group, scorer, kind, num_cells`` (that were read), ``cells_in_group``,
         ``pairs_seen`` (share of test pairs that some cell shows), metrics with ``_low`` and ``_high``.
@@ -173,7 +175,7 @@ def attention_of_tfs(
     folder = RunFolder.open(run)
     data = load_run_data(folder.recipe())
     model, stored = load_model(folder.require_model())
-    check_split(data.split, stored["meta"]["split_hash"], stored["meta"]["split"])
+    folder.check_data(data, model.vocab, stored["meta"])
     sources_S = np.array([data.vocab.index(name) for name in tfs], dtype=np.int64)
     groups, _ = cell_groups(data.cells, by, max_cells=config.max_cells, seed=config.seed)
     most = len(tfs) * data.vocab.num_features
@@ -192,6 +194,7 @@ def evaluate_attention(
     top: int = 10_000,
     min_cells: int | None = None,
     bootstrap: int | None = None,
+    controls: str | None = None,
     initial: InitialModel | None = None,
     check: Callable[[FeatureVocab, Sequence[str]], None] = lambda vocab, groups: None,
     say: Callable[[str], None] = lambda text: None,
@@ -212,6 +215,9 @@ def evaluate_attention(
         cells of a group of fewer. ``notes`` name groups of fewer, and those without an edge.
     bootstrap
         Replicates of every interval; default: the recipe's.
+    controls
+        ``default``, ``all``, ``none`` or names; default: the recipe's, as in the run's own link table. Target degree
+        and the product of degrees are always among them.
     initial
         Builds the model before training, for the untrained encoder's rows; None: there are none.
     check
@@ -233,13 +239,14 @@ def evaluate_attention(
     recipe = folder.recipe()
     data = load_run_data(recipe)
     trained, stored = load_model(folder.require_model())
-    check_split(data.split, stored["meta"]["split_hash"], stored["meta"]["split"])
+    folder.check_data(data, trained.vocab, stored["meta"])
     groups, unlabelled = cell_groups(data.cells, by, max_cells=config.max_cells, seed=config.seed)
     check(data.vocab, [group.name for group in groups])
     fewest, notes = _fewest(groups, min_cells)
     if unlabelled:
         notes.insert(0, f"{unlabelled:,} cells have no label in '{by}' and were left out")
     replicates = recipe.evaluate.bootstrap if bootstrap is None else bootstrap
+    beside: list[LinkScorer] = [ModelScorer(folder.folder), *_controls(controls or recipe.evaluate.controls)]
     models = {"trained": trained}
     if initial is not None:
         models["untrained"] = initial(recipe, data).eval()
@@ -282,10 +289,9 @@ def evaluate_attention(
     ]
     if bare:
         notes.append(f"no edge, as no pair is seen in enough cells: {name_some(bare)}")
-    scorers += [CONTROLS.build(name, seed=0) for name in _DEGREE]
     table = evaluate_links(
         data.split,
-        scorers,
+        [*scorers, *beside],
         data.prep.cells,
         bootstrap=replicates,
         seed=recipe.seed,
@@ -304,6 +310,13 @@ def evaluate_attention(
         centrality=pd.concat(centralities, ignore_index=True),
         notes=(*notes, *_seen_edges(recipe, data)),
     )
+
+
+def _controls(wanted: str) -> list[Control]:
+    """The controls asked for; those of degree alone come with all of them."""
+    found = parse_controls(wanted)
+    there = {control.name for control in found}
+    return [*found, *(CONTROLS.build(name, seed=0) for name in _DEGREE if name not in there)]
 
 
 def _fewest(groups: list[CellGroup], min_cells: int | None) -> tuple[dict[str, int], list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from grn_cotrain.config import canonical_hash
 from grn_cotrain.controls import LinkScorer
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.data.run_data import RunData, load_run_data
-from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.attention import AttentionConfig
 from grn_cotrain.evaluate.attention_scorer import InitialModel, attention_scorers
@@ -31,7 +30,6 @@ from grn_cotrain.run_folder import RunFolder
 
 __all__ = [
     "SPARSITY_FILE",
-    "check_data",
     "evaluate_cells",
     "evaluate_cells_by_sparsity",
     "evaluate_prep",
@@ -45,42 +43,6 @@ Say = Callable[[str], None]
 
 def _quiet(text: str) -> None:
     del text
-
-
-def check_data(run: RunFolder, data: RunData, vocab: FeatureVocab, meta: Mapping[str, Any]) -> None:
-    """Refuse data that are not those on which the model of a run was trained.
-
-    The id of a gene is its row in the folder's vocabulary, and which cells are held out follows from their number and
-    the split's seed. In a folder that was prepared anew other genes would be read under these ids, and training cells
-    would count as held out. What the run did not record (a model saved by hand) is not compared.
-
-    Parameters
-    ----------
-    run
-        Run folder; its run.json holds the hash of the cells.
-    data
-        What :func:`~grn_cotrain.data.run_data.load_run_data` reads for it now.
-    vocab, meta
-        Of the model: its vocabulary, and ``meta`` of its config.json.
-
-    Raises
-    ------
-    UserError
-        Other genes, cells or edges in the split.
-    """
-    if "extended_from" in meta:  # features were appended after training: no old row moved, and the data have the old
-        vocab = vocab.select(range(min(vocab.num_features, data.vocab.num_features)))
-    record = run.record() if run.record_file.is_file() else {}
-    for what, found, trained in (
-        ("genes", data.vocab.content_hash, vocab.content_hash),
-        ("cells", data.cells.content_hash, record.get("cells_hash")),
-        ("edges in its split", data.split.content_hash, meta.get("split_hash")),
-    ):
-        if trained is not None and found != trained:
-            raise UserError(
-                f"run '{run.folder}': its prepared folder '{data.prep.folder}' has other {what} now than the model was"
-                " trained on; prepare it as it was, or train again"
-            )
 
 
 def evaluate_run(
@@ -138,7 +100,8 @@ def evaluate_run(
     chosen = parse_controls(recipes[0].evaluate.controls if controls is None else controls)
     models = {name: ModelScorer(folders[index].folder) for name, index in by_split.items()}
     for name, index in by_split.items():  # before anything costly
-        check_data(folders[index], data[index], models[name].model.vocab, models[name].config["meta"])
+        model = models[name]
+        folders[index].check_data(data[index], model.model.vocab, model.config["meta"], appended=True)
     estimate = cost_estimate(chosen, [one.split for one in data], data[0].cells)
     if estimate:
         say(estimate)
@@ -217,7 +180,7 @@ def evaluate_cells(run: RunFolder, data: RunData | None = None) -> pd.DataFrame:
     Raises
     ------
     UserError
-        No model, other data than it was trained on (:func:`check_data`).
+        No model, other data than it was trained on (:meth:`~grn_cotrain.run_folder.RunFolder.check_data`).
     """
     recipe = run.recipe()
     data = data or load_run_data(recipe)
@@ -277,7 +240,8 @@ def evaluate_cells_by_sparsity(
     Raises
     ------
     UserError
-        No model, other data than it was trained on (:func:`check_data`), no such column.
+        No model, other data than it was trained on (:meth:`~grn_cotrain.run_folder.RunFolder.check_data`), no such
+        column.
     """
     recipe = run.recipe()
     data = data or load_run_data(recipe)
@@ -304,7 +268,7 @@ def _predictors(run: RunFolder, data: RunData) -> tuple[dict[str, Predict], Toke
     """
     recipe = run.recipe()
     model, config = load_model(run.require_model())
-    check_data(run, data, model.vocab, config["meta"])
+    run.check_data(data, model.vocab, config["meta"], appended=True)
     if recipe.train.schedule.name == "link_only":
         return {}, None
     genes = model.encode_graph()

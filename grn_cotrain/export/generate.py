@@ -31,7 +31,7 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.export.annotate import UNS_KEY
 from grn_cotrain.export.cells import species_of
 from grn_cotrain.export.coverage import values_and_species
-from grn_cotrain.export.generate_rounds import generate_values, guesser, only_tokens
+from grn_cotrain.export.generate_rounds import CellDraws, generate_values, guesser, only_tokens
 from grn_cotrain.export.generation_check import accuracy
 from grn_cotrain.export.identity import RunIdentity
 from grn_cotrain.files import atomic_file, refuse_input
@@ -139,7 +139,7 @@ def generate_cells(
     states = model.encode_graph()
     num_bins = model.config.tokens.num_bins
     guess = guesser(predictor, model, states, num_bins=num_bins, seed=seed)
-    generator = torch.Generator().manual_seed(seed) if sample else None
+    draws = CellDraws(seed, (_STREAM,)) if sample else None
     table = _Table()
     done = 0
     tokenizer = _tokenizer(model, cells, genes)
@@ -154,7 +154,7 @@ def generate_cells(
             state_BD = model.encode_cells(shown, states).cells_BD
             kept_T = asked_T | ~is_gene_T
             batch, unknown_T = replace(only_tokens(whole, kept_T), prompt_BD=state_BD), asked_T[kept_T]
-        drawn = generate_values(guess, batch, unknown_T, rounds=rounds, num_bins=num_bins, generator=generator)
+        drawn = generate_values(guess, batch, unknown_T, rounds=rounds, num_bins=num_bins, draws=draws)
         table.add(whole, "known", known_T, whole.values_T)
         for name in ("values_T", "round_T", "chance_T"):
             if (value_T := getattr(drawn, name)) is not None:
@@ -285,15 +285,9 @@ class _Pick:
         if self.named_V is not None:
             known_T = self.named_V[batch.feature_ids_T]
         else:
-            known_T = is_value_T & (self._draws(batch) < self.share)
+            known_T = is_value_T & (CellDraws(self.seed, (_STREAM,)).uniform(batch) < self.share)
         may_ask_T = is_gene_T if self.asks_zeros else is_value_T
         return known_T, may_ask_T & (~known_T | self.reconstructs)
-
-    def _draws(self, batch: CellBatch) -> Tensor:
-        """A uniform number for each token, which does not depend on the other cells of the batch."""
-        rows = zip(batch.cell_index_B.tolist(), batch.cu_lens.diff().tolist(), strict=True)
-        draws = [np.random.default_rng((self.seed, _STREAM, row)).random(length) for row, length in rows]
-        return torch.from_numpy(np.concatenate(draws))
 
 
 class _Table:

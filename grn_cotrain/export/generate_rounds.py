@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,12 +21,46 @@ from grn_cotrain.objectives import GeneStates, ValuePredictor
 from grn_cotrain.objectives.masking import hide
 from grn_cotrain.objectives.value_target import ConfidentPredictor, Guess
 
-__all__ = ["Drawn", "GuessValues", "generate_values", "guesser", "only_tokens"]
+__all__ = ["CellDraws", "Drawn", "GuessValues", "generate_values", "guesser", "only_tokens"]
 
 GuessValues = Callable[[CellBatch], Guess]
 """Batch with hidden values -> what is believed of them."""
 
 _HALVINGS = 2  # second predictions by which a predictor without a confidence of its own is judged
+_NORMAL, _ZERO, _HALVED = range(3)  # streams of draws
+
+
+@dataclass(frozen=True)
+class CellDraws:
+    """Random numbers for tokens that depend on the seed and on the cell's row, and on no other cell of the batch.
+
+    Attributes
+    ----------
+    seed
+        0 or more.
+    streams
+        Numbers that tell what is drawn, in which round.
+    """
+
+    seed: int
+    streams: tuple[int, ...] = ()
+
+    def of(self, *streams: int) -> CellDraws:
+        """Draws of another purpose."""
+        return replace(self, streams=(*self.streams, *streams))
+
+    def uniform(self, batch: CellBatch) -> Tensor:
+        """Float64 ``[T]`` in [0, 1)."""
+        return self._tokens(batch, lambda generator, length: generator.random(length))
+
+    def normal(self, batch: CellBatch) -> Tensor:
+        """Float64 ``[T]``, standard normal."""
+        return self._tokens(batch, lambda generator, length: generator.standard_normal(length))
+
+    def _tokens(self, batch: CellBatch, draw: Callable[[np.random.Generator, int], np.ndarray]) -> Tensor:
+        rows = zip(batch.cell_index_B.tolist(), batch.cu_lens.diff().tolist(), strict=True)
+        draws = [draw(np.random.default_rng((self.seed, *self.streams, row)), length) for row, length in rows]
+        return torch.from_numpy(np.concatenate(draws)).to(batch.values_T.device)
 
 
 @dataclass(frozen=True)
@@ -55,7 +90,7 @@ def generate_values(
     *,
     rounds: int,
     num_bins: int,
-    generator: torch.Generator | None = None,
+    draws: CellDraws | None = None,
 ) -> Drawn:
     r"""Fill in the unknown values of each cell in ``rounds`` rounds (Cui et al. 2024, methods: generation).
 
@@ -76,8 +111,8 @@ def generate_values(
         R, at least 1; more rounds than unknown genes generate one at a time.
     num_bins
         Bins of visible values, made anew in each round.
-    generator
-        Draws each value from a normal distribution around its prediction (cut at 0), and whether it is zero where the
+    draws
+        Draw each value from a normal distribution around its prediction (cut at 0), and whether it is zero where the
         model gives a chance. None: the prediction itself; zero where the chance of another value is below one half.
 
     Returns
@@ -106,7 +141,8 @@ def generate_values(
         rank_M = ranks_within_cells(-found.spread_M, cell_T[where_M], batch.feature_ids_T[where_M])
         taken_M = rank_M <= quota_B[cell_T[where_M]]
         now = where_M[taken_M]
-        values_T[now] = _values(found, generator)[taken_M]
+        drawn_M = _values(found, None if draws is None else draws.of(number), given, where_M)
+        values_T[now] = drawn_M[taken_M]
         round_T[now] = number
         left_T = left_T.index_fill(0, now, False)
         if found.nonzero_M is not None:
@@ -115,15 +151,16 @@ def generate_values(
     return Drawn(values_T, round_T, chance_T)
 
 
-def _values(found: Guess, generator: torch.Generator | None) -> Tensor:
-    if generator is None:
-        values_M = found.values_M
+def _values(found: Guess, draws: CellDraws | None, batch: CellBatch, where_M: Tensor) -> Tensor:
+    """Values never below 0: no value on a log1p scale is, and the next round reads them."""
+    if draws is None:
+        values_M = found.values_M.clamp_min(0.0)
         return values_M if found.nonzero_M is None else values_M.masked_fill(found.nonzero_M < 0.5, 0.0)
-    normal_M, uniform_M = (
-        draw(len(found.values_M), generator=generator).to(found.values_M.device) for draw in (torch.randn, torch.rand)
-    )
+    normal_M = draws.of(_NORMAL).normal(batch)[where_M].to(found.values_M.dtype)
     values_M = (found.values_M + found.deviation_M * normal_M).clamp_min(0.0)
-    return values_M if found.nonzero_M is None else values_M.masked_fill(uniform_M >= found.nonzero_M, 0.0)
+    if found.nonzero_M is None:
+        return values_M
+    return values_M.masked_fill(draws.of(_ZERO).uniform(batch)[where_M] >= found.nonzero_M, 0.0)
 
 
 def guesser(
@@ -140,10 +177,9 @@ def guesser(
     def stable(batch: CellBatch) -> Guess:
         values_M = predictor.predict_values(model, batch, genes)
         squares_M = torch.zeros_like(values_M)
-        generator = torch.Generator().manual_seed(seed)
-        for _ in range(_HALVINGS):
-            draw_T = torch.rand(batch.num_tokens, generator=generator).to(values_M.device) < 0.5
-            more_T = batch.hidden_T | (draw_T & (batch.feature_ids_T >= NUM_SPECIAL) & (batch.values_T != 0))
+        for number in range(_HALVINGS):
+            half_T = CellDraws(seed, (_HALVED, number)).uniform(batch) < 0.5
+            more_T = batch.hidden_T | (half_T & (batch.feature_ids_T >= NUM_SPECIAL) & (batch.values_T != 0))
             again_N = predictor.predict_values(model, hide(batch, more_T, num_bins=num_bins), genes)
             squares_M += (again_N[batch.hidden_T[more_T]] - values_M).square()
         spread_M = (squares_M / _HALVINGS).sqrt()

@@ -74,13 +74,9 @@ def gene_embeddings(
     model, config = load_model(folder.require_model())
     notes: tuple[str, ...] = ()
     if kind == "contextual":
-        cells = load_run_data(folder.recipe()).cells
-        if cells.vocab.content_hash != model.vocab.content_hash:
-            raise UserError(
-                f"run '{run}': its prepared folder has other genes now than the model was trained on; prepare it as it"
-                " was, or train again"
-            )
-        frame, notes = _contextual(model, cells, by, progress)
+        data = load_run_data(folder.recipe())
+        folder.check_data(data, model.vocab, config["meta"])
+        frame, notes = _contextual(model, data.cells, by, progress)
     else:
         with torch.no_grad():
             genes = model.encode_graph()

@@ -88,12 +88,9 @@ def perturb_genes(
     index = [model.vocab.index(name) for name in genes]  # before anything costly: names are what people mistype
     notes: list[str] = []
     if counts is None:
-        cells = load_run_data(folder.recipe()).cells
-        if cells.vocab.content_hash != model.vocab.content_hash:
-            raise UserError(
-                f"run '{run}': its prepared folder has other genes now than the model was trained on; give --cells, or"
-                " train again"
-            )
+        data = load_run_data(folder.recipe())
+        folder.check_data(data, model.vocab, config["meta"], fix="give --cells")
+        cells = data.cells
     else:
         cells, _, notes = align_cells(counts, model.vocab, min_mapped=min_mapped)
         notes += [f"warning: {text}" for text in values_and_species(counts, config, model.vocab)]

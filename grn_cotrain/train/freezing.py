@@ -38,8 +38,8 @@ def freeze(model: CoTrainModel, level: FreezeLevel, batch: CellBatch) -> list[st
     =============== ==================================================================================================
 
     The encoder's embeddings are found by asking autograd what its first block is given depends on (latents that read
-    tokens are given both), so no encoder has to declare them. A part of the encoder of which one weight is an embedding is frozen as a whole (the row of
-    hidden values with the rows of visible ones).
+    tokens are given both), so no encoder has to declare them. A part of the encoder of which one weight is an embedding
+    is frozen as a whole (the row of hidden values with the rows of visible ones).
 
     Parameters
     ----------

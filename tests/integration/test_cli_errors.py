@@ -20,7 +20,7 @@ from grn_cotrain.commandline import run_app
 from grn_cotrain.data.run_data import load_run_data
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.model_scorer import ModelScorer
-from grn_cotrain.evaluate.run import check_data, evaluate_cells
+from grn_cotrain.evaluate.run import evaluate_cells
 from grn_cotrain.export.extend import extend_run
 from grn_cotrain.model_io import load_model
 from grn_cotrain.run_folder import RunFolder
@@ -269,7 +269,7 @@ READ_THE_FOLDER = {
     "export genes": (["export", "genes", "{run}", "--kind", "contextual"], "has other genes now"),
     "perturb": (["perturb", "{run}", "--gene", "{gene}", "--out", "{out}.tsv"], "has other genes now"),
     "evaluate links": (["evaluate", "links", "{run}"], "has other genes now"),
-    "evaluate attention": (["evaluate", "attention", "{run}", "--out", "{out}"], "was trained on split"),
+    "evaluate attention": (["evaluate", "attention", "{run}", "--out", "{out}"], "has other genes now"),
     "evaluate cells": (["evaluate", "cells", "{run}"], "has other genes now"),
     "evaluate cells by sparsity": (["evaluate", "cells", "{run}", "--by-sparsity"], "has other genes now"),
 }
@@ -284,11 +284,12 @@ def test_a_folder_prepared_anew_with_other_genes_is_refused(case: str, run: Path
     refused(message, *arguments, capsys=capsys, watch=tmp_path)
 
 
-@pytest.mark.parametrize("case", ["evaluate links", "evaluate cells", "evaluate cells by sparsity"])
+@pytest.mark.parametrize("case", READ_THE_FOLDER)
 def test_a_folder_prepared_anew_with_other_cells_is_refused(case: str, run: Path, tmp_path: Path, capsys) -> None:
     """Genes and split are the same to the hash: the cells alone tell, and held-out ones may be training cells now."""
     prepared_anew(run, tmp_path / "other", num_cells=150)
-    arguments = [word.format(run=run) for word in READ_THE_FOLDER[case][0]]
+    gene = json.loads((run / "model" / "vocab.json").read_text())["symbols"][0]
+    arguments = [word.format(run=run, out=tmp_path / "out", gene=gene) for word in READ_THE_FOLDER[case][0]]
     refused("has other cells now", *arguments, capsys=capsys, watch=tmp_path)
 
 
@@ -302,10 +303,10 @@ def test_a_split_made_anew_is_refused(run: Path, tmp_path: Path) -> None:
     folder = RunFolder.open(run)
     model, config = load_model(folder.require_model())
     recipe = folder.recipe()
-    check_data(folder, load_run_data(recipe), model.vocab, config["meta"])
+    folder.check_data(load_run_data(recipe), model.vocab, config["meta"])
     other = load_run_data(replace(recipe, data=replace(recipe.data, split="random-seed0")))
     with pytest.raises(UserError, match="has other edges in its split now than the model was trained on"):
-        check_data(folder, other, model.vocab, config["meta"])
+        folder.check_data(other, model.vocab, config["meta"])
     with pytest.raises(UserError, match="split 'random-seed0': the model was trained on split 'unseen-target-seed0'"):
         ModelScorer(run).fit(other.split, None)
 

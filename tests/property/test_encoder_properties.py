@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import CLS_ID, NUM_SPECIAL
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS, CellEncoder
@@ -91,6 +92,38 @@ def test_neither_company_nor_order_matters(
         start, end = batch.cu_lens[place : place + 2].tolist()
         torch.testing.assert_close(alone.tokens_TD, states.tokens_TD[start:end], **CLOSE)
         torch.testing.assert_close(alone.cells_BD[0], states.cells_BD[place], **CLOSE)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+@settings(max_examples=4, deadline=None)
+@given(seed=st.integers(0, 2**16), share=st.sampled_from([0.0, 0.4]))
+def test_the_order_of_features_does_not_matter(case: type[CellEncoderCase], seed: int, share: float) -> None:
+    """The same cells, their genes in another order from the file on: bins, ranks and statistics are made anew."""
+    generator = np.random.default_rng(seed)
+    num_genes = CELLS.num_genes
+    counts_CG = CELLS.values_CG.toarray() * generator.integers(1000, 100_000, CELLS.values_CG.shape)  # hardly a tie
+    order_G = generator.permutation(num_genes)
+    draws_CG = generator.random(counts_CG.shape)
+    features_VD = CellEncoderCase.features()
+    rows = np.arange(3)
+    found = []
+    for order in (np.arange(num_genes), order_G):
+        cells = CellMatrix.build(CELLS.vocab.select(order.tolist()), counts_CG[:, order], kind="counts")
+        encoder = _encoder(case)
+        encoder.prepare(cells, np.arange(cells.num_cells))
+        batch = Tokenizer(cells, TokenConfig(num_bins=NUM_BINS, zeros_per_cell="all")).batch(rows)
+        is_gene_T = batch.feature_ids_T >= NUM_SPECIAL
+        name_T = torch.from_numpy(order)[(batch.feature_ids_T - NUM_SPECIAL).clamp_min(0)]
+        masked_T = is_gene_T & (torch.from_numpy(draws_CG)[batch.cell_of_token_T, name_T] < share)
+        batch = hide(batch, masked_T, num_bins=NUM_BINS)
+        table_VD = torch.cat([features_VD[:NUM_SPECIAL], features_VD[NUM_SPECIAL:][torch.from_numpy(order)]])
+        with torch.no_grad():
+            states = encoder(batch, table_VD)
+        by_name_T = torch.argsort(batch.cell_of_token_T * (num_genes + 1) + torch.where(is_gene_T, name_T + 1, 0))
+        found.append((states.tokens_TD[by_name_T], states.cells_BD))
+    (first_TD, first_BD), (other_TD, other_BD) = found
+    torch.testing.assert_close(other_TD, first_TD, **CLOSE)
+    torch.testing.assert_close(other_BD, first_BD, **CLOSE)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)

@@ -55,8 +55,8 @@ class GeneformerEncoder(TrunkEncoder):
     hidden *name* keeps the rank from :meth:`prepare_batch`, which must then run before names are hidden.
 
     The state of a cell is the mean over its gene tokens (zeros that are visible as such left out) of the second to
-    last layer, or the state of CLS. One thing differs from the paper: CLS is a token among the genes here. A cell longer
-    than ``tokens.max_tokens`` loses its lowest ranks, in training and after it (``cut``).
+    last layer, or the state of CLS. One thing differs from the paper: CLS is a token among the genes here. A cell of
+    more than ``tokens.max_tokens`` loses its lowest ranks, in training and after it (``cut``).
 
     Parameters
     ----------

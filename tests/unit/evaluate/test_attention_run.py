@@ -21,6 +21,8 @@ from grn_cotrain.evaluate.metrics import auroc
 from grn_cotrain.export.attention_edges import attention_network, check_names, export_attention
 from grn_cotrain.model_io import load_model
 from grn_cotrain.run_folder import RunFolder
+from grn_cotrain.train.run import train
+from tests.worlds import tiny_recipe
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,7 @@ def printed(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
             [
                 *("evaluate", "attention", str(tiny_run), "--by", "cell_type", "--out", str(out)),
                 *("--max-cells", "12", "--bootstrap", "10", "--top", "50", "--layers", "-1"),
+                *("--controls", "spearman"),
             ],
         )
     commandline.console.cache_clear()
@@ -59,7 +62,9 @@ def test_command_prints_and_writes_a_row_a_type_and_scorer(printed: tuple[Path, 
         assert set(part["num_cells"]) == {min(12, size)}
         assert set(part["cells_in_group"]) == {size}
         assert f"{min(12, size)} of {size}" in text
-    assert set(rows.loc[rows["group"] == "", "scorer"]) == {"target_degree", "degree_product"}
+    beside = rows[rows["group"] == ""].set_index("scorer")
+    assert set(beside.index) == {"joint", "spearman", "target_degree", "degree_product"}
+    assert beside.loc["joint", "kind"] == "model", "the supervised model stands in the same table"
     assert set(rows.loc[rows["scorer"] == "attention", "kind"]) == {"read-out"}
     assert "macro AUROC" in text
     assert "pairs seen" in text
@@ -170,6 +175,7 @@ def test_bad_words_are_one_line(
 
 def test_edges_leave_in_any_format(tiny_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--by", "cell_type", "--max-cells", "8", "--bootstrap", "0", "--top", "30", "--no-untrained"]
+    arguments += ["--controls", "none"]
     code = run_app(app, ["evaluate", "attention", str(tiny_run), "--out", str(tmp_path), "--edges", "tsv", *arguments])
     assert code == 0
     assert "edges, format tsv: attention_" in capsys.readouterr().out
@@ -244,6 +250,7 @@ def test_a_failure_after_the_reading_leaves_nothing_new(
     out.mkdir()
     (out / "own.txt").write_text("of the user")
     arguments = ["evaluate", "attention", str(tiny_run), "--out", str(out), "--max-cells", "8", "--bootstrap", "0"]
+    arguments += ["--controls", "none"]
     # Two edges are no regulon of ten targets: GMT finds that out when it writes.
     assert run_app(app, [*arguments, "--no-untrained", "--top", "2", "--edges", "gmt"]) == 2
     assert "no regulon has as many targets" in capsys.readouterr().err
@@ -252,7 +259,7 @@ def test_a_failure_after_the_reading_leaves_nothing_new(
 
 def test_only_the_default_fewest_cells_is_lowered_and_told(tiny_run: Path, tmp_path: Path) -> None:
     run = world_with(["many"] * 49 + ["few"], tiny_run, tmp_path)
-    options = {"by": "group", "bootstrap": 0, "top": 20}
+    options = {"by": "group", "bootstrap": 0, "top": 20, "controls": "none"}
     default = evaluate_attention(run, **options)
     data = load_run_data(RunFolder.open(run).recipe())
     few = int((data.cells.obs["group"] == "few").sum())
@@ -263,3 +270,20 @@ def test_only_the_default_fewest_cells_is_lowered_and_told(tiny_run: Path, tmp_p
     assert set(asked.edges["group"]) == {"many"}
     assert f"no edge, as no pair is seen in enough cells: few (5 of {few} needed)" in asked.notes
     assert not any("fewer than 5 cells" in note for note in asked.notes)
+
+
+def test_layers_in_which_no_gene_reads_another_are_refused(
+    tiny_world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The decoder of form A serves hidden genes alone, and a read-out hides none: its layers would score nothing."""
+    recipe = tiny_recipe(
+        tiny_world,
+        model={"cell_encoder": {"name": "xtrimogene", "decoder": "A", "num_layers": 1, "decoder_layers": 1}},
+        train={"max_steps": 1, "validate_every": 1, "checkpoint_every": 1},
+    )
+    run = train(recipe, tmp_path / "run").folder
+    arguments = ["evaluate", "attention", str(run), "--max-cells", "4", "--bootstrap", "0", "--controls", "none"]
+    assert run_app(app, [*arguments, "--out", str(tmp_path / "out"), "--layers", "-1"]) == 2
+    assert "--layers '-1': no gene reads another there in cells of" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert run_app(app, [*arguments, "--out", str(tmp_path / "out"), "--layers", "0"]) == 0

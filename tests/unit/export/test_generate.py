@@ -26,7 +26,7 @@ from grn_cotrain.data.io.counts import counts_from_anndata
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
 from grn_cotrain.export.generate import generate_cells, generate_file
-from grn_cotrain.export.generate_rounds import generate_values, guesser, only_tokens
+from grn_cotrain.export.generate_rounds import CellDraws, generate_values, guesser, only_tokens
 from grn_cotrain.export.generation_check import accuracy
 from grn_cotrain.objectives.masking import hide
 from grn_cotrain.objectives.value_target import Guess
@@ -123,9 +123,9 @@ def test_chances_decide_zeros_and_draws_follow_their_distribution() -> None:
         return Guess(values_M, torch.ones(count), torch.full((count,), 0.5), torch.full((count,), 0.7))
 
     draws = [
-        generate_values(
-            certain, batch, unknown_T, rounds=1, num_bins=NUM_BINS, generator=torch.Generator().manual_seed(seed)
-        ).values_T[unknown_T]
+        generate_values(certain, batch, unknown_T, rounds=1, num_bins=NUM_BINS, draws=CellDraws(seed)).values_T[
+            unknown_T
+        ]
         for seed in (0, 0, *range(1, 40))
     ]
     assert torch.equal(draws[0], draws[1])
@@ -151,6 +151,42 @@ def test_a_predictor_without_confidence_is_judged_by_its_stability() -> None:
     assert (guess.spread_M[fixed_M] == 0).all()
     assert (guess.spread_M[~fixed_M] > 0).all()
     assert guess.nonzero_M is None
+
+
+class Visible:
+    """Each hidden value is the mean of what its cell shows, less a number of the gene: below 0 for some."""
+
+    def predict_values(self, model: Any, batch: CellBatch, genes: Any) -> torch.Tensor:
+        shown_T = ~batch.hidden_T & (batch.values_T != 0)
+        cell_T = batch.cell_of_token_T
+        sums = torch.bincount(cell_T[shown_T], batch.values_T[shown_T].double(), minlength=batch.num_cells)
+        means = sums / torch.bincount(cell_T[shown_T], minlength=batch.num_cells).clamp_min(1)
+        gene_T = batch.feature_ids_T.double() / 10
+        return (means[cell_T] - gene_T)[batch.hidden_T].float()
+
+
+@pytest.mark.parametrize("sample", [False, True])
+def test_what_is_generated_for_a_cell_does_not_depend_on_the_others(sample: bool) -> None:
+    guess = guesser(Visible(), None, None, num_bins=NUM_BINS)  # type: ignore[arg-type]
+
+    def generated(rows: list[int]) -> tuple[dict[int, list[float]], dict[int, list[int]]]:
+        batch = toy_batch(rows)
+        unknown_T = (batch.feature_ids_T >= 3) & (batch.feature_ids_T % 3 != 0)
+        draws = CellDraws(0) if sample else None
+        drawn = generate_values(guess, batch, unknown_T, rounds=3, num_bins=NUM_BINS, draws=draws)
+        bounds = batch.cu_lens.tolist()
+        spans = {row: slice(bounds[i], bounds[i + 1]) for i, row in enumerate(rows)}
+        return (
+            {row: drawn.values_T[span].tolist() for row, span in spans.items()},
+            {row: drawn.round_T[span].tolist() for row, span in spans.items()},
+        )
+
+    values, rounds = generated([4, 2, 7])
+    alone_values, alone_rounds = generated([2])
+    assert rounds[2] == alone_rounds[2]
+    assert values[2] == pytest.approx(alone_values[2], rel=1e-5)
+    assert len(set(rounds[2])) > 2, "several rounds, so that their order is told too"
+    assert min(min(row) for row in values.values()) >= 0, "no value on a log1p scale is below 0"
 
 
 def test_some_tokens_of_a_batch_are_a_batch() -> None:
