@@ -41,7 +41,6 @@ STUDIES = {
     "encoders_published_sizes": "python -m experiments.studies.encoders --out DIR --record",
     "encoder_ablations": "python -m experiments.studies.ablations --out DIR --record",
     "decoders": "python -m experiments.studies.decoders --out DIR --record",
-    "decoders_long": "python -m experiments.studies.decoders --out DIR --forms A,A1,C --steps 600 --tag long --record",
 }
 """Records that RESULTS.md asks for by name, and the command that makes each."""
 

@@ -219,12 +219,15 @@ class CoTrainModel(nn.Module):
         save_model(path, self, backend=self.backend, meta=self.meta)
 
     def encode_graph(self, graph: MessageGraph | None = None, generator: torch.Generator | None = None) -> GeneStates:
-        """Table rows and encoded genes; ``graph`` defaults to all training message edges.
+        """Table rows and encoded genes; ``graph`` defaults to all training message edges, moved to where the model is.
 
         ``generator`` draws the id-dropout of the step, so that its micro-batches share one draw.
         """
         table_GD = self.table(generator=generator)
-        return GeneStates(table_GD, self.graph_encoder(table_GD, self.graph if graph is None else graph))
+        used = self.graph if graph is None else graph
+        if used.device != table_GD.device:  # a graph is no module: it stays behind when the model moves
+            used = used.to(table_GD.device)
+        return GeneStates(table_GD, self.graph_encoder(table_GD, used))
 
     def encode_cells(self, batch: CellBatch, genes: GeneStates) -> CellStates:
         """Encode packed cells over the coupled gene rows."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -14,7 +15,7 @@ import torch
 from grn_cotrain.files import sha256_file
 from grn_cotrain.plugins import plugins
 
-__all__ = ["deterministic", "differences", "environment"]
+__all__ = ["CUBLAS_WORKSPACE", "deterministic", "differences", "environment"]
 
 _PACKAGES = ("grn-cotrain", "torch", "torch-geometric", "pytorch-lightning", "numpy", "scipy", "anndata")
 
@@ -60,11 +61,23 @@ def _processor() -> str:
     return platform.processor()
 
 
+CUBLAS_WORKSPACE = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+"""Environment variable and its value under which cuBLAS is deterministic (NVIDIA's documentation of cuBLAS)."""
+
+
 @contextlib.contextmanager
 def deterministic(enabled: bool, *, threads: int | None = None) -> Iterator[None]:
-    """Deterministic algorithms and thread count inside; the caller's settings and random state outside."""
+    """Deterministic algorithms and thread count inside; the caller's settings and random state outside.
+
+    On CUDA matrix products are deterministic only with a fixed workspace, which torch asks for by an environment
+    variable (:data:`CUBLAS_WORKSPACE`) and refuses to run without; one that the user has set stays.
+    """
     old_deterministic = torch.are_deterministic_algorithms_enabled()
     old_threads = torch.get_num_threads()
+    name, size = CUBLAS_WORKSPACE
+    ours = enabled and name not in os.environ
+    if ours:
+        os.environ[name] = size
     with torch.random.fork_rng():
         try:
             torch.use_deterministic_algorithms(enabled)
@@ -74,3 +87,5 @@ def deterministic(enabled: bool, *, threads: int | None = None) -> Iterator[None
         finally:
             torch.use_deterministic_algorithms(old_deterministic)
             torch.set_num_threads(old_threads)
+            if ours:
+                os.environ.pop(name, None)

@@ -67,10 +67,9 @@ def freeze(model: CoTrainModel, level: FreezeLevel, batch: CellBatch) -> list[st
         frozen += model.parameters()
     elif level != "none":
         encoder = model.cell_encoder
-        graph = model.graph.to(model.special_SD.device)  # no module: it stays behind when the model moves
 
         def run() -> None:
-            model.encode_cells(batch, model.encode_graph(graph))
+            model.encode_cells(batch, model.encode_graph())
 
         found = first_block(encoder, run)
         if found is None:

@@ -147,15 +147,15 @@ def test_the_graph_goes_where_the_model_is(level: str, monkeypatch: pytest.Monke
     class Seen(Exception):
         pass
 
-    def encode_graph(graph: MessageGraph | None = None, generator: object = None) -> object:
-        raise Seen((model.graph if graph is None else graph).device.type)
+    def encode(table_GD: torch.Tensor, graph: MessageGraph) -> torch.Tensor:
+        raise Seen(f"{table_GD.device.type} and {graph.device.type}")
 
     model, cells, _ = small_model()
     batch = model.tokenizer(cells).batch(np.arange(2)).to("meta")
     model.to("meta")
     assert model.graph.device.type == "cpu"
-    monkeypatch.setattr(model, "encode_graph", encode_graph)
-    with pytest.raises(Seen, match="meta"):
+    monkeypatch.setattr(model.graph_encoder, "forward", encode)
+    with pytest.raises(Seen, match="meta and meta"):
         freeze(model, level, batch)  # type: ignore[arg-type]
 
 
