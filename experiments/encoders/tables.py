@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from experiments.compare import number
 from experiments.encoders.worlds import World
 from grn_cotrain.commandline import say
 
-__all__ = ["figure", "published_table", "say_table", "table_of"]
+__all__ = ["figure", "published_table", "r2_controls", "say_table", "table_of"]
 
-_BASELINES = ("gene_mean", "gene_and_cell", "factor_analysis")
+_BASELINES = {"gene_mean": "gene mean", "gene_and_cell": "gene and cell mean", "factor_analysis": "factor analysis"}
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
@@ -32,6 +32,17 @@ def figure(result: dict[str, Any], metric: str) -> float | None:
     return next(
         (r["value"] for r in result.get("probe", []) if r["scorer"] == (scorer or "cell") and r["metric"] == name), None
     )
+
+
+def r2_controls(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Title and R2 with its interval of what needs no deep model, on the hidden values that ``rows`` were judged on."""
+    cells = next((row["cells"] for row in rows if "cells" in row), {})
+    found = []
+    for name, title in _BASELINES.items():
+        if name in cells:
+            value, low, high = (number(cells[name][key]) for key in ("value", "low", "high"))
+            found.append((f"{title} (control)", f"{value} [{low}, {high}]"))
+    return found
 
 
 def _columns(worlds: Sequence[World]) -> list[tuple[str, str, str]]:
@@ -97,9 +108,7 @@ def _control_lines(
 ) -> list[list[str]]:
     by_world = {control["spec"]["world"]: control for control in controls if "error" not in control}
     scorers = {
-        "gene mean": ("cells", "gene_mean"),
-        "gene and cell mean": ("cells", "gene_and_cell"),
-        "factor analysis": ("cells", "factor_analysis"),
+        **{title: ("cells", name) for name, title in _BASELINES.items()},
         "boosting_all": ("links", "boosting_all"),
         "kernel_ridge": ("links", "kernel_ridge"),
         "target_degree": ("links", "target_degree"),

@@ -23,7 +23,7 @@ from experiments.encoders.gate import gate, replicates_of, without_replicates
 from experiments.encoders.plan import results_of
 from experiments.encoders.rows import Budget, Row, row_job
 from experiments.encoders.systems import SYSTEMS
-from experiments.encoders.tables import figure, say_table
+from experiments.encoders.tables import figure, r2_controls, say_table
 from experiments.encoders.worlds import WORLDS
 from experiments.processes import Job, run_jobs
 from experiments.records import make_study_record, write_record
@@ -81,7 +81,7 @@ ABLATIONS: tuple[Ablation, ...] = (
 
 
 def ablation_table(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[list[str], list[list[str]]]:
-    """Header and text rows from the results by ``group: name``; means over seeds."""
+    """Header and text rows from the results by ``group: name``, means over seeds; then controls on the same values."""
     header = ["changed", "to", "seeds", "R2", "minus reference", "accuracy", "macro-F1", "F1, mean state", "parameters"]
     header += ["FLOPs / cell"]
     reference = next(iter(found))
@@ -112,7 +112,8 @@ def ablation_table(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[li
                 f"{done[0]['flops_per_cell']:.2e}",
             ]
         )
-    return header, lines
+    controls = r2_controls(row for rows in found.values() for row in rows)
+    return header, lines + [["", title, "", text, *[""] * (len(header) - 4)] for title, text in controls]
 
 
 @app.command()

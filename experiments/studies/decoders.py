@@ -17,7 +17,6 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.compare import number
 from experiments.encoders.designs import FORMS, WIDTH, design_objective, design_options, design_tokens, shape_flops
 from experiments.encoders.full_transcriptome import NUM_GENES, full_cells
 from experiments.encoders.gate import (
@@ -33,7 +32,7 @@ from experiments.encoders.gate import (
 from experiments.encoders.plan import results_of
 from experiments.encoders.rows import Budget, Row, row_job
 from experiments.encoders.systems import System
-from experiments.encoders.tables import say_table
+from experiments.encoders.tables import r2_controls, say_table
 from experiments.encoders.worlds import WORLDS, World
 from experiments.processes import Job, run_jobs
 from experiments.records import make_study_record, tagged, write_record
@@ -47,7 +46,6 @@ __all__ = ["curve_figure", "curve_table", "form_system", "main"]
 
 _COSTLY = "published"
 _RATES = (1e-3, 2e-3, 4e-3)
-_CONTROLS = {"gene_mean": "gene mean", "gene_and_cell": "gene and cell mean", "factor_analysis": "factor analysis"}
 
 app = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 
@@ -90,10 +88,8 @@ def curve_table(
     header += ["s / 1,000 cells", "peak MB"]
     header += [f"FLOPs / cell at {NUM_GENES:,} genes (shape)", f"published {PUBLISHED_FLOPS:.2e} over that"]
     lines = []
-    controls: Mapping[str, Mapping[str, float]] = {}
     for form, found in rows.items():
         done = [row for row in found if "error" not in row]
-        controls = controls or next((row["cells"] for row in done if "cells" in row), {})
         verdict = verdicts.get(form)
         shape = shapes.get(form)
         if not done:
@@ -115,11 +111,8 @@ def curve_table(
                 "-" if shape is None else f"{PUBLISHED_FLOPS / shape:.1f}x",
             ]
         )
-    for name, shown in _CONTROLS.items():
-        if name in controls:
-            value, low, high = (number(controls[name][key]) for key in ("value", "low", "high"))
-            lines.append([f"{shown} (control)", "", "", f"{value} [{low}, {high}]", *[""] * (len(header) - 4)])
-    return header, lines
+    controls = r2_controls(row for found in rows.values() for row in found)
+    return header, lines + [[title, "", "", text, *[""] * (len(header) - 4)] for title, text in controls]
 
 
 def curve_figure(verdicts: Mapping[str, Verdict], shapes: Mapping[str, float], path: Path) -> None:

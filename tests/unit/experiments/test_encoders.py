@@ -288,7 +288,10 @@ def test_an_ablation_is_compared_under_the_same_seeds() -> None:
         return {"r2_replicates": list(replicates), **cost}
 
     found = {"reference: as it is": [row(0.5, 0.4, 0.6), row(0.7, 0.6, 0.8)], "values: round": [row(0.4, 0.3, 0.5)]}
+    found["values: round"][0]["cells"] = {"gene_and_cell": {"value": 0.2, "low": 0.1, "high": 0.3}}
     header, table = ablation_table(found)
+    assert table[2][:4] == ["", "gene and cell mean (control)", "", ".200 [.100, .300]"]
+    assert all(len(line) == len(header) for line in table)
     place = header.index("minus reference")
     assert table[0][place] == "-"
     assert table[0][place - 1].startswith(".600")
