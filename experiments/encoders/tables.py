@@ -36,7 +36,7 @@ def figure(result: dict[str, Any], metric: str) -> float | None:
 
 def r2_controls(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Title and R2 with its interval of what needs no deep model, on the hidden values that ``rows`` were judged on."""
-    cells = next((row["cells"] for row in rows if "cells" in row), {})
+    cells: Mapping[str, Any] = next((row["cells"] for row in rows if "cells" in row), {})
     found = []
     for name, title in _BASELINES.items():
         if name in cells:
