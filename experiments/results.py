@@ -34,6 +34,9 @@ _LINK_HEADINGS = {
     "degree_matched_auroc": "matched",
 }
 _SHOWN_CONTROLS = 3
+_OF_THE_COMMIT = (
+    "the commit is the one that made the table; rows are kept by recipe, and some were trained earlier"
+)
 
 STUDIES = {
     "encoders_common": "python -m experiments.studies.encoders --out DIR --record",
@@ -139,6 +142,8 @@ def _section(record: Mapping[str, Any]) -> str:
     if run:
         lines.append("- run: " + ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in run.items()))
     environment = record["environment"]
+    if record["kind"] == "study":
+        lines.append(f"- {_OF_THE_COMMIT}")
     lines += [
         f"- command: `{record['command']}`",
         f"- commit {record['commit']}; {environment['processor']}, {environment['threads']} threads, "
@@ -227,7 +232,7 @@ def _readme_encoders(records: Sequence[Mapping[str, Any]]) -> str:
         return f"No run record yet: nothing of this study may be quoted. It is made by `{STUDIES[_ENCODERS]}`."
     body = record["body"]
     notes = "\n".join(f"- {note}" for note in [f"links: {' / '.join(_ARMS)}; the others: no graph", *body["notes"]])
-    made = f"- command: `{record['command']}`, commit {record['commit']}"
+    made = f"- {_OF_THE_COMMIT}\n- command: `{record['command']}`, commit {record['commit']}"
     return f"{markdown(*short_encoders(body['header'], body['table']))}\n\n{notes}\n{made}"
 
 

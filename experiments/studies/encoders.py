@@ -46,8 +46,6 @@ _OWN_NOTES = [
     "xtrimogene: 30 % of the values and 3 % of the zeros hidden, squared error of the value; scfoundation: 30 % of"
     " both, from a down-sampled cell; scgpt: bins, 51 of them, gene- and cell-prompted; scbert: classes of the rounded"
     " logarithm; scmbert: bins and modality",
-    "scbert's five classes end at 31 counts per ten thousand; in shallow cells one count is near that, so most values"
-    " are of the last classes, and a class says little of its value",
     "geneformer's objective predicts names and has no R2",
 ]
 

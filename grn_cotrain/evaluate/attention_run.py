@@ -238,15 +238,16 @@ def evaluate_attention(
     folder = RunFolder.open(run)
     recipe = folder.recipe()
     data = load_run_data(recipe)
-    trained, stored = load_model(folder.require_model())
-    folder.check_data(data, trained.vocab, stored["meta"])
+    supervised = ModelScorer(folder.folder)
+    trained = supervised.model
+    folder.check_data(data, trained.vocab, supervised.config["meta"])
     groups, unlabelled = cell_groups(data.cells, by, max_cells=config.max_cells, seed=config.seed)
     check(data.vocab, [group.name for group in groups])
     fewest, notes = _fewest(groups, min_cells)
     if unlabelled:
         notes.insert(0, f"{unlabelled:,} cells have no label in '{by}' and were left out")
     replicates = recipe.evaluate.bootstrap if bootstrap is None else bootstrap
-    beside: list[LinkScorer] = [ModelScorer(folder.folder), *_controls(controls or recipe.evaluate.controls)]
+    beside: list[LinkScorer] = [supervised, *_controls(controls or recipe.evaluate.controls)]
     models = {"trained": trained}
     if initial is not None:
         models["untrained"] = initial(recipe, data).eval()

@@ -28,13 +28,7 @@ from grn_cotrain.model_io import load_model
 from grn_cotrain.provenance import git_commit
 from grn_cotrain.run_folder import RunFolder
 
-__all__ = [
-    "SPARSITY_FILE",
-    "evaluate_cells",
-    "evaluate_cells_by_sparsity",
-    "evaluate_prep",
-    "evaluate_run",
-]
+__all__ = ["SPARSITY_FILE", "evaluate_cells", "evaluate_cells_by_sparsity", "evaluate_prep", "evaluate_run"]
 
 SPARSITY_FILE = "cells_by_sparsity.parquet"
 

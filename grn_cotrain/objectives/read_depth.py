@@ -53,7 +53,7 @@ class ReadDepth(MaskedValue):
 
         Attributes
         ----------
-        loss, mask_share, mask_zeros, mask_balance, target, loss_norm, head
+        loss, mask_share, mask_zeros, mask_balance, target, loss_norm, head, classes
             See :class:`~grn_cotrain.objectives.masked_value.MaskedValue`.
         thin_share
             Chance that a cell is down-sampled. Default 0.5.

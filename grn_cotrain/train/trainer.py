@@ -267,6 +267,7 @@ class Trainer:
         self.reporter.note(
             f"step {state.step}: {self.validator.criterion} {value:.4f} (best at step {state.best_step})"
         )
+        # validation/cells/OBJECTIVE/METRIC: what an objective says of itself; losses and link metrics are one level up.
         told = [f"{key.split('/', 3)[3]} {metrics[key]:.3f}" for key in metrics if key.count("/") == 3]
         if told:
             self.reporter.note(f"  {', '.join(told)}")
