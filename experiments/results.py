@@ -34,9 +34,7 @@ _LINK_HEADINGS = {
     "degree_matched_auroc": "matched",
 }
 _SHOWN_CONTROLS = 3
-_OF_THE_COMMIT = (
-    "the commit is the one that made the table; rows are kept by recipe, and some were trained earlier"
-)
+_OF_THE_COMMIT = "the commit is the one that made the table; rows are kept by recipe, and some were trained earlier"
 
 STUDIES = {
     "encoders_common": "python -m experiments.studies.encoders --out DIR --record",
