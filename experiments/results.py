@@ -140,7 +140,7 @@ def _section(record: Mapping[str, Any]) -> str:
     if run:
         lines.append("- run: " + ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in run.items()))
     environment = record["environment"]
-    if record["kind"] == "study":
+    if record["name"] in STUDIES:
         lines.append(f"- {_OF_THE_COMMIT}")
     lines += [
         f"- command: `{record['command']}`",
