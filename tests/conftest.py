@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.skips import skip_listed, unlisted
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Numba's first parallel function sets the number of OpenMP threads of the whole process, torch's too.
 os.environ.setdefault("NUMBA_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
@@ -17,6 +19,36 @@ os.environ.setdefault("NUMBA_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
 _NEIGHBOUR = Path(__file__).resolve().parents[2] / "shared" / "data"
 if "GRN_COTRAIN_DATA" not in os.environ and _NEIGHBOUR.is_dir():
     os.environ["GRN_COTRAIN_DATA"] = str(_NEIGHBOUR)
+
+
+_skipped: list[str] = []  # reasons, of all workers: xdist reports to the controller
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Keep the reason of every skip."""
+    _keep_reason(report)
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    """A whole file may skip."""
+    _keep_reason(report)
+
+
+def _keep_reason(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if report.skipped and isinstance(report.longrepr, tuple):
+        _skipped.append(report.longrepr[2].removeprefix("Skipped: "))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A run that skipped for a reason that is not listed fails (`tests/skips.py`)."""
+    if hasattr(session.config, "workerinput"):
+        return
+    wrong = unlisted(_skipped, extras_required=os.environ.get("GRN_COTRAIN_EXTRAS") == "required")
+    if wrong:
+        lines = "".join(f"\n  {reason}" for reason in wrong)
+        sys.stderr.write(f"\nerror: tests were skipped for reasons that this environment does not allow:{lines}\n")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +66,7 @@ def real_data() -> Path:
     """Folder of real data sets; skips, with the reason, where there is none."""
     folder = os.environ.get("GRN_COTRAIN_DATA")
     if not folder or not Path(folder).is_dir():
-        pytest.skip("real data absent: set GRN_COTRAIN_DATA to the folder of real data sets")
+        skip_listed("data")
     return Path(folder)
 
 

@@ -35,7 +35,7 @@ from grn_cotrain.data.prep import Prep
 from grn_cotrain.data.rewire import rewired
 from grn_cotrain.data.run_data import message_edges
 from grn_cotrain.data.vocab import FeatureVocab
-from grn_cotrain.errors import UserError
+from grn_cotrain.errors import MissingExtraError, UserError
 from grn_cotrain.export.edge_file import export_edges
 from grn_cotrain.files import write_json
 from grn_cotrain.recipe import Recipe
@@ -125,8 +125,18 @@ def activity_shift(cells: anndata.AnnData, net: pd.DataFrame) -> pd.DataFrame:
         By TF: ``targets`` in the network, ``auroc`` of treated against other cells, ``cohens_d``, ``p`` (two-sided
         Mann-Whitney) and ``rank`` by AUROC, 1 the most raised. TFs with fewer than five targets among the cells' genes
         have no activity.
+
+    Raises
+    ------
+    MissingExtraError
+        decoupler is not installed.
     """
-    import decoupler as dc
+    try:
+        import decoupler as dc
+    except ImportError:
+        raise MissingExtraError(
+            "study interferon: decoupler is not installed; run `make setup-ci`, or pip install 'grn-cotrain[prior]'"
+        ) from None
 
     scored = cells.copy()
     dc.mt.ulm(scored, net, tmin=_LEAST_TARGETS)

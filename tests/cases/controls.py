@@ -14,6 +14,7 @@ from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 from tests.cases.toy_links import NUM_GENES, toy_cells, toy_split
+from tests.skips import skip_listed
 
 KINDS = ("random", "unseen-tf", "unseen-target", "unseen-both")
 
@@ -99,7 +100,7 @@ class ControlCases:
 
     def test_numbering_of_genes_does_not_matter(self) -> None:
         if self.samples:
-            pytest.skip("draws or chooses by the number of a gene")
+            skip_listed("samples")
         new_of_old_G = np.random.default_rng(2).permutation(NUM_GENES)
         for kind in self.kinds:
             split = toy_split(kind)

@@ -16,6 +16,7 @@ from grn_cotrain.errors import MissingExtraError, UserError
 from grn_cotrain.nn.backends import MessageBackend, get_backend
 from grn_cotrain.nn.graph_encoders import GRAPH_ENCODERS, GraphEncoder
 from grn_cotrain.nn.sparse import MessageGraph
+from tests.skips import missing_extra
 
 __all__ = ["GraphEncoderCase", "backend_or_skip", "small_graph"]
 
@@ -26,8 +27,8 @@ def backend_or_skip(name: str) -> MessageBackend:
     """The back end, or a skip that says why not."""
     try:
         return get_backend(name)
-    except MissingExtraError as error:
-        pytest.skip(str(error))
+    except MissingExtraError:
+        missing_extra(name)
 
 
 def small_graph(

@@ -22,6 +22,7 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.export.edge_formats import EDGE_FORMATS
 from grn_cotrain.export.edges import COLUMNS
 from tests.cases.edge_formats import AWKWARD, PLAIN, EdgeFormatCase, predicted
+from tests.skips import extra
 
 Pairs = set[tuple[str, str]]
 
@@ -57,7 +58,7 @@ class TestDecoupler(EdgeFormatCase):
 
     def test_ulm_takes_it(self, tmp_path: Path) -> None:
         """A cell whose STAT1 targets are up and whose repressed one is down has a high activity, and only there."""
-        import decoupler as dc
+        dc = extra("decoupler")
 
         net = pd.read_csv(self.write(tmp_path, predicted()))
         values = np.zeros((2, len(PLAIN)))
@@ -124,7 +125,7 @@ class TestGmt(EdgeFormatCase):
         assert found["STAT1(?)"] == ["MX1"]
 
     def test_decoupler_reads_it(self, tmp_path: Path) -> None:
-        import decoupler as dc
+        dc = extra("decoupler")
 
         path = self.write(tmp_path, predicted())
         net = dc.pp.read_gmt(path)

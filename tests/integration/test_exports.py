@@ -18,6 +18,7 @@ from grn_cotrain.commandline import run_app
 from grn_cotrain.export.genes import gene_embeddings
 from grn_cotrain.run_folder import RunFolder
 from tests.integration.refusals import refused
+from tests.skips import extra
 from tests.unit.hub.fake_hub import FakeHub
 
 
@@ -110,7 +111,7 @@ def test_cells_with_old_names_and_into_zarr(run: Path, cells: Path, tmp_path: Pa
 
 
 def test_hub_there_and_back(run: Path, cells: Path, tmp_path: Path, capsys, monkeypatch) -> None:
-    huggingface_hub = pytest.importorskip("huggingface_hub")
+    huggingface_hub = extra("huggingface_hub")
     fake = FakeHub(tmp_path / "hub", tmp_path / "downloads")
     monkeypatch.setattr(huggingface_hub, "HfApi", fake)
     ok("hub", "push", run, "me/tiny", "--dry-run", tmp_path / "dry", "--license", "mit")

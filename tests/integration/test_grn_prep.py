@@ -8,13 +8,13 @@ import sys
 
 import anndata
 import numpy as np
-import pytest
 
 from data_prep.cli import app
 from grn_cotrain.commandline import run_app
 from grn_cotrain.data.prep import Prep
 from tests.integration.bad_files import NUM_CELLS, NUM_GENES, cells, edges, prepared
 from tests.integration.refusals import refused
+from tests.skips import listed
 
 
 def test_counts_grn_splits_and_simulate_write_what_they_say(tmp_path, capsys) -> None:
@@ -70,7 +70,7 @@ def test_preparing_again_replaces_and_says_so(tmp_path, capsys) -> None:
     assert not again.has_grn
 
 
-@pytest.mark.skipif(os.geteuid() == 0 if hasattr(os, "geteuid") else True, reason="root may write everywhere")
+@listed("root", os.geteuid() == 0)
 def test_unwritable_out(tmp_path, capsys) -> None:
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o500)

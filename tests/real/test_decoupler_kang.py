@@ -17,6 +17,7 @@ from experiments.studies.interferon import CELLS, COLLECTRI, REGULATORS, read_ce
 from grn_cotrain.cli import app
 from grn_cotrain.commandline import run_app
 from grn_cotrain.data.io.edges import load_edges
+from tests.skips import extra
 
 pytestmark = pytest.mark.real
 
@@ -31,7 +32,8 @@ def cells(real_data: Path) -> anndata.AnnData:
 
 @pytest.fixture(scope="module")
 def small_run(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Interferon regulators and 100 other TFs of CollecTRI, their targets only."""
+    """Interferon regulators and 100 other TFs of CollecTRI, their targets only. Every test here infers activities."""
+    extra("decoupler")
     folder = tmp_path_factory.mktemp("kang")
     edges = load_edges(real_data / COLLECTRI, "collectri:signed").frame
     sizes = edges["source"].value_counts()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from grn_cotrain.recipe import Recipe, load_recipe
+from tests.skips import skip_listed
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((ROOT / "experiments" / "configs").glob("*.yaml"))
@@ -51,7 +52,7 @@ def tracked() -> list[Path]:
         check=False,
     )
     if listed.returncode != 0:
-        pytest.skip("no git checkout: the list of tracked files is unknown")
+        skip_listed("git")
     names = [name for name in listed.stdout.decode().split("\0") if name]
     return [ROOT / name for name in names if (ROOT / name).is_file()]
 

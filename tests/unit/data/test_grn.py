@@ -15,6 +15,7 @@ from grn_cotrain.data.grn import GRN, EdgeReport
 from grn_cotrain.data.io.edges import load_edges
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import MissingExtraError, UserError
+from tests.skips import extra
 
 VOCAB = FeatureVocab.from_symbols(["A1", "B1", "C1", "D1", "HLA-A"], ["ENSG00000000001", "", "", "", ""])
 FRAME = pd.DataFrame(
@@ -164,7 +165,7 @@ def test_dgl_is_optional(grn: GRN, monkeypatch) -> None:
         patched.setitem(sys.modules, "dgl", None)
         with pytest.raises(MissingExtraError, match="make setup-ci"):
             grn.to_dgl()
-    pytest.importorskip("dgl", reason="optional: make setup-ci")
+    extra("dgl")
     graph = grn.to_dgl()
     assert graph.num_nodes() == 5
     assert [ends.tolist() for ends in graph.edges()] == grn.pairs_2E.tolist()

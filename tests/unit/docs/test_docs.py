@@ -11,11 +11,12 @@ import pytest
 
 from grn_cotrain.cli.listing import registries
 from tests.commands import ROOT, check_command, page_commands
+from tests.skips import extra
 
-pytest.importorskip("mkdocs", reason="the extra 'docs' is not installed: make setup-ci")
+extra("mkdocs")
 
-from tools.docs import api, reference
-from tools.docs.site import external_requests
+from tools.docs import api, reference  # noqa: E402
+from tools.docs.site import external_requests  # noqa: E402
 
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import networkx
 import numpy as np
 import pandas as pd
 import pytest
@@ -151,7 +152,6 @@ def test_rank_normalised_scores_do_not_depend_on_the_scale_of_a_reader() -> None
 
 
 def test_pagerank_is_that_of_networkx() -> None:
-    networkx = pytest.importorskip("networkx")
     weight_KK = np.random.default_rng(0).random((7, 7))
     weight_KK[2] = 0  # reads nothing
     graph = networkx.DiGraph()

@@ -12,6 +12,7 @@ from experiments.benchmarks import b11_all_genes_inference as b11
 from experiments.benchmarks.harness import AgreementError, Context, modules
 from experiments.encoders.designs import FORMS
 from experiments.encoders.full_transcriptome import full_batch, full_cells
+from tests.skips import extra
 
 QUICK = Context(quick=True, threads=1)
 
@@ -21,7 +22,7 @@ def test_the_benchmarks_are_found_by_their_ids() -> None:
 
 
 def test_b02_says_that_architectures_differ() -> None:
-    pytest.importorskip("performer_pytorch", reason="peer absent: pip install grn-cotrain[bench]")
+    extra("performer_pytorch")
     rows = b02.run(QUICK)
     ours, theirs = rows[:3], rows[3:]
     assert [row.ratio for row in ours] == [None] * 3

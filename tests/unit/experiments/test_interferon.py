@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import anndata
@@ -12,7 +13,8 @@ import pytest
 from experiments.records import make_study_record, read_records, write_record
 from experiments.results import results_text
 from experiments.studies.interferon import activity_shift, read_cells
-from grn_cotrain.errors import UserError
+from grn_cotrain.errors import MissingExtraError, UserError
+from tests.skips import extra
 
 
 def made_up() -> tuple[anndata.AnnData, pd.DataFrame]:
@@ -32,6 +34,7 @@ def made_up() -> tuple[anndata.AnnData, pd.DataFrame]:
 
 
 def test_activity_shift() -> None:
+    extra("decoupler")
     cells, net = made_up()
     found = activity_shift(cells, net)
     assert set(found.index) == {"UP", "DOWN", "FLAT"}  # SMALL has fewer than five targets
@@ -43,6 +46,12 @@ def test_activity_shift() -> None:
     assert found.loc["UP", "cohens_d"] > 2 > -2 > found.loc["DOWN", "cohens_d"]
     assert found.loc["UP", "p"] < 1e-6 < found.loc["FLAT", "p"]
     assert "score_ulm" not in cells.obsm
+
+
+def test_decoupler_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "decoupler", None)
+    with pytest.raises(MissingExtraError, match=r"^study interferon: .*grn-cotrain\[prior\]"):
+        activity_shift(*made_up())
 
 
 def test_cells_without_the_condition(tmp_path: Path) -> None:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.skips import extra
 from tests.unit.hub.fake_hub import FakeHub
 
 
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHub:
-    huggingface_hub = pytest.importorskip("huggingface_hub")
+    huggingface_hub = extra("huggingface_hub")
     fake = FakeHub(tmp_path / "hub", tmp_path / "downloads")
     monkeypatch.setattr(huggingface_hub, "HfApi", fake)
     return fake

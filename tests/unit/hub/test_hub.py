@@ -19,6 +19,7 @@ from grn_cotrain.files import sha256_file
 from grn_cotrain.hub.manifest import safe_name
 from grn_cotrain.hub.scrub import Scrubber
 from grn_cotrain.run_folder import RunFolder
+from tests.skips import extra
 from tests.unit.hub.fake_hub import FakeHub
 
 REPO = "someone/tiny-run"
@@ -134,7 +135,7 @@ def test_paths_are_told_from_other_text(given: str, expected: str) -> None:
 
 
 def test_the_card_has_a_header_that_hubs_read(evaluated: Path) -> None:
-    huggingface_hub = pytest.importorskip("huggingface_hub")
+    huggingface_hub = extra("huggingface_hub")
     card = huggingface_hub.ModelCard(hub.model_card(evaluated, repo_id=REPO, licence="MIT"))
     assert card.data.license == "mit"
     assert card.data.library_name == "grn_cotrain"

@@ -10,6 +10,7 @@ from grn_cotrain.nn import precision
 from grn_cotrain.nn import ragged_attention as module
 from grn_cotrain.nn.precision import fast_fp32
 from grn_cotrain.nn.ragged_attention import ragged_attention, reference_attention
+from tests.skips import listed
 
 
 def _cu(lengths: list[int]) -> Tensor:
@@ -110,7 +111,7 @@ def test_fast_fp32_is_left_alone_where_the_default_is_faster(
         assert outcome.enabled == (not default_is_fast)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@listed("cuda", not torch.cuda.is_available())
 def test_cuda_kernel_equals_the_reference() -> None:
     cu = _cu([70, 3, 25]).cuda()
     inputs = tuple(x.cuda() for x in _inputs([70, 3, 25], [70, 3, 25], (19, 16), torch.bfloat16))

@@ -10,6 +10,7 @@ import torch
 
 from grn_cotrain.errors import UserError
 from grn_cotrain.train.fabric import build_fabric, find_device
+from tests.skips import listed
 
 CHILD = """
 import sys
@@ -47,7 +48,7 @@ def test_a_loop_of_its_own_takes_the_same_devices(name: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+@listed("no cuda", torch.cuda.is_available())
 def test_a_gpu_that_is_not_there_is_one_line() -> None:
     with pytest.raises(UserError, match=r"^--device 'cuda': .*not available.*give cpu, or cuda where there is a GPU$"):
         find_device("cuda", option="--device")
