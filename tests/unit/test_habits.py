@@ -262,4 +262,11 @@ def test_makefile_has_the_targets() -> None:
     makefile = text_of(ROOT / "Makefile")
     for target in ("demo", "demo-sim", "test", "lint", "bench", "setup", "setup-ci"):
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
-    assert "setup-ci" in text_of(ROOT / ".ci" / "run")
+
+
+def test_ci_begins_with_the_newcomers_path() -> None:
+    """A fresh clone with the core alone runs the README's two commands before anything optional is installed."""
+    script = text_of(ROOT / ".ci" / "run")
+    steps = ["git clone", "for target in demo test", "GRN_COTRAIN_EXTRAS=required", "for target in setup-ci"]
+    places = [script.index(step) for step in steps]
+    assert places == sorted(places)
