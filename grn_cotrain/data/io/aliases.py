@@ -79,7 +79,9 @@ class AliasTable:
         ids = next((column[name] for name in _IDS if name in column), None)
         body = table.iloc[1:]
         if symbol is None and alias is None and table.shape[1] == 2:
-            symbol, others, body = 1, 0, table  # no header: alias, symbol
+            symbol, others, body = 1, 0, table  # no header: alias, symbol; ids stand for the symbols beside them
+            if is_ensembl_id(str(table[1].iloc[-1]).strip()) and not is_ensembl_id(str(table[0].iloc[-1]).strip()):
+                symbol, others = 0, 1
         elif previous is None and others is None:
             others = alias
         if symbol is None or (previous is None and others is None and ids is None):

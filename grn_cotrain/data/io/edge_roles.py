@@ -274,7 +274,7 @@ def _candidates(table: pd.DataFrame, free: list[str], role: str, told: dict[str,
 
 def _mostly_numbers(values: pd.Series) -> bool:
     if pd.api.types.is_numeric_dtype(values):
-        return True
+        return bool(values.notna().any())
     some = values.iloc[:1000].str.strip()
     some = some[some != ""]
     return len(some) > 0 and bool(pd.to_numeric(some, errors="coerce").notna().mean() > 0.5)

@@ -31,7 +31,7 @@ __all__ = [
 _MARKS = ("\t", ",", ";", "|")
 _SAMPLE = 300  # lines that decide about the delimiter
 _SAMPLE_SIZE = 500_000  # characters; three lines are looked at in any case
-_COMMENT = re.compile(r"^(?:#|%|//).*(?:\n|\Z)", re.MULTILINE)
+_COMMENT = re.compile(r"^(?:#|%|//|sep=.\r?$).*(?:\n|\Z)", re.MULTILINE)
 _ARCHIVES = (
     (b"PK\x03\x04", "a zip archive (or a spreadsheet)", "unpack it, or save the table as TSV"),
     (b"BZh", "compressed with bzip2", "unpack it with bunzip2"),
