@@ -154,13 +154,11 @@ class GRN:
     def from_edge_list(cls, edges: EdgeList, vocab: FeatureVocab, **options: Any) -> GRN:
         """Align a parsed file (see :func:`~grn_cotrain.data.io.edges.load_edges`); its counts join the report."""
         grn = cls.from_frame(edges.frame, vocab, num_merged=edges.counts.get("duplicates", 0), **options)
-        inside = {f"{a}->{b}" for a, b in zip(grn.edges["source"], grn.edges["target"], strict=True)}
-        clashes = {
-            f"{vocab.symbols[a]}->{vocab.symbols[b]}"
-            for a, b in ((vocab.get(source), vocab.get(target)) for source, target in edges.conflicts)
-            if a is not None and b is not None
-        }
-        grn.report.conflicting_signs = sorted(set(grn.report.conflicting_signs) | (clashes & inside))
+        ends = {(vocab.get(source), vocab.get(target)) for source, target in edges.conflicts}
+        if ends:
+            index_E = pd.MultiIndex.from_frame(grn.edges[["source_index", "target_index"]])
+            clashes = [f"{vocab.symbols[a]}->{vocab.symbols[b]}" for a, b in index_E if (a, b) in ends]
+            grn.report.conflicting_signs = sorted({*grn.report.conflicting_signs, *clashes})
         grn.report.complexes = list(edges.complexes)
         grn.report.notes = [*edges.notes, *grn.report.notes]
         return grn

@@ -68,11 +68,12 @@ def to_numbers(values: pd.Series, what: str) -> np.ndarray:
     if pd.api.types.is_numeric_dtype(values):
         numbers = values.to_numpy(np.float64)
     else:
-        text = values.str.strip()
-        numbers = pd.to_numeric(text.replace("", "1"), errors="coerce").to_numpy(np.float64)
-        bad = text[~np.isfinite(numbers)]
-        if len(bad) and bad.str.fullmatch(r"[+-]?\d+,\d+").all():  # a decimal comma
-            numbers = pd.to_numeric(text.replace("", "1").str.replace(",", "."), errors="coerce").to_numpy(np.float64)
+        numbers = pd.to_numeric(values, errors="coerce").to_numpy(np.float64, copy=True)
+        odd = np.flatnonzero(~np.isfinite(numbers))
+        if odd.size:
+            text = values.iloc[odd].str.strip().replace("", "1")
+            text = text.where(~text.str.fullmatch(r"[+-]?\d+,\d+"), text.str.replace(",", "."))  # a decimal comma
+            numbers[odd] = pd.to_numeric(text, errors="coerce").to_numpy(np.float64)
     wrong = np.flatnonzero(~np.isfinite(numbers))
     if wrong.size:
         raise UserError(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from grn_cotrain.data.gene_names import clean_name, name_kind
-from grn_cotrain.data.io.columns import fold_column, is_index, symbol_column
+from grn_cotrain.data.io.columns import fold_column, symbol_column
 from grn_cotrain.data.io.tables import parse_table, read_text
 from grn_cotrain.data.vocab import name_some
 from grn_cotrain.errors import UserError
@@ -48,17 +48,21 @@ def read_names(path: str | Path, *, what: str = "list", notes: list[str] | None 
         raise UserError(f"{what} '{path}': holds no names; give one a line")
     head = [clean_name(str(value)) for value in table.iloc[0]]
     if table.shape[1] == 1:
-        values = [clean_name(value) for value in table.iloc[:, 0]]
-        # A lone TF or X may be a gene; above others it is the word that R or a person wrote over the list.
-        if len(values) > 1 and fold_column(values[0]) in _HEADERS:
-            notes.append(f"header: {values[0]}")
-            values = values[1:]
+        values = _without_header([clean_name(value) for value in table.iloc[:, 0]], notes)
     else:
         values = _of_table(table, head, f"{what} '{path}'", notes)
     names = list(dict.fromkeys(name for name in values if name))
     if not names:
         raise UserError(f"{what} '{path}': holds no names; give one a line")
     return names
+
+
+def _without_header(values: list[str], notes: list[str]) -> list[str]:
+    """A lone TF or X may be a gene; above others it is the word that R or a person wrote over the list."""
+    if len(values) > 1 and fold_column(values[0]) in _HEADERS:
+        notes.append(f"header: {values[0]}")
+        return values[1:]
+    return values
 
 
 def _is_table(text: str) -> bool:
@@ -73,21 +77,17 @@ def _one_column(text: str) -> pd.DataFrame:
 
 def _of_table(table: pd.DataFrame, head: list[str], what: str, notes: list[str]) -> list[str]:
     place = symbol_column(head)
-    below = table.iloc[1:] if len(table) > 1 else table
-    texts = [i for i in range(table.shape[1]) if not _numbers(below.iloc[:, i])]
     if place is None:
-        candidates = [i for i in texts if _kinds(table.iloc[:, i]) == "symbols"]
-        plain = [i for i in candidates if table.iloc[:, i].str.strip().nunique() > 0.9 * len(table)]
-        if is_index("", table.iloc[:, 0]) and 0 in plain:
-            plain.remove(0)
-        known = any(name_kind(name) != "symbols" for name in head if name)
-        if len(plain) != 1 or not (known or table.shape[1] == 2 or len(candidates) == 1):
+        below = table.iloc[1:] if len(table) > 1 else table
+        texts = [i for i in range(table.shape[1]) if not _numbers(below.iloc[:, i])]
+        candidates = [i for i in texts if _kinds(below.iloc[:, i]) == "symbols"]
+        if len(candidates) != 1:
             raise UserError(
                 f"{what}: no column is called a symbol (first line: {name_some(head, 8)}); "
                 "give one name a line, or name the column of symbols symbol"
             )
-        notes.append(f"no header: the names are column {plain[0] + 1}")
-        return [clean_name(value) for value in table.iloc[:, plain[0]]]
+        notes.append(f"the names are column {candidates[0] + 1}, the only one of symbols")
+        return _without_header([clean_name(value) for value in table.iloc[:, candidates[0]]], notes)
     notes.append(f"header: {name_some([name for name in head if name], 8)}; the names are column '{head[place]}'")
     body = table.iloc[1:]
     column = next((i for i, name in enumerate(head) if fold_column(name) in _IS_TF and i != place), None)

@@ -60,4 +60,5 @@ class GenernibFormat(EdgeFormat):
         notes = self.unsigned_as_positive(edges)
         if self.config.dataset_id:
             return notes
-        return [*notes, f"dataset_id is the recipe's name, '{edges.identity.run}': give the benchmark's with dataset_id=NAME"]
+        named = f"dataset_id is the recipe's name, '{edges.identity.run}'"
+        return [*notes, f"{named}: give the benchmark's with dataset_id=NAME"]
