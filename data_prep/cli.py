@@ -25,7 +25,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_FORMATS = "auto, tsv, beeline, trrust, dorothea[:AB], collectri[:expand,signed], decoupler"
+_FORMATS = (
+    "auto, tsv[:source=COLUMN,target=COLUMN,weight=COLUMN,sign=COLUMN,header=no], beeline, trrust, dorothea[:AB], "
+    "collectri[:expand,signed], decoupler, matrix[:rows=tf], dictionary:keys=target, gmt"
+)
 _ALIASES = "table of old symbols: two columns alias and symbol, HGNC's complete set, NCBI's gene_info"
 _ORTHOLOGS = "table of human and mouse genes: two columns, JAX's homologs, an export of BioMart"
 _POLICY = "one2one, or sum (add up genes that share an ortholog)"
@@ -53,7 +56,7 @@ def counts(
     genes: Annotated[str, typer.Option(help="all, or a sum such as hvg:2000+tf+targets")] = "all",
     grn: Annotated[str | None, typer.Option(help="edge list to add at once", metavar="EDGES")] = None,
     grn_format: Annotated[str, typer.Option(help=_FORMATS)] = "auto",
-    tf_list: Annotated[str | None, typer.Option(help="TF symbols, one a line", metavar="FILE")] = None,
+    tf_list: Annotated[str | None, typer.Option(help="TF symbols, one a line, or a table", metavar="FILE")] = None,
     species: Annotated[str, typer.Option(help="of the files: auto, human or mouse")] = "auto",
 ) -> None:
     """Read, validate and select cells of one or several files; write a prepared folder."""

@@ -15,11 +15,12 @@ from data_prep.grn import build_network
 from data_prep.merge import JOINS, SOURCE_KEY, labels_of, merge_counts
 from data_prep.selection import parse_selection, select_genes
 from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.diagnosis import respell
 from grn_cotrain.data.grn import GRN
 from grn_cotrain.data.io.align import SIZE_FACTOR, align_cells, size_factors
 from grn_cotrain.data.io.counts import CountsFile, load_counts
+from grn_cotrain.data.io.name_lists import read_names
 from grn_cotrain.data.io.names import AliasTable, OrthologTable, TargetSpecies
-from grn_cotrain.data.io.tables import read_names
 from grn_cotrain.data.prep import Prep, check_output, write_prep
 from grn_cotrain.data.vocab import AlignmentReport, FeatureVocab, detect_species, is_spike_in, name_some
 from grn_cotrain.errors import UserError, did_you_mean
@@ -213,13 +214,22 @@ def _species(names: list[str], asked: str, notes: list[str]) -> str:
 
 def _listed_tfs(tf_list: str | Path, vocab: FeatureVocab, notes: list[str]) -> np.ndarray:
     """Gene indices of the TFs of a list; those without a gene in the data are counted and named."""
-    names = read_names(resolve_source(tf_list), what="TF list")
-    alignment = vocab.align(names, min_mapped=0.0, what=f"TF list '{tf_list}'", modality="gene")
+    what = f"TF list '{tf_list}'"
+    said: list[str] = []
+    names = read_names(resolve_source(tf_list), what="TF list", notes=said)
+    notes += [f"TF list: {note}" for note in said]
+    genes = [symbol for symbol, kind in zip(vocab.symbols, vocab.modality, strict=True) if kind == "gene"]
+    dotted = respell([name for name in names if vocab.get(name, "gene") is None], genes)
+    if dotted:
+        pairs = [f"{old} -> {new}" for old, new in dotted.items()]
+        notes.append(f"TF list: {len(dotted):,} names were found with dots for dashes: {name_some(pairs, 3)}")
+    names = [dotted.get(name, name) for name in names]
+    alignment = vocab.align(names, min_mapped=0.0, what=what, modality="gene")
     found = alignment.index_N[alignment.index_N >= 0]
     if not found.size:
         raise UserError(
-            f"TF list '{tf_list}': none of its {len(names):,} names is a gene of the data "
-            f"({name_some(names, 3)}); check species and naming"
+            f"{what}: none of its {len(names):,} names is a gene of the data "
+            f"({name_some(names, 3)}); {vocab.diagnose(names, 'the list')}"
         )
     notes.append(f"TF list: {alignment.report.summary()}")
     return np.sort(found)

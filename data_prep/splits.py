@@ -8,6 +8,7 @@ from pathlib import Path
 from grn_cotrain.data.edge_split import SPLIT_KINDS, EdgeSplit, SplitKind, Track
 from grn_cotrain.data.leakage import assert_no_leak
 from grn_cotrain.data.prep import Prep, write_split
+from grn_cotrain.data.split_check import one_sided
 from grn_cotrain.data.splits import make_split, published_split, transfer_split
 from grn_cotrain.errors import UserError, did_you_mean
 
@@ -45,8 +46,8 @@ def prepare_splits(
     Raises
     ------
     UserError
-        An option of another kind is given, one that the kind needs is missing, or the audit finds a leak. Nothing is
-        written then.
+        An option of another kind is given, one that the kind needs is missing, a test part has no positive or no
+        negative, or the audit finds a leak. Nothing is written then.
     """
     if kind not in SPLIT_KINDS:
         raise UserError(f"kind '{kind}': choose from {', '.join(SPLIT_KINDS)}{did_you_mean(kind, SPLIT_KINDS)}")
@@ -68,10 +69,20 @@ def prepare_splits(
         splits = [transfer_split(prep.grn, Prep.open(source_prep).grn, seed=seed)]
     else:
         splits = make_split(prep.grn, kind, seed=seed, track=track, folds=folds)
+    _refuse_one_sided(splits)
     _audit(splits, prep)
     for split in splits:
         write_split(prep.folder, split)
     return [split.name for split in splits]
+
+
+def _refuse_one_sided(splits: list[EdgeSplit]) -> None:
+    """A test that cannot be ranked is refused; a validation part that cannot be is only said."""
+    for split in splits:
+        if lacking := one_sided(split, "test"):
+            raise UserError(lacking)
+        if lacking := one_sided(split, "validation"):
+            logger.warning("%s (training can neither stop early nor calibrate on it)", lacking)
 
 
 def _audit(splits: list[EdgeSplit], prep: Prep) -> None:

@@ -76,9 +76,13 @@ def _names(text: str | None, flag: str) -> list[str] | None:
     if text is None:
         return None
     if Path(text).is_file():
-        from grn_cotrain.data.io.tables import read_names
+        from grn_cotrain.data.io.name_lists import read_names
 
-        return read_names(text, what=flag)
+        notes: list[str] = []
+        names = read_names(text, what=flag, notes=notes)
+        for note in notes:
+            say(f"{flag}: {note}")
+        return names
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names or "/" in text:
         raise UserError(f"{flag} '{text}': no such file, and no names; give a file of names, or names with commas")

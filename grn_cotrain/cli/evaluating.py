@@ -267,8 +267,11 @@ def score(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder")],
     pairs: Annotated[Path, typer.Option(metavar="PAIRS.tsv", help="TF, target pairs by name")],
     out: Annotated[Path, typer.Option(metavar="SCORES.tsv", help="file to write")],
+    format: Annotated[
+        str, typer.Option(help="as of grn-prep grn; tsv:source=COLUMN,target=COLUMN says which is which")
+    ] = "auto",
 ) -> None:
-    """Score any TF, target pairs; unknown genes are named."""
+    """Score any TF, target pairs; one row out for each row in, unknown genes are named."""
     from grn_cotrain.evaluate.score import score_pairs
 
-    score_pairs(run, pairs, out, say=say)
+    score_pairs(run, pairs, out, format=format, say=say)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from grn_cotrain.data.io.edge_formats import merge_pairs
-from grn_cotrain.data.io.edges import EDGE_COLUMNS, EdgeList, load_edges
+from grn_cotrain.data.diagnosis import find_cause
+from grn_cotrain.data.edge_report import EdgeReport
+from grn_cotrain.data.io.edge_list import EDGE_COLUMNS, EdgeList, merge_pairs
+from grn_cotrain.data.io.edges import load_edges
 from grn_cotrain.data.vocab import FeatureVocab, name_some
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import atomic_file
@@ -32,89 +34,6 @@ logger = logging.getLogger(__name__)
 OnTrouble = Literal["ignore", "warn", "error"]
 _ENDS = ("source", "target")
 _INDEXED = (*EDGE_COLUMNS[:2], "source_index", "target_index", *EDGE_COLUMNS[2:])
-
-
-@dataclass
-class EdgeReport:
-    """What became of the edges that were given; every gene that was left out is named.
-
-    Attributes
-    ----------
-    num_given, num_edges
-        Pairs given, and pairs in the network.
-    num_sources, num_targets
-        Distinct genes with out-edges, with in-edges.
-    duplicates
-        Rows merged into an earlier row of the same pair.
-    conflicting_signs
-        ``TF->target`` of pairs whose rows say both activation and repression; their sign is 0.
-    self_loops
-        Genes whose edge to themselves was dropped.
-    reciprocal
-        Edges whose reverse is an edge too.
-    outside_edges, unknown_sources, unknown_targets
-        Edges dropped since an end is not in the vocabulary, and the genes to blame. A TF here has no gene in the data.
-    renamed
-        ``(given, symbol)`` where they differ.
-    complexes, notes
-        As said by the parser of the file.
-    """
-
-    num_given: int = 0
-    num_edges: int = 0
-    num_sources: int = 0
-    num_targets: int = 0
-    duplicates: int = 0
-    conflicting_signs: list[str] = field(default_factory=list)
-    self_loops: list[str] = field(default_factory=list)
-    reciprocal: int = 0
-    outside_edges: int = 0
-    unknown_sources: list[str] = field(default_factory=list)
-    unknown_targets: list[str] = field(default_factory=list)
-    renamed: list[tuple[str, str]] = field(default_factory=list)
-    complexes: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def lines(self) -> list[str]:
-        """What a user should read, one fact a line."""
-        lines = [
-            *self.notes,
-            f"{self.num_edges:,} edges of {self.num_given:,} given: "
-            f"{self.num_sources:,} TFs, {self.num_targets:,} targets",
-        ]
-        if self.outside_edges:
-            lines.append(f"{self.outside_edges:,} edges have an end outside the data")
-        if self.unknown_sources:
-            lines.append(
-                f"{len(self.unknown_sources):,} TFs have no gene in the data: {name_some(self.unknown_sources)}"
-            )
-        if self.unknown_targets:
-            lines.append(
-                f"{len(self.unknown_targets):,} targets have no gene in the data: {name_some(self.unknown_targets)}"
-            )
-        if self.renamed:
-            pairs = [f"{given} -> {symbol}" for given, symbol in self.renamed]
-            lines.append(f"{len(self.renamed):,} genes go by another name in the data: {name_some(pairs, 3)}")
-        if self.duplicates:
-            lines.append(f"{self.duplicates:,} repeated edges were merged")
-        if self.conflicting_signs:
-            clashes = name_some(self.conflicting_signs, 3)
-            lines.append(f"{len(self.conflicting_signs):,} edges have both signs, so none: {clashes}")
-        if self.self_loops:
-            lines.append(f"{len(self.self_loops):,} self-loops were dropped: {name_some(self.self_loops)}")
-        if self.reciprocal:
-            lines.append(f"{self.reciprocal:,} edges have their reverse in the network too")
-        return lines
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {**asdict(self), "renamed": [list(pair) for pair in self.renamed]}
-
-    @classmethod
-    def from_dict(cls, mapping: dict[str, Any]) -> EdgeReport:
-        """Inverse of :meth:`to_dict`; keys of later versions are left out."""
-        known = {name.name: mapping[name.name] for name in fields(cls) if name.name in mapping}
-        return cls(**{**known, "renamed": [(given, symbol) for given, symbol in known.get("renamed", [])]})
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +68,7 @@ class GRN:
         on_unknown: OnTrouble = "ignore",
         on_reciprocal: OnTrouble = "ignore",
         min_mapped: float = 0.0,
+        num_merged: int = 0,
         what: str = "edge list",
     ) -> GRN:
         """Align a frame of edges to the vocabulary.
@@ -164,6 +84,8 @@ class GRN:
         min_mapped
             Least share of the frame's genes that must be in the vocabulary. The default asks for one edge only, since
             a small panel rightly keeps a small part of a genome-wide network.
+        num_merged
+            Rows that a reader has merged into others already; they count as given and as repeated.
 
         Raises
         ------
@@ -178,7 +100,7 @@ class GRN:
         inside = (source >= 0) & (target >= 0)
         loops = inside & (source == target)
         report = EdgeReport(
-            num_given=len(given),
+            num_given=len(given) + num_merged,
             outside_edges=int((~inside).sum()),
             unknown_sources=sorted(set(given["source"][source < 0])),
             unknown_targets=sorted(set(given["target"][target < 0])),
@@ -190,13 +112,15 @@ class GRN:
         merged, report.duplicates, conflicts = merge_pairs(
             indexed.drop(columns=["source", "target"]), keys=("source_index", "target_index")
         )
+        report.duplicates += num_merged
         report.conflicting_signs = [f"{vocab.symbols[a]}->{vocab.symbols[b]}" for a, b in conflicts]
         if merged.empty:
             raise UserError(
                 f"{what}: no edge has both ends among the data's {vocab.num_features:,} features "
                 f"({len(given):,} edges given; TFs not found: {name_some(report.unknown_sources, 3) or 'none'}); "
-                "check species and naming"
+                f"{_why_empty(report, vocab)}"
             )
+        report.notes = _hints(report, given, vocab)
         grn = cls._from_indexed(merged, vocab, report)
         grn.check(
             duplicates=on_duplicates, self_loops=on_self_loops, unknown=on_unknown, reciprocal=on_reciprocal, what=what
@@ -216,6 +140,8 @@ class GRN:
         report.reciprocal = int(keys.isin(edges["target_index"] * vocab.num_features + edges["source_index"]).sum())
         report.num_edges = len(edges)
         report.num_sources, report.num_targets = edges["source_index"].nunique(), edges["target_index"].nunique()
+        num_genes = vocab.modality.count("gene") or vocab.num_features
+        report.num_candidates = report.num_sources * (num_genes - 1)
         return cls(vocab, edges[list(_INDEXED)], report)
 
     @classmethod
@@ -227,16 +153,14 @@ class GRN:
     @classmethod
     def from_edge_list(cls, edges: EdgeList, vocab: FeatureVocab, **options: Any) -> GRN:
         """Align a parsed file (see :func:`~grn_cotrain.data.io.edges.load_edges`); its counts join the report."""
-        grn = cls.from_frame(edges.frame, vocab, **options)
-        inside = {f"{a}->{b}" for a, b in zip(grn.edges["source"], grn.edges["target"], strict=True)}
-        clashes = {
-            f"{vocab.symbols[a]}->{vocab.symbols[b]}"
-            for a, b in ((vocab.get(source), vocab.get(target)) for source, target in edges.conflicts)
-            if a is not None and b is not None
-        }
-        grn.report.conflicting_signs = sorted(set(grn.report.conflicting_signs) | (clashes & inside))
+        grn = cls.from_frame(edges.frame, vocab, num_merged=edges.counts.get("duplicates", 0), **options)
+        ends = {(vocab.get(source), vocab.get(target)) for source, target in edges.conflicts}
+        if ends:
+            index_E = pd.MultiIndex.from_frame(grn.edges[["source_index", "target_index"]])
+            clashes = [f"{vocab.symbols[a]}->{vocab.symbols[b]}" for a, b in index_E if (a, b) in ends]
+            grn.report.conflicting_signs = sorted({*grn.report.conflicting_signs, *clashes})
         grn.report.complexes = list(edges.complexes)
-        grn.report.notes = list(edges.notes)
+        grn.report.notes = [*edges.notes, *grn.report.notes]
         return grn
 
     @classmethod
@@ -388,6 +312,24 @@ class GRN:
         from grn_cotrain.data.grn_convert import to_adata_varp
 
         to_adata_varp(self, adata, key_added)
+
+
+def _why_empty(report: EdgeReport, vocab: FeatureVocab) -> str:
+    """What the end that is not found is, and what the data are."""
+    for end, lost in (("the TFs", report.unknown_sources), ("the targets", report.unknown_targets)):
+        if lost:
+            return vocab.diagnose(lost, f"the column of {end.removeprefix('the ')}")
+    return "all edges are of a gene with itself; give edges between genes"
+
+
+def _hints(report: EdgeReport, given: pd.DataFrame, vocab: FeatureVocab) -> list[str]:
+    """Why most TFs, or most targets, are not found, where the names show it."""
+    notes = []
+    for what, end, lost in (("TFs", "source", report.unknown_sources), ("targets", "target", report.unknown_targets)):
+        if lost and 2 * len(lost) > given[end].nunique():
+            cause = find_cause(lost, vocab.symbols, vocab.ids, here=f"the column of {what}")
+            notes += [f"most {what} are not found: {cause}"] if cause else []
+    return notes
 
 
 def _standard(frame: pd.DataFrame, what: str) -> pd.DataFrame:

@@ -8,7 +8,6 @@ G genes (features), V vocabulary (special tokens, then features), N names given.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,8 @@ import numpy as np
 
 from grn_cotrain.config import canonical_hash
 from grn_cotrain.data.alignment import Alignment, AlignmentReport, name_some
+from grn_cotrain.data.diagnosis import diagnose
+from grn_cotrain.data.gene_names import detect_species, is_ensembl_id, is_spike_in, without_version
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.files import read_json, write_json
 
@@ -46,44 +47,6 @@ NUM_SPECIAL = 3
 Species = Literal["human", "mouse", "simulated", "unknown"]
 _SPECIES = ("human", "mouse", "simulated", "unknown")
 MODALITIES = ("gene", "peak", "protein")  # position = code in a CellBatch; earlier ones are looked up first
-
-_SPIKE_IN = re.compile(r"ERCC-\d+", re.IGNORECASE)
-_ENSEMBL = re.compile(r"(ENS(?:MUS)?G\d{5,})(?:\.\d+)?", re.IGNORECASE)
-_HUMAN_ONLY = re.compile(r"ENSG\d{5,}.*|HLA-.+|C(?:\d+|X|Y)orf\d+", re.IGNORECASE)
-_MOUSE_ONLY = re.compile(r"ENSMUSG\d{5,}.*|\d{4,}[A-Z]\d+RIK|H2-[A-Z].*", re.IGNORECASE)
-_CAPITALISED = re.compile(r"[A-Z][a-z0-9.\-]*[a-z][a-z0-9.\-]*")  # Stat1, Gata3: how mouse symbols are written
-_OPEN_READING_FRAME = re.compile(r"C(?:\d+|X|Y)orf\d+")  # human, though it looks capitalised
-_LEAST_NAMES = 5  # fewer names than this are no evidence of a species
-
-
-def is_spike_in(name: str) -> bool:
-    """Whether ``name`` is an ERCC spike-in control (``ERCC-00002``); ``ERCC6L`` is a gene."""
-    return _SPIKE_IN.fullmatch(name) is not None
-
-
-def is_ensembl_id(name: str) -> bool:
-    """Whether ``name`` is a human or mouse Ensembl gene id, with or without a version suffix."""
-    return _ENSEMBL.fullmatch(name) is not None
-
-
-def detect_species(names: Iterable[str]) -> tuple[Literal["human", "mouse"] | None, str]:
-    """Return the species the names speak for, and the evidence in words; None when they do not tell.
-
-    Plain upper-case symbols do not tell: human data are written so, and so are BEELINE's mouse networks.
-    """
-    given = [name for name in dict.fromkeys(names) if not is_spike_in(name)]
-    if len(given) < _LEAST_NAMES:
-        return None, f"only {len(given)} names"
-    human = [name for name in given if _HUMAN_ONLY.fullmatch(name)]
-    mouse = [name for name in given if _MOUSE_ONLY.fullmatch(name)]
-    capitalised = [name for name in given if _CAPITALISED.fullmatch(name) and not _OPEN_READING_FRAME.fullmatch(name)]
-    if len(capitalised) > 0.5 * len(given):
-        return "mouse", f"{len(capitalised):,} of {len(given):,} names are capitalised like {capitalised[0]}"
-    if len(mouse) > 2 * len(human):
-        return "mouse", f"{len(mouse):,} names are the mouse's, like {mouse[0]}"
-    if len(human) > 2 * len(mouse):
-        return "human", f"{len(human):,} names are human, like {human[0]}"
-    return None, "the names are upper-case symbols, as in human data and in BEELINE's mouse data"
 
 
 @dataclass(frozen=True)
@@ -275,7 +238,7 @@ class FeatureVocab:
             raise UserError(
                 f"{what}: only {report.num_given - len(report.lost):,} of {report.num_given:,} are in the vocabulary "
                 f"({report.share_mapped:.0%}, min_mapped is {min_mapped:.0%}); lost: {name_some(report.lost)}; "
-                "check species and naming, or lower min_mapped"
+                f"{self.diagnose(report.lost, what)}; or lower min_mapped"
             )
         return Alignment(index_N, report)
 
@@ -292,11 +255,22 @@ class FeatureVocab:
         as_written = 1 - len(report.renamed) / found if found else 0.0
         too_few = found == 0 or report.share_mapped < min_mapped
         if too_few or (self.species != "unknown" and as_written < 0.5):
-            raise UserError(
-                f"{what}: look like {species} ({evidence}), but the vocabulary is {self.species}; {found:,} of "
-                f"{report.num_given:,} match, {as_written:.0%} of these as written; give names of the same species, "
+            remedy = (
+                "give names of the same species, translate them with --orthologs, "
                 f"or prepare the data with --species {species} if they are {species}"
             )
+            if not found and self.species == "unknown":  # ids against symbols say nothing about the data's species
+                remedy = self.diagnose(report.lost, what)
+            raise UserError(
+                f"{what}: look like {species} ({evidence}), but the vocabulary is {self.species}; {found:,} of "
+                f"{report.num_given:,} match, {as_written:.0%} of these as written; {remedy}"
+            )
+
+    def diagnose(self, lost: Sequence[str], what: str = "the list") -> str:
+        """Say why names are not found here, and what mends it; see :func:`~grn_cotrain.data.diagnosis.diagnose`."""
+        genes = [i for i, modality in enumerate(self.modality) if modality == "gene"] or range(len(self))
+        symbols, ids = [self.symbols[i] for i in genes], [self.ids[i] for i in genes]
+        return diagnose(lost, symbols, ids, here=what, there="the data")
 
     # -- growing, saving ---------------------------------------------------------------------------------------------
 
@@ -361,10 +335,7 @@ class FeatureVocab:
 
 def _without_version(value: str) -> str:
     """``ENSG00000115415.21`` -> ``ENSG00000115415``; other ids as they are; missing-value texts become empty."""
-    match = _ENSEMBL.fullmatch(value)
-    if match:
-        return match.group(1).upper()
-    return "" if value.lower() in ("nan", "none", "na") else value
+    return "" if value.lower() in ("nan", "none", "na") else without_version(value)
 
 
 def _ensembl_of(name: str) -> str:

@@ -20,6 +20,7 @@ from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.leakage import assert_no_leak
 from grn_cotrain.data.pairs import pair_keys
+from grn_cotrain.data.split_check import one_sided
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.blocks import rank_scores
 from grn_cotrain.evaluate.bootstrap import Bootstrap, Sample
@@ -146,7 +147,7 @@ class _Test:
         test = split.pairs("test")
         pairs_2M, labels_M = test.pairs_2M, test.labels_M
         if not labels_M.any() or labels_M.all():
-            raise UserError(f"split '{split.name}': its test holds one class only; make the split anew")
+            raise UserError(one_sided(split, "test"))
         hash_of_pairs = pairs_hash(pairs_2M)
         additive = CONTROLS.build("additive_logistic", seed=0)
         logits_M = cache.scores(additive, split, cells, pairs_2M, hash_of_pairs=hash_of_pairs).scores_M

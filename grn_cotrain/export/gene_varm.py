@@ -153,7 +153,7 @@ def _align(
     if report.mapped == 0:
         raise UserError(
             f"genes of the file: none of {len(names):,} ({name_some(names, 3)}) has an embedding among"
-            f" {len(vocab):,} ({name_some(vocab.symbols, 3)}); check species and naming"
+            f" {len(vocab):,} ({name_some(vocab.symbols, 3)}); {vocab.diagnose(report.lost, 'the file')}"
         )
     index_N = np.where(features.column_N >= 0, index_K[features.column_N], -1)
     return index_N, report, list(features.notes)

@@ -15,16 +15,20 @@ __all__ = ["score_edges"]
 logger = logging.getLogger(__name__)
 
 
-def score_edges(run: str | Path, pairs: pd.DataFrame | str | Path | Sequence[tuple[str, str]]) -> pd.DataFrame:
-    """Score TF, target pairs by name.
+def score_edges(
+    run: str | Path, pairs: pd.DataFrame | str | Path | Sequence[tuple[str, str]], *, format: str = "auto"
+) -> pd.DataFrame:
+    """Score TF, target pairs by name: one row of output a row of input, in order.
 
     Parameters
     ----------
     run
         Run folder, or ``hf://NAME/REPOSITORY``.
     pairs
-        A frame with ``source`` and ``target`` (other columns and the index are kept), ``(TF, target)`` tuples, or a
-        file: any edge list that ``grn-prep grn`` reads.
+        A frame with ``source`` and ``target``, or other known names such as ``TF`` and ``gene`` (other columns and the
+        index are kept), ``(TF, target)`` tuples, or a file: any edge list that ``grn-prep grn`` reads.
+    format
+        Of a file: ``tsv:source=COLUMN,target=COLUMN`` says which column is which.
 
     Returns
     -------
@@ -45,13 +49,16 @@ def score_edges(run: str | Path, pairs: pd.DataFrame | str | Path | Sequence[tup
     # Imported here, so that `import grn_cotrain.tl` loads no torch.
     import pandas as pd
 
-    from grn_cotrain.data.io.edges import read_edges
+    from grn_cotrain.data.io.edges import load_pairs
     from grn_cotrain.errors import UserError
     from grn_cotrain.evaluate.score import score_named
     from grn_cotrain.hub.fetch import resolve_run
 
     if isinstance(pairs, (str, Path)):
-        given, what = read_edges(pairs)[["source", "target"]], f"pairs '{pairs}'"
+        read, what = load_pairs(pairs, format), f"pairs '{pairs}'"
+        given = read.frame
+        for note in read.notes:
+            logger.info("%s: %s", what, note)
     elif isinstance(pairs, pd.DataFrame):
         given, what = pairs, "pairs"
         taken = [name for name in ("score", "probability") if name in given.columns]

@@ -289,3 +289,40 @@ class TestGenernib(EdgeFormatCase):
 def test_every_component_is_covered() -> None:
     cases = [cls for cls in globals().values() if isinstance(cls, type) and issubclass(cls, EdgeFormatCase)]
     assert {cls.name for cls in cases if cls is not EdgeFormatCase} == set(EDGE_FORMATS.names())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "format", "weights", "signs", "lost"),
+    [
+        ("parquet", {}, "auto", True, True, None),
+        ("tsv", {}, "auto", True, True, None),
+        ("graphml", {}, "auto", True, True, None),
+        ("h5ad", {}, "auto", True, True, None),
+        ("gmt", {"min_size": 1}, "auto", False, True, "no weights"),
+        ("gears", {}, "auto", True, False, "no signs"),
+        ("txpert", {}, "auto", True, False, "no signs"),
+        ("txpert", {"signed": True}, "auto", True, "positive", "3 edges of unknown sign"),
+        ("decoupler", {}, "auto", True, "positive", "3 edges of unknown sign"),
+        ("genernib", {}, "auto", True, "positive", "3 edges of unknown sign"),
+        ("beeline", {}, "auto", "EdgeWeight", False, "no signs"),
+        ("celloracle", {}, "auto", False, False, "no weights and signs"),
+        ("celloracle", {"layout": "dictionary"}, "dictionary:keys=target", False, False, "no weights and signs"),
+    ],
+)
+def test_the_own_reader_takes_every_format_back(tmp_path, name, options, format, weights, signs, lost) -> None:
+    """The same edges, with the weights and signs that the format can hold; what it cannot hold is said."""
+    edges = predicted()
+    writer = EDGE_FORMATS.build(name, options)
+    path = tmp_path / f"edges.{writer.suffix}"
+    said = writer.write(edges, path)
+    assert (lost is None) == (said == [])
+    assert lost is None or any(lost in note for note in said)
+    found = load_edges(path, format).frame.set_index(["source", "target"])
+    expected = edges.to_grn().edges.set_index(["source", "target"]).reindex(found.index)
+    assert set(found.index) == EdgeFormatCase.pairs(edges)
+    score = edges.frame.set_index(["source", "target"])["score"].reindex(found.index)
+    shifted = score - score.min() + 1e-6
+    wanted = {True: expected["weight"], False: expected["weight"] * 0 + 1, "EdgeWeight": shifted}[weights]
+    np.testing.assert_allclose(found["weight"], wanted, rtol=1e-5, atol=1e-6)
+    kept = {True: expected["sign"], False: expected["sign"] * 0, "positive": expected["sign"].replace(0, 1)}[signs]
+    assert found["sign"].tolist() == kept.tolist()

@@ -129,7 +129,7 @@ COUNTS: dict[str, tuple[Case, str]] = {
     # network and TF list
     "missing edges": (lambda p: [cells(p), "--grn", p / "no.tsv"], "no such file"),
     "unknown format": (lambda p: [cells(p), "--grn", edges(p), "--grn-format", "trust"], "did you mean 'trrust'"),
-    "other columns": (lambda p: [cells(p), "--grn", edges(p), "--grn-format", "dorothea"], "no column 'tf'"),
+    "other columns": (lambda p: [cells(p), "--grn", edges(p), "--grn-format", "dorothea"], "no column 'confidence'"),
     "empty edges": (lambda p: [cells(p), "--grn", text(p, "source\ttarget\n", "e.tsv")], "holds no rows"),
     "edges in latin-1": (
         lambda p: [cells(p), "--grn", text(p, "source\ttarget\nZü\tA\n".encode("latin-1"), "e.tsv")],

@@ -20,10 +20,17 @@ from grn_cotrain.errors import UserError
 __all__ = ["AliasTable"]
 
 _ALIAS = ("alias", "aliases", "old", "old_symbol", "synonym", "synonyms", "previous", "prev", "alias_symbol", "from")
-_SYMBOL = ("symbol", "current", "current_symbol", "new", "new_symbol", "approved symbol", "approved_symbol", "to")
+_SYMBOL = (
+    *("symbol", "current", "current_symbol", "new", "new_symbol", "approved symbol", "approved_symbol", "to"),
+    *("hgnc_symbol", "hgnc symbol", "gene_symbol", "gene symbol", "gene_name", "gene name", "external_gene_name"),
+    *("marker symbol", "mgi_symbol"),
+)
 _PREVIOUS = ("prev_symbol", "previous symbols", "previous symbol")
-_OTHERS = ("alias_symbol", "alias symbols", "alias symbol", "synonyms")
-_IDS = ("ensembl_gene_id", "ensembl gene id", "ensembl id(supplied by ensembl)", "dbxrefs", "ensembl_id", "gene_ids")
+_OTHERS = ("alias_symbol", "alias symbols", "alias symbol", "synonyms", "marker synonyms")
+_IDS = (
+    *("ensembl_gene_id", "ensembl gene id", "ensembl id(supplied by ensembl)", "dbxrefs", "ensembl_id", "gene_ids"),
+    *("ensembl id", "gene stable id", "gene stable id version", "gene_id", "ensembl", "ensembl accession id"),
+)
 _ENSEMBL_IN = re.compile(r"ENS(?:MUS)?G\d{5,}")
 
 
@@ -72,7 +79,9 @@ class AliasTable:
         ids = next((column[name] for name in _IDS if name in column), None)
         body = table.iloc[1:]
         if symbol is None and alias is None and table.shape[1] == 2:
-            symbol, others, body = 1, 0, table  # no header: alias, symbol
+            symbol, others, body = 1, 0, table  # no header: alias, symbol; ids stand for the symbols beside them
+            if is_ensembl_id(str(table[1].iloc[-1]).strip()) and not is_ensembl_id(str(table[0].iloc[-1]).strip()):
+                symbol, others = 0, 1
         elif previous is None and others is None:
             others = alias
         if symbol is None or (previous is None and others is None and ids is None):
@@ -98,9 +107,11 @@ class AliasTable:
             current.setdefault(fold(name), name)
             for kind, place in (("former", previous), ("other", others)):
                 for alias in _several(row[place]) if place is not None else ():
-                    if fold(alias) != fold(name):
+                    if is_ensembl_id(alias):  # two columns of which one holds ids
+                        by_id.setdefault(fold(alias).upper(), name)
+                    elif fold(alias) != fold(name):
                         pairs[kind][fold(alias)][name] = None
-            for found in _ENSEMBL_IN.findall(row[ids]) if ids is not None else ():
+            for found in _ENSEMBL_IN.findall(row[ids].upper()) if ids is not None else ():
                 by_id.setdefault(found, name)
         if not pairs["former"] and not pairs["other"] and not by_id:
             raise UserError(f"alias table '{path}': holds no alias; give a table with content")

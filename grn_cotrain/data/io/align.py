@@ -119,7 +119,7 @@ def align_features(
         raise UserError(
             f"genes of {what}: only {found:,} of {judged.num_given:,} are in the vocabulary of "
             f"{judged.mapped + len(judged.absent):,} ({found / wanted:.0%}, min_mapped is {min_mapped:.0%}); "
-            f"lost: {name_some(judged.lost)}; check species and naming, or lower min_mapped"
+            f"lost: {name_some(judged.lost)}; {vocab.diagnose(judged.lost, 'the file')}; or lower min_mapped"
         )
     return result, notes
 

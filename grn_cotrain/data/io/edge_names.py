@@ -8,7 +8,8 @@ from dataclasses import replace
 import pandas as pd
 
 from grn_cotrain.data.alignment import name_some
-from grn_cotrain.data.io.edge_formats import EdgeList
+from grn_cotrain.data.diagnosis import diagnose, respell
+from grn_cotrain.data.io.edge_list import EdgeList
 from grn_cotrain.data.io.names import AliasTable, OrthologTable, TargetSpecies
 from grn_cotrain.data.vocab import FeatureVocab, detect_species
 from grn_cotrain.errors import UserError
@@ -25,7 +26,7 @@ def rename_edges(
     policy: str = "one2one",
     what: str = "edge list",
 ) -> tuple[EdgeList, list[tuple[str, str]]]:
-    """Give the ends of edges the names of the vocabulary's genes; orthologs first, then aliases.
+    """Give the ends of edges the names of the vocabulary's genes: orthologs first, then aliases, then spelling.
 
     Parameters
     ----------
@@ -55,7 +56,20 @@ def rename_edges(
     if aliases is not None:
         edges, pairs = _to_features(edges, vocab, aliases, what)
         renamed += pairs
-    return edges, renamed
+    edges, pairs = _to_spelling(edges, vocab)
+    return edges, renamed + pairs
+
+
+def _to_spelling(edges: EdgeList, vocab: FeatureVocab) -> tuple[EdgeList, list[tuple[str, str]]]:
+    """``HLA-A`` is found as ``HLA.A``, and the other way round, where only one gene can be meant."""
+    unknown = [name for name in _names(edges.frame) if vocab.get(name) is None]
+    found = respell(unknown, vocab.symbols)
+    if not found:
+        return edges, []
+    pairs = [f"{old} -> {new}" for old, new in found.items()]
+    note = f"{len(found):,} genes were found with dots for dashes, as R's make.names writes them: {name_some(pairs, 3)}"
+    mapped = _mapped(edges, lambda name: found.get(name, name))
+    return replace(mapped, notes=[*edges.notes, note]), list(found.items())
 
 
 def _names(frame: pd.DataFrame) -> list[str]:
@@ -73,7 +87,10 @@ def _to_orthologs(
     new = dict(zip(names, result.names, strict=True))
     inside = edges.frame["source"].map(new).notna() & edges.frame["target"].map(new).notna()
     if not inside.any():
-        raise UserError(f"{what}: no edge has an ortholog at both ends; check species and naming of the table")
+        known = [name for pair in orthologs.pairs for name in pair]
+        unknown = [name for name, found in new.items() if found is None]
+        why = diagnose(unknown, known, list(orthologs.ids), here="the network", there="the table of orthologs")
+        raise UserError(f"{what}: no edge has an ortholog at both ends; {why}")
     lost = sorted({name for name, found in new.items() if found is None})
     notes = [*edges.notes, *result.notes]
     if not inside.all():

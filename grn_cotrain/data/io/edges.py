@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
+from grn_cotrain.data.io.columns import find_ends
+from grn_cotrain.data.io.edge_files import EdgeTable, open_table
 from grn_cotrain.data.io.edge_formats import EDGE_COLUMNS, FORMATS, EdgeList, detect_format
-from grn_cotrain.data.io.tables import read_table, split_selector
+from grn_cotrain.data.io.edge_roles import TOLD, split_options, to_text
+from grn_cotrain.data.io.tables import split_selector
 from grn_cotrain.errors import UserError, did_you_mean
 
-__all__ = ["EDGE_COLUMNS", "FORMATS", "EdgeList", "load_edges", "parse_format", "read_edges"]
+__all__ = [
+    "EDGE_COLUMNS",
+    "FORMATS",
+    "EdgeList",
+    "PairList",
+    "load_edges",
+    "load_pairs",
+    "parse_format",
+    "read_edges",
+]
 
 logger = logging.getLogger(__name__)
 
 _BEELINE_KEYS = ("network", "cell", "set")
-_TRRUST_MODES = {"activation", "repression", "unknown"}
-_KNOWN_COLUMNS = {
-    *("source", "target", "tf", "gene", "gene1", "gene2", "regulator", "regulated", "from", "to"),
-    *("source_symbol", "target_symbol", "source_genesymbol", "target_genesymbol"),
-}
+_OTHERS = ("auto", "gmt")
+_YES_NO = {"yes": True, "no": False}
+_WHOLE = ("matrix", "dictionary")  # one row of the file is not one edge
+
+
+@dataclass
+class PairList:
+    """Pairs as they stand in a file: ``frame`` with ``source, target``, one row a row, and what a user must hear."""
+
+    frame: pd.DataFrame
+    notes: list[str] = field(default_factory=list)
 
 
 def read_edges(path: str | Path, format: str = "auto") -> pd.DataFrame:
@@ -42,9 +61,10 @@ def parse_format(text: str) -> tuple[str, frozenset[str]]:
     """``collectri:expand,signed`` -> its name and options; :class:`UserError` for an unknown name."""
     name, _, options = text.partition(":")
     name = name.strip().lower()
-    if name not in FORMATS and name != "auto":
+    if name not in FORMATS and name not in _OTHERS:
         raise UserError(
-            f"--format '{text}': unknown; choose from auto, {', '.join(FORMATS)}{did_you_mean(name, FORMATS)}"
+            f"--format '{text}': unknown; choose from auto, {', '.join(FORMATS)}, gmt"
+            f"{did_you_mean(name, [*FORMATS, 'gmt'])}"
         )
     return name, frozenset(option.strip() for option in options.split(",") if option.strip())
 
@@ -55,28 +75,26 @@ def load_edges(path: str | Path, format: str = "auto") -> EdgeList:
     Parameters
     ----------
     path
-        TSV or CSV, gzipped or not. A file of several BEELINE networks takes a selector:
-        ``edges.tsv.gz:specific_chipseq/hESC/TFs+500``.
+        TSV or CSV, gzipped or not; parquet, GraphML, GMT, CellOracle's base network, or an h5ad with a matrix in
+        ``varp``: the content tells. A file of several networks takes a selector:
+        ``edges.tsv.gz:specific_chipseq/hESC/TFs+500``, ``network.h5ad:KEY``.
     format
-        ``auto``, or one of :data:`FORMATS`, with options after a colon: ``dorothea:AB`` (levels),
-        ``collectri:expand`` (members of complexes), ``collectri:signed`` (only with a consensus sign).
+        ``auto``, or one of :data:`FORMATS` or ``gmt``, with options after a colon: ``dorothea:AB`` (levels),
+        ``collectri:expand`` (members of complexes), ``collectri:signed`` (only with a consensus sign),
+        ``tsv:source=reg,target=gene`` (which column is which), ``tsv:header=no`` (the first line is an edge),
+        ``matrix:rows=tf``.
 
     Raises
     ------
     UserError
-        A missing, empty or damaged file, an unknown format, missing columns, values that are no numbers or signs.
+        A missing, empty or damaged file, an unknown format, columns that do not say which is the TF and which the
+        target, values that are no numbers or signs.
     """
-    name, options = parse_format(format)
-    file, selector = split_selector(path)
-    table = _with_header(read_table(file, what="edge list", header=False), file)
-    table, notes = _select(table, selector, file)
-    if name == "auto":
-        name = detect_format(table)
-        notes.append(f"format detected: {name}")
+    opened, name, options, notes = _open(path, format)
     try:
-        edges = FORMATS[name](table, options)
+        edges = FORMATS[name](opened.table, options)
     except UserError as error:
-        raise UserError(str(error).replace("edge list:", f"edge list '{path}':", 1)) from None
+        raise _named(error, path) from None
     if edges.frame.empty:
         raise UserError(
             f"edge list '{path}': no edge is left ({'; '.join(edges.notes) or 'no rows'}); give another file"
@@ -85,22 +103,57 @@ def load_edges(path: str | Path, format: str = "auto") -> EdgeList:
     return edges
 
 
-def _with_header(table: pd.DataFrame, file: Path) -> pd.DataFrame:
-    """Name the columns: by the first line, unless that is an edge already (TRRUST's raw file, bare columns)."""
-    first = [str(value).strip() for value in table.iloc[0]]
-    lower = [value.lower() for value in first]
-    if len(first) == 4 and lower[2] in _TRRUST_MODES:
-        return table.set_axis(["TF", "target", "mode", "pmid"], axis=1)
-    if _KNOWN_COLUMNS & set(lower) or len(first) not in (2, 3):
-        body = table.iloc[1:].reset_index(drop=True).set_axis(first, axis=1)
-        if body.empty:
-            raise UserError(f"edge list '{file}': holds no rows below its header; give a table with content")
-        return body
-    # No column has a known name: bare edges, or a header nobody knows, which is then counted as a lost edge.
-    names = ["source", "target", "weight"][: len(first)]
-    if len(first) == 3 and pd.to_numeric(table[2], errors="coerce").isna().any():
-        names[2] = "sign"
-    return table.set_axis(names, axis=1)
+def load_pairs(path: str | Path, format: str = "auto") -> PairList:
+    """Read the pairs of a file row by row: nothing is merged, left out or moved.
+
+    Parameters
+    ----------
+    path, format
+        As :func:`load_edges` takes them.
+
+    Raises
+    ------
+    UserError
+        As :func:`load_edges`.
+    """
+    opened, name, options, notes = _open(path, format)
+    _, told = split_options(options)
+    try:
+        if name in _WHOLE:
+            edges = FORMATS[name](opened.table, options)
+            return PairList(edges.frame[["source", "target"]], notes + edges.notes)
+        ends = find_ends(opened.table, source=told.get("source"), target=told.get("target"))
+    except UserError as error:
+        raise _named(error, path) from None
+    pairs = {"source": to_text(opened.table[ends.source]), "target": to_text(opened.table[ends.target])}
+    return PairList(pd.DataFrame(pairs).reset_index(drop=True), notes)
+
+
+def _named(error: UserError, path: str | Path) -> UserError:
+    return UserError(str(error).replace("edge list:", f"edge list '{path}':", 1))
+
+
+def _open(path: str | Path, format: str) -> tuple[EdgeTable, str, frozenset[str], list[str]]:
+    """The file as a table of named columns, and the parser with its options."""
+    name, options = parse_format(format)
+    plain, told = split_options(options)
+    header = told.pop("header", None)
+    if header is not None and header not in _YES_NO:
+        raise UserError(f"--format '{format}': header={header}; choose from header=yes, header=no")
+    options = plain | {f"{key}={value}" for key, value in told.items()}
+    file, selector = split_selector(path)
+    gmt = True if name == "gmt" else None if name == "auto" and not told else False
+    try:
+        opened = open_table(file, selector, header=None if header is None else _YES_NO[header], gmt=gmt)
+    except UserError as error:
+        raise _named(error, path) from None
+    opened.table, selected = _select(opened.table, opened.selector, file)
+    notes = [*opened.notes, *selected]
+    if name in _OTHERS:
+        by_option = "tsv" if set(told) & set(TOLD) else "matrix" if "rows" in told else None
+        name = by_option or ("dictionary" if "keys" in told else detect_format(opened.table))
+        notes.append(f"format detected: {name}")
+    return opened, name, options, notes
 
 
 def _select(table: pd.DataFrame, selector: str | None, file: Path) -> tuple[pd.DataFrame, list[str]]:

@@ -14,6 +14,7 @@ import pandas as pd
 from scipy import sparse
 
 from grn_cotrain.data.alignment import AlignmentReport, name_some
+from grn_cotrain.data.diagnosis import diagnose
 from grn_cotrain.data.io.names import AliasTable, OrthologTable, TargetSpecies
 from grn_cotrain.data.io.raw_matrix import MODALITY_NAMES, canonical_modality, looks_like_peaks
 from grn_cotrain.data.vocab import MODALITIES, detect_species, is_ensembl_id
@@ -333,7 +334,9 @@ def _apply_orthologs(
     if peaks:
         notes.append(f"{len(peaks):,} peaks were left out: their coordinates are of the other species' genome")
     if not any(stays[i] for i in genes):
-        raise UserError(f"{what}: no gene has an ortholog in the table; check species and naming")
+        known = [name for pair in tables.orthologs.pairs for name in pair]
+        why = diagnose(told, known, list(tables.orthologs.ids), here=what, there="the table of orthologs")
+        raise UserError(f"{what}: no gene has an ortholog in the table; {why}")
     return result.species, tables.policy == "sum"
 
 

@@ -5,14 +5,79 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import zlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
 from grn_cotrain.errors import UserError
 
-__all__ = ["read_names", "read_table", "read_text", "split_selector"]
+__all__ = [
+    "RawTable",
+    "decode",
+    "gunzipped",
+    "parse_table",
+    "read_bytes",
+    "read_raw",
+    "read_table",
+    "read_text",
+    "split_selector",
+]
+
+_MARKS = ("\t", ",", ";", "|")
+_SAMPLE = 300  # lines that decide about the delimiter
+_SAMPLE_SIZE = 500_000  # characters; three lines are looked at in any case
+_COMMENT = re.compile(r"^(?:#|%|//|sep=.\r?$).*(?:\n|\Z)", re.MULTILINE)
+_ARCHIVES = (
+    (b"PK\x03\x04", "a zip archive (or a spreadsheet)", "unpack it, or save the table as TSV"),
+    (b"BZh", "compressed with bzip2", "unpack it with bunzip2"),
+    (b"\xfd7zXZ", "compressed with xz", "unpack it with unxz"),
+    (b"\x28\xb5\x2f\xfd", "compressed with zstd", "unpack it with unzstd"),
+    (b"\xd0\xcf\x11\xe0", "an old spreadsheet", "save the table as TSV"),
+    (b"RDX", "an R data file", "write the table in R with write.table"),
+    (b"%PDF", "a PDF", "give the table as TSV or CSV"),
+)
+
+
+@dataclass
+class RawTable:
+    """A table as it lies in the file: ``frame`` holds text, its columns are numbered, no line is a header yet.
+
+    ``notes`` say which lines were skipped.
+    """
+
+    frame: pd.DataFrame
+    notes: list[str] = field(default_factory=list)
+
+
+def read_bytes(path: str | Path, *, what: str = "file") -> bytes:
+    """Content of a file, gunzipped where it is gzipped (by content, not by name).
+
+    Raises
+    ------
+    UserError
+        Missing, a folder, unreadable, cut short.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{what} '{path}': is a folder; give a file")
+    try:
+        return gunzipped(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{what} '{path}': no such file; give an existing one") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise UserError(f"{what} '{path}': the gzip data are cut short or damaged; fetch the file again") from None
+    except OSError as error:
+        raise UserError(f"{what} '{path}': cannot be read ({error.strerror}); give a readable file") from None
+
+
+def gunzipped(raw: bytes) -> bytes:
+    """The bytes behind gzip, or the bytes themselves."""
+    return gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
 
 
 def read_text(path: str | Path, *, what: str = "file") -> str:
@@ -21,31 +86,39 @@ def read_text(path: str | Path, *, what: str = "file") -> str:
     Raises
     ------
     UserError
-        Missing, a folder, empty, cut short, or no UTF-8 text.
+        Missing, a folder, empty, cut short, an archive, or bytes that are not UTF-8 text.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise UserError(f"{what} '{path}': is a folder; give a file")
+    return decode(read_bytes(path, what=what), path, what=what)
+
+
+def decode(raw: bytes, path: str | Path, *, what: str) -> str:
+    """Bytes as text, or a :class:`UserError` that says what they are."""
+    for magic, kind, remedy in _ARCHIVES:
+        if raw.startswith(magic):
+            raise UserError(f"{what} '{path}': is {kind}; {remedy}")
+    encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
-        raw = path.read_bytes()
-        text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8-sig")
-    except FileNotFoundError:
-        raise UserError(f"{what} '{path}': no such file; give an existing one") from None
-    except (EOFError, zlib.error, gzip.BadGzipFile):
-        raise UserError(f"{what} '{path}': the gzip data are cut short or damaged; fetch the file anew") from None
+        text = raw.decode(encoding)
     except UnicodeDecodeError:
         raise UserError(f"{what} '{path}': is no UTF-8 text; give a TSV or CSV table") from None
-    except OSError as error:
-        raise UserError(f"{what} '{path}': cannot be read ({error.strerror}); give a readable file") from None
     if not text.strip():
         raise UserError(f"{what} '{path}': is empty; give a file with content")
     return text
 
 
-def read_table(path: str | Path, *, what: str = "table", header: bool = True, corner: bool = False) -> pd.DataFrame:
+def read_table(
+    path: str | Path,
+    *,
+    what: str = "table",
+    header: bool = True,
+    corner: bool = False,
+    notes: list[str] | None = None,
+) -> pd.DataFrame:
     """Read a delimited table with every cell as text (a gene may be called ``NAN``); blank lines are skipped.
 
-    The delimiter is the one of tab, comma, semicolon that is most frequent in the first line; else white space.
+    The delimiter is the one of tab, comma, semicolon and bar that cuts most of the first lines into the same number of
+    cells; else white space. Comments (lines that begin with ``#``, ``%`` or ``//``) and lines above the table that are
+    narrower than it are skipped.
 
     Parameters
     ----------
@@ -53,18 +126,43 @@ def read_table(path: str | Path, *, what: str = "table", header: bool = True, co
         Whether the first line names the columns.
     corner
         The first column names the rows, and the first line may lack a cell above it, as R writes tables.
+    notes
+        A list that takes a line about what was skipped.
     """
-    text = read_text(path, what=what)
-    lines = (line for line in text.splitlines() if line.strip())
-    first, second = next(lines), next(lines, "")
-    count, delimiter = max((first.count(mark), mark) for mark in ("\t", ",", ";"))
-    if corner and count and second.count(delimiter) == count + 1:
+    raw = read_raw(path, what=what, corner=corner)
+    if notes is not None:
+        notes += raw.notes
+    if not header:
+        return raw.frame
+    head = [str(value).strip() for value in raw.frame.iloc[0]]
+    table = raw.frame.iloc[1:].reset_index(drop=True).set_axis(head, axis=1)
+    if table.empty:
+        raise UserError(f"{what} '{path}': holds no rows; give a table with content")
+    return table
+
+
+def read_raw(path: str | Path, *, what: str = "table", corner: bool = False) -> RawTable:
+    """Read a delimited table and leave its first line where it is; see :func:`read_table`."""
+    return parse_table(read_text(path, what=what), path, what=what, corner=corner)
+
+
+def parse_table(text: str, path: str | Path, *, what: str = "table", corner: bool = False) -> RawTable:
+    """Cut text into cells; see :func:`read_table`."""
+    lines = list(_first_lines(text))
+    delimiter, width = _delimiter([line for line in lines if not _COMMENT.match(line)] or lines)
+    text, notes = _without_preface(text, lines, delimiter, width)
+    first = next(_first_lines(text), "")
+    short = len(_cells(first, delimiter)) == width - 1
+    if delimiter and short and (corner or width > 2):  # R writes no cell above the names of rows
         text = delimiter + text.lstrip("\r\n")
+    if delimiter and (missing := width - len(_cells(next(_first_lines(text), ""), delimiter))) > 0:
+        line, end, rest = text.lstrip("\r\n").partition("\n")
+        text = line.rstrip("\r") + delimiter * missing + end + rest
     try:
         table = pd.read_csv(
             io.StringIO(text),
-            sep=delimiter if count else r"\s+",
-            header=0 if header else None,
+            sep=delimiter or r"\s+",
+            header=None,
             dtype=str,
             keep_default_na=False,
             na_filter=False,
@@ -73,22 +171,81 @@ def read_table(path: str | Path, *, what: str = "table", header: bool = True, co
         )
     except (ValueError, pd.errors.ParserError) as error:
         raise UserError(
-            f"{what} '{path}': not a table ({error}); give a TSV or CSV with one width throughout"
+            f"{what} '{path}': not a table ({str(error).strip()}); give a TSV or CSV with one width throughout"
         ) from None
     if table.empty:
         raise UserError(f"{what} '{path}': holds no rows; give a table with content")
-    if header:
-        table.columns = [str(column).strip() for column in table.columns]
-    return table
+    table.columns = pd.RangeIndex(table.shape[1])
+    return RawTable(table.fillna(""), notes)
 
 
-def read_names(path: str | Path, *, what: str = "list") -> list[str]:
-    """Read one name a line (first column of a table); comments after ``#`` and repeated names leave."""
-    lines = (line.split("#", 1)[0].strip() for line in read_text(path, what=what).splitlines())
-    names = list(dict.fromkeys(line.replace(",", "\t").split("\t")[0].strip() for line in lines if line))
-    if not names:
-        raise UserError(f"{what} '{path}': holds no names; give one a line")
-    return names
+def _first_lines(text: str) -> Iterator[str]:
+    """The first lines that are not blank, without making a list of all lines."""
+    start, found = 0, 0
+    while start < len(text) and found < _SAMPLE and (start < _SAMPLE_SIZE or found < 3):
+        end = text.find("\n", start)
+        end = len(text) if end < 0 else end
+        line = text[start:end].rstrip("\r")
+        if line.strip():
+            found += 1
+            yield line
+        start = end + 1
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    if not delimiter:
+        return line.split()
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error:
+        return line.split(delimiter)
+
+
+def _delimiter(lines: list[str]) -> tuple[str, int]:
+    """The mark that cuts most lines into one number of cells, at least two, and that number; an empty mark: spaces."""
+    choices = []
+    for place, mark in enumerate(_MARKS):
+        widths = Counter(len(_cells(line, mark)) for line in lines)
+        width, count = max(((n, c) for n, c in widths.items() if n > 1), key=lambda item: item[1], default=(1, 0))
+        if 2 * count >= len(lines):
+            # A tab is hardly ever inside a cell. The others may be, so the mark that makes more cells is preferred.
+            choices.append((mark == "\t", count, width, -place, mark))
+    if choices:
+        _, _, width, _, mark = max(choices)
+        return mark, width
+    widths = Counter(len(line.split()) for line in lines)
+    return "", widths.most_common(1)[0][0]
+
+
+def _without_preface(text: str, lines: list[str], delimiter: str, width: int) -> tuple[str, list[str]]:
+    """Take comments and narrower lines off the top; ``#source<TAB>target`` right above the rows is a header."""
+    kept, above = None, 0
+    for line in lines:
+        comment = _COMMENT.match(line)
+        cells = _cells(line, delimiter)
+        if comment and len(cells) == width > 1 and all(len(cell.lstrip("#%/ ").split()) == 1 for cell in cells):
+            kept = line.lstrip("#%/ ")
+        if not comment and (len(cells) >= width or (width > 2 and len(cells) == width - 1)):
+            break
+        above += 1
+    if above == len(lines):
+        return text, []
+    body = _after(text, above)
+    body, comments = (_COMMENT.subn("", body)) if re.search(r"^(?:#|%|//)", body, re.MULTILINE) else (body, 0)
+    skipped = above - (kept is not None) + comments
+    notes = [f"{skipped:,} lines of comments or above the table were skipped"] if skipped else []
+    return (body if kept is None else f"{kept}\n{body}"), notes
+
+
+def _after(text: str, lines: int) -> str:
+    """Text without its first lines; blank ones do not count."""
+    start = 0
+    while lines:
+        end = text.find("\n", start)
+        end = len(text) if end < 0 else end + 1
+        lines -= bool(text[start:end].strip())
+        start = end
+    return text[start:]
 
 
 def split_selector(path: str | Path) -> tuple[Path, str | None]:

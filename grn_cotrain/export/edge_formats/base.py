@@ -71,6 +71,19 @@ class EdgeFormat(ABC):
             A name that the format cannot hold, or nothing left to write.
         """
 
+    @staticmethod
+    def lost(edges: PredictedEdges, what: str) -> list[str]:
+        """A note on what the format cannot hold, such as ``signs``; none where no edge has a sign."""
+        if what == "signs" and not (edges.frame["sign"] != 0).any():
+            return []
+        return [f"the format holds no {what}: they do not come back when the file is read"]
+
+    @staticmethod
+    def unsigned_as_positive(edges: PredictedEdges) -> list[str]:
+        """A note on edges of unknown sign, where a format has to call them activating."""
+        unsigned = int((edges.frame["sign"] == 0).sum())
+        return [f"{unsigned:,} edges of unknown sign were written as activating"] if unsigned else []
+
     def check_names(self, edges: PredictedEdges) -> None:
         """Refuse names that another program would read as something else."""
         self.refuse_names(set(edges.frame["source"]) | set(edges.frame["target"]))

@@ -39,4 +39,4 @@ class BeelineFormat(EdgeFormat):
         table = edges.frame[["source", "target"]].set_axis(["Gene1", "Gene2"], axis=1)
         table["EdgeWeight"] = score - score.min() + 1e-6
         table.to_csv(path, sep="\t", index=False, float_format="%.6f")
-        return []
+        return ["weights are logits, shifted to be above 0", *self.lost(edges, "signs")]

@@ -58,7 +58,7 @@ class CelloracleFormat(EdgeFormat):
         if self.config.layout == "dictionary":
             found = {target: part["source"].tolist() for target, part in frame.groupby("target", sort=True)}
             path.write_text(json.dumps(found, ensure_ascii=False, indent=0), encoding="utf-8")
-            return []
+            return self.lost(edges, "weights and signs")
         tfs, column_M = np.unique(frame["source"].to_numpy(dtype=object), return_inverse=True)
         targets, row_M = np.unique(frame["target"].to_numpy(dtype=object), return_inverse=True)
         taken = sorted(set(tfs) & set(_COLUMNS))
@@ -68,4 +68,4 @@ class CelloracleFormat(EdgeFormat):
         matrix[row_M, column_M] = 1
         names = pd.DataFrame({_COLUMNS[0]: targets, _COLUMNS[1]: targets})
         pd.concat([names, pd.DataFrame(matrix, columns=tfs)], axis=1).to_parquet(path, index=False)
-        return []
+        return self.lost(edges, "weights and signs")

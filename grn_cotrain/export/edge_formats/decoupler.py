@@ -61,4 +61,6 @@ class DecouplerFormat(EdgeFormat):
         if net.empty:
             raise UserError("unsigned 'drop': no edge has a sign; take unsigned=positive")
         net.to_csv(path, index=False, float_format="%.6g")
+        if (net["weight"] > 0).all():
+            notes.append("all weights are positive: --format decoupler reads them back as activating, auto as unsigned")
         return notes

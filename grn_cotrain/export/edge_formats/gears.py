@@ -35,4 +35,4 @@ class GearsFormat(EdgeFormat):
         """See :class:`EdgeFormat`."""
         table = edges.frame[["source", "target"]].assign(importance=edges.weights())
         table.to_csv(path, index=False, float_format="%.9g")
-        return []
+        return self.lost(edges, "signs")

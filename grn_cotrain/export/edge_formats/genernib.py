@@ -57,6 +57,8 @@ class GenernibFormat(EdgeFormat):
             }
         )
         write_h5ad(adata, path)
+        notes = self.unsigned_as_positive(edges)
         if self.config.dataset_id:
-            return []
-        return [f"dataset_id is the recipe's name, '{edges.identity.run}': give the benchmark's with dataset_id=NAME"]
+            return notes
+        named = f"dataset_id is the recipe's name, '{edges.identity.run}'"
+        return [*notes, f"{named}: give the benchmark's with dataset_id=NAME"]

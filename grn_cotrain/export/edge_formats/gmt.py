@@ -80,4 +80,4 @@ class GmtFormat(EdgeFormat):
                 f"min_size {self.config.min_size}: no regulon has as many targets; give a smaller one, or more edges"
             )
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        return [f"{len(lines):,} regulons", *notes]
+        return [f"{len(lines):,} regulons", *notes, *self.lost(edges, "weights")]

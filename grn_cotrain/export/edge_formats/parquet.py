@@ -37,4 +37,4 @@ class ParquetFormat(EdgeFormat):
         table = pa.Table.from_pandas(edges.frame, preserve_index=False)
         own = {f"grn_cotrain.{name}": str(value) for name, value in edges.provenance().items()}
         pq.write_table(table.replace_schema_metadata({**(table.schema.metadata or {}), **own}), path)
-        return []
+        return [] if edges.has_probability else self.lost(edges, "weights, as the run has no probabilities")

@@ -31,4 +31,4 @@ class TsvFormat(EdgeFormat):
     def write(self, edges: PredictedEdges, path: Path) -> list[str]:
         """See :class:`EdgeFormat`."""
         edges.frame.to_csv(path, sep="\t", index=False, float_format="%.9g")
-        return []
+        return [] if edges.has_probability else self.lost(edges, "weights, as the run has no probabilities")

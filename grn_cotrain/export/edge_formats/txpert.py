@@ -47,4 +47,6 @@ class TxpertFormat(EdgeFormat):
             weight_M = weight_M * np.where(edges.frame["sign"] < 0, -1, 1)
         table = edges.frame[["source", "target"]].set_axis(["regulator", "target"], axis=1)
         table.assign(weight=weight_M.astype(np.float32)).to_parquet(path, index=False)
-        return []
+        if not self.config.signed:
+            return [f"{note} (option signed=true writes them)" for note in self.lost(edges, "signs")]
+        return self.unsigned_as_positive(edges)

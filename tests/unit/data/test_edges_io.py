@@ -127,7 +127,7 @@ def test_beeline_selector(tmp_path) -> None:
     ("text", "format", "message"),
     [
         ("source\ttarget\nA1\tB1\n", "collectry", r"unknown.*did you mean 'collectri'"),
-        ("source\ttarget\nA1\tB1\n", "dorothea", "no column 'tf'"),
+        ("source\ttarget\nA1\tB1\n", "dorothea", "no column 'confidence'"),
         ("source\ttarget\nA1\tB1\n", "collectri", "no column 'source_symbol'"),
         ("source\ttarget\nA1\tB1\n", "tsv:expand", "unknown option"),
         (DOROTHEA, "dorothea:X", "unknown option"),
