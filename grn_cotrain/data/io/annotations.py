@@ -124,8 +124,8 @@ def _sums_of_others(X: Any) -> np.ndarray:
     result = np.zeros(num_features, dtype=bool)
     if num_cells < _LEAST_CELLS or num_features <= _LEAST_FEATURES:
         return result
-    total_C = np.asarray(X.sum(axis=1), dtype=np.float64).ravel()
-    column_G = np.asarray(X.sum(axis=0), dtype=np.float64).ravel()
+    total_C = np.asarray(X.sum(axis=1, dtype=np.float64)).ravel()
+    column_G = np.asarray(X.sum(axis=0, dtype=np.float64)).ravel()
     for i in np.flatnonzero(np.isclose(2 * column_G, total_C.sum(), rtol=1e-6)):
         values_C = _dense(X, int(i)).astype(np.float64)
         result[i] = bool(np.allclose(2 * values_C, total_C, rtol=1e-5)) and np.unique(values_C).size > 1

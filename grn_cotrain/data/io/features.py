@@ -140,6 +140,7 @@ def resolve_features(var: pd.DataFrame, what: str, *, modality: str | None = Non
     types = _modalities(var, given, what, notes)
     kept = _of_modality(types, modality, what)
     ids = _text_column(var, GENE_ID_WORDS) or [name if is_ensembl_id(name) else "" for name in given]
+    ids = ["" if known == name and not is_ensembl_id(name) else known for known, name in zip(ids, given, strict=True)]
     names = _Names(
         [given[i] for i in kept],
         [given[i] for i in kept],

@@ -84,7 +84,7 @@ def read_mtx(path: Path, what: str) -> RawMatrix:
     layout, prefix = _layout_of(matrix)
     features = _read_list(matrix.parent, prefix, layout.features, "features", what)
     barcodes = _read_list(matrix.parent, prefix, layout.barcodes, "barcodes", what)
-    shape = market_shape(matrix)
+    shape = market_shape(matrix, what)
     ways = match_lists(shape, features, barcodes, what, matrix.name)
     way = next((way for way in ways if way.genes_are_rows == layout.genes_are_rows), ways[0])
     notes = [
@@ -93,7 +93,7 @@ def read_mtx(path: Path, what: str) -> RawMatrix:
         *features.notes,
         *barcodes.notes,
     ]
-    values = read_market(matrix)
+    values = read_market(matrix, what)
     values_CG = values.T.tocsr() if way.genes_are_rows else values.tocsr()
     names, columns = _feature_columns(features, way.features_header, notes)
     second = _found(matrix.parent, prefix, layout.second_names)

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.io.column_words import (
@@ -42,6 +44,8 @@ def read_text_table(path: Path, what: str, annotations: Sequence[str] = ()) -> R
     _drop_written_indices(table, notes)
     corner = _take_names(table, notes)
     by_rows = genes_are_rows(table.rows, table.columns, corner=corner, what=what)
+    if by_rows:
+        _take_back_cells(table, annotations)
     genes, cells = ("rows", "columns") if by_rows else ("columns", "rows")
     of_genes, of_cells = (table.side_columns, table.side_rows) if by_rows else (table.side_rows, table.side_columns)
     _refuse_unknown(of_cells, "row" if by_rows else "column", is_cell_annotation, annotations, what)
@@ -50,10 +54,10 @@ def read_text_table(path: Path, what: str, annotations: Sequence[str] = ()) -> R
     shape = {"genes": f"{len(gene_names):,} genes ({genes})", "cells": f"{len(cell_names):,} cells ({cells})"}
     order = ("genes", "cells") if by_rows else ("cells", "genes")
     notes.insert(0, f"format: table of {' x '.join(shape[axis] for axis in order)}")
-    for columns, kind, place in ((of_genes, "genes", "var"), (of_cells, "cells", "obs")):
-        if columns:
-            axis = "columns" if (kind == "genes") == by_rows else "rows"
-            notes.append(f"{axis} that are annotation of the {kind}, kept in {place}: {name_some(list(columns), 8)}")
+    if of_genes:
+        notes.append(f"{cells} that describe the genes and are not cells: {name_some(list(of_genes), 8)}")
+    if of_cells:
+        notes.append(f"{genes} that describe the cells and are not genes, kept in obs: {name_some(list(of_cells), 8)}")
     adata = anndata.AnnData(X=values_CG, obs=frame(cell_names, _typed(of_cells)), var=frame(gene_names, dict(of_genes)))
     return RawMatrix(adata, notes)
 
@@ -76,6 +80,16 @@ def genes_are_rows(rows: Sequence[str], columns: Sequence[str], *, corner: str, 
             f"{name_some(columns, 2)}); write 'gene' or 'cell' into the first cell, for what the rows are"
         )
     return share_rows > share_columns
+
+
+def _take_back_cells(table: TextTable, annotations: Sequence[str]) -> None:
+    """Where rows are genes, a column of numbers called ``Treatment`` is a sample: words for cells tell of genes."""
+    for name, values in list(table.side_columns.items()):
+        if not is_gene_annotation(name) and name not in annotations and are_numbers(values):
+            column_R1 = sparse.csr_matrix(np.array(values, dtype=np.float32)[:, None])
+            table.values_RK = sparse.hstack([table.values_RK, column_R1], format="csr")
+            table.columns.append(name)
+            del table.side_columns[name]
 
 
 def _drop_written_indices(table: TextTable, notes: list[str]) -> None:

@@ -126,6 +126,11 @@ def _read_archive(path: Path, kind: FileKind, asked: _Asked, what: str) -> RawMa
         raise UserError(f"{what}: is {kind.title}; unpack it first, and give the file inside")
     with scratch_folder() as folder:
         place, members = unpack_cells(path, kind.title, folder, what)
+        inner = kind_of(place) if place.is_file() else None
+        if inner is not None and _READERS.get(inner.reader) is _read_archive:  # an archive may hold itself, for ever
+            raise UserError(
+                f"{what}: is {kind.title} that holds {inner.title} ({members}); unpack it, and give that one"
+            )
         raw = _read_any(place, asked, f"{what} ({members})")
     raw.notes.insert(0, f"the file is {kind.title}: {members} was read")
     return raw

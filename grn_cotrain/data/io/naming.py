@@ -128,7 +128,7 @@ def _named(var: pd.DataFrame, given: list[str], what: str, column: str | None) -
     else:
         taken = _chosen(columns, ids, given, what)
         note = (
-            f"the index of the features holds numbers ({name_some(given, 2)}, ...): the names were taken from the "
+            f"the index of the features holds numbers ({', '.join(given[:3])}, ...): the names were taken from the "
             f"column '{taken.name}'"
         )
     spare = next((one.values for one in ids if one.holds_ids()), [""] * len(given))
@@ -156,7 +156,7 @@ def _chosen(columns: Sequence[_Column], ids: Sequence[_Column], given: Sequence[
         if len(choice) == 1:
             return choice[0]
     candidates = [one.name for one in (known or with_ids or other)]
-    numbers = f"{what}: the index of the features holds numbers ({name_some(given, 3)}), not names"
+    numbers = f"{what}: the index of the features holds numbers ({', '.join(given[:3])}, ...), not names"
     if not candidates:
         raise UserError(
             f"{numbers}, and no column holds names (has {name_some([one.name for one in columns]) or 'none'}); "

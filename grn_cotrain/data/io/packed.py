@@ -80,6 +80,7 @@ class _Limited(io.RawIOBase):
     def __init__(self, stream: Any, path: Path) -> None:
         super().__init__()
         self._stream, self._path, self._limit = stream, path, unpacked_limit(path)
+        self._place = 0
 
     def readable(self) -> bool:
         """Bytes can be read."""
@@ -93,21 +94,21 @@ class _Limited(io.RawIOBase):
         """Read up to ``len(buffer)`` bytes."""
         piece = self._stream.read(len(buffer))
         buffer[: len(piece)] = piece
-        self._check()
+        self._check(self._place + len(piece))
         return len(piece)
 
     def seek(self, offset: int, whence: int = 0) -> int:
         """Go to a place, unpacking what is before it."""
-        place = int(self._stream.seek(offset, whence))
-        self._check()
-        return place
+        self._check(int(self._stream.seek(offset, whence)))
+        return self._place
 
     def tell(self) -> int:
         """Bytes before the current place, unpacked."""
-        return int(self._stream.tell())
+        return self._place
 
-    def _check(self) -> None:
-        if self._stream.tell() > self._limit:
+    def _check(self, place: int) -> None:
+        self._place = place
+        if place > self._limit:
             raise _too_large(self._path, self._limit)
 
     def close(self) -> None:

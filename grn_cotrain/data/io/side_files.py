@@ -6,6 +6,7 @@ How many lines a list has is compared with the matrix's shape, so that neither a
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,7 +93,7 @@ def read_name_list(path: Path, kind: str) -> NameList:
     lines = [line for line in read_text(path, what=kind).splitlines() if line.strip()]
     rows = _split(lines, kind)
     notes: list[str] = []
-    first_width, width = len(rows[0]), len(rows[-1])
+    first_width, width = len(rows[0]), Counter(map(len, rows[1:] or rows)).most_common(1)[0][0]
     if len(rows) > 1 and first_width == width - 1:  # R's header has no cell above the row names
         rows[0] = ["", *rows[0]]
     uneven = next((i for i, row in enumerate(rows) if len(row) != width), None)
@@ -100,7 +101,7 @@ def read_name_list(path: Path, kind: str) -> NameList:
         rows = [[line.strip().strip('"')] for line in lines]
     elif uneven is not None:
         raise UserError(
-            f"{kind} '{path}': line {uneven + 1} has {len(rows[uneven])} columns, the last line {width}; "
+            f"{kind} '{path}': line {uneven + 1} has {len(rows[uneven])} columns, most lines have {width}; "
             "give one width throughout"
         )
     body = [row[0] for row in rows[1:]]
@@ -114,7 +115,7 @@ def read_name_list(path: Path, kind: str) -> NameList:
 
 def _split(lines: Sequence[str], kind: str) -> list[list[str]]:
     for delimiter in ("\t", ","):
-        if all(delimiter in line for line in lines[-20:]):
+        if sum(delimiter in line for line in lines) > 0.5 * len(lines):
             return [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
     quoted = list(csv.reader(lines, delimiter=" ", skipinitialspace=True))
     widths = {len(row) for row in quoted[1:]} or {len(quoted[0])}

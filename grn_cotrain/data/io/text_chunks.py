@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from grn_cotrain.data.io.column_words import are_numbers, is_cell_annotation, is_gene_annotation
+from grn_cotrain.data.io.column_words import are_numbers, is_cell_annotation, is_gene_annotation, is_written_index
 from grn_cotrain.data.io.packed import DAMAGE
 from grn_cotrain.data.io.text_layout import TextLayout, find_layout, open_text
 from grn_cotrain.errors import UserError
@@ -145,6 +145,7 @@ def _side_columns(layout: TextLayout, annotations: Sequence[str]) -> list[int]:
         if (word := layout.header[i]) in annotations
         or is_cell_annotation(word)
         or is_gene_annotation(word)
+        or is_written_index(word, [row[i] for row in of_numbers])
         or _share_of_text([row[i] for row in of_numbers]) > _MOSTLY
         or (word == "" and not any(row[i].strip() for row in of_numbers))
     ]

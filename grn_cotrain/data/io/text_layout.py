@@ -21,7 +21,7 @@ _COMMENTS = ("#", "%")
 _DELIMITERS = ("\t", ",", ";", "|")
 _SAMPLE_LINES = 40
 _SAMPLE_CHARACTERS = 8 * 2**20
-_LONGEST_LINE = 2**28
+_LONGEST_LINE = 2**26
 _LEAST_SHARE = 0.6  # of the sampled lines that must have the table's width
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
