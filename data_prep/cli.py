@@ -43,6 +43,14 @@ def counts(
     out: Annotated[Path, typer.Option(help="prepared folder to write; an earlier one is replaced")],
     layer: Annotated[str | None, typer.Option(help="layer that holds the counts; raw for adata.raw")] = None,
     modality: Annotated[str | None, typer.Option(help="take rna, prot or atac alone; default: all")] = None,
+    names: Annotated[
+        str | None,
+        typer.Option(help="column that holds the genes' names, where the index does not", metavar="COLUMN"),
+    ] = None,
+    annotations: Annotated[
+        str | None,
+        typer.Option(help="columns that are not genes, separated by commas; kept as annotation", metavar="NAMES"),
+    ] = None,
     join: Annotated[
         str, typer.Option(help="several files: outer (genes of any) or inner (genes of every one)")
     ] = "outer",
@@ -67,6 +75,8 @@ def counts(
         out,
         layer=layer,
         modality=modality,
+        names=names,
+        annotations=annotations,
         join=join,
         source_key=source_key,
         aliases=aliases,

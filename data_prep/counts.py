@@ -36,6 +36,8 @@ def prepare_counts(
     *,
     layer: str | None = None,
     modality: str | None = None,
+    names: str | None = None,
+    annotations: str | Sequence[str] | None = None,
     join: str = "outer",
     source_key: str = SOURCE_KEY,
     aliases: str | Path | None = None,
@@ -55,14 +57,19 @@ def prepare_counts(
     Parameters
     ----------
     source
-        h5ad, h5mu, loom, zarr, 10x h5, folder with Matrix Market files, or CSV/TSV; an address or a name that
-        ``grn-prep fetch`` knows; or several of these, whose cells are joined.
+        h5ad, h5mu, loom, zarr, 10x h5, folder with Matrix Market files, or CSV/TSV, each compressed or not; a zip or
+        tar of one of them; an address or a name that ``grn-prep fetch`` knows; or several of these, whose cells are
+        joined.
     out
         Prepared folder to write. An earlier one is replaced as a whole; other content is never touched.
     layer
         Layer that holds the counts; ``raw`` for ``adata.raw``.
     modality
         Take one modality of several, such as ``rna``; by default all are features.
+    names
+        Column of the features that holds their names, where the index does not; ``index`` for the index.
+    annotations
+        Names of columns or features that are not genes, separated by commas: they become columns of ``obs``.
     join, source_key
         Several files: features of any file (``outer``) or of every one (``inner``); the column of ``obs`` that says
         which file a cell is of. See :func:`~data_prep.merge.merge_counts`.
@@ -108,7 +115,7 @@ def prepare_counts(
         raise UserError(f"--to '{to_species}': needs a table of orthologs; give --orthologs FILE")
     replaced = check_output(out)
     given = source_list(source)
-    names = None if aliases is None else AliasTable.read(resolve_source(aliases))
+    renaming = None if aliases is None else AliasTable.read(resolve_source(aliases))
     pairs = None if orthologs is None else OrthologTable.read(resolve_source(orthologs))
     target: TargetSpecies | None = to_species  # type: ignore[assignment]
     known: TargetSpecies | None = None if species == "auto" else species  # type: ignore[assignment]
@@ -117,11 +124,13 @@ def prepare_counts(
             resolve_source(file),
             layer,
             modality=modality,
-            aliases=names,
+            aliases=renaming,
             orthologs=pairs,
             orthologs_policy=orthologs_policy,
             to_species=target,
             species=known,
+            names=names,
+            annotations=_listed(annotations),
         )
         for file in given
     ]
@@ -134,7 +143,7 @@ def prepare_counts(
     cells, report = _aligned_cells(counts, species, vocab, min_mapped, notes)
     network = None
     if grn is not None:
-        network = build_network(grn, cells.vocab, format=grn_format, aliases=names)
+        network = build_network(grn, cells.vocab, format=grn_format, aliases=renaming)
     listed = _listed_tfs(tf_list, cells.vocab, notes) if tf_list is not None else np.empty(0, dtype=np.int64)
     sources, targets = (np.empty(0, dtype=np.int64),) * 2 if network is None else map(np.unique, network.pairs_2E)
     kept, said = select_genes(cells, selection, tf_index=np.union1d(listed, sources), target_index=targets)
@@ -150,6 +159,8 @@ def prepare_counts(
             "counts": [Path(file).name for file in given] if len(given) > 1 else Path(given[0]).name,
             "layer": layer,
             "modality": modality,
+            "names": names,
+            "annotations": _listed(annotations),
             "join": join if len(given) > 1 else None,
             "genes": genes,
             "grn_format": grn_format,
@@ -187,6 +198,13 @@ def _aligned_cells(
     if spikes:
         notes.append(f"{len(spikes):,} ERCC spike-ins are graph nodes but never tokens: {name_some(spikes, 3)}")
     return cells, report
+
+
+def _listed(names: str | Sequence[str] | None) -> list[str]:
+    """``a,b`` -> its parts; a list stays."""
+    if names is None:
+        return []
+    return [name.strip() for name in names.split(",") if name.strip()] if isinstance(names, str) else list(names)
 
 
 def source_list(source: str | Path | Sequence[str | Path]) -> list[str | Path]:

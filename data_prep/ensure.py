@@ -23,8 +23,8 @@ __all__ = ["ensure_prep"]
 
 logger = logging.getLogger(__name__)
 
-PREPARATION_VERSION = 1
-"""Raise it when the same files must be prepared differently: folders made by recipes are then made anew."""
+PREPARATION_VERSION = 2
+"""Raise it when the same files must be prepared differently: folders made by recipes are then prepared again."""
 
 _RECORD = "ensure.json"
 _FILES = ("grn", "tf_list", "aliases", "orthologs")

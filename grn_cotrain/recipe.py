@@ -86,6 +86,10 @@ class PrepConfig:
         Layer of the file that holds the counts; ``raw`` for ``adata.raw``; null: ``X``.
     modality
         Take one modality of several, such as ``rna``; null: all are features.
+    names
+        Column of the features that holds their names, where the index of the file does not; null: it is found.
+    annotations
+        Columns that are not genes, separated by commas, beyond those that are known; they are kept as annotation.
     join
         Several files: features of any file (``outer``) or of every one (``inner``).
     source_key
@@ -115,6 +119,8 @@ class PrepConfig:
     counts: str | tuple[str, ...]
     layer: str | None = None
     modality: str | None = None
+    names: str | None = None
+    annotations: str | None = None
     join: Literal["outer", "inner"] = "outer"
     source_key: str = "source_file"
     aliases: str | None = None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ import pandas as pd
 from scipy import sparse
 
 from grn_cotrain.data.alignment import AlignmentReport, name_some
+from grn_cotrain.data.io.annotations import set_annotations_apart
 from grn_cotrain.data.io.features import Features, NameTables, resolve_features
 from grn_cotrain.data.io.format_anndata import MemorySource, read_anndata
 from grn_cotrain.data.io.matrix_formats import read_matrix
@@ -101,6 +103,8 @@ def load_counts(
     orthologs_policy: str = "one2one",
     to_species: TargetSpecies | None = None,
     species: TargetSpecies | None = None,
+    names: str | None = None,
+    annotations: Sequence[str] = (),
 ) -> CountsFile:
     """Read cells x features from h5ad, h5mu, loom, zarr, 10x h5, Matrix Market files, or a CSV/TSV table.
 
@@ -122,15 +126,23 @@ def load_counts(
     species
         With ``orthologs``: the species of the cells where their names do not tell.
 
+    names
+        Column of the features that holds their names, where the index does not; ``index`` for the index.
+    annotations
+        Names of columns or features that are not genes, beyond those that are known (``n_counts``, ``cluster``): they
+        become columns of ``obs``.
+
     Raises
     ------
     UserError
-        Missing, damaged or empty file; no such layer or modality; NaN, infinite or negative values; values that are
-        neither counts nor on a log scale; two species; duplicated barcodes; duplicated gene names that no Ensembl ids
-        tell apart.
+        Missing, damaged or empty file; numbers in the place of names; no such layer or modality; NaN, infinite or
+        negative values; values that are neither counts nor on a log scale; two species; duplicated barcodes; duplicated
+        gene names that no Ensembl ids tell apart.
     """
-    tables = NameTables(aliases, orthologs, orthologs_policy, to_species, species)
-    return _validated(read_matrix(path, layer, modality), f"counts '{path}'", layer, modality, tables)
+    tables = NameTables(aliases, orthologs, orthologs_policy, to_species, species, names)
+    what = f"counts '{path}'"
+    raw = set_annotations_apart(read_matrix(path, layer, modality, annotations), what, annotations)
+    return _validated(raw, what, layer, modality, tables)
 
 
 def counts_from_anndata(
@@ -143,6 +155,8 @@ def counts_from_anndata(
     orthologs_policy: str = "one2one",
     to_species: TargetSpecies | None = None,
     species: TargetSpecies | None = None,
+    names: str | None = None,
+    annotations: Sequence[str] = (),
     what: str = "adata",
 ) -> CountsFile:
     """Validate an AnnData in memory as :func:`load_counts` validates a file; ``adata`` itself is never changed.
@@ -151,7 +165,8 @@ def counts_from_anndata(
     """
     raw = read_anndata(MemorySource(adata), layer, what)
     raw.shared = True
-    tables = NameTables(aliases, orthologs, orthologs_policy, to_species, species)
+    raw = set_annotations_apart(raw, what, annotations)
+    tables = NameTables(aliases, orthologs, orthologs_policy, to_species, species, names)
     return _validated(raw, what, layer, modality, tables)
 
 

@@ -15,15 +15,15 @@ from scipy import sparse
 
 from grn_cotrain.data.alignment import AlignmentReport, name_some
 from grn_cotrain.data.diagnosis import diagnose
+from grn_cotrain.data.io.column_words import GENE_ID_WORDS
 from grn_cotrain.data.io.names import AliasTable, OrthologTable, TargetSpecies
+from grn_cotrain.data.io.naming import name_features, symbols_of
 from grn_cotrain.data.io.raw_matrix import MODALITY_NAMES, canonical_modality, looks_like_peaks
 from grn_cotrain.data.vocab import MODALITIES, detect_species, is_ensembl_id
 from grn_cotrain.errors import UserError, did_you_mean
 
 __all__ = ["Features", "NameTables", "resolve_features"]
 
-_ID_COLUMNS = ("gene_ids", "ensembl_id", "gene_id", "ensembl", "ensembl_ids", "feature_id")
-_SYMBOL_COLUMNS = ("gene_symbols", "gene_symbol", "symbol", "gene_name", "gene_names", "feature_name")
 _TYPE_COLUMNS = ("modality", "feature_types", "feature_type")
 _BIOTYPE = re.compile(r".*(?:rna|pseudogene|_gene|coding|ribozyme|transcript|tec|artifact|intron)s?", re.IGNORECASE)
 _NO_FEATURES = ("crispr guide capture", "multiplexing capture", "custom", "antigen capture", "hto", "hashtag")
@@ -54,6 +54,8 @@ class NameTables:
         With ``orthologs``: the species wanted; cells that are of it already stay. None: the other one.
     species
         What the cells' species is where the names do not tell.
+    names
+        Column that holds the features' names, where the index does not; ``index`` for the index.
     """
 
     aliases: AliasTable | None = None
@@ -61,6 +63,7 @@ class NameTables:
     policy: str = "one2one"
     to_species: TargetSpecies | None = None
     species: TargetSpecies | None = None
+    names: str | None = None
 
 
 @dataclass
@@ -134,11 +137,11 @@ def resolve_features(var: pd.DataFrame, what: str, *, modality: str | None = Non
     UserError
         Unknown feature types, no feature of the modality, two species in one file, names that occur more than once.
     """
-    given = [str(name) for name in var.index]
-    notes: list[str] = []
+    given, notes = name_features(var, what, tables.names)
     types = _modalities(var, given, what, notes)
     kept = _of_modality(types, modality, what)
-    ids = _text_column(var, _ID_COLUMNS) or [name if is_ensembl_id(name) else "" for name in given]
+    ids = _text_column(var, GENE_ID_WORDS) or [name if is_ensembl_id(name) else "" for name in given]
+    ids = ["" if known == name and not is_ensembl_id(name) else known for known, name in zip(ids, given, strict=True)]
     names = _Names(
         [given[i] for i in kept],
         [given[i] for i in kept],
@@ -146,7 +149,7 @@ def resolve_features(var: pd.DataFrame, what: str, *, modality: str | None = Non
         [types[i] for i in kept],
         [[] for _ in kept],
     )
-    symbols = _text_column(var, _SYMBOL_COLUMNS)
+    symbols = symbols_of(var) if tables.names is None else None
     _strip_genome(names, what, notes)
     _refuse_mixture(names, what)
     _name_by_symbol(names, None if symbols is None else [symbols[i] for i in kept], notes)

@@ -43,10 +43,15 @@ def read_loom(file: h5py.File, layer: str | None, what: str) -> RawMatrix:
         raise no_such_layer(layer, layers, what)
     dataset = file[f"layers/{layer}" if layer is not None else _MAIN]
     genes, cells = _attributes(file["row_attrs"], dataset.shape[0]), _attributes(file["col_attrs"], dataset.shape[1])
-    names = _named(genes, (*_GENE_NAMES, *_GENE_IDS), what, "row_attrs", "genes")
+    if any(key.lower() in (*_GENE_NAMES, *_GENE_IDS) for key in genes) or not genes:
+        names = _named(genes, (*_GENE_NAMES, *_GENE_IDS), what, "row_attrs", "genes")
+    else:  # numbers: the caller finds the attribute that holds the names, or asks for it
+        names = [str(i) for i in range(dataset.shape[0])]
     barcodes = _named(cells, _CELL_NAMES, what, "col_attrs", "cells")
     ids = next((genes[key] for key in genes if key.lower() in _GENE_IDS and key.lower() != "var_names"), None)
-    columns = {} if ids is None else {"gene_ids": [str(value) for value in ids]}
+    columns = {key: [str(value) for value in values] for key, values in genes.items()}
+    if ids is not None:
+        columns["gene_ids"] = [str(value) for value in ids]
     types = next((key for key in genes if key.lower() in ("feature_types", "feature_type", "modality")), None)
     if types is not None:
         columns["feature_types"] = [str(value) for value in genes[types]]

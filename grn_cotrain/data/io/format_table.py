@@ -2,58 +2,67 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from grn_cotrain.data.alignment import name_some
+from grn_cotrain.data.io.column_words import (
+    CELL_NAME_WORDS,
+    GENE_NAME_WORDS,
+    are_numbers,
+    corner_says_genes,
+    folded,
+    gene_like_share,
+    is_cell_annotation,
+    is_gene_annotation,
+    is_written_index,
+)
 from grn_cotrain.data.io.raw_matrix import RawMatrix, frame
-from grn_cotrain.data.io.tables import read_table
-from grn_cotrain.data.vocab import is_ensembl_id, is_spike_in, name_some
+from grn_cotrain.data.io.text_chunks import TextTable, read_chunks
 from grn_cotrain.errors import UserError
 
 __all__ = ["genes_are_rows", "read_text_table"]
 
-_BARCODE = re.compile(r"(?:.*[_:\-.])?[ACGT]{8,}(?:[-_.].*)?", re.IGNORECASE)
-_CELL_NAME = re.compile(r"(?:cell|barcode|sample|bc|well)s?[\W_]?\d*\w*", re.IGNORECASE)
-_GENE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-.@][A-Za-z0-9]+)*")
-_CORNER = {
-    **dict.fromkeys(("gene", "genes", "symbol", "gene_name", "gene_symbol", "gene_id"), True),
-    **dict.fromkeys(("cell", "cells", "barcode", "barcodes", "cell_id", "sample"), False),
-}
 
+def read_text_table(path: Path, what: str, annotations: Sequence[str] = ()) -> RawMatrix:
+    """Read a table of cells x genes or genes x cells; columns and rows that are annotation stay beside the numbers.
 
-def read_text_table(path: Path) -> RawMatrix:
-    """One row and one column of names around numbers; either axis may hold the genes."""
+    Raises
+    ------
+    UserError
+        Nothing tells which axis holds the genes; a column or row of text that no known word explains.
+    """
     import anndata
 
-    # Without a header: pandas renames repeated columns to x.1, which would hide duplicated genes.
-    table = read_table(path, what="counts", header=False, corner=True)
-    corner, *columns = (str(name).strip() for name in table.iloc[0])
-    rows, body = table.iloc[1:, 0].str.strip().tolist(), table.iloc[1:, 1:]
-    if not columns or not rows:
-        raise UserError(f"counts '{path}': a single row or column; give a table of cells x genes, or genes x cells")
-    numbers = body.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
-    missing = np.isnan(numbers)
-    if missing.any():
-        row, column = (int(i[0]) for i in np.nonzero(missing))
-        text = str(body.iloc[row, column])
-        fix = "repair or remove it" if text.lower() in ("nan", "na", "") else "give numbers only"
-        raise UserError(
-            f"counts '{path}': '{text}' at {rows[row]}, {columns[column]} is NaN or no number "
-            f"({int(missing.sum()):,} such); {fix}"
-        )
-    if genes_are_rows(rows, columns, corner=corner, path=path):
-        adata = anndata.AnnData(X=sparse.csr_matrix(numbers.T), obs=frame(columns), var=frame(rows))
-        return RawMatrix(adata, [f"format: table of {len(rows):,} genes (rows) x {len(columns):,} cells (columns)"])
-    adata = anndata.AnnData(X=sparse.csr_matrix(numbers), obs=frame(rows), var=frame(columns))
-    return RawMatrix(adata, [f"format: table of {len(rows):,} cells (rows) x {len(columns):,} genes (columns)"])
+    table = read_chunks(path, what, annotations)
+    notes: list[str] = list(table.notes)
+    _drop_written_indices(table, notes)
+    corner = _take_names(table, notes)
+    by_rows = genes_are_rows(table.rows, table.columns, corner=corner, what=what)
+    if by_rows:
+        _take_back_cells(table, annotations)
+    genes, cells = ("rows", "columns") if by_rows else ("columns", "rows")
+    of_genes, of_cells = (table.side_columns, table.side_rows) if by_rows else (table.side_rows, table.side_columns)
+    _refuse_unknown(of_cells, "row" if by_rows else "column", is_cell_annotation, annotations, what)
+    values_CG = table.values_RK.T.tocsr() if by_rows else table.values_RK
+    gene_names, cell_names = (table.rows, table.columns) if by_rows else (table.columns, table.rows)
+    shape = {"genes": f"{len(gene_names):,} genes ({genes})", "cells": f"{len(cell_names):,} cells ({cells})"}
+    order = ("genes", "cells") if by_rows else ("cells", "genes")
+    notes.insert(0, f"format: table of {' x '.join(shape[axis] for axis in order)}")
+    if of_genes:
+        notes.append(f"{cells} that describe the genes and are not cells: {name_some(list(of_genes), 8)}")
+    if of_cells:
+        notes.append(f"{genes} that describe the cells and are not genes, kept in obs: {name_some(list(of_cells), 8)}")
+    adata = anndata.AnnData(X=values_CG, obs=frame(cell_names, _typed(of_cells)), var=frame(gene_names, dict(of_genes)))
+    return RawMatrix(adata, notes)
 
 
-def genes_are_rows(rows: Sequence[str], columns: Sequence[str], *, corner: str, path: Path) -> bool:
+def genes_are_rows(rows: Sequence[str], columns: Sequence[str], *, corner: str, what: str) -> bool:
     """Whether the rows of a table are genes: by the corner cell's word, else by what the names look like.
 
     Raises
@@ -61,24 +70,81 @@ def genes_are_rows(rows: Sequence[str], columns: Sequence[str], *, corner: str, 
     UserError
         Both axes look alike.
     """
-    by_corner = _CORNER.get(corner.strip().lower())
+    by_corner = corner_says_genes(corner)
     if by_corner is not None:
         return by_corner
-    share_rows, share_columns = _share_of_genes(rows), _share_of_genes(columns)
+    share_rows, share_columns = gene_like_share(rows), gene_like_share(columns)
     if abs(share_rows - share_columns) < 0.2:
         raise UserError(
-            f"counts '{path}': cannot tell which axis holds the genes (rows like {name_some(rows, 2)}; columns like "
+            f"{what}: cannot tell which axis holds the genes (rows like {name_some(rows, 2)}; columns like "
             f"{name_some(columns, 2)}); write 'gene' or 'cell' into the first cell, for what the rows are"
         )
     return share_rows > share_columns
 
 
-def _share_of_genes(names: Sequence[str]) -> float:
-    def like_a_gene(name: str) -> bool:
-        if is_ensembl_id(name) or is_spike_in(name):
-            return True
-        if _BARCODE.fullmatch(name) or _CELL_NAME.fullmatch(name):
-            return False
-        return _GENE_NAME.fullmatch(name) is not None
+def _take_back_cells(table: TextTable, annotations: Sequence[str]) -> None:
+    """Where rows are genes, a column of numbers called ``Treatment`` is a sample: words for cells tell of genes."""
+    for name, values in list(table.side_columns.items()):
+        if not is_gene_annotation(name) and name not in annotations and are_numbers(values):
+            column_R1 = sparse.csr_matrix(np.array(values, dtype=np.float32)[:, None])
+            table.values_RK = sparse.hstack([table.values_RK, column_R1], format="csr")
+            table.columns.append(name)
+            del table.side_columns[name]
 
-    return float(np.mean([like_a_gene(name) for name in names]))
+
+def _drop_written_indices(table: TextTable, notes: list[str]) -> None:
+    """Leave out running numbers that pandas or R wrote as a column of its own."""
+    for name in [name for name, values in table.side_columns.items() if is_written_index(name, values)]:
+        del table.side_columns[name]
+        notes.append(f"the column '{name}' numbers the rows and was left out")
+
+
+def _take_names(table: TextTable, notes: list[str]) -> str:
+    """Where the first column holds numbers, the names may be in the next one; returns the word over the names."""
+    if not are_numbers(table.rows):
+        return table.corner
+    word = {folded(name): name for name in reversed(table.side_columns)}
+    known = next((word[key] for key in (*CELL_NAME_WORDS, *GENE_NAME_WORDS) if key in word), None)
+    different = [name for name, values in table.side_columns.items() if _could_name(values)]
+    taken = known if known in different else (different[0] if len(different) == 1 else None)
+    if taken is None or (corner_says_genes(table.corner) is not None and known is None):
+        return table.corner
+    if corner_says_genes(taken) is True:
+        return taken  # the column stays: names of genes are taken from it in the one place that does so
+    first = table.rows[:2]
+    table.rows = table.side_columns.pop(taken)
+    notes.append(
+        f"the first column holds numbers ({name_some(first)}, ...): the names of the rows are those of '{taken}'"
+    )
+    return taken if corner_says_genes(taken) is not None else ""
+
+
+def _could_name(values: Sequence[str]) -> bool:
+    return all(values) and len(set(values)) > 0.9 * len(values) and not are_numbers(values)
+
+
+def _refuse_unknown(
+    columns: dict[str, list[str]], axis: str, known: Any, annotations: Sequence[str], what: str
+) -> None:
+    """Text beside counts is annotation of the cells; which one is, is known by its word or said by the user."""
+    for name, values in columns.items():
+        if not (known(name) or is_gene_annotation(name) or name in annotations):
+            text = next((value for value in values if value and not are_numbers([value])), "")
+            raise UserError(
+                f"{what}: the {axis} '{name}' holds text ('{text}'), so it is not a gene; keep it as annotation of the "
+                f"cells (--annotations '{name}'), or remove it"
+            )
+
+
+def _typed(columns: dict[str, list[str]]) -> dict[str, Any]:
+    """Columns of numbers as numbers; others as text, missing where empty."""
+    result: dict[str, Any] = {}
+    for name, values in columns.items():
+        series = pd.Series(values, dtype=object)
+        given = series[series != ""]
+        if len(given) and are_numbers(list(given)):
+            numbers = pd.to_numeric(series.where(series != "", None))
+            result[name] = numbers.to_numpy()
+        else:
+            result[name] = series.where(series != "", None).to_numpy()
+    return result

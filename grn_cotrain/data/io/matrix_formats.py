@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grn_cotrain.data.io import CELL_FORMATS
+from grn_cotrain.data.io.archives import unpack_cells
+from grn_cotrain.data.io.file_kinds import FileKind, kind_of
 from grn_cotrain.data.io.format_anndata import GroupSource, read_anndata, read_h5ad
 from grn_cotrain.data.io.format_loom import is_loom, read_loom
+from grn_cotrain.data.io.format_mtx import is_matrix_name, read_mtx
 from grn_cotrain.data.io.format_mudata import is_mudata, read_mudata
 from grn_cotrain.data.io.format_table import read_text_table
-from grn_cotrain.data.io.format_tenx import MATRIX_MARKET, is_10x, read_10x_h5, read_mtx
+from grn_cotrain.data.io.format_tenx import is_10x, read_10x_h5
+from grn_cotrain.data.io.matrix_market import MATRIX_MARKET
+from grn_cotrain.data.io.packed import DAMAGE, copy_limited, open_unpacked, scratch_folder
 from grn_cotrain.data.io.raw_matrix import RawMatrix
 from grn_cotrain.data.vocab import name_some
 from grn_cotrain.errors import UserError
@@ -21,12 +28,13 @@ if TYPE_CHECKING:
 
 __all__ = ["read_matrix"]
 
-_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _HDF5_SUFFIXES = (".h5ad", ".h5", ".h5mu", ".loom", ".hdf5")
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zattrs")
 
 
-def read_matrix(path: str | Path, layer: str | None = None, modality: str | None = None) -> RawMatrix:
+def read_matrix(
+    path: str | Path, layer: str | None = None, modality: str | None = None, annotations: Sequence[str] = ()
+) -> RawMatrix:
     """Read ``path`` by its content.
 
     Parameters
@@ -35,6 +43,8 @@ def read_matrix(path: str | Path, layer: str | None = None, modality: str | None
         Instead of ``X``: a layer of h5ad, h5mu, loom or zarr; ``raw`` for ``adata.raw``.
     modality
         Which modality of a file that holds several; formats that keep them as feature types leave this to the caller.
+    annotations
+        Columns of a text table that are no genes though no known word says so.
 
     Raises
     ------
@@ -44,40 +54,100 @@ def read_matrix(path: str | Path, layer: str | None = None, modality: str | None
     with warnings.catch_warnings():
         # Repeated names, old layouts: the caller refuses, renames or reads them, and says so in one line.
         warnings.simplefilter("ignore")
-        return _read_any(Path(path), layer, modality)
+        return _read_any(Path(path), _Asked(layer, modality, tuple(annotations)), f"counts '{path}'")
 
 
-def _read_any(path: Path, layer: str | None, modality: str | None) -> RawMatrix:
-    what = f"counts '{path}'"
+@dataclass(frozen=True)
+class _Asked:
+    """What the user wants of the file."""
+
+    layer: str | None
+    modality: str | None
+    annotations: tuple[str, ...]
+
+
+def _read_any(path: Path, asked: _Asked, what: str) -> RawMatrix:
+    """``what`` is how errors call the file: its own path, also where it was unpacked to another."""
     if not path.exists():
         raise UserError(f"{what}: no such file or folder; give one of {CELL_FORMATS}")
     if path.is_dir():
         if any((path / name).is_file() for name in _ZARR_FILES):
-            return _guarded(lambda: _read_zarr(path, layer, modality, what), what)
-        _refuse_layer(layer, path)
-        return read_mtx(path)
+            return _guarded(lambda: _read_zarr(path, asked.layer, asked.modality, what), what)
+        _refuse_layer(asked.layer, path)
+        return read_mtx(path, what)
+    if path.stat().st_size == 0:
+        raise UserError(f"{what}: is an empty file; fetch it again")
     try:
-        with path.open("rb") as handle:
-            head = handle.read(8)
+        kind = kind_of(path)
+    except DAMAGE as error:
+        raise UserError(f"{what}: its compressed data are cut short or damaged ({error}); fetch it again") from None
     except OSError as error:
-        raise UserError(f"{what}: cannot be read ({error.strerror}); give a readable file") from None
-    if not head:
-        raise UserError(f"{what}: is an empty file; fetch it anew")
-    if _is_hdf5(path, head):
-        return _guarded(lambda: _read_hdf5(path, layer, modality, what), what)
+        raise UserError(f"{what}: cannot be read ({error.strerror or error}); give a readable file") from None
+    if kind is None and _is_hdf5(path):
+        return _guarded(lambda: _read_hdf5(path, asked.layer, asked.modality, what), what)
+    if kind is None:
+        return _read_text(path, asked, what)
+    reader = _READERS.get(kind.reader)
+    if reader is None:
+        raise UserError(f"{what}: is {kind.title}, which holds no cells that can be read here; {kind.step}")
+    return reader(path, kind, asked, what)
+
+
+def _read_text(path: Path, asked: _Asked, what: str) -> RawMatrix:
     if path.suffix in _HDF5_SUFFIXES:
-        raise UserError(f"{what}: is no HDF5 file in spite of its name; it is damaged, fetch it anew")
-    _refuse_layer(layer, path)
-    if head.startswith(MATRIX_MARKET) or path.name.endswith(("matrix.mtx", "matrix.mtx.gz")):
-        return read_mtx(path)
-    return read_text_table(path)
+        raise UserError(f"{what}: is no HDF5 file in spite of its name; it is damaged, fetch it again")
+    _refuse_layer(asked.layer, path)
+    with open_unpacked(path) as handle:
+        head = handle.read(len(MATRIX_MARKET))
+    if head == MATRIX_MARKET or is_matrix_name(path.name):
+        return read_mtx(path, what)
+    return read_text_table(path, what, asked.annotations)
 
 
-def _is_hdf5(path: Path, head: bytes) -> bool:
-    """The signature stands at the start, or after a block for the user, as in an h5mu."""
+def _read_plain_hdf5(path: Path, kind: FileKind, asked: _Asked, what: str) -> RawMatrix:
+    """An HDF5 file; a compressed one is unpacked to a temporary file first, since HDF5 is read by its places."""
+    if kind.packed is None:
+        return _guarded(lambda: _read_hdf5(path, asked.layer, asked.modality, what), what)
+    with scratch_folder() as folder:
+        place = folder / path.with_suffix("").name
+        try:
+            with open_unpacked(path) as stream:
+                copy_limited(stream, place, path)
+        except (*DAMAGE, OSError) as error:
+            raise UserError(f"{what}: its compressed data are cut short or damaged ({error}); fetch it again") from None
+        raw = _guarded(lambda: _read_hdf5(place, asked.layer, asked.modality, what), what)
+    raw.notes.insert(0, f"the file is {kind.title}: it was unpacked to a temporary file")
+    return raw
+
+
+def _read_archive(path: Path, kind: FileKind, asked: _Asked, what: str) -> RawMatrix:
+    """The one data file of an archive, or the one matrix with its lists."""
+    if kind.reader == "zip" and kind.packed:
+        raise UserError(f"{what}: is {kind.title}; unpack it first, and give the file inside")
+    with scratch_folder() as folder:
+        place, members = unpack_cells(path, kind.title, folder, what)
+        inner = kind_of(place) if place.is_file() else None
+        if inner is not None and _READERS.get(inner.reader) is _read_archive:  # an archive may hold itself, for ever
+            raise UserError(
+                f"{what}: is {kind.title} that holds {inner.title} ({members}); unpack it, and give that one"
+            )
+        raw = _read_any(place, asked, f"{what} ({members})")
+    raw.notes.insert(0, f"the file is {kind.title}: {members} was read")
+    return raw
+
+
+_READERS: dict[str, Callable[[Path, FileKind, _Asked, str], RawMatrix]] = {
+    "hdf5": _read_plain_hdf5,
+    "tar": _read_archive,
+    "zip": _read_archive,
+}
+
+
+def _is_hdf5(path: Path) -> bool:
+    """The signature may stand after a block for the user, as in an h5mu."""
     import h5py
 
-    return head == _HDF5_MAGIC or bool(h5py.is_hdf5(path))
+    return bool(h5py.is_hdf5(path))
 
 
 def _refuse_layer(layer: str | None, path: Path) -> None:

@@ -11,7 +11,8 @@ import zipfile
 import pytest
 
 from data_prep.fetch import Fetcher, load_catalogue
-from data_prep.fetch.unpack import unpack
+from data_prep.fetch.unpack import gunzip, unpack
+from grn_cotrain.data.io import packed
 from grn_cotrain.data.io.counts import load_counts
 from grn_cotrain.data.io.edges import load_edges
 from grn_cotrain.errors import UserError
@@ -247,3 +248,29 @@ def test_collectri_of_omnipath_is_read_as_it_is(tmp_path) -> None:
         ("JUN", "IL2"),
         ("MYC", "TERT"),
     ]
+
+
+def test_bombs_stop_at_the_limit(tmp_path) -> None:
+    """A zip of 1 MiB that unpacks to 1 GiB is refused before anything is written, and so is what only claims less."""
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.csv", "w") as member:
+        for _ in range(1024):
+            member.write(bytes(2**20))
+    assert path.stat().st_size < 2 * 2**20
+    for members in (["x.csv"], ["x.csv", "x.csv"]):
+        with pytest.raises(UserError, match=r"unpacks to more than 268,435,456 bytes"):
+            unpack(path, members, tmp_path / "out")
+    assert [file.name for file in tmp_path.iterdir()] == ["bomb.zip"]
+
+
+def test_limits_hold_for_streams_that_declare_no_size(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(packed, "FREE_BYTES", 2**20)
+    content = bytes(2**24)
+    with pytest.raises(UserError, match="unpacks to more than"):
+        gunzip(saved(tmp_path, gzip.compress(content)), tmp_path / "out")
+    tar = saved(tmp_path, make_tar({"a.csv": "0" * 2**24}))
+    with pytest.raises(UserError, match="unpacks to more than"):
+        unpack(tar, ["a.csv"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    gunzip(saved(tmp_path, gzip.compress(b"0,1\n" * 1000)), tmp_path / "out")
+    assert (tmp_path / "out").read_bytes() == b"0,1\n" * 1000
