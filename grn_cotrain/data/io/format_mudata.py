@@ -44,6 +44,9 @@ def read_mudata(root: Any, layer: str | None, modality: str | None, what: str) -
     names = [str(name) for name in (order if order is not None else root["mod"])]
     if not names:
         raise UserError(f"{what}: holds no modality; give a file with cells")
+    lacking = [name for name in names if name not in root["mod"]]
+    if lacking:
+        raise EOFError(f"modality {', '.join(lacking)} is missing")
     kinds = {name: _kind(name, GroupSource(root["mod"][name]).var(None)) for name in names}
     taken = _taken(names, kinds, modality, what)
     sources = {name: GroupSource(root["mod"][name]) for name in taken}
@@ -113,9 +116,9 @@ def _said(taken: list[str], kinds: dict[str, str], parts: dict[str, RawMatrix], 
 
 def _shared_obs(root: Any) -> pd.DataFrame:
     """Columns that belong to no modality; MuData repeats the others as ``rna:name``."""
-    obs = GroupSource(root).obs()
-    if not isinstance(obs, pd.DataFrame):
+    if "obs" not in root:
         return frame([])
+    obs = GroupSource(root).obs()
     own = tuple(f"{name}:" for name in root["mod"])
     return obs.drop(columns=[column for column in obs.columns if str(column).startswith(own)]).set_axis(
         frame(list(obs.index)).index, axis=0

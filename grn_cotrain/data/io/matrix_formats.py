@@ -13,6 +13,7 @@ from grn_cotrain.data.io.format_mudata import is_mudata, read_mudata
 from grn_cotrain.data.io.format_table import read_text_table
 from grn_cotrain.data.io.format_tenx import MATRIX_MARKET, is_10x, read_10x_h5, read_mtx
 from grn_cotrain.data.io.raw_matrix import RawMatrix
+from grn_cotrain.data.io.storage_errors import reading
 from grn_cotrain.data.vocab import name_some
 from grn_cotrain.errors import UserError
 
@@ -53,18 +54,17 @@ def _read_any(path: Path, layer: str | None, modality: str | None) -> RawMatrix:
         raise UserError(f"{what}: no such file or folder; give one of {CELL_FORMATS}")
     if path.is_dir():
         if any((path / name).is_file() for name in _ZARR_FILES):
-            return _guarded(lambda: _read_zarr(path, layer, modality, what), what)
+            with reading(what):
+                return _read_zarr(path, layer, modality, what)
         _refuse_layer(layer, path)
         return read_mtx(path)
-    try:
-        with path.open("rb") as handle:
-            head = handle.read(8)
-    except OSError as error:
-        raise UserError(f"{what}: cannot be read ({error.strerror}); give a readable file") from None
+    with reading(what), path.open("rb") as handle:
+        head = handle.read(8)
     if not head:
         raise UserError(f"{what}: is an empty file; fetch it anew")
     if _is_hdf5(path, head):
-        return _guarded(lambda: _read_hdf5(path, layer, modality, what), what)
+        with reading(what):
+            return _read_hdf5(path, layer, modality, what)
     if path.suffix in _HDF5_SUFFIXES:
         raise UserError(f"{what}: is no HDF5 file in spite of its name; it is damaged, fetch it anew")
     _refuse_layer(layer, path)
@@ -85,17 +85,6 @@ def _refuse_layer(layer: str | None, path: Path) -> None:
         raise UserError(
             f"--layer '{layer}': only h5ad, h5mu, loom and zarr have layers, '{path}' is none of them; leave it out"
         )
-
-
-def _guarded(read: Any, what: str) -> RawMatrix:
-    """Whatever a damaged file makes the storage libraries raise becomes one line."""
-    try:
-        return read()
-    except (UserError, MemoryError):
-        raise
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{what}: is damaged or cut short ({reason}); fetch it anew") from None
 
 
 def _read_hdf5(path: Path, layer: str | None, modality: str | None, what: str) -> RawMatrix:
