@@ -11,6 +11,7 @@ splits/ controls/    edge splits; cached control scores
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.grn import GRN, EdgeReport
 from grn_cotrain.data.io.storage_errors import reading
 from grn_cotrain.data.io.stored_matrix import read_stored, read_table
+from grn_cotrain.data.io.writable import writable_frame
 from grn_cotrain.data.io.write_h5ad import write_h5ad
 from grn_cotrain.data.vocab import AlignmentReport, FeatureVocab
 from grn_cotrain.errors import UserError, did_you_mean
@@ -247,8 +249,12 @@ def write_prep(
     check_output(folder)
     if cells.vocab.content_hash != vocab.content_hash:
         raise UserError("cells: were built over another vocabulary; give the vocabulary of the cells")
+    obs, changed = writable_frame(cells.obs)
+    meta = dict(meta or {})
+    if changed:
+        meta["notes"] = [*meta.get("notes", []), *changed]
     content = {
-        **(meta or {}),
+        **meta,
         "format_version": FORMAT_VERSION,
         "species": vocab.species,
         "kind": cells.kind,
@@ -261,7 +267,7 @@ def write_prep(
     }
     with atomic_folder(folder) as temporary:
         vocab.save(temporary / "vocab.json")
-        _write_cells(temporary / "cells.h5ad", vocab, cells)
+        _write_cells(temporary / "cells.h5ad", vocab, replace(cells, obs=obs))
         default = AlignmentReport(num_given=vocab.num_features, mapped=vocab.num_features)
         write_json(temporary / "alignment.json", (report or default).to_dict())
         write_json(temporary / "prep.json", content)

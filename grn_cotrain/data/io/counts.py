@@ -20,8 +20,9 @@ from grn_cotrain.data.io.features import Features, NameTables, resolve_features
 from grn_cotrain.data.io.format_anndata import MemorySource, read_anndata
 from grn_cotrain.data.io.matrix_formats import read_matrix
 from grn_cotrain.data.io.names import AliasTable, OrthologTable, TargetSpecies
-from grn_cotrain.data.io.raw_matrix import RawMatrix, writable_obs
+from grn_cotrain.data.io.raw_matrix import RawMatrix
 from grn_cotrain.data.io.value_kind import ValueKind, detect_value_kind, kind_and_reason
+from grn_cotrain.data.io.writable import writable_frame
 from grn_cotrain.data.vocab import MODALITIES
 from grn_cotrain.errors import UserError
 
@@ -173,7 +174,8 @@ def _validated(raw: RawMatrix, what: str, layer: str | None, modality: str | Non
     notes = [*raw.notes, *said, *features.notes]
     if kind == "log" and hint:
         notes.append(f"raw counts are there too, and were not taken: {hint}")
-    obs = writable_obs(_with_modalities(adata.obs, features.var, raw))
+    obs, changed = writable_frame(_with_modalities(adata.obs, features.var, raw))
+    notes += changed
     empty_C = np.diff(values_CG.indptr) == 0
     if empty_C.all():
         fix = hint or "give the layer that holds the counts (--layer)"

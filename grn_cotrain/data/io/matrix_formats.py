@@ -20,9 +20,9 @@ from grn_cotrain.errors import UserError
 if TYPE_CHECKING:
     import h5py
 
-__all__ = ["read_matrix"]
+__all__ = ["HDF5_MAGIC", "read_matrix"]
 
-_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _HDF5_SUFFIXES = (".h5ad", ".h5", ".h5mu", ".loom", ".hdf5")
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zattrs")
 
@@ -77,7 +77,7 @@ def _is_hdf5(path: Path, head: bytes) -> bool:
     """The signature stands at the start, or after a block for the user, as in an h5mu."""
     import h5py
 
-    return head == _HDF5_MAGIC or bool(h5py.is_hdf5(path))
+    return head == HDF5_MAGIC or bool(h5py.is_hdf5(path))
 
 
 def _refuse_layer(layer: str | None, path: Path) -> None:
