@@ -17,8 +17,9 @@ import pandas as pd
 from scipy import sparse
 
 from grn_cotrain.data.alignment import AlignmentReport, name_some
-from grn_cotrain.data.io.align import align_features, size_factors
+from grn_cotrain.data.io.align import align_features
 from grn_cotrain.data.io.counts import HAS_MODALITY, CountsFile
+from grn_cotrain.data.io.size_factors import size_factors
 from grn_cotrain.data.io.writable import writable_frame
 from grn_cotrain.data.obs import as_labels
 from grn_cotrain.data.vocab import MODALITIES, FeatureVocab, detect_species
