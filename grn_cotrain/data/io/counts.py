@@ -21,6 +21,7 @@ from grn_cotrain.data.io.format_anndata import MemorySource, read_anndata
 from grn_cotrain.data.io.matrix_formats import read_matrix
 from grn_cotrain.data.io.names import AliasTable, OrthologTable, TargetSpecies
 from grn_cotrain.data.io.raw_matrix import RawMatrix
+from grn_cotrain.data.io.storage_errors import reading
 from grn_cotrain.data.io.value_kind import ValueKind, detect_value_kind, kind_and_reason
 from grn_cotrain.data.io.writable import writable_frame
 from grn_cotrain.data.vocab import MODALITIES
@@ -150,7 +151,8 @@ def counts_from_anndata(
 
     ``what`` is how errors call it.
     """
-    raw = read_anndata(MemorySource(adata), layer, what)
+    with reading(what, "read the object again from its file"):  # X of a backed object lies in a file
+        raw = read_anndata(MemorySource(adata), layer, what)
     raw.shared = True
     tables = NameTables(aliases, orthologs, orthologs_policy, to_species, species)
     return _validated(raw, what, layer, modality, tables)

@@ -172,6 +172,4 @@ def _repeated(what: str, count: int) -> UserError:
 
 
 def _broken(what: str, trouble: str) -> UserError:
-    return UserError(
-        f"{what}: its structure is broken: {trouble}; compare the file with its source, or write it again"
-    )
+    return UserError(f"{what}: its structure is broken: {trouble}; compare the file with its source, or write it again")

@@ -46,8 +46,8 @@ _TROUBLES = (
         r"locking disabled|no locks available|function not implemented",
     ),
     _Trouble(
-        "is open for writing elsewhere ({reason}); close it there, or set HDF5_USE_FILE_LOCKING=FALSE if nothing writes "
-        "to it",
+        "is open for writing elsewhere ({reason}); close it there, or set HDF5_USE_FILE_LOCKING=FALSE if nothing "
+        "writes to it",
         _numbers("EAGAIN", "EWOULDBLOCK", "EBUSY", "ETXTBSY"),
         r"unable to lock file|already open for (write|read)|resource temporarily unavailable",
     ),

@@ -21,7 +21,7 @@ _PARTS = ("data", "indices", "indptr")
 _BY_COLUMN: Mapping[str, bool] = {"csr_matrix": False, "csc_matrix": True, "csr": False, "csc": True}
 
 
-def read_stored(node: Any, shape: tuple[int, int], what: str) -> tuple[sparse.csr_matrix | np.ndarray | None, list[str]]:
+def read_stored(node: Any, shape: tuple[int, int], what: str) -> tuple[Any, list[str]]:
     """Read a dense or sparse matrix ``[C, G]``.
 
     Parameters
@@ -62,7 +62,7 @@ def _read_sparse(
 ) -> tuple[sparse.csr_matrix, list[str]]:
     lacking = [name for name in _PARTS if name not in node]
     if lacking:
-        raise UserError(f"{what}: is damaged or cut short ({', '.join(lacking)} is missing); compare it with its source")
+        raise EOFError(f"{', '.join(lacking)} of {what.rpartition(': ')[2]} is missing")
     _refuse_lost_parts(node["data"], what)
     claimed = np.asarray(node.attrs.get("shape", node.attrs.get("h5sparse_shape", shape))).ravel()
     refuse_shape([int(n) for n in claimed], shape, what)

@@ -161,7 +161,7 @@ def _storable(column: pd.Series) -> tuple[Any, bool]:
     convert = next((make for kind, make in _EXTENSIONS.items() if isinstance(dtype, kind)), None)
     if convert is not None:
         return convert(column)
-    if dtype == object:
+    if pd.api.types.is_object_dtype(dtype):
         return _objects(column)
     return _as_text(as_labels(column)), True  # dates, periods, intervals and what others define
 

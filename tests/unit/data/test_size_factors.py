@@ -1,4 +1,4 @@
-"""A column called size_factor is judged by its values: taken, put on the scale of the totals, or left, and it is said."""
+"""A column called size_factor is judged by its values: taken, put on the scale of the totals, or left out."""
 
 from __future__ import annotations
 

@@ -130,9 +130,7 @@ def test_one_wrong_entry_is_refused_in_every_format(tmp_path: Path, container: s
 @pytest.mark.parametrize("wrong", WRONG)
 @pytest.mark.parametrize("form", [sparse.csr_matrix, sparse.csc_matrix])
 @pytest.mark.parametrize("layer", [None, "counts", "raw"])
-def test_one_wrong_entry_is_refused_in_memory(
-    layer: str | None, form: Callable[[Any], Any], wrong: str
-) -> None:
+def test_one_wrong_entry_is_refused_in_memory(layer: str | None, form: Callable[[Any], Any], wrong: str) -> None:
     data = cells(form)
     X = {None: data.X, "counts": data.layers["counts"], "raw": data.raw.X}[layer]
     part, at, value = WRONG[wrong]
