@@ -12,7 +12,11 @@ from grn_cotrain.errors import UserError
 
 __all__ = ["reading"]
 
-DAMAGED = "is damaged or cut short ({reason}); {fix}"
+_DAMAGED = "is damaged or cut short ({reason}); {fix}"
+_OTHERWISE = (
+    "cannot be read ({reason}); its layout is not as its format wants it: write it again, or fetch it again if it is "
+    "not whole"
+)
 _FETCH = "fetch it again, or compare its size with the source"
 
 
@@ -85,17 +89,14 @@ _TROUBLES = (
         pattern=r"codec can't decode",
     ),
     _Trouble(
-        DAMAGED,
+        _DAMAGED,
         pattern=r"truncated|corrupt|wrong b-tree|bad (object|global|local|heap|symbol|fractal|magic)|checksum"
-        r"|inflate\(\)|filter returned failure|addr(ess)? overflow|signature not found|missing|not found|end of file"
-        r"|incorrect header|invalid (block|distance|stored|code)|unable to (synchronously )?(open|read|get|determine)"
-        r"|can't (synchronously )?(read|open|get|determine)|unable to read|unexpected end|decompress|expecting value",
-        classes=(EOFError, KeyError),
+        r"|inflate\(\)|filter returned failure|addr(ess)? overflow|signature not found|are missing|end of file"
+        r"|incorrect header|invalid (block|distance|stored|code)|is missing|unexpected end|decompress|expecting value",
+        classes=(EOFError,),
     ),
-)
-_OTHERWISE = (
-    "cannot be read ({reason}); its layout is not as its format wants it: write it again, or fetch it again if it is "
-    "not whole"
+    _Trouble(_OTHERWISE, pattern=r"doesn't exist|component not found", classes=(AttributeError, TypeError)),
+    _Trouble(_DAMAGED, pattern=r"(unable to|can't) (synchronously )?(open|read|get|determine)"),
 )
 
 
