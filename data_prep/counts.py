@@ -143,7 +143,7 @@ def prepare_counts(
     if kept.size < cells.num_genes:
         cells = _take(cells, kept)
         network = None if network is None else _restricted(network, cells.vocab, kept)
-        notes += without_counts(cells)
+    notes += [note for note in without_counts(cells) if note not in notes]
     if replaced:
         notes.append(f"an earlier prepared folder at {out} was replaced")
     meta = {

@@ -16,6 +16,7 @@ from scipy import sparse
 
 from grn_cotrain.data.io.format_anndata import GroupSource, read_anndata
 from grn_cotrain.data.io.raw_matrix import RawMatrix, canonical_modality, frame, looks_like_peaks, no_such_layer
+from grn_cotrain.data.obs import as_labels
 from grn_cotrain.data.vocab import MODALITIES, name_some
 from grn_cotrain.errors import UserError, did_you_mean
 
@@ -204,5 +205,7 @@ def _obs(parts: dict[str, RawMatrix], shared: pd.DataFrame, cells: pd.Index) -> 
 
 
 def _agree(a: pd.Series, b: pd.Series) -> bool:
-    both = a.notna() & b.notna()
-    return bool((a[both].astype(str) == b[both].astype(str)).all())
+    """Whether two columns have the same labels where both have one; 1 became 1.0 where a cell lacks a modality."""
+    first, second = as_labels(a), as_labels(b)
+    both = first.notna() & second.notna()
+    return bool((first[both] == second[both]).all())
