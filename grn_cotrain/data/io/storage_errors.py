@@ -14,8 +14,7 @@ __all__ = ["reading"]
 
 _DAMAGED = "is damaged or cut short ({reason}); {fix}"
 _OTHERWISE = (
-    "cannot be read ({reason}); its layout is not as its format wants it: write it again, or fetch it again if it is "
-    "not whole"
+    "cannot be read ({reason}); its layout is not as its format wants it: write it with a current version, or {fix}"
 )
 _FETCH = "fetch it again, or compare its size with the source"
 
