@@ -17,10 +17,11 @@ from data_prep.selection import parse_selection, select_genes
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.diagnosis import respell
 from grn_cotrain.data.grn import GRN
-from grn_cotrain.data.io.align import SIZE_FACTOR, align_cells, size_factors
+from grn_cotrain.data.io.align import align_cells, without_counts
 from grn_cotrain.data.io.counts import CountsFile, load_counts
 from grn_cotrain.data.io.name_lists import read_names
 from grn_cotrain.data.io.names import AliasTable, OrthologTable, TargetSpecies
+from grn_cotrain.data.io.size_factors import SIZE_FACTOR, size_factors
 from grn_cotrain.data.prep import Prep, check_output, write_prep
 from grn_cotrain.data.vocab import AlignmentReport, FeatureVocab, detect_species, is_spike_in, name_some
 from grn_cotrain.errors import UserError, did_you_mean
@@ -152,6 +153,7 @@ def prepare_counts(
     if kept.size < cells.num_genes:
         cells = _take(cells, kept)
         network = None if network is None else _restricted(network, cells.vocab, kept)
+    notes += [note for note in without_counts(cells) if note not in notes]
     if replaced:
         notes.append(f"an earlier prepared folder at {out} was replaced")
     meta = {

@@ -17,9 +17,11 @@ import pandas as pd
 from scipy import sparse
 
 from grn_cotrain.data.alignment import AlignmentReport, name_some
-from grn_cotrain.data.io.align import align_features, size_factors
+from grn_cotrain.data.io.align import align_features
 from grn_cotrain.data.io.counts import HAS_MODALITY, CountsFile
-from grn_cotrain.data.io.raw_matrix import writable_obs
+from grn_cotrain.data.io.size_factors import size_factors
+from grn_cotrain.data.io.writable import writable_frame
+from grn_cotrain.data.obs import as_labels
 from grn_cotrain.data.vocab import MODALITIES, FeatureVocab, detect_species
 from grn_cotrain.errors import UserError, did_you_mean
 
@@ -314,7 +316,20 @@ def _joint_obs(
             f"{len(clashes):,} cell names occur in several files and took their file's label as a suffix: "
             f"{name_some(clashes, 3)}"
         )
-    return writable_obs(pd.concat(renamed, axis=0, join="outer")), notes
+    joined, changed = writable_frame(_in_one_form(pd.concat(renamed, axis=0, join="outer")))
+    return joined, [*notes, *changed]
+
+
+def _in_one_form(obs: pd.DataFrame) -> pd.DataFrame:
+    """Labels that the files write in different ways (``0``, ``0.0``, ``"0"``) become one, in columns of text."""
+    other = {}
+    for name in obs.columns:
+        if pd.api.types.is_numeric_dtype(obs[name].dtype):
+            continue
+        labels = as_labels(obs[name])
+        if labels.nunique() < obs[name].map(str, na_action="ignore").nunique():
+            other[name] = labels.astype("category")
+    return obs.assign(**other)
 
 
 def _matrix(blocks: list[sparse.csr_matrix], obs: pd.DataFrame, vocab: FeatureVocab) -> anndata.AnnData:

@@ -13,6 +13,7 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 
 from grn_cotrain.config import parse, to_dict
+from grn_cotrain.data.io.sparse_check import index_in_range
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import atomic_folder, read_json, sha256_file, write_json
@@ -112,6 +113,14 @@ def read_tensors(path: Path, *, sha256: str | None = None, numpy: bool = False) 
         raise UserError(f"file '{path}': damaged ({error}); copy it again or train again") from None
 
 
+def _check_graph(graph: dict[str, Any], num_genes: int, what: str) -> None:
+    """Refuse a message graph whose edges are not pairs of genes."""
+    message_2E, sign_E = graph.get("message_2E"), graph.get("sign_E")
+    if message_2E is None or sign_E is None or message_2E.shape != (2, sign_E.size):
+        raise UserError(f"{what}: damaged (it holds no edges with one sign each); copy it again or train again")
+    index_in_range(message_2E, num_genes, what, name="ends of edges")
+
+
 def load_model(folder: str | Path, *, backend: str | None = None) -> tuple[CoTrainModel, dict[str, Any]]:
     """Read a model folder; returns the model in evaluation mode and its config.json.
 
@@ -145,6 +154,7 @@ def load_model(folder: str | Path, *, backend: str | None = None) -> tuple[CoTra
         raise UserError(f"model folder '{folder}': vocab.json belongs to another model; copy the folder whole")
     state = read_tensors(folder / "model.safetensors", sha256=sums["model.safetensors"])
     graph = read_tensors(folder / "graph.safetensors", sha256=sums["graph.safetensors"], numpy=True)
+    _check_graph(graph, vocab.num_features, f"file '{folder / 'graph.safetensors'}'")
     evidence = None
     if config["evidence"] is not None:
         arrays = read_tensors(folder / "evidence.safetensors", sha256=sums["evidence.safetensors"], numpy=True)

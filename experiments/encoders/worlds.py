@@ -26,8 +26,8 @@ from data_prep.splits import prepare_splits
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import SplitKind
 from grn_cotrain.data.grn import GRN
-from grn_cotrain.data.io.align import size_factors
 from grn_cotrain.data.io.counts import CountsFile, load_counts
+from grn_cotrain.data.io.size_factors import size_factors
 from grn_cotrain.data.prep import Prep, write_prep
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError, did_you_mean

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from grn_cotrain.data.alignment import name_some
-from grn_cotrain.data.obs import obs_column
+from grn_cotrain.data.obs import as_labels, canonical_text, obs_column
 from grn_cotrain.errors import UserError
 
 __all__ = ["UNKNOWN", "Categories", "categories_of", "covariate_codes", "unknown_notes"]
@@ -24,7 +24,7 @@ UNKNOWN = -1
 
 
 def categories_of(obs: pd.DataFrame, columns: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Categories of each column, as text; missing values are no category.
+    """Categories of each column, in the form of :func:`~grn_cotrain.data.obs.canonical_text`, without missing values.
 
     Raises
     ------
@@ -33,7 +33,7 @@ def categories_of(obs: pd.DataFrame, columns: Sequence[str]) -> dict[str, tuple[
     """
     found: dict[str, tuple[str, ...]] = {}
     for column in columns:
-        values = obs_column(obs, column, "tokens.covariates").dropna().astype(str)
+        values = as_labels(obs_column(obs, column, "tokens.covariates")).dropna()
         if values.empty:
             raise UserError(f"tokens.covariates '{column}': the column of obs is empty; leave it out")
         found[column] = tuple(sorted(set(values)))
@@ -45,10 +45,16 @@ def covariate_codes(obs: pd.DataFrame, categories: Categories) -> np.ndarray:
     codes_CK = np.full((len(obs), len(categories)), UNKNOWN, dtype=np.int64)
     for index, (column, names) in enumerate(categories.items()):
         if column in obs:
-            known_C = obs[column].notna().to_numpy()
-            code_C = pd.Index(names).get_indexer(pd.Index(obs[column].astype(str)))
-            codes_CK[:, index] = np.where(known_C, code_C, UNKNOWN)
+            place = _places(names)
+            codes_CK[:, index] = [place.get(label, UNKNOWN) for label in as_labels(obs[column])]
     return codes_CK
+
+
+def _places(names: Sequence[str]) -> dict[str | None, int]:
+    """Code of each label; models of earlier versions may have learned categories in another form."""
+    place: dict[str | None, int] = {canonical_text(name): code for code, name in reversed(list(enumerate(names)))}
+    place.pop(None, None)
+    return place
 
 
 def unknown_notes(obs: pd.DataFrame, categories: Categories) -> list[str]:
@@ -58,10 +64,10 @@ def unknown_notes(obs: pd.DataFrame, categories: Categories) -> list[str]:
         if column not in obs:
             notes.append(f"covariate '{column}': no such column of obs; all {len(obs):,} cells are taken as unknown")
             continue
-        given = obs[column]
-        other_C = given.notna() & ~given.astype(str).isin(names)
+        given = as_labels(obs[column])
+        other_C = given.notna() & ~given.isin(list(_places(names)))
         if other_C.any():
-            found = sorted(set(given[other_C].astype(str)))
+            found = sorted(set(given[other_C]))
             notes.append(
                 f"covariate '{column}': {int(other_C.sum()):,} cells are of categories that the model has not seen, and"
                 f" taken as unknown: {name_some(found, 5)}"

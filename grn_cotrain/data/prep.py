@@ -11,6 +11,7 @@ splits/ controls/    edge splits; cached control scores
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from grn_cotrain.config import canonical_hash
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.grn import GRN, EdgeReport
+from grn_cotrain.data.io.storage_errors import reading
+from grn_cotrain.data.io.stored_matrix import read_stored, read_table
+from grn_cotrain.data.io.writable import writable_frame
 from grn_cotrain.data.io.write_h5ad import write_h5ad
 from grn_cotrain.data.vocab import AlignmentReport, FeatureVocab
 from grn_cotrain.errors import UserError, did_you_mean
@@ -32,6 +36,7 @@ __all__ = ["FORMAT_VERSION", "Prep", "check_output", "write_grn", "write_prep", 
 FORMAT_VERSION = 1
 _SIZE_FACTOR = "size_factor"
 _UNS = "grn_cotrain_prep"
+_PREPARE = "prepare the folder again"
 
 
 class Prep:
@@ -92,20 +97,24 @@ class Prep:
     @cached_property
     def cells(self) -> CellMatrix:
         """The cells, in vocabulary order."""
-        import anndata
+        import h5py
 
-        adata = anndata.read_h5ad(self.folder / "cells.h5ad")
-        if list(adata.var_names) != list(self.vocab.symbols):
+        what = f"cells '{self.folder / 'cells.h5ad'}'"
+        with reading(what, _PREPARE), h5py.File(self.folder / "cells.h5ad", "r") as file:
+            obs, names = read_table(file, "obs"), list(read_table(file, "var").index)
+            values_CG, _ = read_stored(file["X"], (len(obs), len(names)), f"{what}: X")
+            size_factor_C = obs.pop(_SIZE_FACTOR).to_numpy(np.float64)
+        if names != list(self.vocab.symbols):
             raise UserError(
                 f"prepared folder '{self.folder}': the columns of cells.h5ad are not the vocabulary's features; "
                 "prepare the folder anew"
             )
         cells = CellMatrix.build(
             self.vocab,
-            adata.X,
+            values_CG,
             kind=self.meta["kind"],
-            obs=adata.obs.drop(columns=_SIZE_FACTOR),
-            size_factor_C=adata.obs[_SIZE_FACTOR].to_numpy(np.float64),
+            obs=obs,
+            size_factor_C=size_factor_C,
         )
         self._belongs("cells.h5ad", cells.content_hash, self.meta["cells_hash"])
         return cells
@@ -115,7 +124,8 @@ class Prep:
         import h5py
         from anndata.io import read_elem
 
-        with h5py.File(self.folder / "cells.h5ad", "r") as file:
+        path = self.folder / "cells.h5ad"
+        with reading(f"cells '{path}'", _PREPARE), h5py.File(path, "r") as file:
             return [str(name) for name in read_elem(file["obs"]).index]
 
     @property
@@ -187,13 +197,10 @@ def _uns_hash(path: Path) -> str | None:
     """Vocabulary hash inside cells.h5ad, without reading its matrix."""
     import h5py
 
-    try:
-        with h5py.File(path, "r") as file:
-            value = file[f"uns/{_UNS}/vocab_hash"][()]
-    except FileNotFoundError:
-        raise UserError(f"cells '{path}': no such file; prepare the folder anew") from None
-    except (OSError, KeyError) as error:
-        raise UserError(f"cells '{path}': cannot be read ({error}); it is damaged, prepare the folder anew") from None
+    if not path.is_file():
+        raise UserError(f"cells '{path}': no such file; {_PREPARE}")
+    with reading(f"cells '{path}'", _PREPARE), h5py.File(path, "r") as file:
+        value = file[f"uns/{_UNS}/vocab_hash"][()]
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
@@ -242,8 +249,12 @@ def write_prep(
     check_output(folder)
     if cells.vocab.content_hash != vocab.content_hash:
         raise UserError("cells: were built over another vocabulary; give the vocabulary of the cells")
+    obs, changed = writable_frame(cells.obs)
+    meta = dict(meta or {})
+    if changed:
+        meta["notes"] = [*meta.get("notes", []), *changed]
     content = {
-        **(meta or {}),
+        **meta,
         "format_version": FORMAT_VERSION,
         "species": vocab.species,
         "kind": cells.kind,
@@ -256,7 +267,7 @@ def write_prep(
     }
     with atomic_folder(folder) as temporary:
         vocab.save(temporary / "vocab.json")
-        _write_cells(temporary / "cells.h5ad", vocab, cells)
+        _write_cells(temporary / "cells.h5ad", vocab, replace(cells, obs=obs))
         default = AlignmentReport(num_given=vocab.num_features, mapped=vocab.num_features)
         write_json(temporary / "alignment.json", (report or default).to_dict())
         write_json(temporary / "prep.json", content)

@@ -18,7 +18,7 @@ from torch import Tensor
 from grn_cotrain.config import require_seed
 from grn_cotrain.data.batch import CellBatch
 from grn_cotrain.data.cells import CellMatrix
-from grn_cotrain.data.obs import obs_column
+from grn_cotrain.data.obs import as_labels, obs_column
 from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import NUM_SPECIAL
@@ -139,9 +139,9 @@ def cell_groups(
     if by is None:
         labels_C = pd.Series(ALL_CELLS, index=range(cells.num_cells))
     else:
-        labels_C = obs_column(cells.obs, by, "--by").reset_index(drop=True)
+        labels_C = as_labels(obs_column(cells.obs, by, "--by")).reset_index(drop=True)
     unlabelled_C = labels_C.isna().to_numpy()
-    names_C = labels_C.astype(str).to_numpy()
+    names_C = labels_C.to_numpy()
     groups = []
     for name in sorted(set(names_C[~unlabelled_C])):
         members = np.flatnonzero((names_C == name) & ~unlabelled_C)

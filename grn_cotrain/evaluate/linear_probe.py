@@ -20,6 +20,7 @@ import pandas as pd
 
 from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.obs import as_labels, canonical_text
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.evaluate.bootstrap import cell_draws
 
@@ -64,8 +65,8 @@ def held_out_group(groups_C: Sequence[object], group: object, *, given: str | No
     UserError
         No cell, or every cell, is of that group.
     """
-    names_C = np.asarray(groups_C, dtype=object).astype(str)
-    of_group_C = names_C == str(group)
+    names_C = as_labels(pd.Series(list(groups_C), dtype=object)).fillna("").to_numpy(dtype=str)
+    of_group_C = names_C == (canonical_text(group) or str(group))
     given = given or f"held-out group '{group}'"
     if not of_group_C.any():
         choices = sorted(set(names_C))

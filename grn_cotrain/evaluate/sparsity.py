@@ -32,7 +32,7 @@ from torch import Tensor
 from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.batch import CellBatch
 from grn_cotrain.data.cells import CellMatrix, CellSplit
-from grn_cotrain.data.obs import obs_column
+from grn_cotrain.data.obs import as_labels, obs_column
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.bootstrap import cell_draws
@@ -222,7 +222,7 @@ def column_groups(cells: CellMatrix, split: CellSplit, column: str) -> tuple[lis
     UserError
         No such column, one whose name says something else in the table, or no group that is large enough.
     """
-    labels = obs_column(cells.obs, column, "--by").iloc[split.test_C]
+    labels = as_labels(obs_column(cells.obs, column, "--by").iloc[split.test_C])
     if column in _OWN_WAYS:
         raise UserError(f"--by '{column}': the table calls something else so; give the column of obs another name")
     every = [(str(name), np.flatnonzero((labels == name).to_numpy())) for name in labels.dropna().unique()]

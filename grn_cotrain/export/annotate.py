@@ -27,8 +27,10 @@ Slot = Literal["varm", "obsm", "obs"]
 def refuse_taken(adata: anndata.AnnData, slot: Slot, keys: list[str], *, overwrite: bool) -> None:
     """Raise unless every key is free, or may be overwritten; also where ``uns`` has no place for the origin."""
     for key in keys:
-        if not key or "/" in key:
-            raise UserError(f"key_added '{key}': not a name that h5ad can store; give one without '/'")
+        if not key or "/" in key or key == "_index":
+            raise UserError(
+                f"key_added '{key}': not a name that h5ad can store; give one without '/', and not '_index'"
+            )
     held = getattr(adata, slot)
     taken = [key for key in keys if key in held]
     if taken and not overwrite:

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from grn_cotrain.data.io.storage_errors import reading
+from grn_cotrain.data.io.writable import make_writable, writable_frame
 from grn_cotrain.data.io.write_h5ad import write_h5ad
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import atomic_file, atomic_folder, refuse_input
@@ -61,26 +63,36 @@ def open_whole(cells: str | Path, out: str | Path, read: anndata.AnnData) -> Ope
         if out.suffix == ".h5mu":
             import mudata
 
-            return mudata.read_h5mu(cells)
+            with reading(f"cells '{cells}'"):
+                return mudata.read_h5mu(cells)
         return read.copy()
     import anndata
 
-    if cells.suffix == ".h5ad":
-        return anndata.read_h5ad(cells)
-    if cells.suffix == ".zarr" and not (cells / "mod").is_dir():  # a MuData in zarr gives what was read
-        return anndata.read_zarr(cells)
+    with reading(f"cells '{cells}'"):
+        if cells.suffix == ".h5ad":
+            return anndata.read_h5ad(cells)
+        if cells.suffix == ".zarr" and not (cells / "mod").is_dir():  # a MuData in zarr gives what was read
+            return anndata.read_zarr(cells)
     return read.copy()
 
 
 @contextmanager
-def writing(whole: Opened, out: str | Path) -> Iterator[None]:
-    """Write ``whole`` to ``out`` when the block ends well: whole, or not at all."""
+def writing(whole: Opened, out: str | Path) -> Iterator[list[str]]:
+    """Write ``whole`` to ``out`` when the block ends well: whole, or not at all.
+
+    Gives a list that holds, after the block, what had to change to be written.
+    """
     out = Path(out)
+    notes: list[str] = []
     with atomic_folder(out) if out.suffix == ".zarr" else atomic_file(out) as temporary:
-        yield
+        yield notes
         if out.suffix == ".zarr":
+            notes += make_writable(whole)
             whole.write_zarr(temporary)
         elif out.suffix == ".h5mu":
+            for name, part in whole.mod.items():
+                notes += [f"{name}: {note}" for note in make_writable(part)]
+            whole.obs = writable_frame(whole.obs)[0]  # columns of its parts, reported there
             whole.write_h5mu(temporary)
         else:
-            write_h5ad(whole, temporary)
+            notes += write_h5ad(whole, temporary)

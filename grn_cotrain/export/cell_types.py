@@ -201,11 +201,13 @@ def annotate_cells(
     )
     whole = open_whole(cells, out, counts.adata)
     refuse_taken(whole, "obs", keys, overwrite=overwrite)
-    with writing(whole, out):
+    with writing(whole, out) as changed:
         found = cell_types(run, counts, min_mapped=min_mapped, say=say, progress=progress)
         names = list(map(str, whole.obs_names))
         columns = found.columns(keys[0], names, min_probability=min_probability)
         annotate_obs(whole, columns, {**found.origin, "min_probability": min_probability})
+    for line in changed:
+        say(line)
     for line in summary(columns[keys[0]], names, min_probability=min_probability):
         say(line)
     say(f"obs['{keys[0]}'] and obs['{keys[1]}'] of {out}")

@@ -223,12 +223,12 @@ def embed_cells(
     )
     whole = open_whole(cells, out, counts.adata)
     refuse_taken(whole, "obsm", [key_added], overwrite=overwrite)
-    with writing(whole, out):  # opened first: a place that can't be written is told before the work
+    with writing(whole, out) as changed:  # opened first: a place that can't be written is told before the work
         embedded = cell_embeddings(run, counts, min_mapped=min_mapped, zero_shot=zero_shot, say=say, progress=progress)
         values_CD, without = rows_of(embedded, list(map(str, whole.obs_names)))
         annotate(whole, "obsm", key_added, values_CD, embedded.origin)
-    if without:
-        say(nan_note(without))
+    for note in [*changed, *([nan_note(without)] if without else [])]:
+        say(note)
     count, width = len(values_CD) - len(without), values_CD.shape[1]
     say(f"{count:,} cells embedded in {width} dimensions: obsm['{key_added}'] of {out}")
     return whole

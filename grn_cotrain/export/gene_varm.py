@@ -14,6 +14,8 @@ import pandas as pd
 
 from grn_cotrain.data.alignment import AlignmentReport, name_some
 from grn_cotrain.data.io.features import NameTables, resolve_features
+from grn_cotrain.data.io.matrix_formats import HDF5_MAGIC
+from grn_cotrain.data.io.storage_errors import reading
 from grn_cotrain.data.io.write_h5ad import write_h5ad
 from grn_cotrain.errors import UserError
 from grn_cotrain.export.annotate import annotate, refuse_taken
@@ -168,11 +170,11 @@ def write_varm(embeddings: GeneEmbeddings, path: Path, into: Into) -> list[str]:
         raise UserError(f"--out '{path}': --format varm writes h5ad; give a name that ends in .h5ad")
     if not into.cells.is_file():
         raise UserError(f"--into '{into.cells}': no such file; give an h5ad")
-    try:
+    with reading(f"--into '{into.cells}'"):
+        with into.cells.open("rb") as handle:
+            if handle.read(len(HDF5_MAGIC)) != HDF5_MAGIC:
+                raise UserError(f"--into '{into.cells}': is no readable h5ad (it is not HDF5); give an h5ad")
         adata = anndata.read_h5ad(into.cells)
-    except Exception as error:  # whatever a damaged or foreign file makes the HDF5 stack raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"--into '{into.cells}': is no readable h5ad ({reason}); give an h5ad") from None
     with atomic_file(path) as temporary:
         notes = annotate_genes(
             adata,
@@ -182,5 +184,5 @@ def write_varm(embeddings: GeneEmbeddings, path: Path, into: Into) -> list[str]:
             orthologs=into.orthologs,
             overwrite=into.overwrite,
         )
-        write_h5ad(adata, temporary)
+        notes += write_h5ad(adata, temporary)
     return notes

@@ -394,7 +394,9 @@ def generate_file(
     )
     with atomic_file(out) as temporary:  # opened first: a place that can't be written is told before the work
         result = generate_cells(run, counts, say=say, **options)
-        write_h5ad(result, temporary)
+        changed = write_h5ad(result, temporary)
+    for note in changed:
+        say(note)
     asked = int(result.obs["generate_asked"].sum())
     say(f"{asked:,} values of {result.n_obs:,} cells generated: {out}")
     return result

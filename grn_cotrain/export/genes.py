@@ -15,7 +15,7 @@ import torch
 
 from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.cells import CellMatrix
-from grn_cotrain.data.obs import obs_column
+from grn_cotrain.data.obs import as_labels, obs_column
 from grn_cotrain.data.run_data import load_run_data
 from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.vocab import NUM_SPECIAL
@@ -163,14 +163,17 @@ def _frame(model: CoTrainModel, rows_GD: np.ndarray) -> pd.DataFrame:
 def _contextual(
     model: CoTrainModel, cells: CellMatrix, by: str | None, progress: Callable[[int, int], None] | None
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    labels_C = pd.Series("", index=cells.obs.index) if by is None else obs_column(cells.obs, by, "--by").astype(str)
-    codes_C, groups = pd.factorize(labels_C, sort=True)
+    labels_C = pd.Series("", index=cells.obs.index) if by is None else as_labels(obs_column(cells.obs, by, "--by"))
+    codes_C, groups = pd.factorize(labels_C, sort=True)  # -1 for cells without a label
+    rows_C = np.flatnonzero(codes_C >= 0)
+    if not len(rows_C):
+        raise UserError(f"--by '{by}': no cell has a label; choose another column")
     num_genes, width = model.vocab.num_features, model.config.width
     sums = torch.zeros(len(groups) * num_genes, width, dtype=torch.float64)
     counts = torch.zeros(len(groups) * num_genes, dtype=torch.int64)
     genes = model.encode_graph()
     tokenizer = model.tokenizer(cells)
-    for batch in one_pass(tokenizer, np.arange(cells.num_cells), tokens_per_batch=_TOKENS_PER_BATCH):
+    for batch in one_pass(tokenizer, rows_C, tokens_per_batch=_TOKENS_PER_BATCH):
         states_TD = model.encode_cells(batch, genes).tokens_TD
         keep_T = (batch.feature_ids_T >= NUM_SPECIAL) & (batch.bins_T > 0)
         group_T = torch.from_numpy(codes_C)[batch.cell_index_B[batch.cell_of_token_T]]
@@ -189,8 +192,11 @@ def _contextual(
         frames.append(frame[frame["n"] > 0])
     result = pd.concat(frames, ignore_index=True)
     never = sorted(set(model.vocab.symbols) - set(result["symbol"]))
-    if not never:
-        return result, ()
-    return result, (
-        f"{len(never):,} genes are a token in no cell and have no contextual embedding: {name_some(never, 10)}",
-    )
+    notes = []
+    if without := cells.num_cells - len(rows_C):
+        notes.append(f"{without:,} cells have no value in '{by}' and are in no group")
+    if never:
+        notes.append(
+            f"{len(never):,} genes are a token in no cell and have no contextual embedding: {name_some(never, 10)}"
+        )
+    return result, tuple(notes)

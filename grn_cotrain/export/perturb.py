@@ -18,7 +18,7 @@ from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.io.align import align_cells
 from grn_cotrain.data.io.counts import CountsFile, load_counts
-from grn_cotrain.data.obs import obs_column
+from grn_cotrain.data.obs import as_labels, canonical_text, obs_column
 from grn_cotrain.data.run_data import load_run_data
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.evaluate.in_silico import InSilico, Level, perturb_cells
@@ -119,13 +119,13 @@ def _rows(cells: CellMatrix, only: tuple[str, str] | None) -> np.ndarray:
     if only is None:
         return np.arange(cells.num_cells)
     column, value = only
-    found = obs_column(cells.obs, column, "--only").astype(str)
-    rows_C = np.flatnonzero((found == value).to_numpy())
+    found = as_labels(obs_column(cells.obs, column, "--only"))
+    rows_C = np.flatnonzero((found == canonical_text(value)).to_numpy())
     if len(rows_C) == 0:
-        choices = sorted(found.unique())
+        choices = sorted(found.dropna().unique())
         raise UserError(
             f"--only '{column}={value}': no cell has this value; the column has {name_some(choices, 8)}"
-            f"{did_you_mean(value, choices)}"
+            f"{did_you_mean(str(value), choices)}"
         )
     return rows_C
 

@@ -69,29 +69,21 @@ def annotate(
     >>> import grn_cotrain as gc
     >>> gc.tl.annotate(adata, "runs/pbmc-types", layer="counts", min_probability=0.5)  # doctest: +SKIP
     """
-    from grn_cotrain.data.io.counts import counts_from_anndata
-    from grn_cotrain.data.io.names import AliasTable, OrthologTable
     from grn_cotrain.export.annotate import annotate_obs, refuse_taken
     from grn_cotrain.export.cell_types import cell_types, obs_keys, summary
-    from grn_cotrain.export.cells import species_of
     from grn_cotrain.hub.fetch import resolve_run
+    from grn_cotrain.tl._cells import read_cells, refuse_other, result_of
     from grn_cotrain.train.classifier import Classifier
 
+    refuse_other(adata, copy=copy)
     folder = resolve_run(run)
     keys = obs_keys(Classifier.load(folder)[0].label, key_added)
     refuse_taken(adata, "obs", keys, overwrite=overwrite)
-    counts = counts_from_anndata(
-        adata,
-        layer,
-        modality=modality,
-        aliases=AliasTable.read(aliases) if isinstance(aliases, (str, Path)) else aliases,
-        orthologs=OrthologTable.read(orthologs) if isinstance(orthologs, (str, Path)) else orthologs,
-        to_species=species_of(folder),
-    )
+    counts = read_cells(adata, folder, layer, modality, aliases, orthologs)
     found = cell_types(folder, counts, min_mapped=min_mapped)
     names = list(map(str, adata.obs_names))
     columns = found.columns(keys[0], names, min_probability=min_probability)
-    target = adata.copy() if copy else adata
+    target = result_of(adata, copy=copy)
     annotate_obs(target, columns, {**found.origin, "min_probability": min_probability})
     for note in [*found.notes, *summary(columns[keys[0]], names, min_probability=min_probability)]:
         logger.info(note)

@@ -79,25 +79,18 @@ def embed_cells(
     >>> sc.pp.neighbors(adata, use_rep="X_grn_cotrain")  # doctest: +SKIP
     """
     # Imported here, so that `import grn_cotrain.tl` loads no torch.
-    from grn_cotrain.data.io.counts import counts_from_anndata
-    from grn_cotrain.data.io.names import AliasTable, OrthologTable
     from grn_cotrain.export.annotate import annotate, refuse_taken
-    from grn_cotrain.export.cells import cell_embeddings, nan_note, rows_of, species_of
+    from grn_cotrain.export.cells import cell_embeddings, nan_note, rows_of
     from grn_cotrain.hub.fetch import resolve_run
+    from grn_cotrain.tl._cells import read_cells, refuse_other, result_of
 
+    refuse_other(adata, copy=copy)
     refuse_taken(adata, "obsm", [key_added], overwrite=overwrite)
     folder = resolve_run(run)
-    counts = counts_from_anndata(
-        adata,
-        layer,
-        modality=modality,
-        aliases=AliasTable.read(aliases) if isinstance(aliases, (str, Path)) else aliases,
-        orthologs=OrthologTable.read(orthologs) if isinstance(orthologs, (str, Path)) else orthologs,
-        to_species=species_of(folder),
-    )
+    counts = read_cells(adata, folder, layer, modality, aliases, orthologs)
     embedded = cell_embeddings(folder, counts, min_mapped=min_mapped, zero_shot=zero_shot)
     values_CD, without = rows_of(embedded, list(map(str, adata.obs_names)))
-    target = adata.copy() if copy else adata
+    target = result_of(adata, copy=copy)
     annotate(target, "obsm", key_added, values_CD, embedded.origin)
     for note in embedded.notes:
         logger.info(note)

@@ -79,15 +79,14 @@ def embed_genes(
     from grn_cotrain.export.gene_varm import annotate_genes
     from grn_cotrain.export.genes import gene_embeddings
     from grn_cotrain.hub.fetch import resolve_run
+    from grn_cotrain.tl._cells import refuse_other, result_of, table
 
+    refuse_other(adata, copy=copy)
     if by is None:  # before the work; groups are known after it
         refuse_taken(adata, "varm", [key_added], overwrite=overwrite)
     embeddings = gene_embeddings(resolve_run(run), kind, by=by)
-    tables = (
-        AliasTable.read(aliases) if isinstance(aliases, (str, Path)) else aliases,
-        OrthologTable.read(orthologs) if isinstance(orthologs, (str, Path)) else orthologs,
-    )
-    target = adata.copy() if copy else adata
+    tables = table(AliasTable, aliases), table(OrthologTable, orthologs)
+    target = result_of(adata, copy=copy)
     notes = annotate_genes(
         target, embeddings, key_added=key_added, aliases=tables[0], orthologs=tables[1], overwrite=overwrite
     )

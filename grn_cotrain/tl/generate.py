@@ -81,21 +81,13 @@ def generate(
     >>> made.uns["grn_cotrain"]["generate"]["r2"]  # doctest: +SKIP
     """
     # Imported here, so that `import grn_cotrain.tl` loads no torch.
-    from grn_cotrain.data.io.counts import counts_from_anndata
-    from grn_cotrain.data.io.names import AliasTable, OrthologTable
-    from grn_cotrain.export.cells import species_of
     from grn_cotrain.export.generate import generate_cells
     from grn_cotrain.hub.fetch import resolve_run
+    from grn_cotrain.tl._cells import read_cells, refuse_other
 
+    refuse_other(adata)
     folder = resolve_run(run)
-    counts = counts_from_anndata(
-        adata,
-        layer,
-        modality=modality,
-        aliases=AliasTable.read(aliases) if isinstance(aliases, (str, Path)) else aliases,
-        orthologs=OrthologTable.read(orthologs) if isinstance(orthologs, (str, Path)) else orthologs,
-        to_species=species_of(folder),
-    )
+    counts = read_cells(adata, folder, layer, modality, aliases, orthologs)
     return generate_cells(
         folder,
         counts,

@@ -82,23 +82,16 @@ def perturb(
     >>> found.summary["percentile"], found.genes.head(10)  # doctest: +SKIP
     """
     # Imported here, so that `import grn_cotrain.tl` loads no torch.
-    from grn_cotrain.data.io.counts import counts_from_anndata
-    from grn_cotrain.data.io.names import AliasTable, OrthologTable
-    from grn_cotrain.export.cells import species_of
     from grn_cotrain.export.perturb import perturb_genes
     from grn_cotrain.hub.fetch import resolve_run
+    from grn_cotrain.tl._cells import read_cells, refuse_other
 
+    if adata is not None:
+        refuse_other(adata)
     folder = resolve_run(run)
     counts = None
     if adata is not None:
-        counts = counts_from_anndata(
-            adata,
-            layer,
-            modality=modality,
-            aliases=AliasTable.read(aliases) if isinstance(aliases, (str, Path)) else aliases,
-            orthologs=OrthologTable.read(orthologs) if isinstance(orthologs, (str, Path)) else orthologs,
-            to_species=species_of(folder),
-        )
+        counts = read_cells(adata, folder, layer, modality, aliases, orthologs)
     result = perturb_genes(
         folder,
         [genes] if isinstance(genes, str) else genes,

@@ -20,7 +20,7 @@ from grn_cotrain.config import to_dict
 from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.io.align import align_cells
 from grn_cotrain.data.io.counts import load_counts
-from grn_cotrain.data.obs import obs_column
+from grn_cotrain.data.obs import as_labels, obs_column
 from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
@@ -77,8 +77,7 @@ def labels_of(obs: pd.DataFrame, label: str, tokens_C: np.ndarray) -> CellLabels
     UserError
         No such column, or no cell has a label.
     """
-    column = obs_column(obs, label, "--label")
-    labels_C = np.where(column.notna(), column.astype(str).str.strip(), "").astype(str)
+    labels_C = as_labels(obs_column(obs, label, "--label")).fillna("").to_numpy().astype(str)
     has_C = labels_C != ""
     rows_C = np.flatnonzero(has_C & (tokens_C > 0))
     if not len(rows_C):
@@ -111,7 +110,7 @@ def split_labels(
         outer = stratified(named_C, test=test, seed=seed)
     else:
         column, value = test_by
-        groups = obs_column(obs, column, "--test-by").iloc[rows_C].astype(str)
+        groups = obs_column(obs, column, "--test-by").iloc[rows_C]
         outer = held_out_group(groups.to_list(), value, given=f"--test-by '{column}={value}'")
         outer = replace(outer, name=f"{column}={value} held out")
     try:

@@ -8,18 +8,16 @@ from __future__ import annotations
 import re
 
 import numpy as np
-import pandas as pd
 from scipy import sparse
 
 from grn_cotrain.data.alignment import Alignment, AlignmentReport, name_some
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.io.counts import CountsFile
+from grn_cotrain.data.io.size_factors import SIZE_FACTOR, size_factors
 from grn_cotrain.data.vocab import MODALITIES, FeatureVocab
 from grn_cotrain.errors import UserError
 
-__all__ = ["SIZE_FACTOR", "align_cells", "align_features", "align_measured", "size_factors"]
-
-SIZE_FACTOR = "size_factor"
+__all__ = ["align_cells", "align_features", "align_measured", "without_counts"]
 
 
 def align_cells(
@@ -70,7 +68,15 @@ def _aligned(counts: CountsFile, vocab: FeatureVocab, min_mapped: float) -> tupl
     place = sparse.csr_matrix((np.ones(found.size, np.float32), (found, alignment.index_N[found])), shape=shape)
     obs = adata.obs.drop(columns=SIZE_FACTOR, errors="ignore")
     cells = CellMatrix.build(vocab, adata.X @ place, kind=counts.kind, obs=obs, size_factor_C=size_factor_C)
-    return cells, alignment, [*notes, *more, alignment.report.summary()]
+    return cells, alignment, [*notes, *more, alignment.report.summary(), *without_counts(cells)]
+
+
+def without_counts(cells: CellMatrix) -> list[str]:
+    """Say which cells have no value of any feature of the vocabulary; none: an empty list."""
+    names = [str(name) for name in cells.obs.index[np.diff(cells.values_CG.indptr) == 0]]
+    if not names:
+        return []
+    return [f"{len(names):,} cells have no value of any feature of the vocabulary: {name_some(names, 3)}"]
 
 
 def align_features(
@@ -177,27 +183,3 @@ def _add(total: AlignmentReport, part: AlignmentReport) -> None:
     total.mapped += part.mapped
     for name in ("renamed", "reasons", "duplicated", "lost", "absent"):
         getattr(total, name).extend(getattr(part, name))
-
-
-def size_factors(counts: CountsFile) -> tuple[np.ndarray | None, list[str]]:
-    """Total counts of each cell over all genes of its file, or the file's own ``obs["size_factor"]``.
-
-    None for log-scale values, which are normalised already.
-    """
-    if counts.kind == "log":
-        return None, []
-    if counts.size_factor_C is not None:
-        return counts.size_factor_C, []
-    adata = counts.adata
-    if SIZE_FACTOR in adata.obs:
-        values_C = pd.to_numeric(adata.obs[SIZE_FACTOR], errors="coerce").to_numpy(np.float64)
-        if not (np.isfinite(values_C).all() and (values_C > 0).all()):
-            raise UserError(
-                "obs['size_factor']: holds values that are no positive numbers; repair or remove the column"
-            )
-        return values_C, ["size factors: taken from obs['size_factor']"]
-    genes_G = (adata.var["modality"] == "gene").to_numpy()
-    used = adata.X[:, genes_G] if genes_G.any() else adata.X
-    totals_C = np.asarray(used.sum(axis=1, dtype=np.float64)).ravel()
-    # A cell with counts in another modality only still needs a scale.
-    return np.where(totals_C > 0, totals_C, 1.0), []

@@ -22,8 +22,10 @@ from grn_cotrain.data.io.features import Features, NameTables, resolve_features
 from grn_cotrain.data.io.format_anndata import MemorySource, read_anndata
 from grn_cotrain.data.io.matrix_formats import read_matrix
 from grn_cotrain.data.io.names import AliasTable, OrthologTable, TargetSpecies
-from grn_cotrain.data.io.raw_matrix import RawMatrix, writable_obs
+from grn_cotrain.data.io.raw_matrix import RawMatrix
+from grn_cotrain.data.io.storage_errors import reading
 from grn_cotrain.data.io.value_kind import ValueKind, detect_value_kind, kind_and_reason
+from grn_cotrain.data.io.writable import writable_frame
 from grn_cotrain.data.vocab import MODALITIES
 from grn_cotrain.errors import UserError
 
@@ -163,7 +165,8 @@ def counts_from_anndata(
 
     ``what`` is how errors call it.
     """
-    raw = read_anndata(MemorySource(adata), layer, what)
+    with reading(what, "read the object again from its file"):  # X of a backed object lies in a file
+        raw = read_anndata(MemorySource(adata), layer, what)
     raw.shared = True
     raw = set_annotations_apart(raw, what, annotations)
     tables = NameTables(aliases, orthologs, orthologs_policy, to_species, species, names)
@@ -188,7 +191,8 @@ def _validated(raw: RawMatrix, what: str, layer: str | None, modality: str | Non
     notes = [*raw.notes, *said, *features.notes]
     if kind == "log" and hint:
         notes.append(f"raw counts are there too, and were not taken: {hint}")
-    obs = writable_obs(_with_modalities(adata.obs, features.var, raw))
+    obs, changed = writable_frame(_with_modalities(adata.obs, features.var, raw))
+    notes += changed
     empty_C = np.diff(values_CG.indptr) == 0
     if empty_C.all():
         fix = hint or "give the layer that holds the counts (--layer)"

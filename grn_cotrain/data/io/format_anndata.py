@@ -14,6 +14,8 @@ import pandas as pd
 from scipy import sparse
 
 from grn_cotrain.data.io.raw_matrix import RawMatrix, frame, no_such_layer, whole_numbers
+from grn_cotrain.data.io.sparse_check import checked, refuse_size
+from grn_cotrain.data.io.stored_matrix import read_stored, read_table, refuse_claims, refuse_shape
 from grn_cotrain.errors import UserError
 
 if TYPE_CHECKING:
@@ -35,8 +37,8 @@ class Source(Protocol):
     def var(self, layer: str | None) -> pd.DataFrame:
         """One row a feature of ``X``, or of ``raw``."""
 
-    def matrix(self, layer: str | None) -> Any:
-        """``X``, a layer, or ``raw``; None where there is none."""
+    def matrix(self, layer: str | None, shape: tuple[int, int], what: str) -> tuple[Any, list[str]]:
+        """``X``, a layer, or ``raw``, of this shape and of sound structure, None where there is none; and notes."""
 
     def layers(self) -> list[str]:
         """What :meth:`matrix` takes besides None."""
@@ -52,7 +54,7 @@ class Source(Protocol):
 
 
 class MemorySource:
-    """An AnnData in memory; nothing of it is changed."""
+    """An AnnData in memory, a view of one, or one whose ``X`` is read from its file; nothing of it is changed."""
 
     def __init__(self, adata: anndata.AnnData) -> None:
         self._adata = adata
@@ -68,11 +70,26 @@ class MemorySource:
     def _is_raw(self, layer: str | None) -> bool:
         return layer == _RAW and self._adata.raw is not None and _RAW not in self._adata.layers
 
-    def matrix(self, layer: str | None) -> Any:
-        """The matrix itself: copy before changing it."""
+    def _values(self, layer: str | None) -> Any:
         if layer is None:
             return self._adata.X
         return self._adata.raw.X if self._is_raw(layer) else self._adata.layers[layer]
+
+    def matrix(self, layer: str | None, shape: tuple[int, int], what: str) -> tuple[Any, list[str]]:
+        """The matrix: copy before changing it."""
+        called = f"{what}: {'X' if layer is None else layer}"
+        X = self._values(layer)
+        if X is None:
+            return None, []
+        refuse_shape(X.shape, shape, called)
+        if sparse.issparse(X):
+            return checked(X, called)
+        if isinstance(X, np.ndarray) and not isinstance(X, np.ma.MaskedArray):
+            return np.asarray(X), []
+        node = getattr(X, "group", X)  # a sparse matrix that anndata left in its file
+        if hasattr(node, "attrs"):
+            return read_stored(node, shape, called)
+        raise _not_in_memory(X, called)
 
     def layers(self) -> list[str]:
         """Layers, and ``raw``."""
@@ -80,7 +97,7 @@ class MemorySource:
 
     def sample(self, layer: str) -> Any:
         """The first values."""
-        X = self.matrix(layer)
+        X = self._values(layer)
         return X.data[:_SAMPLE] if sparse.issparse(X) else np.asarray(X[: _rows(X.shape)])
 
     def obsm(self, key: str) -> Any:
@@ -98,23 +115,27 @@ class GroupSource:
     def __init__(self, group: Any) -> None:
         self._group = group
 
-    def _read(self, path: str) -> Any:
-        from anndata.io import read_elem
-
+    def _node(self, path: str) -> Any:
         node: Any = self._group
         for part in path.split("/"):
             if part not in node:
                 return None
             node = node[part]
-        return read_elem(node)
+        return node
+
+    def _read(self, path: str) -> Any:
+        from anndata.io import read_elem
+
+        node = self._node(path)
+        return None if node is None else read_elem(node)
 
     def obs(self) -> pd.DataFrame:
         """``obs``, read."""
-        return self._read("obs")
+        return read_table(self._group, "obs")
 
     def var(self, layer: str | None) -> pd.DataFrame:
         """``var`` or ``raw/var``, read."""
-        return self._read("raw/var" if self._is_raw(layer) else "var")
+        return read_table(self._group, "raw/var" if self._is_raw(layer) else "var")
 
     def _is_raw(self, layer: str | None) -> bool:
         raw = self._group.get(_RAW)  # a null element where there is none
@@ -128,11 +149,10 @@ class GroupSource:
             return "X"
         return "raw/X" if self._is_raw(layer) else f"layers/{layer}"
 
-    def matrix(self, layer: str | None) -> Any:
-        """The matrix, read; a sparse one whose stored parts are missing is refused."""
-        place = self._place(layer)
-        _whole_store(self._group, place)
-        return self._read(place)
+    def matrix(self, layer: str | None, shape: tuple[int, int], what: str) -> tuple[Any, list[str]]:
+        """The matrix, read and checked."""
+        node = self._node(self._place(layer))
+        return (None, []) if node is None else read_stored(node, shape, f"{what}: {self._place(layer)}")
 
     def layers(self) -> list[str]:
         """Layers, and ``raw``."""
@@ -145,6 +165,8 @@ class GroupSource:
 
     def obsm(self, key: str) -> Any:
         """``obsm/key``, read."""
+        node = self._node(f"obsm/{key}")
+        refuse_size(node, f"obsm['{key}']")
         return self._read(f"obsm/{key}")
 
     def uns(self, key: str) -> Any:
@@ -156,17 +178,16 @@ def _rows(shape: tuple[int, ...]) -> int:
     return max(1, _SAMPLE // max(1, shape[-1]))
 
 
-def _whole_store(group: Any, place: str) -> None:
-    """A zarr store with a lost chunk reads zeros there without a word; the values of a sparse matrix are never zero."""
-    node: Any = group
-    for part in place.split("/"):
-        if part not in node:
-            return
-        node = node[part]
-    values = node["data"] if hasattr(node, "keys") and "data" in node else None
-    stored = getattr(values, "nchunks_initialized", None)
-    if values is not None and stored is not None and stored < values.nchunks:
-        raise OSError(f"{values.nchunks - stored} of {values.nchunks} parts of {place} are missing")
+def _not_in_memory(X: Any, what: str) -> UserError:
+    """The error of a matrix that is neither an array nor a sparse matrix."""
+    kind = f"{type(X).__module__.partition('.')[0]} {type(X).__name__}"
+    if hasattr(X, "compute"):
+        fix = "its values are not computed yet: compute them first (adata.X = adata.X.compute())"
+    elif isinstance(X, np.ma.MaskedArray):
+        fix = "fill its masked values first (adata.X = adata.X.filled(0))"
+    else:
+        fix = "give a NumPy array or a SciPy sparse matrix"
+    return UserError(f"{what}: is a {kind}; {fix}")
 
 
 def read_h5ad(file: Any, path: Path, layer: str | None, what: str) -> RawMatrix:
@@ -174,8 +195,10 @@ def read_h5ad(file: Any, path: Path, layer: str | None, what: str) -> RawMatrix:
     import anndata
 
     modern = all(name in file and "encoding-type" in file[name].attrs for name in ("obs", "var"))
-    source: Source = GroupSource(file) if modern else MemorySource(anndata.read_h5ad(path))
-    return read_anndata(source, layer, what)
+    if modern:
+        return read_anndata(GroupSource(file), layer, what)
+    refuse_claims(file, what)
+    return read_anndata(MemorySource(anndata.read_h5ad(path)), layer, what)
 
 
 def read_anndata(source: Source, layer: str | None, what: str, *, proteins: bool = True) -> RawMatrix:
@@ -192,16 +215,34 @@ def read_anndata(source: Source, layer: str | None, what: str, *, proteins: bool
 
     if layer is not None and layer not in source.layers():
         raise no_such_layer(layer, source.layers(), what)
-    X, obs, var = source.matrix(layer), source.obs(), source.var(layer)
+    obs, var = _table(source.obs(), "obs", what), _table(source.var(layer), "var", what)
+    X, notes = source.matrix(layer, (len(obs), len(var)), what)
     if X is None:
         choices = ", ".join(f"--layer {name}" for name in source.layers())
         raise UserError(f"{what}: X is empty; " + (f"take a layer: {choices}" if choices else "give one with values"))
-    others = [name for name in source.layers() if name != layer and whole_numbers(source.sample(name))]
+    others = [name for name in source.layers() if name != layer and _holds_counts(source, name)]
     if not sparse.issparse(X):
         X = np.asarray(X)
         X = X.reshape(len(obs), len(var)) if X.ndim != 2 else X
-    raw = RawMatrix(anndata.AnnData(X=X, obs=_plain(obs), var=_plain(var)), counts_at=others)
+    raw = RawMatrix(anndata.AnnData(X=X, obs=_plain(obs), var=_plain(var)), notes, counts_at=others)
     return _with_proteins(raw, source, what) if proteins else raw
+
+
+def _table(table: Any, name: str, what: str) -> pd.DataFrame:
+    if not isinstance(table, pd.DataFrame):
+        raise UserError(
+            f"{what}: {name} is a {type(table).__name__}, not a table in memory; read the file whole, or call "
+            "adata.to_memory() first"
+        )
+    return table
+
+
+def _holds_counts(source: Source, layer: str) -> bool:
+    """Whether a layer that is not taken holds counts; one that cannot be read does not stop the others."""
+    try:
+        return whole_numbers(source.sample(layer))
+    except Exception:
+        return False
 
 
 def _plain(table: pd.DataFrame) -> pd.DataFrame:
@@ -219,6 +260,7 @@ def _with_proteins(raw: RawMatrix, source: Source, what: str) -> RawMatrix:
             continue
         names = _protein_names(values, source, key)
         matrix = values.to_numpy() if isinstance(values, pd.DataFrame) else values
+        matrix = checked(matrix, f"{what}: obsm['{key}']")[0] if sparse.issparse(matrix) else matrix
         if names is None or not whole_numbers(matrix):
             why = "it has no names" if names is None else "it holds no counts"
             raw.notes.append(f"obsm['{key}'] was left out: {why}")

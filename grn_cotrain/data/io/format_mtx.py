@@ -15,6 +15,7 @@ from grn_cotrain.data.io.column_words import CELL_NAME_WORDS, GENE_ID_WORDS, GEN
 from grn_cotrain.data.io.matrix_market import market_shape, read_market
 from grn_cotrain.data.io.raw_matrix import RawMatrix, canonical_modality, frame
 from grn_cotrain.data.io.side_files import NameList, Shape, match_lists, read_name_list
+from grn_cotrain.data.io.sparse_check import checked
 from grn_cotrain.data.vocab import is_ensembl_id
 from grn_cotrain.errors import UserError
 
@@ -94,7 +95,8 @@ def read_mtx(path: Path, what: str) -> RawMatrix:
         *barcodes.notes,
     ]
     values = read_market(matrix, what)
-    values_CG = values.T.tocsr() if way.genes_are_rows else values.tocsr()
+    values_CG, said = checked(values.T if way.genes_are_rows else values, f"{what}: {matrix.name}")
+    notes += said
     names, columns = _feature_columns(features, way.features_header, notes)
     second = _found(matrix.parent, prefix, layout.second_names)
     if second is not None:

@@ -16,6 +16,7 @@ from scipy import sparse
 
 from grn_cotrain.data.io.format_anndata import GroupSource, read_anndata
 from grn_cotrain.data.io.raw_matrix import RawMatrix, canonical_modality, frame, looks_like_peaks, no_such_layer
+from grn_cotrain.data.obs import as_labels
 from grn_cotrain.data.vocab import MODALITIES, name_some
 from grn_cotrain.errors import UserError, did_you_mean
 
@@ -44,6 +45,9 @@ def read_mudata(root: Any, layer: str | None, modality: str | None, what: str) -
     names = [str(name) for name in (order if order is not None else root["mod"])]
     if not names:
         raise UserError(f"{what}: holds no modality; give a file with cells")
+    lacking = [name for name in names if name not in root["mod"]]
+    if lacking:
+        raise EOFError(f"modality {', '.join(lacking)} is missing")
     kinds = {name: _kind(name, GroupSource(root["mod"][name]).var(None)) for name in names}
     taken = _taken(names, kinds, modality, what)
     sources = {name: GroupSource(root["mod"][name]) for name in taken}
@@ -113,9 +117,9 @@ def _said(taken: list[str], kinds: dict[str, str], parts: dict[str, RawMatrix], 
 
 def _shared_obs(root: Any) -> pd.DataFrame:
     """Columns that belong to no modality; MuData repeats the others as ``rna:name``."""
-    obs = GroupSource(root).obs()
-    if not isinstance(obs, pd.DataFrame):
+    if "obs" not in root:
         return frame([])
+    obs = GroupSource(root).obs()
     own = tuple(f"{name}:" for name in root["mod"])
     return obs.drop(columns=[column for column in obs.columns if str(column).startswith(own)]).set_axis(
         frame(list(obs.index)).index, axis=0
@@ -201,5 +205,7 @@ def _obs(parts: dict[str, RawMatrix], shared: pd.DataFrame, cells: pd.Index) -> 
 
 
 def _agree(a: pd.Series, b: pd.Series) -> bool:
-    both = a.notna() & b.notna()
-    return bool((a[both].astype(str) == b[both].astype(str)).all())
+    """Whether two columns have the same labels where both have one; 1 became 1.0 where a cell lacks a modality."""
+    first, second = as_labels(a), as_labels(b)
+    both = first.notna() & second.notna()
+    return bool((first[both] == second[both]).all())

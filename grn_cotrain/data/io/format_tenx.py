@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from scipy import sparse
-
 from grn_cotrain.data.io.raw_matrix import RawMatrix, frame
+from grn_cotrain.data.io.sparse_check import compressed
+from grn_cotrain.data.io.stored_matrix import refuse_claims, refuse_shape
 from grn_cotrain.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,28 +31,30 @@ def is_10x(file: h5py.File) -> bool:
 def read_10x_h5(file: h5py.File, what: str) -> RawMatrix:
     """Read either version."""
     if "matrix" in file:
-        return _read_group(file["matrix"], "features", "format: 10x h5")
+        return _read_group(file["matrix"], "features", "format: 10x h5", what)
     genomes = _genomes(file)
     if len(genomes) > 1:
         raise UserError(f"{what}: holds {len(genomes)} genomes ({', '.join(genomes)}); give one of them")
-    return _read_group(file[genomes[0]], "", "format: 10x h5, version 2")
+    return _read_group(file[genomes[0]], "", "format: 10x h5, version 2", what)
 
 
-def _read_group(group: Any, features: str, note: str) -> RawMatrix:
+def _read_group(group: Any, features: str, note: str, what: str) -> RawMatrix:
     """Columns of the stored matrix are cells: its CSC arrays are the CSR arrays of cells x genes."""
     import anndata
 
     def text(name: str) -> list[str]:
         return [value.decode() if isinstance(value, bytes) else str(value) for value in group[name][()]]
 
+    refuse_claims(group, what)
+    barcodes = text("barcodes")
     num_genes, num_cells = (int(n) for n in group["shape"][()])
-    values_CG = sparse.csr_matrix(
-        (group["data"][()], group["indices"][()], group["indptr"][()]), shape=(num_cells, num_genes)
-    )
+    refuse_shape((num_cells, num_genes), (len(barcodes), len(group["features/id" if features else "genes"])), what)
+    arrays = (group[name][()] for name in ("data", "indices", "indptr"))
+    values_CG, notes = compressed(*arrays, (num_cells, num_genes), what)
     var: dict[str, list[str]]
     if features:
         names = text("features/name")
         var = {"gene_ids": text("features/id"), "feature_types": text("features/feature_type")}
     else:
         names, var = text("gene_names"), {"gene_ids": text("genes")}
-    return RawMatrix(anndata.AnnData(X=values_CG, obs=frame(text("barcodes")), var=frame(names, var)), [note])
+    return RawMatrix(anndata.AnnData(X=values_CG, obs=frame(barcodes), var=frame(names, var)), [note, *notes])

@@ -20,14 +20,16 @@ from grn_cotrain.data.io.format_tenx import is_10x, read_10x_h5
 from grn_cotrain.data.io.matrix_market import MATRIX_MARKET
 from grn_cotrain.data.io.packed import DAMAGE, copy_limited, open_unpacked, scratch_folder
 from grn_cotrain.data.io.raw_matrix import RawMatrix
+from grn_cotrain.data.io.storage_errors import reading
 from grn_cotrain.data.vocab import name_some
 from grn_cotrain.errors import UserError
 
 if TYPE_CHECKING:
     import h5py
 
-__all__ = ["read_matrix"]
+__all__ = ["HDF5_MAGIC", "read_matrix"]
 
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _HDF5_SUFFIXES = (".h5ad", ".h5", ".h5mu", ".loom", ".hdf5")
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zattrs")
 
@@ -72,25 +74,30 @@ def _read_any(path: Path, asked: _Asked, what: str) -> RawMatrix:
         raise UserError(f"{what}: no such file or folder; give one of {CELL_FORMATS}")
     if path.is_dir():
         if any((path / name).is_file() for name in _ZARR_FILES):
-            return _guarded(lambda: _read_zarr(path, asked.layer, asked.modality, what), what)
+            return _stored(_read_zarr, path, asked, what)
         _refuse_layer(asked.layer, path)
         return read_mtx(path, what)
     if path.stat().st_size == 0:
         raise UserError(f"{what}: is an empty file; fetch it again")
-    try:
-        kind = kind_of(path)
-    except DAMAGE as error:
-        raise UserError(f"{what}: its compressed data are cut short or damaged ({error}); fetch it again") from None
-    except OSError as error:
-        raise UserError(f"{what}: cannot be read ({error.strerror or error}); give a readable file") from None
+    with reading(what):
+        try:
+            kind = kind_of(path)
+        except DAMAGE as error:
+            raise UserError(f"{what}: its compressed data are cut short or damaged ({error}); fetch it again") from None
     if kind is None and _is_hdf5(path):
-        return _guarded(lambda: _read_hdf5(path, asked.layer, asked.modality, what), what)
+        return _stored(_read_hdf5, path, asked, what)
     if kind is None:
         return _read_text(path, asked, what)
     reader = _READERS.get(kind.reader)
     if reader is None:
         raise UserError(f"{what}: is {kind.title}, which holds no cells that can be read here; {kind.step}")
     return reader(path, kind, asked, what)
+
+
+def _stored(read: Callable[..., RawMatrix], path: Path, asked: _Asked, what: str) -> RawMatrix:
+    """Read HDF5 or zarr; what their libraries raise becomes one line."""
+    with reading(what):
+        return read(path, asked.layer, asked.modality, what)
 
 
 def _read_text(path: Path, asked: _Asked, what: str) -> RawMatrix:
@@ -107,7 +114,7 @@ def _read_text(path: Path, asked: _Asked, what: str) -> RawMatrix:
 def _read_plain_hdf5(path: Path, kind: FileKind, asked: _Asked, what: str) -> RawMatrix:
     """An HDF5 file; a compressed one is unpacked to a temporary file first, since HDF5 is read by its places."""
     if kind.packed is None:
-        return _guarded(lambda: _read_hdf5(path, asked.layer, asked.modality, what), what)
+        return _stored(_read_hdf5, path, asked, what)
     with scratch_folder() as folder:
         place = folder / path.with_suffix("").name
         try:
@@ -115,7 +122,7 @@ def _read_plain_hdf5(path: Path, kind: FileKind, asked: _Asked, what: str) -> Ra
                 copy_limited(stream, place, path)
         except (*DAMAGE, OSError) as error:
             raise UserError(f"{what}: its compressed data are cut short or damaged ({error}); fetch it again") from None
-        raw = _guarded(lambda: _read_hdf5(place, asked.layer, asked.modality, what), what)
+        raw = _stored(_read_hdf5, place, asked, what)
     raw.notes.insert(0, f"the file is {kind.title}: it was unpacked to a temporary file")
     return raw
 
@@ -155,17 +162,6 @@ def _refuse_layer(layer: str | None, path: Path) -> None:
         raise UserError(
             f"--layer '{layer}': only h5ad, h5mu, loom and zarr have layers, '{path}' is none of them; leave it out"
         )
-
-
-def _guarded(read: Any, what: str) -> RawMatrix:
-    """Whatever a damaged file makes the storage libraries raise becomes one line."""
-    try:
-        return read()
-    except (UserError, MemoryError):
-        raise
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{what}: is damaged or cut short ({reason}); fetch it anew") from None
 
 
 def _read_hdf5(path: Path, layer: str | None, modality: str | None, what: str) -> RawMatrix:

@@ -48,7 +48,7 @@ def market_shape(matrix: Path, what: str) -> tuple[int, int]:
 
 
 def read_market(matrix: Path, what: str) -> sparse.coo_matrix:
-    """Read all entries, float32 ``[R, K]``; entries of one place are added up by whoever converts the matrix.
+    """Read all entries, float32 ``[R, K]``. An entry may stand twice: who converts the matrix must look for that.
 
     Raises
     ------

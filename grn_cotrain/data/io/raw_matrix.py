@@ -26,7 +26,6 @@ __all__ = [
     "looks_like_peaks",
     "no_such_layer",
     "whole_numbers",
-    "writable_obs",
 ]
 
 MODALITY_NAMES = {
@@ -97,26 +96,3 @@ def no_such_layer(layer: str, choices: Sequence[str], what: str) -> UserError:
     """The error of every format that has layers."""
     listed = ", ".join(choices) or "none (leave it out)"
     return UserError(f"--layer '{layer}': {what} has no such layer; choose from {listed}{did_you_mean(layer, choices)}")
-
-
-def writable_obs(obs: pd.DataFrame) -> pd.DataFrame:
-    """The table with columns of mixed content made of one type, as h5ad wants them; missing values stay missing.
-
-    Cells of several files or modalities have columns that only some of them know.
-    """
-    changed = {}
-    for name in obs.columns:
-        column = obs[name]
-        if not isinstance(column, pd.Series) or column.dtype != object:
-            continue
-        known = column.dropna()
-        if not len(known):
-            changed[name] = pd.Series(pd.Categorical(column, categories=[]), index=obs.index)
-        elif known.map(lambda value: isinstance(value, (bool, np.bool_))).all():
-            changed[name] = column.astype("boolean")
-        elif known.map(lambda value: isinstance(value, (int, float, np.number))).all():
-            changed[name] = column.astype(np.float64)
-        else:
-            text = column.where(column.isna(), column.map(str))
-            changed[name] = text.astype("category") if column.isna().any() else text
-    return obs.assign(**changed) if changed else obs

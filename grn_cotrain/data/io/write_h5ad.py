@@ -10,8 +10,13 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from grn_cotrain.data.io.writable import make_writable
+from grn_cotrain.errors import UserError
 
 if TYPE_CHECKING:
     import anndata
@@ -22,8 +27,8 @@ _IN_MEMORY = 512 * 2**20
 _LEAST_SHARE = 0.25  # compression seldom saves more than this
 
 
-def write_h5ad(adata: anndata.AnnData, path: str | Path, *, compression: str | None = None) -> None:
-    """Write as ``adata.write_h5ad`` does.
+def write_h5ad(adata: anndata.AnnData, path: str | Path, *, compression: str | None = None) -> list[str]:
+    """Write as ``adata.write_h5ad`` does, after its tables were made writable; returns what had to change for that.
 
     Parameters
     ----------
@@ -36,21 +41,39 @@ def write_h5ad(adata: anndata.AnnData, path: str | Path, *, compression: str | N
     ------
     OSError
         The disk is full, or the file cannot be written.
+    UserError
+        Something beside the tables that h5ad cannot hold.
     """
     import h5py
     from anndata.io import write_elem
 
     path = Path(path)
+    notes = make_writable(adata)
     size = adata.__sizeof__()
     if size > _IN_MEMORY:
         if shutil.disk_usage(path.parent).free < _LEAST_SHARE * size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        adata.write_h5ad(path, compression=compression)
-        return
+        with _storable():
+            adata.write_h5ad(path, compression=compression)
+        return notes
     adata.strings_to_categoricals()
     options: dict[str, Any] = {} if compression is None else {"compression": compression}
     with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
-        write_elem(file, "/", adata, dataset_kwargs=options)
+        with _storable():
+            write_elem(file, "/", adata, dataset_kwargs=options)
         file.flush()
         image = file.id.get_file_image()
     path.write_bytes(image)
+    return notes
+
+
+@contextmanager
+def _storable() -> Iterator[None]:
+    """One line for a value that the format cannot hold, with its place."""
+    try:
+        yield
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        place = " ".join(getattr(error, "__notes__", []))
+        raise UserError(f"cells: cannot be stored as h5ad ({error}; {place}); remove that entry or change it") from None

@@ -156,3 +156,40 @@ def test_prepared_from_several_files(tmp_path: Path) -> None:
     assert prep.meta["source"]["counts"] == ["one.h5ad", "two.h5ad"]
     assert prep.alignment.files["two"].absent == ["BB"]
     assert np.allclose(prep.cells.size_factor_C, [*A.sum(axis=1), *B.sum(axis=1)])
+
+
+def _with(label: str, values: dict[str, object], cells: int = 3) -> tuple[str, CountsFile]:
+    obs = pd.DataFrame(values, index=[f"{label}{i}" for i in range(cells)])
+    X = np.random.default_rng(0).poisson(3, (cells, 30)).astype(np.float32) + 1
+    data = anndata.AnnData(X, obs=obs, var=pd.DataFrame(index=[f"GENE{i}" for i in range(30)]))
+    return label, counts_from_anndata(data)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        ([0, 1, 1], [0.0, np.nan, 1.0], ["0", "1", "0"]),
+        ([0, 1, 1], ["0.0", None, "1.0"], ["0", "1", "0"]),
+        (["0", "1", "1"], ["0.0", "nan", "1.0"], ["0", "1", "0"]),
+        (pd.Categorical(np.array([0, 1, 1], np.int8)), ["0", None, "1"], pd.Categorical([0.0, 1.0, 0.0])),
+        (pd.array([0, 1, 1], "Int64"), pd.array([0, None, 1], "Int64"), ["0", "1", "0"]),
+    ],
+)
+def test_a_batch_is_one_batch_however_the_files_write_it(columns: tuple) -> None:
+    files = [_with(label, {"batch": column}) for label, column in zip("abc", columns, strict=True)]
+    batch = merge_counts(files).adata.obs["batch"]
+    assert batch.astype(object).where(batch.notna(), None).tolist() == ["0", "1", "1", "0", None, "1", "0", "1", "0"]
+
+
+def test_numbers_stay_numbers_and_other_labels_stay_as_they_are() -> None:
+    a, b = (
+        _with("a", {"n": [1, 2, 3], "yes": [True, False, True], "id": ["01", "1", "x"]}),
+        _with("b", {"n": [1.5, np.nan, 3], "yes": ["True", None, "False"], "id": ["1", "01", "y"]}),
+    )
+    obs = merge_counts([a, b]).adata.obs
+    assert obs["n"].dtype == np.float64
+    assert obs["n"].isna().sum() == 1
+    assert obs["yes"].astype(object).where(obs["yes"].notna(), None).tolist() == [
+        "True", "False", "True", "True", None, "False"
+    ]  # fmt: skip
+    assert obs["id"].tolist() == ["01", "1", "x", "1", "01", "y"]

@@ -1,0 +1,118 @@
+"""How deep each cell was read: total counts, or a column ``size_factor`` of ``obs`` once its scale is known.
+
+Tools call different things a size factor: total counts, totals divided by their mean or median, scran's factors near 1,
+the reciprocal of any of these. A column is therefore judged by its values, next to the total counts of the same cells.
+
+Dimension letters: C cells, G genes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from grn_cotrain.data.alignment import name_some
+from grn_cotrain.data.io.counts import CountsFile
+from grn_cotrain.errors import UserError
+
+__all__ = ["SIZE_FACTOR", "size_factors"]
+
+SIZE_FACTOR = "size_factor"
+
+_NOT_LESS = 0.99  # of the cells' totals: totals over more genes are at least as large as over fewer
+_MOST_CELLS = 0.95
+_CLOSE = 2.0  # totals without some genes (mitochondrial ones) are within this factor
+_NEAR = 0.1  # of the totals: the least that may still be totals where they don't follow those of these genes
+_TIGHT, _LOOSE = 0.2, 0.5  # spread of log(factor / total): scran's factors stay below the second
+_WIDE = 1.0  # two scales in one column spread more
+_LEAST_SLOPE = 0.5  # of log(factor) on log(total); log-totals and square roots lie below
+_RELATIVE_MEAN = (0.5, 2.0)  # where the mean, or the median, of relative factors lies
+
+
+def size_factors(counts: CountsFile) -> tuple[np.ndarray | None, list[str]]:
+    """Total counts of each cell over all genes of its file, or the file's own ``obs["size_factor"]`` on that scale.
+
+    Parameters
+    ----------
+    counts
+        Validated cells.
+
+    Returns
+    -------
+    array or None, list of str
+        float64 ``[C]``, on the scale of total counts; None for log-scale values, which are normalised already. And what
+        became of the column: taken, multiplied to the scale of the totals, or not used.
+
+    Raises
+    ------
+    UserError
+        The column holds values that are not positive numbers.
+    """
+    given = counts.adata.obs.get(SIZE_FACTOR)
+    if counts.kind == "log":
+        unused = [] if given is None else ["size factors: obs['size_factor'] is not used, values are on a log scale"]
+        return None, unused
+    if counts.size_factor_C is not None:
+        return counts.size_factor_C, []
+    totals_C = _totals(counts)
+    # A cell with counts in another modality only still needs a scale.
+    own_C = np.where(totals_C > 0, totals_C, 1.0)
+    if given is None:
+        return own_C, []
+    values_C = _positive(given, list(map(str, counts.adata.obs_names)))
+    factor, said = _scale(values_C, totals_C)
+    return (own_C if factor is None else values_C * factor), [f"size factors: {said}"]
+
+
+def _totals(counts: CountsFile) -> np.ndarray:
+    adata = counts.adata
+    genes_G = (adata.var["modality"] == "gene").to_numpy()
+    used = adata.X[:, genes_G] if genes_G.any() else adata.X
+    return np.asarray(used.sum(axis=1, dtype=np.float64)).ravel()
+
+
+def _positive(column: pd.Series, names: Sequence[str]) -> np.ndarray:
+    """The column as float64 ``[C]``; anything but positive numbers is refused with the cells that have it."""
+    values_C = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    bad_C = ~(np.isfinite(values_C) & (values_C > 0))
+    if bad_C.any():
+        shown = [f"{names[i]} ({column.iloc[i]})" for i in np.flatnonzero(bad_C)]
+        raise UserError(
+            f"obs['size_factor']: holds values that are no positive numbers in {int(bad_C.sum()):,} cells: "
+            f"{name_some(shown, 3)}; repair or remove the column"
+        )
+    return values_C
+
+
+def _scale(values_C: np.ndarray, totals_C: np.ndarray) -> tuple[float | None, str]:
+    """What the column must be multiplied by to be on the scale of total counts, None to leave it; and why."""
+    name = "obs['size_factor']"
+    seen_C = totals_C > 0
+    values, totals = values_C[seen_C], totals_C[seen_C]
+    if not len(totals):
+        return 1.0, f"taken from {name}"
+    ratio = values / totals
+    middle, spread = float(np.median(ratio)), float(np.std(np.log(ratio)))
+    # Where totals differ little the slope is noise, but reciprocals have a negative one everywhere.
+    follows = spread <= _LOOSE and _slope(values, totals) >= (-_LEAST_SLOPE if spread <= _TIGHT else _LEAST_SLOPE)
+    more = float(np.mean(ratio >= _NOT_LESS)) >= _MOST_CELLS
+    if more or (follows and 1 / _CLOSE <= middle <= _CLOSE):
+        return 1.0, f"taken from {name}"
+    about = f"{name} (mean {values.mean():.4g}) beside total counts (mean {totals.mean():,.4g})"
+    if follows:
+        factor = float(totals.mean() / values.mean())
+        return factor, f"{about}: relative factors, multiplied by {factor:,.4g} to the scale of the totals"
+    low, high = _RELATIVE_MEAN
+    relative = low <= values.mean() <= high or low <= np.median(values) <= high
+    if _NEAR <= middle <= 1 / _NEAR and spread <= _WIDE and not relative:
+        return 1.0, f"taken from {name}; they do not follow the total counts of these genes"
+    return None, f"{about} is neither totals nor proportional to them, and is not used; total counts are"
+
+
+def _slope(values: np.ndarray, totals: np.ndarray) -> float:
+    """Slope of log values on log totals; 1 where the totals don't differ."""
+    x, y = np.log(totals), np.log(values)
+    variance = float(np.var(x))
+    return 1.0 if variance == 0 else float(np.mean((x - x.mean()) * (y - y.mean())) / variance)
