@@ -113,6 +113,8 @@ def test_numbers_of_an_unknown_word_are_annotation_if_the_user_says_so(tmp_path)
 
 
 def test_a_score_beside_counts_is_named(tmp_path) -> None:
+    with pytest.raises(UserError, match=r"features score1, score2 hold fractions .*--annotations 'score1,score2'"):
+        load_counts(text(tmp_path, with_columns(score1=np.arange(20) / 7, score2=np.arange(20) / 9)))
     with pytest.raises(UserError, match=r"features my_score hold fractions while all others hold whole.*'my_score'"):
         load_counts(text(tmp_path, with_columns(my_score=np.arange(20) / 7)))
 
