@@ -21,7 +21,9 @@ from grn_cotrain.errors import UserError
 
 __all__ = ["TextTable", "read_chunks"]
 
-_CHUNK_VALUES = 4_000_000
+_CHUNK_VALUES = 2_000_000
+_LEAST_ROWS = 200  # every piece costs time for each of its columns
+_MOST_VALUES = 8_000_000
 _SAMPLE_CELLS = 400_000
 _NOTHING = ("", "nan", "na", "n/a", "null", "none")
 _MOSTLY = 0.5  # a row or column with a larger share of text is annotation, not numbers with a slip
@@ -110,7 +112,7 @@ def read_chunks(path: Path, what: str, annotations: Sequence[str] = ()) -> TextT
                     na_values={i: [""] for i in numbers},  # type: ignore[misc]
                     index_col=False,
                     low_memory=False,
-                    chunksize=max(1, _CHUNK_VALUES // layout.width),
+                    chunksize=_rows_of_a_piece(layout.width),
                 ) as reader,
                 warnings.catch_warnings(),
             ):
@@ -134,6 +136,10 @@ def read_chunks(path: Path, what: str, annotations: Sequence[str] = ()) -> TextT
     side_columns = {layout.header[i]: values for i, values in parts.side.items() if any(values) or layout.header[i]}
     values_RK = _joined(parts, len(names))
     return TextTable(layout.header[0], parts.rows, names, values_RK, side_columns, parts.side_rows, layout.notes)
+
+
+def _rows_of_a_piece(width: int) -> int:
+    return max(1, _CHUNK_VALUES // width, min(_LEAST_ROWS, _MOST_VALUES // width))
 
 
 def _side_columns(layout: TextLayout, annotations: Sequence[str]) -> list[int]:

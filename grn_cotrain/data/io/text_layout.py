@@ -134,9 +134,15 @@ def _num_comments(lines: Sequence[str]) -> int:
 
 
 def _split(line: str, delimiter: str) -> list[str]:
+    """Cells of a line; quotes may hold the delimiter."""
     if delimiter == r"\s+":
-        return next(csv.reader([line.replace("\t", " ").strip()], delimiter=" ", skipinitialspace=True))
-    return next(csv.reader([line], delimiter=delimiter))
+        line, delimiter = " ".join(line.split()), " "
+    if '"' not in line:
+        return line.split(delimiter)
+    try:
+        return next(csv.reader([line], delimiter=delimiter))
+    except csv.Error:  # a quoted cell of more than 131,072 characters: not a name and not a number
+        return line.split(delimiter)
 
 
 def _delimiter(lines: Sequence[str]) -> tuple[str, int]:
