@@ -149,8 +149,8 @@ def _refuse_fractions(raw: RawMatrix, what: str) -> None:
 
 
 def _like_the_others(name: str) -> bool:
-    """Genes of human and mouse have a capital letter or a digit; ``my_score`` has neither."""
-    return any(letter.isupper() or letter.isdigit() for letter in name)
+    """Genes of human and mouse begin with a capital letter or a digit; ``my_score`` does not."""
+    return name[:1].isupper() or name[:1].isdigit()
 
 
 def _values(X: Any) -> np.ndarray:

@@ -16,6 +16,7 @@ __all__ = [
     "GENE_NAME_WORDS",
     "are_numbers",
     "corner_says_genes",
+    "could_name_a_sample",
     "folded",
     "gene_like_share",
     "is_cell_annotation",
@@ -57,6 +58,8 @@ _GENE_ANNOTATION = {
     *("start_position", "end_position", "length", "gene_length", "width", "effective_length", "description"),
     *("gene_description", "gene_type", "gene_biotype", "biotype", "transcript_id", "entrez", "entrez_id", "entrezid"),
     *("entrez_gene_id", "entrezgene", "hgnc", "hgnc_id", "uniprot", "feature_type", "feature_types", "genome"),
+    *("n_cells", "n_cells_by_counts", "mean_counts", "means", "dispersions", "dispersions_norm", "highly_variable"),
+    *("highly_variable_rank", "pct_dropout_by_counts", "mean", "variance", "variances", "variances_norm", "std"),
     *("interval", "exon_length", "gc_content", "percentage_gc_content", "locus", "cytoband", "hugo_symbol"),
 }
 
@@ -77,6 +80,25 @@ _CELL_ANNOTATION = {
     # What counting programs write for reads that belong to no gene, and sums.
     *("total", "totals", "sum", "no_feature", "ambiguous", "too_low_aqual", "not_aligned", "alignment_not_unique"),
     *("n_unmapped", "n_multimapping", "n_nofeature", "n_ambiguous", "unmapped", "multimapping", "unassigned", "*"),
+}
+_SAMPLES = {
+    *("treatment", "condition", "time", "day", "age", "sex", "gender", "group", "sample", "total", "totals", "sum"),
+    *(
+        "method",
+        "tissue",
+        "organ",
+        "organism",
+        "disease",
+        "label",
+        "plate",
+        "well",
+        "lane",
+        "batch",
+        "donor",
+        "patient",
+    ),
+    *("subject", "individual", "guide", "perturbation", "stim", "stimulus", "species", "study", "dataset", "library"),
+    *("phase", "replicate", "doublet", "technology", "platform", "chemistry", "genotype", "cell", "annotation"),
 }
 _CELL_ANNOTATION_FORMS = re.compile(
     r"__.+|(?:log1p_)?(?:total|n)_(?:counts?|genes?|umis?|features?)(?:_.+)?|(?:pct|percent|perc|fraction|frac)_.+"
@@ -104,6 +126,11 @@ def is_cell_annotation(name: str) -> bool:
 def is_gene_annotation(name: str) -> bool:
     """Whether a column so called describes genes: ``Chr``, ``Length``, ``gene_name``; not a cell."""
     return folded(name) in _GENE_ANNOTATION
+
+
+def could_name_a_sample(name: str) -> bool:
+    """Whether a word for cells could as well be the name of one sample: ``Treatment``, ``Total``; not ``n_counts``."""
+    return folded(name) in _SAMPLES
 
 
 def is_written_index(name: str, values: Sequence[str]) -> bool:

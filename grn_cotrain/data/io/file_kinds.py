@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -62,6 +63,10 @@ def _is_page(head: bytes) -> bool:
     return text.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml"))
 
 
+def _is_json(head: bytes) -> bool:
+    return re.match(rb"\s*(?:\{\s*\"|\[\s*[\{\[])", head.removeprefix(b"\xef\xbb\xbf")) is not None
+
+
 _KINDS = (
     FileKind("an HDF5 file", _starts(b"\x89HDF\r\n\x1a\n"), "hdf5"),
     FileKind("a tar archive", lambda head: head[257:262] == b"ustar", "tar"),
@@ -85,6 +90,7 @@ _KINDS = (
     FileKind("an old Excel workbook", _starts(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"), step="save the sheet as CSV"),
     FileKind("a PDF document", _starts(b"%PDF"), step=_OPEN_IN_BROWSER),
     FileKind("an HTML or XML page", _is_page, step=_OPEN_IN_BROWSER),
+    FileKind("JSON text", _is_json, step="a server may have sent an error instead of the data"),
     FileKind("a MATLAB file", _starts(b"MATLAB 5.0 MAT-file"), step="write the table as CSV in MATLAB: writetable"),
     FileKind("an SQLite database", _starts(b"SQLite format 3\x00"), step="export the table as CSV"),
     FileKind("aligned reads (BAM)", _starts(b"BAM\x01"), step="count the reads first, as STARsolo does"),

@@ -16,6 +16,7 @@ from grn_cotrain.data.io.column_words import (
     GENE_NAME_WORDS,
     are_numbers,
     corner_says_genes,
+    could_name_a_sample,
     folded,
     gene_like_share,
     is_cell_annotation,
@@ -83,9 +84,9 @@ def genes_are_rows(rows: Sequence[str], columns: Sequence[str], *, corner: str, 
 
 
 def _take_back_cells(table: TextTable, annotations: Sequence[str]) -> None:
-    """Where rows are genes, a column of numbers called ``Treatment`` is a sample: words for cells tell of genes."""
+    """Where rows are genes, a column of numbers called ``Treatment`` is a sample."""
     for name, values in list(table.side_columns.items()):
-        if not is_gene_annotation(name) and name not in annotations and are_numbers(values):
+        if could_name_a_sample(name) and name not in annotations and are_numbers(values):
             column_R1 = sparse.csr_matrix(np.array(values, dtype=np.float32)[:, None])
             table.values_RK = sparse.hstack([table.values_RK, column_R1], format="csr")
             table.columns.append(name)

@@ -91,7 +91,10 @@ def read_name_list(path: Path, kind: str) -> NameList:
         A missing or damaged file; lines of different widths.
     """
     lines = [line for line in read_text(path, what=kind).splitlines() if line.strip()]
-    rows = _split(lines, kind)
+    try:
+        rows = _split(lines, kind)
+    except csv.Error as error:
+        raise UserError(f"{kind} '{path}': is not a list of names ({error}); give one name a line") from None
     notes: list[str] = []
     first_width, width = len(rows[0]), Counter(map(len, rows[1:] or rows)).most_common(1)[0][0]
     if len(rows) > 1 and first_width == width - 1:  # R's header has no cell above the row names

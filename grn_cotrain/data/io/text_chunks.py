@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from grn_cotrain.data.io.column_words import are_numbers, is_cell_annotation, is_gene_annotation, is_written_index
+from grn_cotrain.data.io.column_words import is_cell_annotation, is_gene_annotation, is_written_index
 from grn_cotrain.data.io.packed import DAMAGE
 from grn_cotrain.data.io.text_layout import TextLayout, find_layout, open_text
 from grn_cotrain.errors import UserError
@@ -22,6 +22,10 @@ from grn_cotrain.errors import UserError
 __all__ = ["TextTable", "read_chunks"]
 
 _CHUNK_VALUES = 2_000_000
+_LEAST_ROWS = 200  # every piece costs time for each of its columns
+_MOST_VALUES = 8_000_000
+_SAMPLE_CELLS = 400_000
+_NOTHING = ("", "nan", "na", "n/a", "null", "none")
 _MOSTLY = 0.5  # a row or column with a larger share of text is annotation, not numbers with a slip
 
 
@@ -108,7 +112,7 @@ def read_chunks(path: Path, what: str, annotations: Sequence[str] = ()) -> TextT
                     na_values={i: [""] for i in numbers},  # type: ignore[misc]
                     index_col=False,
                     low_memory=False,
-                    chunksize=max(1, _CHUNK_VALUES // layout.width),
+                    chunksize=_rows_of_a_piece(layout.width),
                 ) as reader,
                 warnings.catch_warnings(),
             ):
@@ -134,26 +138,40 @@ def read_chunks(path: Path, what: str, annotations: Sequence[str] = ()) -> TextT
     return TextTable(layout.header[0], parts.rows, names, values_RK, side_columns, parts.side_rows, layout.notes)
 
 
+def _rows_of_a_piece(width: int) -> int:
+    return max(1, _CHUNK_VALUES // width, min(_LEAST_ROWS, _MOST_VALUES // width))
+
+
 def _side_columns(layout: TextLayout, annotations: Sequence[str]) -> list[int]:
     """Columns known by their words, or with text in most of the first rows."""
-    numbers = range(1, layout.width)
-    rows = [row for row in layout.sample if len(row) == layout.width]
-    of_numbers = [row for row in rows if _share_of_text(row[1:]) <= _MOSTLY] or rows
+    rows = [row for row in layout.sample if len(row) == layout.width][: max(3, _SAMPLE_CELLS // layout.width)]
+    cells_RK = np.array([row[1:] for row in rows], dtype=object).reshape(len(rows), layout.width - 1)
+    text_RK = _is_text(cells_RK)
+    of_numbers_R = text_RK.mean(axis=1) <= _MOSTLY
+    if of_numbers_R.any():
+        cells_RK, text_RK = cells_RK[of_numbers_R], text_RK[of_numbers_R]
+    empty_K = (cells_RK == "").all(axis=0)
+    mostly_text_K = text_RK.mean(axis=0) > _MOSTLY if len(text_RK) else np.zeros(layout.width - 1, bool)
     return [
         i
-        for i in numbers
-        if (word := layout.header[i]) in annotations
-        or is_cell_annotation(word)
-        or is_gene_annotation(word)
-        or is_written_index(word, [row[i] for row in of_numbers])
-        or _share_of_text([row[i] for row in of_numbers]) > _MOSTLY
-        or (word == "" and not any(row[i].strip() for row in of_numbers))
+        for i, word in enumerate(layout.header)
+        if i > 0
+        and (
+            word in annotations
+            or is_cell_annotation(word)
+            or is_gene_annotation(word)
+            or mostly_text_K[i - 1]
+            or (word == "" and empty_K[i - 1])
+            or is_written_index(word, list(cells_RK[:, i - 1]))
+        )
     ]
 
 
-def _share_of_text(cells: Sequence[str]) -> float:
-    text = [cell for cell in cells if cell.strip().lower() not in ("", "nan", "na", "inf", "-inf")]
-    return sum(not are_numbers([cell]) for cell in text) / max(1, len(cells))
+def _is_text(cells: np.ndarray) -> np.ndarray:
+    """Which cells are neither numbers nor missing."""
+    flat = pd.Series(cells.ravel(), dtype=object).str.strip()
+    missing = flat.str.lower().isin(_NOTHING)
+    return (pd.to_numeric(flat, errors="coerce").isna() & ~missing).to_numpy().reshape(cells.shape)
 
 
 def _collect(chunk: pd.DataFrame, numbers: list[int], names: list[str], parts: _Parts) -> None:
@@ -161,7 +179,7 @@ def _collect(chunk: pd.DataFrame, numbers: list[int], names: list[str], parts: _
     rows = [str(name).strip() for name in chunk[0]]
     for i, values in parts.side.items():
         values += [str(value).strip() for value in chunk[i]]
-    table = chunk[numbers]
+    table = chunk.iloc[:, 1:] if len(numbers) == chunk.shape[1] - 1 else chunk[numbers]
     text = [k for k, kind in enumerate(table.dtypes) if kind.kind not in "iuf"]
     if not text:
         values_RK = table.to_numpy(np.float32)
@@ -196,7 +214,7 @@ def _without_text(
             kept.append(r)
             continue
         cells = ["" if pd.isna(cell) else str(cell).strip() for cell in table.iloc[r]]
-        if _share_of_text(cells) > _MOSTLY:
+        if _is_text(np.array(cells, dtype=object)).mean() > _MOSTLY:
             parts.side_rows[row] = cells
             continue
         kept.append(r)

@@ -134,24 +134,31 @@ def _num_comments(lines: Sequence[str]) -> int:
 
 
 def _split(line: str, delimiter: str) -> list[str]:
+    """Cells of a line; quotes may hold the delimiter."""
     if delimiter == r"\s+":
-        return next(csv.reader([line.replace("\t", " ").strip()], delimiter=" ", skipinitialspace=True))
-    return next(csv.reader([line], delimiter=delimiter))
+        line, delimiter = " ".join(line.split()), " "
+    if '"' not in line:
+        return line.split(delimiter)
+    try:
+        return next(csv.reader([line], delimiter=delimiter))
+    except csv.Error:  # a quoted cell of more than 131,072 characters: not a name and not a number
+        return line.split(delimiter)
 
 
 def _delimiter(lines: Sequence[str]) -> tuple[str, int]:
-    """The delimiter under which most lines have one width of at least two, and that width; the widest wins."""
-    found: list[tuple[int, str]] = []
-    for delimiter in _DELIMITERS:
-        widths = Counter(len(_split(line, delimiter)) for line in lines[-max(1, len(lines) - 1) :])
-        width, count = max(widths.items(), key=lambda item: (item[1], item[0]))
-        if width >= 2 and count >= _LEAST_SHARE * sum(widths.values()):
-            found.append((width, delimiter))
-    if found:
-        width, delimiter = max(found, key=lambda item: item[0])
-        return delimiter, width
-    widths = Counter(len(_split(line, r"\s+")) for line in lines[-max(1, len(lines) - 1) :])
-    return r"\s+", max(widths.items(), key=lambda item: (item[1], item[0]))[0]
+    """The delimiter under which most lines, the header among them, have one width of at least two; then the widest."""
+    found: list[tuple[float, int, str]] = []
+    for delimiter in (*_DELIMITERS, r"\s+"):
+        if delimiter == r"\s+" and found:
+            break
+        widths = [len(_split(line, delimiter)) for line in lines]
+        width, count = max(Counter(widths[1:] or widths).items(), key=lambda item: (item[1], item[0]))
+        if width >= 2 and count >= _LEAST_SHARE * len(widths[1:] or widths):
+            found.append((sum(own in (width, width - 1) for own in widths), width, delimiter))
+    if not found:
+        return r"\s+", max(Counter(len(_split(line, r"\s+")) for line in lines).items(), key=lambda item: item[1])[0]
+    _, width, delimiter = max(found)
+    return delimiter, width
 
 
 def _is_header_in_comment(

@@ -113,6 +113,8 @@ def test_numbers_of_an_unknown_word_are_annotation_if_the_user_says_so(tmp_path)
 
 
 def test_a_score_beside_counts_is_named(tmp_path) -> None:
+    with pytest.raises(UserError, match=r"features score1, score2 hold fractions .*--annotations 'score1,score2'"):
+        load_counts(text(tmp_path, with_columns(score1=np.arange(20) / 7, score2=np.arange(20) / 9)))
     with pytest.raises(UserError, match=r"features my_score hold fractions while all others hold whole.*'my_score'"):
         load_counts(text(tmp_path, with_columns(my_score=np.arange(20) / 7)))
 
@@ -131,6 +133,15 @@ def test_feature_counts_and_other_annotation_of_genes(tmp_path) -> None:
     said = notes_of(text(tmp_path, [head, *rows], sep="\t", before=before))
     assert "describe the genes and are not cells: Chr, Start, End, Strand, Length" in said
     assert "1 lines before the table were skipped: # Program:featureCounts" in said
+    # The same number of exons in every gene: the semicolons then split all rows alike, and not the header.
+    one = [[*head[:6], "a.bam"], *(row[:7] for row in rows)]
+    counts = load_counts(text(tmp_path, one, sep="\t", before=before))
+    assert list(counts.adata.var_names) == GENES
+    assert counts.adata.obs_names.tolist() == ["a.bam"]
+    # What scanpy adds to var.
+    head = ["gene", "n_cells", "highly_variable", "total_counts", "pct_counts_mt", *CELLS]
+    rows = [[name, 20, "True", COUNTS[:, i].sum(), 0.5, *COUNTS[:, i]] for i, name in enumerate(GENES)]
+    assert "n_cells, highly_variable, total_counts, pct_counts_mt" in notes_of(text(tmp_path, [head, *rows]))
     head = ["gene_id", "gene_name", "description", *CELLS]
     rows = [[IDS[i], name, '"a, b"', *COUNTS[:, i]] for i, name in enumerate(GENES)]
     counts = load_counts(text(tmp_path, [head, *rows]))

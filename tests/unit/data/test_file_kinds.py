@@ -128,6 +128,7 @@ def test_an_archive_chooses_no_place_and_no_link(tmp_path, scratch) -> None:
         (b"\x80\x04\x95" + bytes(99), "a Python pickle.*never opened"),
         (b"%PDF-1.4\n", "a PDF document"),
         (b"\n  <!DOCTYPE html>\n<html>\n", "an HTML or XML page.*open the address in a browser"),
+        (b'{"message": "Not found",\n "status": 404}', "JSON text.*a server may have sent an error"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 3\n", "a pointer of Git LFS.*git lfs pull"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), "an old Excel workbook"),
         (bytes(999), "binary data"),

@@ -122,6 +122,7 @@ def test_kallisto_has_symbols_in_a_second_list(tmp_path) -> None:
         ({"features": "gene_id\tgene_name\n" + "".join(LINES[1:])}, "features.tsv holds 11 names below a header line"),
         ({"features": PLAIN + "A\n", "barcodes": BARCODES + "ACGTACGTAA\n"}, "neither fits; the files do not belong"),
         ({"features": FEATURES + "one\ttwo\tthree\n"}, "line 13 has 3 columns, most lines have 2"),
+        ({"features": PLAIN + "A" * 200_000 + "\n"}, "features.tsv.*is not a list of names"),
     ],
 )
 @pytest.mark.parametrize("cells_are_rows", [False, True])

@@ -102,11 +102,21 @@ def test_numbers_as_names_of_cells_need_a_word_in_the_corner_or_an_order(tmp_pat
 @pytest.mark.parametrize("values", [1, 7, 50, 240])
 def test_pieces_of_any_size_give_the_same_cells(tmp_path, monkeypatch, values) -> None:
     monkeypatch.setattr(text_chunks, "_CHUNK_VALUES", values)
+    monkeypatch.setattr(text_chunks, "_LEAST_ROWS", 1)
     rows = [*GENE_ROWS, ["cell_type", *["a"] * 20], ["percent_mito", *np.linspace(0, 1, 20)]]
     rows = [[*row, "chr1" if i else "Chr"] for i, row in enumerate(rows)]
     counts = load_counts(text(tmp_path, rows))
     assert holds_the_counts(counts)
     assert list(counts.adata.obs["cell_type"]) == ["a"] * 20
+
+
+def test_lines_longer_than_a_cell_of_a_csv_may_be(tmp_path) -> None:
+    """Under a delimiter that the table does not have, a line is one cell."""
+    names = [f"GENE{i}" for i in range(30_000)]
+    row = ["1"] * 30_000
+    for quote in ("", '"'):
+        rows = [["cell", *(f"{quote}{name}{quote}" for name in names)], [f"{quote}c1{quote}", *row], ["c2", *row]]
+        assert load_counts(text(tmp_path, rows)).adata.shape == (2, 30_000)
 
 
 def test_log_values_keep_their_precision(tmp_path) -> None:
