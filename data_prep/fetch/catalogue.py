@@ -34,7 +34,7 @@ __all__ = [
 CATALOGUE_VARIABLE = "GRN_COTRAIN_CATALOGUE"
 
 FORMATS_BY_KIND: dict[str, tuple[str, ...]] = {
-    "network": ("tsv", "beeline", "trrust", "dorothea", "collectri", "decoupler"),
+    "network": ("tsv", "beeline", "trrust", "dorothea", "collectri", "decoupler", "matrix", "dictionary"),
     "cells": ("h5ad", "h5mu", "loom", "zarr", "10x-h5", "mtx", "csv"),
     "aliases": ("aliases",),
     "orthologs": ("orthologs",),

@@ -118,12 +118,22 @@ def frame_from_varp(adata: anndata.AnnData, key: str) -> pd.DataFrame:
     """Edges of ``adata.varp[key]``; signs from ``key_sign`` where it is there, else from negative weights."""
     if key not in adata.varp:
         raise UserError(f"adata.varp['{key}']: no such key; choose from {', '.join(adata.varp) or 'none'}")
-    weights = sparse.coo_matrix(adata.varp[key])
+    weights = sparse.coo_matrix(_checked(adata.varp[key], key))
     names = np.asarray(adata.var_names, dtype=object)
     frame = pd.DataFrame({"source": names[weights.row], "target": names[weights.col], "weight": np.abs(weights.data)})
     if f"{key}_sign" in adata.varp:
-        signs = sparse.csr_matrix(adata.varp[f"{key}_sign"])
+        signs = sparse.csr_matrix(_checked(adata.varp[f"{key}_sign"], f"{key}_sign"))
         frame["sign"] = np.sign(np.asarray(signs[weights.row, weights.col]).ravel()).astype(np.int8)
     elif (weights.data < 0).any():
         frame["sign"] = np.sign(weights.data).astype(np.int8)
     return frame
+
+
+def _checked(matrix: Any, key: str) -> Any:
+    """The matrix, whose row pointers and indices are in range: a wrong one would be read as another place in memory."""
+    if sparse.issparse(matrix) and matrix.format in ("csr", "csc"):
+        try:
+            matrix.check_format(full_check=True)
+        except ValueError as error:
+            raise UserError(f"adata.varp['{key}']: is damaged ({error}); write the file again") from None
+    return matrix

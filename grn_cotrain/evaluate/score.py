@@ -144,10 +144,8 @@ def score_pairs(
     """
     read = load_pairs(pairs, format)
     scored = score_named(run, read.frame, what=f"--pairs '{pairs}'")
-    for note in read.notes:
-        say(f"pairs: {note}")
     with atomic_file(out) as temporary:
         scored.frame.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
-    for line in scored.lines():
+    for line in (*(f"pairs: {note}" for note in read.notes), *scored.lines()):
         say(line)
     return scored

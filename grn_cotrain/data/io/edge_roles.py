@@ -194,6 +194,9 @@ def read_roles(
         sign=signs,
         evidence=to_text(table[evidence]) if evidence else "",
     )
+    if weights is not None and (weights == 0).any() and (weights != 0).any():
+        frame = frame[weights != 0].reset_index(drop=True)
+        notes.append(f"{int((weights == 0).sum()):,} rows of weight 0 were left out: they are no edges")
     used = [name for name in (ends.source, ends.target, weight, sign, evidence) if name]
     if weight and fold_column(weight) not in ("weight", "weights"):
         notes.append(f"weights: from column '{weight}'")

@@ -21,6 +21,7 @@ _ASK = (
     "say so with --format 'tsv:header=yes' or 'tsv:header=no'; with a header, 'tsv:source=COLUMN,target=COLUMN' says "
     "which column is which"
 )
+_MISSING = ("", "na", "n/a", "nan", "inf", "-inf", "null", "none")
 _REFERENCE = re.compile(r"(?:PMID:?\s*)?\d+(?:[;|,]\s*\d+)*", re.IGNORECASE)
 
 
@@ -61,12 +62,12 @@ def with_header(table: pd.DataFrame, *, told: bool | None = None) -> tuple[pd.Da
         body = table.iloc[1:].reset_index(drop=True).set_axis(names, axis=1)
         if body.empty:
             raise UserError("edge list: holds no rows below its header; give a table with content")
-        body, notes = _without_index(body)
+        body, notes = _without_index(body.loc[:, [bool(name) or (body[name] != "").any() for name in body.columns]])
         kept = [str(name) for name in body.columns]
         if _is_counter(seen.first) or _is_counter(kept):
             bare, more = _bare(body.set_axis([str(i) for i in range(body.shape[1])], axis=1))
             return bare, [*notes, f"the first line ({name_some(seen.first, 4)}) only counts the columns", *more]
-        return body, [*notes, f"header: {name_some(names, 8)}"]
+        return body, [*notes, f"header: {name_some([name for name in names if name], 8)}"]
     return _bare(table)
 
 
@@ -76,7 +77,7 @@ def _look(table: pd.DataFrame) -> _Columns:
     seen = _Columns(first, [])
     for name in table.columns:
         values = body[name].str.strip()
-        filled = values[values != ""]
+        filled = values[~values.str.lower().isin(_MISSING)]
         share = pd.to_numeric(filled, errors="coerce").notna().mean() if len(filled) else 0.0
         seen.numeric.append(bool(share > 0.9))
         seen.names.append(set() if seen.numeric[-1] else {clean_name(value) for value in filled.unique()})
@@ -126,9 +127,8 @@ def _is_number(value: str) -> bool:
 def _is_word(value: str) -> bool:
     """Whether a cell has a letter and is neither a number, nor what stands for a missing one, nor a reference."""
     text = value.strip().lower()
-    missing = text in ("na", "n/a", "nan", "inf", "-inf", "null", "none")
     return any(letter.isalpha() for letter in text) and not (
-        missing or _is_number(text) or _REFERENCE.fullmatch(text) or text in SIGN_WORDS
+        text in _MISSING or _is_number(text) or _REFERENCE.fullmatch(text) or text in SIGN_WORDS
     )
 
 
@@ -199,7 +199,7 @@ def _bare(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     names[ends[0]], names[ends[1]] = "source", "target"
     rest = [i for i in range(len(names)) if i not in ends]
     sign = next((i for i in rest if i in signs), None)
-    weight = next((i for i in rest if i in numbers and i not in signs), None)
+    weight = _bare_weight(table, [i for i in rest if i in numbers and i not in signs], ends)
     if sign is not None:
         plain = sign in numbers and weight is None and not (table.iloc[:, sign].str.strip() == "0").any()
         names[sign] = "weight" if plain else "sign"  # 1 and -1 are both
@@ -218,13 +218,22 @@ def _bare(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     return table.set_axis(names, axis=1), [*notes, f"no header: the first line ({first}) is an edge; columns: {held}"]
 
 
+def _bare_weight(table: pd.DataFrame, numbers: list[int], ends: list[int]) -> int | None:
+    """The first column of numbers behind the ends, unless it may be one of ids (whole numbers between or in pairs)."""
+    whole = [i for i in numbers if table.iloc[:_ROWS, i].str.strip().str.fullmatch(r"\d{2,}").all()]
+    for i in numbers:
+        if i not in whole or (i > max(ends) and len(whole) == 1):
+            return i
+    return None
+
+
 def _texts(table: pd.DataFrame) -> list[int]:
     return [i for i in range(table.shape[1]) if not _are_numbers(table.iloc[:, i])]
 
 
 def _are_numbers(values: pd.Series) -> bool:
     some = values.iloc[:_ROWS].str.strip()
-    some = some[some != ""]
+    some = some[~some.str.lower().isin(_MISSING)]
     return len(some) > 0 and bool(pd.to_numeric(some, errors="coerce").notna().mean() > 0.9)
 
 

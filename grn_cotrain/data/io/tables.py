@@ -153,8 +153,8 @@ def parse_table(text: str, path: str | Path, *, what: str = "table", corner: boo
     text, notes = _without_preface(text, lines, delimiter, width)
     first = next(_first_lines(text), "")
     short = len(_cells(first, delimiter)) == width - 1
-    if delimiter and short and (corner or width > 2):  # R writes no cell above the names of rows
-        text = delimiter + text.lstrip("\r\n")
+    if short and (corner or width > 2):  # R writes no cell above the names of rows
+        text = (delimiter or '"" ') + text.lstrip("\r\n")
     if delimiter and (missing := width - len(_cells(next(_first_lines(text), ""), delimiter))) > 0:
         line, end, rest = text.lstrip("\r\n").partition("\n")
         text = line.rstrip("\r") + delimiter * missing + end + rest

@@ -167,3 +167,28 @@ def test_gmt_of_others(tmp_path: Path) -> None:
     assert edges.frame["sign"].tolist() == [0, 0, 0, 0, -1]
     assert edges.frame["weight"].tolist() == [1, 1, 1, 1, 0.5]
     assert pairs(load_edges(write(tmp_path, text, "r.txt"), "gmt").frame) == pairs(edges.frame)
+
+
+@pytest.mark.parametrize(
+    ("text", "weights", "said"),
+    [
+        ('"TF" "target" "weight"\n"1" "STAT1" "IRF1" 0.5\n"2" "SPI1" "LYZ" 2\n', [0.5, 2], "only numbers the rows"),
+        ("TF\ttarget\tweight\t\nSTAT1\tIRF1\t0.5\t\nSPI1\tLYZ\t2\t\n", [0.5, 2], "header: TF, target, weight"),
+        # Whole numbers between the ends, or in pairs, may be ids: never a weight.
+        ("STAT1\t6772\tIRF1\t3659\nSPI1\t6688\tLYZ\t4069\n", [1, 1], "columns not used: column 4"),
+        ("STAT1\tIRF1\t6772\t3659\nSPI1\tLYZ\t6688\t4069\n", [1, 1], "columns not used: column 4"),
+        ("STAT1\tIRF1\t870\nSPI1\tLYZ\t150\n", [870, 150], "columns: source, target, weight"),
+        ("STAT1\tIRF1\t1\nSPI1\tLYZ\t1\nSPI1\tCST3\t0\n", [1, 1], "1 rows of weight 0 were left out"),
+    ],
+)
+def test_indices_ids_and_empty_columns(tmp_path: Path, text: str, weights: list[float], said: str) -> None:
+    edges = load_edges(write(tmp_path, text))
+    assert pairs(edges.frame) == [("STAT1", "IRF1"), ("SPI1", "LYZ")]
+    assert edges.frame["weight"].tolist() == weights
+    assert any(said in note for note in edges.notes)
+
+
+def test_text_in_utf_16_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "edges.txt"
+    path.write_bytes("TF\ttarget\r\nSTAT1\tIRF1\r\n".encode("utf-16"))
+    assert pairs(load_edges(path).frame) == [("STAT1", "IRF1")]

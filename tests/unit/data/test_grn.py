@@ -191,3 +191,11 @@ def test_parsers_counts_join_the_report(tmp_path) -> None:
     report = GRN.from_file(path, VOCAB).report
     assert report.conflicting_signs == ["A1->B1"]  # the other torn pair is not in the network
     assert "format detected: trrust" in report.notes
+
+
+def test_a_damaged_matrix_is_refused(grn: GRN) -> None:
+    adata = anndata.AnnData(np.zeros((2, 5), np.float32), var=pd.DataFrame(index=list(VOCAB.symbols)))
+    grn.to_adata_varp(adata)
+    adata.varp["grn"].indices[0] = 120
+    with pytest.raises(UserError, match=r"varp\['grn'\]: is damaged"):
+        GRN.from_adata_varp(adata, VOCAB)

@@ -77,3 +77,37 @@ def test_unknown_genes_are_logged_and_have_no_score(
 def test_bad_pairs(tiny_run: Path, pairs: object, message: str) -> None:
     with pytest.raises(UserError, match=message):
         tl.score_edges(tiny_run, pairs)  # type: ignore[arg-type]
+
+
+def test_rows_in_are_rows_out(tiny_run: Path, tiny_world: Path, tmp_path: Path) -> None:
+    """Repeats, unknown genes, other cases, a gene with itself: each row keeps its place."""
+    (a, b), (c, d) = names(tiny_world, 2)
+    rows = [(a, b), (c, d), ("nobody", b), (a, b), (a.lower(), b), (a, a), ("", b), (c, d)]
+    by_tuples = tl.score_edges(tiny_run, rows)
+    assert list(by_tuples[["source", "target"]].itertuples(index=False, name=None)) == rows
+    score = by_tuples["score"]
+    assert score.isna().tolist() == [False, False, True, False, False, False, True, False]
+    assert score[0] == score[3] == score[4]
+    assert score[1] == score[7]
+
+    file = tmp_path / "pairs.csv"
+    file.write_text("target,note,TF\n" + "".join(f"{target},x,{tf}\n" for tf, target in rows))
+    written = score_pairs(tiny_run, file, tmp_path / "scores.tsv", say=lambda line: None)
+    assert written.unknown == ["nobody"]
+    table = pd.read_csv(tmp_path / "scores.tsv", sep="\t", keep_default_na=False, dtype=str)
+    assert list(table[["source", "target"]].itertuples(index=False, name=None)) == rows
+    np.testing.assert_allclose(pd.to_numeric(table["score"]), score, rtol=1e-4)
+
+    named = tl.score_edges(tiny_run, pd.DataFrame(rows, columns=["regulator", "gene"]))
+    np.testing.assert_allclose(named["score"], score)
+    assert list(named.columns)[:2] == ["regulator", "gene"]
+
+
+def test_pairs_whose_columns_nothing_tells_are_asked_for(tiny_run: Path, tiny_world: Path, tmp_path: Path) -> None:
+    ((a, b),) = names(tiny_world, 1)
+    file = tmp_path / "pairs.tsv"
+    file.write_text(f"driver\ttarget\n{a}\t{b}\n")
+    with pytest.raises(UserError, match=r"which is the source .*tsv:source=COLUMN"):
+        tl.score_edges(tiny_run, file)
+    told = tl.score_edges(tiny_run, file, format="tsv:source=driver,target=target")
+    assert told[["source", "target"]].to_numpy().tolist() == [[a, b]]
