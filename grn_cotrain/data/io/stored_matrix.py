@@ -68,7 +68,8 @@ def _read_sparse(
     refuse_shape([int(n) for n in claimed], shape, what)
     for name in _PARTS:
         refuse_size(node[name], f"{what}: {name}")
-    return compressed(*(node[name][()] for name in _PARTS), shape, what, by_column=by_column)
+    data, indices, indptr = (node[name][()] for name in _PARTS)
+    return compressed(data, indices, indptr, shape, what, by_column=by_column)
 
 
 def read_table(group: Any, name: str) -> pd.DataFrame:
