@@ -129,9 +129,7 @@ def test_weights_of_another_width_are_refused(tiny_world: Path, data: RunData, t
 
 
 @pytest.mark.parametrize("end", [-1, 10**6])
-def test_edges_between_what_are_no_genes_are_refused(
-    end: int, tiny_world: Path, data: RunData, tmp_path: Path
-) -> None:
+def test_edges_between_what_are_no_genes_are_refused(end: int, tiny_world: Path, data: RunData, tmp_path: Path) -> None:
     _, model = built(tiny_world, data)
     folder = tmp_path / "model"
     save_model(folder, model, backend="csr", meta={})
