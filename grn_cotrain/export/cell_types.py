@@ -206,7 +206,7 @@ def annotate_cells(
         names = list(map(str, whole.obs_names))
         columns = found.columns(keys[0], names, min_probability=min_probability)
         annotate_obs(whole, columns, {**found.origin, "min_probability": min_probability})
-    for line in changed:
+    for line in [note for note in changed if note not in found.notes]:  # the reader has changed the same columns
         say(line)
     for line in summary(columns[keys[0]], names, min_probability=min_probability):
         say(line)

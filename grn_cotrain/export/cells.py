@@ -227,7 +227,8 @@ def embed_cells(
         embedded = cell_embeddings(run, counts, min_mapped=min_mapped, zero_shot=zero_shot, say=say, progress=progress)
         values_CD, without = rows_of(embedded, list(map(str, whole.obs_names)))
         annotate(whole, "obsm", key_added, values_CD, embedded.origin)
-    for note in [*changed, *([nan_note(without)] if without else [])]:
+    said = set(embedded.notes)  # the reader has changed the same columns
+    for note in [*(note for note in changed if note not in said), *([nan_note(without)] if without else [])]:
         say(note)
     count, width = len(values_CD) - len(without), values_CD.shape[1]
     say(f"{count:,} cells embedded in {width} dimensions: obsm['{key_added}'] of {out}")

@@ -4,9 +4,9 @@ What writes into an AnnData adds documented keys and nothing else: ``X``, ``laye
 touched, a key that is there already is refused unless ``overwrite=True``, and ``uns["grn_cotrain"][KEY]`` records where
 the values came from. With ``copy=True`` the object itself stays as it was and an annotated copy is returned.
 
-An AnnData may be in memory, a view, or backed by its file (``backed="r"``), whose ``X`` is then read for the work. A view
-becomes an object of its own when results are written into it, as anndata does it. A MuData, an AnnData whose values are
-not computed yet (dask), and a view of a backed AnnData are refused with the way to one that works.
+An AnnData may be in memory, a view, or backed by its file (``backed="r"``), whose ``X`` is then read for the work. A
+view becomes an object of its own when results are written into it, as anndata does it. A MuData, an AnnData whose
+values are not computed yet (dask), and a view of a backed AnnData are refused, and the error says what works.
 
 A ``run`` is a run folder, or ``hf://NAME/REPOSITORY`` on a model hub. Importing this package loads no torch: the
 functions import what they need.

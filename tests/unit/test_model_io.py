@@ -128,6 +128,21 @@ def test_weights_of_another_width_are_refused(tiny_world: Path, data: RunData, t
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("end", [-1, 10**6])
+def test_edges_between_what_are_no_genes_are_refused(end: int, tiny_world: Path, data: RunData, tmp_path: Path) -> None:
+    _, model = built(tiny_world, data)
+    folder = tmp_path / "model"
+    save_model(folder, model, backend="csr", meta={})
+    graph = load_file(folder / "graph.safetensors")
+    graph["message_2E"][0, 0] = end
+    save_file(graph, folder / "graph.safetensors")
+    config = json.loads((folder / "config.json").read_text())
+    config["sha256"]["graph.safetensors"] = sha256_file(folder / "graph.safetensors")
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"graph\.safetensors': .*1 ends of edges are out of range"):
+        load_model(folder)
+
+
 def test_building_leaves_the_callers_random_state(tiny_world: Path, data: RunData) -> None:
     torch.manual_seed(3)
     expected = torch.rand(1)

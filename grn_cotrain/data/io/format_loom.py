@@ -14,6 +14,7 @@ import numpy as np
 from scipy import sparse
 
 from grn_cotrain.data.io.raw_matrix import RawMatrix, frame, no_such_layer, whole_numbers
+from grn_cotrain.data.io.stored_matrix import refuse_claims
 from grn_cotrain.data.vocab import name_some
 from grn_cotrain.errors import UserError
 
@@ -38,6 +39,7 @@ def read_loom(file: h5py.File, layer: str | None, what: str) -> RawMatrix:
     """Read cells x genes; attributes with one value a gene or cell become ``var`` and ``obs``."""
     import anndata
 
+    refuse_claims(file, what)
     layers = [str(name) for name in file.get("layers", {})]
     if layer is not None and layer not in layers:
         raise no_such_layer(layer, layers, what)

@@ -49,8 +49,8 @@ def _read_group(group: Any, features: str, note: str, what: str) -> RawMatrix:
     barcodes = text("barcodes")
     num_genes, num_cells = (int(n) for n in group["shape"][()])
     refuse_shape((num_cells, num_genes), (len(barcodes), len(group["features/id" if features else "genes"])), what)
-    arrays = (group[name][()] for name in ("data", "indices", "indptr"))
-    values_CG, notes = compressed(*arrays, (num_cells, num_genes), what)
+    data, indices, indptr = (group[name][()] for name in ("data", "indices", "indptr"))
+    values_CG, notes = compressed(data, indices, indptr, (num_cells, num_genes), what)
     var: dict[str, list[str]]
     if features:
         names = text("features/name")

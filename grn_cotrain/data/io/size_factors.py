@@ -78,7 +78,7 @@ def _positive(column: pd.Series, names: Sequence[str]) -> np.ndarray:
     values_C = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
     bad_C = ~(np.isfinite(values_C) & (values_C > 0))
     if bad_C.any():
-        shown = [f"{names[i]} ({column.iloc[i]})" for i in np.flatnonzero(bad_C)]
+        shown = [f"{names[i]} ({column.iloc[i]})" for i in np.flatnonzero(bad_C).tolist()]
         raise UserError(
             f"obs['size_factor']: holds values that are no positive numbers in {int(bad_C.sum()):,} cells: "
             f"{name_some(shown, 3)}; repair or remove the column"

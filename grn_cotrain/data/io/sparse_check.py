@@ -154,7 +154,7 @@ def _in_order(matrix: Any, what: str) -> tuple[sparse.csr_matrix, list[str]]:
         return matrix.tocsr(), []
     notes = []
     if not matrix.has_sorted_indices:
-        notes.append(f"{what}: the indices of some cells were not in order and were sorted")
+        notes.append(f"{what}: some indices were not in order and were sorted")
         matrix = matrix.copy()
         matrix.sort_indices()
     lines = np.repeat(np.arange(len(matrix.indptr) - 1), np.diff(matrix.indptr))

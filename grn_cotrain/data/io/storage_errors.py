@@ -1,4 +1,4 @@
-"""What the storage libraries raise, told apart: a file in use, a missing codec or a lost disk is not a damaged file."""
+"""Kinds of failure of the storage libraries: a file in use, a missing codec or a lost disk is not a damaged file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["reading"]
 
 _DAMAGED = "is damaged or cut short ({reason}); {fix}"
 _OTHERWISE = (
-    "cannot be read ({reason}); its layout is not as its format wants it: write it with a current version, or {fix}"
+    "cannot be read ({reason}); its layout does not follow its format: write it with a current version, or {fix}"
 )
 _FETCH = "fetch it again, or compare its size with the source"
 

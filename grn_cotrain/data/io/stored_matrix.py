@@ -68,7 +68,8 @@ def _read_sparse(
     refuse_shape([int(n) for n in claimed], shape, what)
     for name in _PARTS:
         refuse_size(node[name], f"{what}: {name}")
-    return compressed(*(node[name][()] for name in _PARTS), shape, what, by_column=by_column)
+    data, indices, indptr = (node[name][()] for name in _PARTS)
+    return compressed(data, indices, indptr, shape, what, by_column=by_column)
 
 
 def read_table(group: Any, name: str) -> pd.DataFrame:
@@ -93,7 +94,9 @@ def read_table(group: Any, name: str) -> pd.DataFrame:
         index = node.get(node.attrs.get("_index", "_index"))
         _refuse_lost_parts(index, f"{name}: the names of {name}")
         for column in node:
-            _refuse_lost_parts(getattr(node[column], "get", lambda _: None)("categories"), f"{name}: {name}/{column}")
+            categories = getattr(node[column], "get", lambda _: None)("categories")
+            if getattr(categories, "size", 0) > 1:  # a single one may be the empty text, which takes no chunk
+                _refuse_lost_parts(categories, f"{name}: {name}/{column}")
     return read_elem(node)
 
 

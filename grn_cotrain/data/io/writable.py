@@ -176,7 +176,7 @@ def _categories(column: pd.Series) -> tuple[Any, bool]:
             return column, False
         return column.cat.rename_categories(plain), False
     if pd.api.types.is_numeric_dtype(names.dtype):
-        return column.cat.rename_categories(names.to_numpy()), False
+        return column.cat.rename_categories(names.to_list()), False
     order = list(dict.fromkeys(name for name in map(canonical_text, names) if name is not None))
     return pd.Categorical(as_labels(column), categories=order, ordered=bool(column.cat.ordered)), True
 
@@ -220,8 +220,9 @@ _EXTENSIONS: dict[Any, Callable[[pd.Series], tuple[Any, bool]]] = {
     pd.StringDtype: _strings,
     (pd.Float32Dtype, pd.Float64Dtype): _floats,
     pd.BooleanDtype: _same,
-    tuple(type(pd.array([], dtype=f"{sign}Int{bits}").dtype) for sign in ("", "U") for bits in (8, 16, 32, 64)): _same,
-    pd.SparseDtype: lambda column: _storable(column.sparse.to_dense()),
+    (pd.Int8Dtype, pd.Int16Dtype, pd.Int32Dtype, pd.Int64Dtype): _same,
+    (pd.UInt8Dtype, pd.UInt16Dtype, pd.UInt32Dtype, pd.UInt64Dtype): _same,
+    pd.SparseDtype: lambda column: _storable(pd.Series(np.asarray(column), index=column.index)),
     pd.ArrowDtype: lambda column: _storable(column.convert_dtypes(dtype_backend="numpy_nullable")),
 }
 """Classes of pandas' extension types -> how their values are stored."""

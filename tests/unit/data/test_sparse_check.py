@@ -15,8 +15,10 @@ import zarr
 from scipy import sparse
 from scipy.io import mmwrite
 
+from data_prep.counts import prepare_counts
 from grn_cotrain.data.io.counts import counts_from_anndata, load_counts
 from grn_cotrain.data.io.sparse_check import checked, compressed
+from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
 
 C, G = 20, 12
@@ -223,6 +225,25 @@ def test_a_dense_matrix_that_the_file_cannot_hold_takes_no_memory(tmp_path: Path
         file.create_dataset("X", shape=(10**6, 10**6), chunks=(100, 100), dtype="f4")
     with pytest.raises(UserError, match="it claims 1,000,000,000,000 values"):
         load_counts(path)
+
+
+def test_a_loom_that_claims_more_than_it_holds(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "cells.loom", "w") as file:
+        file.create_dataset("matrix", shape=(10**6, 10**6), chunks=(64, 64), dtype="f4")
+        file["row_attrs/Gene"] = np.array(GENES, dtype="S")
+        file["col_attrs/CellID"] = np.array(CELLS, dtype="S")
+    with pytest.raises(UserError, match="matrix: its structure is broken: it claims 1,000,000,000,000 values"):
+        load_counts(tmp_path / "cells.loom")
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_one_wrong_entry_of_a_prepared_folder_is_refused(tmp_path: Path, wrong: str) -> None:
+    folder = tmp_path / "prep"
+    prepare_counts(hdf5(tmp_path), folder)
+    part, at, value = WRONG[wrong]
+    damage(folder / "cells.h5ad", "X", part, at, value if value is not None else G)
+    with pytest.raises(UserError, match=r"cells\.h5ad': X: its structure is broken"):
+        _ = Prep.open(folder).cells
 
 
 def mtx(folder: Path, entries: str, shape: str = f"{G} {C}") -> Path:

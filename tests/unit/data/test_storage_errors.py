@@ -30,7 +30,7 @@ ENCODING = "an encoding that the installed anndata does not know"
 ELSEWHERE = "refers to another file that is not there"
 TEXT = "text that is not UTF-8"
 DAMAGED = "is damaged or cut short"
-OTHER = "its layout is not as its format wants it"
+OTHER = "its layout does not follow its format"
 
 
 def system(number: int, text: str = "") -> OSError:

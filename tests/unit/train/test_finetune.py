@@ -336,3 +336,15 @@ def test_settings_are_refused_in_one_line() -> None:
     model, _, _ = small_model()
     with pytest.raises(UserError, match="1 class"):
         Classifier.new(model, ComponentSpec("cls_mlp"), ("a",), "type", seed=0)
+
+
+@pytest.mark.parametrize(
+    "column", [[0, 1, 1, 0], [0.0, 1.0, 1.0, 0.0], ["0.0", "1", " 1 ", "0"], pd.Categorical([0, 1, 1, 0])]
+)
+def test_classes_and_groups_have_one_form_however_they_are_stored(column: object) -> None:
+    obs = pd.DataFrame({"type": column, "batch": column})
+    labels = labels_of(obs, "type", np.ones(4, dtype=np.int64))
+    assert labels.labels_C.tolist() == ["0", "1", "1", "0"]
+    for value in ("1", "1.0"):
+        _, _, split = split_labels(labels, obs, validation=0.4, test_by=("batch", value))
+        assert split.test_C.tolist() == [1, 2]
