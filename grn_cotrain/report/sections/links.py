@@ -39,8 +39,8 @@ _EXPLAINED = {
 _HOW_TO_READ = (
     "Macro metrics are means over TFs. Intervals are 95 % bootstrap intervals over {units}; they may overlap where "
     "a paired difference is certain, so read the differences. The best control is chosen on these same test pairs, in "
-    "the controls' favour. A star marks the best control of a column. Controls whose printed values are all equal share "
-    "one row."
+    "the controls' favour. A star marks the best control of a column. Controls whose printed values are all equal "
+    "share one row."
 )
 
 

@@ -19,7 +19,7 @@ SAME = ("adamic_adar", "common_neighbours", "knn_both", "knn_expression", "knn_f
 
 
 def table(**changes: tuple[str, float]) -> LinkTable:
-    values = {"joint": ("model", 0.8), "best": ("control", 0.9), **{name: ("control", 0.5) for name in SAME}}
+    values = {"joint": ("model", 0.8), "best": ("control", 0.9), **dict.fromkeys(SAME, ("control", 0.5))}
     return link_table({**values, "random": ("control", 0.4), **changes})
 
 
