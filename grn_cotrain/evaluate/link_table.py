@@ -18,6 +18,7 @@ import pandas as pd
 
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.evaluate.bootstrap import MIN_TFS, SeedResult, interval
+from grn_cotrain.evaluate.calibration import calibration_sentence
 from grn_cotrain.evaluate.link_files import (
     CURVES_FILE,
     PER_TF_FILE,
@@ -217,6 +218,14 @@ class LinkTable:
 
     # ---------------------------------------------------------------- printing
 
+    def calibration(self) -> list[str]:
+        """Return a sentence for each model with probabilities: what they promise and what is seen."""
+        if self.curves is None:
+            return []
+        mine = self.curves[(self.curves["split"] == self.headline_split) & (self.curves["curve"] == "calibration")]
+        mine = mine[mine["kind"] != "control"]
+        return [calibration_sentence(bins, str(scorer)) for scorer, bins in mine.groupby("scorer", sort=False)]
+
     def warnings(self) -> list[str]:
         """What forbids a claim."""
         frame = self.frame
@@ -249,6 +258,8 @@ class LinkTable:
                     f"{record.scorer} - {record.control} (best control, macro AUROC): {record.value:+.3f} "
                     f"[{record.low:+.3f}, {record.high:+.3f}]"
                 )
+        for sentence in self.calibration():
+            line(sentence)
         for audit in self.audits.values():
             line(audit)
         for note in self.notes:

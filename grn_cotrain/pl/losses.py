@@ -97,14 +97,25 @@ def _draw(ax: Axes, training: pd.DataFrame, validation: pd.DataFrame, objectives
     if _LINKS in validation and validation[_LINKS].notna().any():
         handles += _links(ax, validation[_LINKS].dropna())
     if "best_step" in validation and validation["best_step"].notna().any():
-        best = int(validation["best_step"].dropna().iloc[-1])
-        line = ax.axvline(best, color=INK, linewidth=1.0, linestyle=(0, (1, 1.6)), zorder=1)
-        line.set_label(f"kept: step {best:,}")
-        handles.append(line)
+        handles.append(_kept(ax, validation))
     # Below the axes: a legend inside would lie on some run's curves.
     ax.legend(
         handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, handlelength=2.6, columnspacing=1.6
     )
+
+
+def _kept(ax: Axes, validation: pd.DataFrame) -> Any:
+    """A line at the step whose model was kept, with a mark where it crosses what the step was chosen by."""
+    best = int(validation["best_step"].dropna().iloc[-1])
+    line = ax.axvline(best, color=INK, linewidth=1.0, linestyle=(0, (1, 1.6)), zorder=1)
+    line.set_label(f"kept: step {best:,}")
+    right: Any = getattr(ax, "right_ax", None)
+    if right is not None and best in validation.index and np.isfinite(validation.at[best, _LINKS]):
+        right.plot(
+            [best], [validation.at[best, _LINKS]], linestyle="none", marker="D", markersize=10, markerfacecolor="none",
+            markeredgecolor=INK, markeredgewidth=1.4, zorder=5, label="_kept",
+        )  # fmt: skip
+    return line
 
 
 def _links(ax: Axes, scores: pd.Series) -> list[Any]:
