@@ -52,7 +52,7 @@ def kept_step(run: RunFolder) -> KeptStep | None:
     criterion = record.get("criterion") or next((name for name in _NAMES if then.get(name) is not None), "")
     name = _NAMES.get(criterion, criterion)
     if criterion == _LINKS and _MACRO in then:
-        name = f"macro {name}" if then[_MACRO] is not None else f"{name}, all pairs in one list,"
+        name = f"{'pooled' if then[_MACRO] is None else 'macro'} {name}"
     value = record["best_value"] if "best_value" in record else then.get(criterion)
     return KeptStep(int(step), int(record.get("steps") or reached_step(run)), value, name)
 

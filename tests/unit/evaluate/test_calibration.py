@@ -33,8 +33,8 @@ def test_wilson_is_the_interval_of_statsmodels() -> None:
         (
             [(0.01, 0.004, 10_000), (0.05, 0.02, 1_000), (0.14, 0.07, 500)],
             "Probabilities of joint lie above what is seen in every bin: they are too high. "
-            "Over all pairs 0.019 is promised and 0.0083 is seen; in the highest bin 0.14 is promised and 0.07 is seen. "
-            "3 of the 3 bins differ by more than chance (95 % intervals).",
+            "Over all pairs 0.019 is promised and 0.0083 is seen; in the highest bin 0.14 is promised and 0.07 is "
+            "seen. 3 of the 3 bins differ by more than chance (95 % intervals).",
         ),
         (
             [(0.01, 0.02, 10_000), (0.1, 0.2, 1_000)],
