@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["legend_below"]
 
-_LONGEST = 44  # characters of a line
+_LONGEST = (44, 32, 24, 16)  # characters of a line, tried in turn where one column is still too wide
 
 
 def legend_below(
@@ -37,10 +37,14 @@ def legend_below(
     """
     figure: Any = ax.figure.get_figure(root=True)
     shown = ax.get_legend_handles_labels()[0] if handles is None else list(handles)
-    labels = [textwrap.fill(str(handle.get_label()), _LONGEST) for handle in shown]
     figure.draw_without_rendering()  # the layout decides how wide the axes are
     room = ax.get_window_extent().width
-    for columns in range(max(1, min(ncols, len(shown))), 0, -1):
+    most = max(1, min(ncols, len(shown)))
+    for columns, longest in [
+        *((number, _LONGEST[0]) for number in range(most, 0, -1)),
+        *((1, n) for n in _LONGEST[1:]),
+    ]:
+        labels = [textwrap.fill(str(handle.get_label()), longest) for handle in shown]
         legend = ax.legend(
             handles=shown, labels=labels, loc="upper center", bbox_to_anchor=(0.5, offset), ncols=columns, **options
         )

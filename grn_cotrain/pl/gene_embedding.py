@@ -17,6 +17,7 @@ from grn_cotrain.pl._labels import place_labels
 from grn_cotrain.pl._legend import legend_below
 from grn_cotrain.pl._style import ACCENT, FAINT, GREEN, INK, MARKERS, OTHERS, PAPER, VERMILION, new_axes, style
 from grn_cotrain.pl.embedding_coordinates import embedding_coordinates
+from grn_cotrain.progress import Progress
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,6 +43,7 @@ def gene_embedding(
     key: str | None = None,
     labels: int | Sequence[str] = _LABELS,
     seed: int = 0,
+    progress: Progress | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw genes by the similarity of their embeddings.
@@ -67,6 +69,8 @@ def gene_embedding(
         most edges. Of a number of labels, those that would lie on other labels are left out; names are always written.
     seed
         Of UMAP.
+    progress
+        As in :func:`~grn_cotrain.pl.embedding_coordinates`.
     ax
         Axes to draw on; default: new ones.
 
@@ -81,7 +85,7 @@ def gene_embedding(
         No such run, key, colour, TF or gene.
     """
     found = embedded(source, kind=kind, key=key)
-    coordinates = embedding_coordinates(found, basis=basis, seed=seed)
+    coordinates = embedding_coordinates(found, basis=basis, seed=seed, progress=progress)
     wanted = _Labels(found, labels)
     painted = _paint(found, color, wanted)
     with style():

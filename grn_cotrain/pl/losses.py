@@ -109,9 +109,10 @@ def _kept(ax: Axes, validation: pd.DataFrame) -> Any:
     line = ax.axvline(best, color=INK, linewidth=1.0, linestyle=(0, (1, 1.6)), zorder=1)
     line.set_label(f"kept: step {best:,}")
     right: Any = getattr(ax, "right_ax", None)
-    if right is not None and best in validation.index and np.isfinite(validation.at[best, _LINKS]):
+    score = float(dict(zip(validation.index, validation[_LINKS], strict=True)).get(best, np.nan)) if right else np.nan
+    if np.isfinite(score):
         right.plot(
-            [best], [validation.at[best, _LINKS]], linestyle="none", marker="D", markersize=10, markerfacecolor="none",
+            [best], [score], linestyle="none", marker="D", markersize=10, markerfacecolor="none",
             markeredgecolor=INK, markeredgewidth=1.4, zorder=5, label="_kept",
         )  # fmt: skip
     return line
