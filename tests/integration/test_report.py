@@ -182,6 +182,42 @@ def test_a_date_and_a_title_show_where_given(evaluated: Path, tmp_path: Path) ->
     assert "<title>My &lt;title&gt;</title>" in dated
 
 
+def part_of(text: str, name: str) -> str:
+    found = re.search(rf'<section id="{name}".*?</section>', text, flags=re.DOTALL)
+    assert found is not None, name
+    return Parsed(found[0]).text
+
+
+def test_the_kept_step_is_in_the_overview_and_beside_the_losses(html: str, evaluated: Path) -> None:
+    record = json.loads((evaluated / "run.json").read_text())
+    kept = f"step {record['best_step']} of {record['steps']} ("
+    assert kept in part_of(html, "overview")
+    assert f"validation links {record['best_value']:.3f})" in part_of(html, "overview")
+    assert kept in part_of(html, "training")
+    assert f"kept: step {record['best_step']}" in html, "the figure's legend"
+    assert "is not finished" not in html
+
+
+def test_calibration_is_said_below_its_figure(html: str, evaluated: Path) -> None:
+    (said,) = LinkTable.read(evaluated).calibration()
+    assert said.startswith("Probabilities of joint ")
+    assert said in part_of(html, "curves")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_merged_rows_of_the_network_are_counted(evaluated: Path, tiny_world: Path, tmp_path: Path) -> None:
+    prep = Path(shutil.copytree(tiny_world, tmp_path / "prep"))
+    stored = json.loads((prep / "grn.json").read_text())
+    stored["report"] |= {"duplicates": 530, "num_given": stored["report"]["num_edges"] + 530}
+    (prep / "grn.json").write_text(json.dumps(stored))
+    run = copied(evaluated, tmp_path / "run")
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    recipe["data"]["prep"] = str(prep)
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
+    said = part_of(report([run], tmp_path / "r.html"), "data")
+    assert re.search(r"Repeated edges merged\s*530\b", said)
+
+
 # ---- several runs ----------------------------------------------------------------------------------------------------
 
 
@@ -302,6 +338,33 @@ def barely_begun(run: Path) -> None:
     for path in run.iterdir():
         if path.name != "recipe.yaml":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("status", "state"), [("running", "it was interrupted, or still goes on"), ("failed", "it failed")]
+)
+@pytest.mark.usefixtures("undrawn")
+def test_an_unfinished_run_says_so_before_anything_else(
+    status: str, state: str, evaluated: Path, tmp_path: Path
+) -> None:
+    run = copied(evaluated, tmp_path / "run")
+    record = json.loads((run / "run.json").read_text())
+    for key in ("steps", "best_step", "best_value", "criterion"):
+        record.pop(key)
+    (run / "run.json").write_text(json.dumps({**record, "status": status}))
+    lines = [line for line in (run / "metrics.jsonl").read_text().splitlines() if json.loads(line)["step"] <= 6]
+    (run / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    said = part_of(report([run], tmp_path / "r.html"), "overview")
+    first = said.removeprefix("Overview").lstrip()
+    assert first.startswith(f"The run is not finished: it has reached step 6 of at most 8, and {state}.")
+    assert "Results are those of the model kept so far, of step 4; they may change." in first
+    assert f"grn-cotrain train RECIPE.yaml --out {run.name} --resume" in first
+    assert "step 4 of 6 (" in said
+    shutil.rmtree(run / "model")
+    said = part_of(report([run], tmp_path / "r.html"), "overview")
+    assert "It has kept no model yet, so there are no results." in said
+    both = part_of(report([evaluated, run], tmp_path / "r.html"), "overview").removeprefix("Overview").lstrip()
+    assert both.startswith("Run B is not finished: it has reached step 6 of at most 8")
 
 
 @pytest.mark.parametrize(
