@@ -80,8 +80,19 @@ def evaluate_links(
             say=progress,
         )
     table.render(console())
+    _tell_kept(target)
     _tell_cells(target)
     say(f"table: {place / TABLE_FILE}, {ROWS_FILE}; {PER_TF_FILE} (single TFs), {CURVES_FILE} (ROC, PR, calibration)")
+
+
+def _tell_kept(run: Path) -> None:
+    """One line about the step whose model was evaluated, where a run was."""
+    from grn_cotrain.run_folder import RunFolder
+    from grn_cotrain.train.kept import kept_step
+
+    kept = kept_step(RunFolder(run))
+    if kept is not None:
+        say(f"model kept: {kept}")
 
 
 def _tell_cells(run: Path) -> None:
@@ -126,6 +137,7 @@ def evaluate_cells(
         interval = f"[{number(row['low'])}, {number(row['high'])}]"
         say(f"  {row['scorer']:<{width}}  {number(row['value'])} {interval}  {row['note']}".rstrip())
     _tell_no_row(folder, set(rows["scorer"]))
+    _tell_kept(run)
     if by_sparsity:
         levels = evaluate_cells_by_sparsity(folder, data, by=by)
         _print_sparsity(levels)

@@ -10,10 +10,10 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from grn_cotrain.commandline import console, say
+from grn_cotrain.progress import LINE_EVERY_SECONDS
+from grn_cotrain.progress import counted as counted_on
 
 __all__ = ["TerminalReporter", "counted"]
-
-_LINE_EVERY_SECONDS = 15.0
 
 
 class TerminalReporter:
@@ -55,7 +55,7 @@ class TerminalReporter:
             self._progress.update(self._task, completed=step, rate=speed, losses=losses)
             return
         now = time.monotonic()
-        if now - self._last >= _LINE_EVERY_SECONDS:
+        if now - self._last >= LINE_EVERY_SECONDS:
             self._last = now
             left = (now - self._started) / max(1, step - self._first) * (self._total - step)
             say(f"  step {step}/{self._total}  {speed}  {left:.0f} s left  {losses}")
@@ -73,42 +73,6 @@ class TerminalReporter:
 
 @contextmanager
 def counted(description: str, unit: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield ``progress(done, total)``: a bar with rate and time left on a terminal, a line now and then elsewhere.
-
-    Nothing shows until it is called, so that work of an instant stays quiet.
-    """
-    started = last = time.monotonic()
-    before: int | None = None
-    task: TaskID | None = None
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console(),
-        transient=True,
-    )
-
-    def progress(done: int, total: int) -> None:
-        nonlocal started, last, before, task
-        now = time.monotonic()
-        if before is None:  # the clock of the rate starts with the first report, not with the loading before it
-            before, started, last = done, now, now
-        rate = (done - before) / max(now - started, 1e-9)
-        if console().is_terminal:
-            if task is None:
-                bar.start()
-                task = bar.add_task(description, total=total, rate="")
-            bar.update(task, completed=done, total=total, rate=f"{rate:,.0f} {unit}/s")
-        elif now - last >= _LINE_EVERY_SECONDS:
-            last = now
-            left = (total - done) / max(rate, 1e-9)
-            say(f"  {description}: {done:,}/{total:,}  {rate:,.0f} {unit}/s  {left:,.0f} s left")
-
-    try:
+    """Yield ``progress(done, total)`` as :func:`grn_cotrain.progress.counted` does, on the console for results."""
+    with counted_on(description, unit, console=console(), say=say) as progress:
         yield progress
-    finally:
-        if task is not None:
-            bar.stop()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from grn_cotrain.cli.apps import app, number
+from grn_cotrain.cli.apps import app
 from grn_cotrain.commandline import say
 
 __all__ = ["check", "train"]
@@ -49,12 +49,11 @@ def train(
 
     resolved = load_recipe(recipe, set_ or [])
     from grn_cotrain.cli.progress import TerminalReporter
+    from grn_cotrain.train.kept import kept_step
     from grn_cotrain.train.run import train as run_training
 
     run = run_training(resolved, out, resume=resume, reporter=TerminalReporter())
     record = run.record()
-    say(
-        f"{record['steps']} steps in {record['seconds']:.0f} s, best at step {record['best_step']}"
-        f" ({record['criterion']} {number(record['best_value'])}); peak {record['peak_memory_mb']:.0f} MiB"
-    )
+    say(f"{record['steps']} steps in {record['seconds']:.0f} s; peak {record['peak_memory_mb']:.0f} MiB")
+    say(f"model kept: {kept_step(run)}")
     say(f"model: {run.model}; next: grn-cotrain evaluate links {run.folder}")

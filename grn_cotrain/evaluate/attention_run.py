@@ -163,8 +163,11 @@ def attention_of_tfs(
     by: str | None = None,
     config: AttentionConfig | None = None,
     min_cells: int = 1,
+    progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
     """Every pair of these TFs that enough cells show, by group of cells: :func:`attention_edges` of each.
+
+    ``progress`` is told of the number of cells read and in all.
 
     Raises
     ------
@@ -181,7 +184,7 @@ def attention_of_tfs(
     most = len(tfs) * data.vocab.num_features
     frames = [
         attention_edges(scores, data.vocab, data.split, top=most, min_cells=min_cells)
-        for scores in read_attention(model, data.cells, sources_S, groups, config)
+        for scores in read_attention(model, data.cells, sources_S, groups, config, progress=progress)
     ]
     return pd.concat(frames, ignore_index=True)
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -17,6 +18,7 @@ import pandas as pd
 
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.evaluate.bootstrap import MIN_TFS, SeedResult, interval
+from grn_cotrain.evaluate.calibration import calibration_sentence
 from grn_cotrain.evaluate.link_files import (
     CURVES_FILE,
     PER_TF_FILE,
@@ -25,12 +27,14 @@ from grn_cotrain.evaluate.link_files import (
     TABLE_FILE,
     replace_frame,
 )
+from grn_cotrain.evaluate.link_rows import TITLES, LinkRow, digits, link_rows, printed_metrics
 from grn_cotrain.files import atomic_file, read_json, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
-__all__ = ["COLUMNS", "PRINTED", "TITLES", "LinkTable"]
+__all__ = ["COLUMNS", "LinkTable"]
 
 COLUMNS = {
     "split": "str",
@@ -53,36 +57,7 @@ COLUMNS = {
 }
 _FORMAT = 1
 _HEADLINE = "macro_auroc"
-_KINDS = ("model", "ablation", "read-out", "control")  # order of print
-#: What is printed for a set of candidates: metric, heading, whether its interval is printed too.
-PRINTED = {
-    "all": (
-        ("macro_auroc", "macro AUROC", True),
-        ("macro_ap", "macro AP", True),
-        ("auroc", "AUROC", True),
-        ("auprc", "AUPRC", True),
-        ("auprc_ratio", "AUPRC/prev", False),
-        ("epr", "EPR", False),
-        ("mrr_adjusted", "adj. MRR", False),
-        ("degree_matched_auroc", "matched", False),
-        ("residual_auroc", "residual", False),
-        ("brier", "Brier", False),
-    ),
-    "matched": (("auroc", "AUROC", True),),
-    "known_regulator": (
-        ("macro_auroc", "macro AUROC", True),
-        ("macro_ap", "macro AP", True),
-        ("auroc", "AUROC", True),
-        ("auprc", "AUPRC", True),
-        ("degree_matched_auroc", "matched", False),
-        ("residual_auroc", "residual", False),
-    ),
-}
-TITLES = {
-    "all": "all candidates",
-    "matched": "degree-matched 1:1 candidates (.5: nothing but degree)",
-    "known_regulator": "genes with a known regulator only",
-}
+_NAME_WIDTH = 32  # characters of a column of scorers whose names are folded
 _LEGEND = (
     "matched: macro concordance among targets of equal in-degree; residual: within strata of the additive model's "
     "logit; .5 means nothing beyond degree. Intervals: 95 %, bootstrap over {units}. * best control of a column."
@@ -243,6 +218,14 @@ class LinkTable:
 
     # ---------------------------------------------------------------- printing
 
+    def calibration(self) -> list[str]:
+        """Return a sentence for each model with probabilities: what they promise and what is seen."""
+        if self.curves is None:
+            return []
+        mine = self.curves[(self.curves["split"] == self.headline_split) & (self.curves["curve"] == "calibration")]
+        mine = mine[mine["kind"] != "control"]
+        return [calibration_sentence(bins, str(scorer)) for scorer, bins in mine.groupby("scorer", sort=False)]
+
     def warnings(self) -> list[str]:
         """What forbids a claim."""
         frame = self.frame
@@ -275,6 +258,8 @@ class LinkTable:
                     f"{record.scorer} - {record.control} (best control, macro AUROC): {record.value:+.3f} "
                     f"[{record.low:+.3f}, {record.high:+.3f}]"
                 )
+        for sentence in self.calibration():
+            line(sentence)
         for audit in self.audits.values():
             line(audit)
         for note in self.notes:
@@ -294,56 +279,96 @@ class LinkTable:
             f"{pooled['prevalence']:.4f}, {pooled['num_tfs']} TFs{in_macro}"
         )
         if console.is_terminal:
-            from rich.table import Table
-
-            table = Table(title=facts, title_justify="left", title_style="bold", header_style="bold", pad_edge=False)
-            for index, name in enumerate(header):
-                table.add_column(name, justify="left" if index == 0 else "right", no_wrap=True)
-            for cells, style in zip(rows, styles, strict=True):
-                table.add_row(
-                    *(f"[bold green]{cell}[/]" if cell.endswith("*") else cell for cell in cells), style=style
-                )
-            console.print(table)
+            for table in _rich_tables(facts, header, rows, styles, console.width):
+                console.print(table)
             return
         line(facts)
-        widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+        widths = _widths([header, *rows])
         for cells in [header, *rows]:
+            first, *others = cells[0].split("\n")
             aligned = [
                 cell.ljust(w) if i == 0 else cell.rjust(w)
-                for i, (cell, w) in enumerate(zip(cells, widths, strict=True))
+                for i, (cell, w) in enumerate(zip([first, *cells[1:]], widths, strict=True))
             ]
             line("  ".join(aligned).rstrip())
+            for other in others:
+                line(other)
         line("")
 
     def _cells(self, part: pd.DataFrame, candidates: str) -> tuple[list[str], list[list[str]], list[str]]:
-        """Header, rows (models first, then controls from best to worst) and a style per row."""
-        printed = [entry for entry in PRINTED[candidates] if (part["metric"] == entry[0]).any()]
+        """Header, rows and a style per row, in the order of :func:`~grn_cotrain.evaluate.link_rows.link_rows`."""
+        printed = printed_metrics([part], candidates)
         best = {metric: self.best_control(metric, candidates=candidates) for metric, _, _ in printed}
-        rank = part[part["metric"] == printed[0][0]].set_index("scorer")["value"].fillna(-1.0)
-        scorers = part.drop_duplicates("scorer")[["scorer", "kind"]]
-        order = sorted(
-            scorers.itertuples(index=False),
-            key=lambda s: (_KINDS.index(s.kind) if s.kind in _KINDS else 1, -float(rank.get(s.scorer, -1))),
-        )
-        by_key: dict[tuple[Any, Any], Any] = {(record.scorer, record.metric): record for record in part.itertuples()}
+        found = link_rows([("", part)], candidates)
+        width = max([_NAME_WIDTH, *(len(row.label) for row in found if len(row.names) == 1)])
         rows, styles = [], []
-        for scorer, kind in order:
-            cells = [scorer if kind == "control" else f"{scorer} ({kind})"]
+        for row in found:
+            cells = [_folded(row, width)]
             for metric, _, with_interval in printed:
-                record = by_key.get((scorer, metric))
+                record = row.records.get(metric)
                 text = "-" if record is None else _number(record.value, metric)
                 if record is not None and with_interval and math.isfinite(record.low):
                     text += f" [{_number(record.low, metric)}, {_number(record.high, metric)}]"
-                cells.append(text + ("*" if best[metric] == scorer else " "))
+                cells.append(text + ("*" if best[metric] in row.names else " "))
             rows.append(cells)
-            styles.append("" if kind == "control" else "bold")
+            styles.append("" if row.kind == "control" else "bold")
         return ["scorer", *(heading for _, heading, _ in printed)], rows, styles
+
+
+def _folded(row: LinkRow, width: int) -> str:
+    """The row's label, its names on several lines where they are many: they would push the numbers off the screen."""
+    if len(row.names) == 1:
+        return row.label
+    return textwrap.fill(row.label, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    """Width of each column; a cell may have several lines."""
+    return [max(len(line) for row in rows for line in row[i].split("\n")) for i in range(len(rows[0]))]
+
+
+def _rich_tables(
+    facts: str, header: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str], width: int
+) -> Iterator[Table]:
+    """Yield tables for a terminal of ``width`` characters that cut nothing.
+
+    One table where there is room; else intervals move below their values; else the columns go on in further tables.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    stacked = [[cell.replace(" [", " \n[") for cell in cells] for cells in rows]
+    panels = _panels(_widths([header, *rows]), width)
+    if len(panels) > 1 and len(_panels(_widths([header, *stacked]), width)) == 1:
+        rows, panels = stacked, [list(range(1, len(header)))]
+    for number, panel in enumerate(panels):
+        title = facts if number == 0 else f"{facts.split(':')[0]} (continued)"
+        table = Table(title=Text(title), title_justify="left", title_style="bold", header_style="bold", pad_edge=False)
+        for index in (0, *panel):
+            table.add_column(header[index], justify="left" if index == 0 else "right", overflow="fold")
+        for cells, style in zip(rows, styles, strict=True):
+            shown = (Text(cells[i], style="bold green" if cells[i].endswith("*") else "") for i in (0, *panel))
+            table.add_row(*shown, style=style)
+        yield table
+
+
+def _panels(widths: Sequence[int], width: int) -> list[list[int]]:
+    """Columns after the first in groups that fit beside it; a column that is too wide alone has a group of its own."""
+    panels: list[list[int]] = [[]]
+    used = widths[0] + 4
+    for index in range(1, len(widths)):
+        if panels[-1] and used + widths[index] + 3 > width:
+            panels.append([])
+            used = widths[0] + 4
+        panels[-1].append(index)
+        used += widths[index] + 3
+    return panels
 
 
 def _number(value: float, metric: str) -> str:
     if not math.isfinite(value):
         return "-"
-    if metric in ("epr", "auprc_ratio"):
+    if digits(metric) == 1:
         return f"{value:.1f}"
     return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from grn_cotrain.pl._legend import legend_below
 from grn_cotrain.pl._style import BLUE, INK, MUTED, VERMILION
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def edge_legend(ax: Axes, edges: pd.DataFrame, *, extra: list[Any] | None = None
                 else f"{'lowest' if value == low else 'highest'} {named.removeprefix('rank of ')}"
             )
             handles.append(Line2D([], [], color=INK, linewidth=width, label=said))
-    ax.legend(
-        handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=3, handlelength=2.8, columnspacing=1.6,
+    legend_below(
+        ax, handles=handles, ncols=3, offset=0.0, handlelength=2.8, columnspacing=1.6,
         handler_map={FancyArrowPatch: HandlerPatch(patch_func=arrow)},
     )  # fmt: skip

@@ -6,13 +6,14 @@ Dimension letters: G rows (genes), D width, E edges.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.export.gene_frame import GeneEmbeddings
 from grn_cotrain.export.gene_varm import VARM_KEY
@@ -33,7 +34,16 @@ class Network:
 
     edges: pd.DataFrame
     tfs: frozenset[str]
-    expression: pd.Series | None
+    cells: CellMatrix | None
+
+    @cached_property
+    def expression(self) -> pd.Series | None:
+        """Mean normalised value of each gene; None where the cells are gone."""
+        if self.cells is None:
+            return None
+        mean_G = np.asarray(self.cells.normalised().mean(axis=0)).ravel()
+        expression = pd.Series(mean_G, index=self.cells.vocab.symbols)
+        return expression[~expression.index.duplicated()]
 
     def degree(self) -> pd.Series:
         """Number of training edges of each gene, in and out: what the embedding could have learned it from."""
@@ -103,12 +113,7 @@ def _network(run: str, stamp: int) -> Network | None:
             "part": np.asarray(PARTS, dtype=object)[known.part_E],
         }
     )
-    expression = None
-    if known.cells is not None:
-        mean_G = np.asarray(known.cells.normalised().mean(axis=0)).ravel()
-        expression = pd.Series(mean_G, index=symbols)
-        expression = expression[~expression.index.duplicated()]
-    return Network(edges, frozenset(symbols[known.sources_S]), expression)
+    return Network(edges, frozenset(symbols[known.sources_S]), known.cells)
 
 
 def embedded(source: Any, *, kind: str = "graph", key: str | None = None) -> Embedded:

@@ -6,7 +6,7 @@ Dimension letters: N points, L labels, B boxes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -35,11 +35,12 @@ def place_labels(
     reach: Sequence[float] | None = None,
     penalty: float = 0.02,
     boxes_B4: np.ndarray | None = None,
+    crowded: Literal["draw", "leave out"] = "draw",
 ) -> list[Any]:
     """Write ``texts`` beside their points, with a thin line where there is room only further away.
 
     Places are compared in pixels at the figure's present size. The first texts choose first: give the most important
-    ones first. Where no place is free, the one that hides least is taken.
+    ones first.
 
     Parameters
     ----------
@@ -55,6 +56,9 @@ def place_labels(
         Cost of each obstacle that a label covers; a place is free below 1.
     boxes_B4
         What no label may cover: x and y in data coordinates, half width and half height in points.
+    crowded
+        Where every place of a label lies on another label, on a labelled point or beyond the axes: ``draw`` takes the
+        place that hides least, ``leave out`` drops the label.
 
     Returns
     -------
@@ -83,17 +87,21 @@ def place_labels(
         extent = label.get_window_extent(renderer)
         width, height = extent.width, extent.height
         own = 0.0 if reach is None else float(reach[index])
-        best: tuple[float, float, np.ndarray] | None = None
+        best: tuple[float, float, float, np.ndarray] | None = None
         for distance in _REACHES:
             for angle in np.radians(_ANGLES):
                 box = _box(at_L2[index], (distance + own) * scale, angle, width, height)
-                cost = _cost(box, taken, at_L2, frame) + penalty * _inside(box, blocks_N2)
+                hidden = _cost(box, taken, at_L2, frame)
+                cost = hidden + penalty * _inside(box, blocks_N2)
                 if best is None or cost < best[0]:
-                    best = (cost, distance, box)
+                    best = (cost, hidden, distance, box)
             if best is not None and best[0] < 1:
                 break
         assert best is not None
-        cost, distance, box = best
+        _, hidden, distance, box = best
+        if hidden >= 1 and crowded == "leave out":
+            label.remove()
+            continue
         taken = np.concatenate([taken, box[None]])
         offset = (box[:2] - at_L2[index]) / scale
         label.set_position((float(offset[0]), float(offset[1])))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ import pandas as pd
 
 from grn_cotrain.errors import UserError
 from grn_cotrain.pl._genes import embedded
+from grn_cotrain.pl._progress import reported
 from grn_cotrain.pl._sources import choose
+from grn_cotrain.progress import Progress
 
 __all__ = ["BASES", "embedding_coordinates"]
 
@@ -27,13 +30,20 @@ _cache: OrderedDict[str, pd.DataFrame] = OrderedDict()
 
 
 def embedding_coordinates(
-    source: Any, *, kind: str = "graph", basis: str = "umap", key: str | None = None, neighbors: int = 15, seed: int = 0
+    source: Any,
+    *,
+    kind: str = "graph",
+    basis: str = "umap",
+    key: str | None = None,
+    neighbors: int = 15,
+    seed: int = 0,
+    progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Two coordinates a gene, from the vectors alone.
 
-    UMAP (McInnes et al. 2018) by cosine similarity, started from principal components, so that the same vectors and
-    seed give the same picture; PCA on centred vectors, with the sign that makes its largest loading positive. The
-    latest results are kept in memory: the same vectors drawn in several colours are laid out once.
+    UMAP (McInnes et al. 2018) by cosine similarity to exact neighbours, started from principal components, so that the
+    same vectors and seed give the same picture; PCA on centred vectors, with the sign that makes its largest loading
+    positive. The latest results are kept in memory: the same vectors drawn in several colours are laid out once.
 
     Parameters
     ----------
@@ -47,6 +57,9 @@ def embedding_coordinates(
         Of an AnnData; default ``grn_cotrain``.
     neighbors, seed
         Of UMAP.
+    progress
+        Told of the genes laid out and of all genes, of UMAP; default: a bar on a terminal or in a notebook, lines in
+        the log elsewhere. The first UMAP of a process compiles for some ten seconds before genes begin to move.
 
     Returns
     -------
@@ -71,7 +84,11 @@ def embedding_coordinates(
     digest.update(f"{matrix_GD.shape}:{basis}:{neighbors}:{seed}".encode())
     entry = digest.hexdigest()
     if entry not in _cache:
-        xy_G2, attrs = _pca(matrix_GD) if basis == "pca" else (_umap(matrix_GD, neighbors, seed), {})
+        if basis == "pca":
+            xy_G2, attrs = _pca(matrix_GD)
+        else:
+            with reported("laying out genes", "genes", progress) as told:
+                xy_G2, attrs = _umap(matrix_GD, neighbors, seed, told), {}
         frame = pd.DataFrame(xy_G2, columns=["x", "y"])
         frame.attrs |= {"basis": basis, **attrs}
         _cache[entry] = frame
@@ -95,19 +112,59 @@ def _pca(matrix_GD: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
     return xy_G2, {"explained": tuple(float(share) for share in np.append(share_R, 0.0)[:2])}
 
 
-def _umap(matrix_GD: np.ndarray, neighbors: int, seed: int) -> np.ndarray:
+def _umap(matrix_GD: np.ndarray, neighbors: int, seed: int, progress: Progress) -> np.ndarray:
+    num_genes = len(matrix_GD)
+    number = min(neighbors, num_genes - 1)
+    progress(0, num_genes)
     with warnings.catch_warnings():
-        # That one seed means one thread is what is asked for here.
+        # That one seed means one thread is what is asked for here, and no other genes are laid out later.
         warnings.filterwarnings("ignore", message="n_jobs value .* overridden", category=UserWarning)
+        warnings.filterwarnings("ignore", message="precomputed_knn", category=UserWarning)
         import umap
 
         layout = umap.UMAP(
-            n_neighbors=min(neighbors, len(matrix_GD) - 1),
+            n_neighbors=number,
+            precomputed_knn=(*_nearest(matrix_GD, number), None),
             metric="cosine",
             init="pca",
             min_dist=0.3,
             n_epochs=_EPOCHS,
             random_state=seed,
             n_jobs=1,
+            # tqdm writes to whatever has a write method: so the epochs are heard without a second bar.
+            tqdm_kwds={
+                "disable": False,
+                "bar_format": "{n}",
+                "mininterval": 0.2,
+                "file": _Epochs(lambda epoch: progress(epoch * num_genes // _EPOCHS, num_genes)),
+            },
         )
         return np.asarray(layout.fit_transform(matrix_GD), dtype=np.float64)
+
+
+def _nearest(matrix_GD: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nearest genes by cosine, each gene itself among them, and their distances.
+
+    They are exact, and quicker than UMAP's own approximation, which compiles for minutes before it begins.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    found = NearestNeighbors(n_neighbors=number, metric="cosine", algorithm="brute").fit(matrix_GD)
+    distance_GK, index_GK = found.kneighbors(matrix_GD)
+    return index_GK.astype(np.int32), distance_GK.astype(np.float32)
+
+
+class _Epochs:
+    """A file that tells the numbers that are written to it."""
+
+    def __init__(self, tell: Callable[[int], None]) -> None:
+        self.tell = tell
+
+    def write(self, text: str) -> int:
+        number = text.strip()
+        if number.isdigit():
+            self.tell(int(number))
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is kept back."""

@@ -14,8 +14,10 @@ import pandas as pd
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.pl._genes import Embedded, embedded
 from grn_cotrain.pl._labels import place_labels
+from grn_cotrain.pl._legend import legend_below
 from grn_cotrain.pl._style import ACCENT, FAINT, GREEN, INK, MARKERS, OTHERS, PAPER, VERMILION, new_axes, style
 from grn_cotrain.pl.embedding_coordinates import embedding_coordinates
+from grn_cotrain.progress import Progress
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["gene_embedding"]
 
 _LABELS = 10
+_MOST_LABELS = 60
+_COVERED = 0.12  # cost of a point under a label: eight points and the label goes elsewhere
+_LEGEND_AT = -0.09
 _RASTER_FROM = 1500  # points beyond which a vector file would be megabytes
 _MAX_GROUPS = 6
 _FAINTLY = 0.55
@@ -38,6 +43,7 @@ def gene_embedding(
     key: str | None = None,
     labels: int | Sequence[str] = _LABELS,
     seed: int = 0,
+    progress: Progress | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw genes by the similarity of their embeddings.
@@ -59,9 +65,12 @@ def gene_embedding(
     key
         Of an AnnData; default ``grn_cotrain``.
     labels
-        Names to write, or how many: TFs with most edges; of a regulon, the TF and its targets with most edges.
+        Names to write, or how many at most, up to 60: TFs with most edges; of a regulon, the TF and its targets with
+        most edges. Of a number of labels, those that would lie on other labels are left out; names are always written.
     seed
         Of UMAP.
+    progress
+        As in :func:`~grn_cotrain.pl.embedding_coordinates`.
     ax
         Axes to draw on; default: new ones.
 
@@ -76,7 +85,7 @@ def gene_embedding(
         No such run, key, colour, TF or gene.
     """
     found = embedded(source, kind=kind, key=key)
-    coordinates = embedding_coordinates(found, basis=basis, seed=seed)
+    coordinates = embedding_coordinates(found, basis=basis, seed=seed, progress=progress)
     wanted = _Labels(found, labels)
     painted = _paint(found, color, wanted)
     with style():
@@ -89,7 +98,14 @@ def gene_embedding(
         else:
             _groups(ax, xy_G2, painted)
         chosen = wanted.indices(painted.first)
-        place_labels(ax, xy_G2[chosen], [str(found.names[i]) for i in chosen], obstacles_N2=None)
+        place_labels(
+            ax,
+            xy_G2[chosen],
+            [str(found.names[i]) for i in chosen],
+            obstacles_N2=xy_G2,
+            penalty=_COVERED,
+            crowded="draw" if wanted.names is not None else "leave out",
+        )
     return ax
 
 
@@ -110,8 +126,8 @@ class _Labels:
     def __init__(self, found: Embedded, labels: int | Sequence[str]) -> None:
         self.found, self.number, self.names = found, 0, None
         if isinstance(labels, (int, np.integer)):
-            if labels < 0:
-                raise UserError(f"labels '{labels}': give 0 or more, or names")
+            if not 0 <= labels <= _MOST_LABELS:
+                raise UserError(f"labels '{labels}': give 0 to {_MOST_LABELS}, or names; more cannot be read")
             self.number = int(labels)
             return
         names = [labels] if isinstance(labels, str) else list(labels)
@@ -297,7 +313,7 @@ def _continuous(ax: Axes, xy_G2: np.ndarray, paint: _Paint) -> None:
         bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         bar.ax.yaxis.set_minor_formatter(NullFormatter())
     if not has.all():
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.07), markerscale=1.6, handletextpad=0.3)
+        legend_below(ax, offset=_LEGEND_AT, markerscale=1.6, handletextpad=0.3)
 
 
 def _groups(ax: Axes, xy_G2: np.ndarray, paint: _Paint) -> None:
@@ -313,9 +329,8 @@ def _groups(ax: Axes, xy_G2: np.ndarray, paint: _Paint) -> None:
             label=name if marker == "*" else f"{name} ({int(member.sum()):,})", zorder=1 + index,
         )  # fmt: skip
     if len(paint.groups) > 1:
-        legend = ax.legend(
-            loc="upper center", bbox_to_anchor=(0.5, -0.07), ncols=2, handletextpad=0.3, columnspacing=1.4,
-            title=paint.title or None, title_fontsize=8,
-        )  # fmt: skip
+        legend = legend_below(
+            ax, offset=_LEGEND_AT, handletextpad=0.3, columnspacing=1.4, title=paint.title or None, title_fontsize=8
+        )
         for handle, group in zip(legend.legend_handles, paint.groups, strict=True):
             handle.set_sizes([90 if group[3] == "*" else 34])  # type: ignore[union-attr]

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from grn_cotrain.errors import UserError
+from grn_cotrain.evaluate.calibration import wilson
 from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.pl._sources import choose, curves_and_table, headline
 from grn_cotrain.pl._style import ACCENT, DASHES, MARKERS, MUTED, OTHERS, PAPER, new_axes, style, tidy
@@ -24,7 +25,6 @@ _AREA_NAME = {"roc": "AUROC", "pr": "AUPRC"}
 _TITLES = {"roc": "ROC", "pr": "Precision and recall", "calibration": "Calibration"}
 _DEGREE = ("degree_product", "target_degree", "additive_logistic")
 _SPARSE = 0.02  # prevalence below which precision needs a logarithmic axis
-_Z = 1.96
 
 
 def link_curves(
@@ -162,7 +162,7 @@ def _calibration(ax: Axes, parts: dict[str, pd.DataFrame]) -> None:
     logarithmic = bool(every["x"].min() > 0 and spread > 10)
     low, high = {}, {}
     for name, part in parts.items():
-        low[name], high[name] = _wilson(part["y"].to_numpy(), part["n"].to_numpy())
+        low[name], high[name] = wilson(part["y"].to_numpy(), part["n"].to_numpy())
     floor = _floor(every) if logarithmic else 0.0
     highest = max(float(every["x"].max()), max(float(bound.max()) for bound in high.values()))
     top = min(1.0, highest * (1.6 if logarithmic else 1.08))
@@ -214,14 +214,6 @@ def _counts(ax: Axes, part: pd.DataFrame) -> None:
     above.xaxis.set_major_formatter(FixedFormatter([f"{n:,}" for n in part["n"]]))
     above.tick_params(axis="x", labelrotation=90, labelsize=6.5, colors=MUTED, length=0, pad=2)
     above.set_xlabel("pairs in bin", fontsize=7, color=MUTED)
-
-
-def _wilson(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """95 % interval of a share (Wilson 1927), which is sound for few positives."""
-    centre = share + _Z**2 / (2 * count)
-    half = _Z * np.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
-    scale = 1 + _Z**2 / count
-    return np.clip((centre - half) / scale, 0, 1), np.clip((centre + half) / scale, 0, 1)
 
 
 def _plain_log_ticks(axis: Any) -> None:

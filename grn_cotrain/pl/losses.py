@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from grn_cotrain.errors import UserError
+from grn_cotrain.pl._legend import legend_below
 from grn_cotrain.pl._style import ACCENT, DASHES, GREEN, INK, MARKERS, MUTED, PAPER, VERMILION, new_axes, style, tidy
 from grn_cotrain.run_folder import RunFolder
 from grn_cotrain.train.records import RunRecords
@@ -97,14 +98,24 @@ def _draw(ax: Axes, training: pd.DataFrame, validation: pd.DataFrame, objectives
     if _LINKS in validation and validation[_LINKS].notna().any():
         handles += _links(ax, validation[_LINKS].dropna())
     if "best_step" in validation and validation["best_step"].notna().any():
-        best = int(validation["best_step"].dropna().iloc[-1])
-        line = ax.axvline(best, color=INK, linewidth=1.0, linestyle=(0, (1, 1.6)), zorder=1)
-        line.set_label(f"kept: step {best:,}")
-        handles.append(line)
+        handles.append(_kept(ax, validation))
     # Below the axes: a legend inside would lie on some run's curves.
-    ax.legend(
-        handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, handlelength=2.6, columnspacing=1.6
-    )
+    legend_below(ax, handles=handles, offset=-0.2, handlelength=2.6, columnspacing=1.6)
+
+
+def _kept(ax: Axes, validation: pd.DataFrame) -> Any:
+    """A line at the step whose model was kept, with a mark where it crosses what the step was chosen by."""
+    best = int(validation["best_step"].dropna().iloc[-1])
+    line = ax.axvline(best, color=INK, linewidth=1.0, linestyle=(0, (1, 1.6)), zorder=1)
+    line.set_label(f"kept: step {best:,}")
+    right: Any = getattr(ax, "right_ax", None)
+    score = float(dict(zip(validation.index, validation[_LINKS], strict=True)).get(best, np.nan)) if right else np.nan
+    if np.isfinite(score):
+        right.plot(
+            [best], [score], linestyle="none", marker="D", markersize=10, markerfacecolor="none",
+            markeredgecolor=INK, markeredgewidth=1.4, zorder=5, label="_kept",
+        )  # fmt: skip
+    return line
 
 
 def _links(ax: Axes, scores: pd.Series) -> list[Any]:

@@ -10,6 +10,7 @@ import pandas as pd
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.run import SPARSITY_FILE
 from grn_cotrain.evaluate.sparsity import METRICS
+from grn_cotrain.pl._legend import legend_below
 from grn_cotrain.pl._sources import choose
 from grn_cotrain.pl._style import ACCENT, DASHES, MARKERS, OTHERS, PAPER, new_axes, style, tidy
 from grn_cotrain.run_folder import RunFolder
@@ -126,7 +127,7 @@ def _draw(ax: Axes, rows: pd.DataFrame, *, joined: bool) -> None:
     if joined:
         _share_axis(ax)
         # Below the axes: a legend inside would lie on some run's curves.
-        ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2, handlelength=2.6)
+        legend_below(ax, handles=handles, offset=-0.18, handlelength=2.6)
     else:
         shares = rows.groupby("group")["sparsity"].first()
         names = [f"{name} ({100 * shares[name]:.1f} %)" for name in groups]

@@ -21,6 +21,7 @@ from grn_cotrain.evaluate.model_scorer import arm_name
 from grn_cotrain.files import read_json
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.run_folder import RunFolder
+from grn_cotrain.train.kept import KeptStep, kept_step, reached_step
 from grn_cotrain.train.records import RunRecords
 
 __all__ = ["Part", "ReportInputs", "RunInputs", "open_runs", "without_paths"]
@@ -97,7 +98,23 @@ class RunInputs:
     @property
     def is_finished(self) -> bool:
         """Whether training ended by itself."""
-        return self.record.get("status") == "finished"
+        return self.run.is_finished
+
+    @cached_property
+    def kept(self) -> KeptStep | None:
+        """The step whose model was kept; None before there is one."""
+        return kept_step(self.run)
+
+    @property
+    def unfinished(self) -> str:
+        """A sentence on how far training has come, or nothing where it ended by itself."""
+        if self.run.is_finished:
+            return ""
+        who = f"Run {self.label}" if self.label else "The run"
+        status = str(self.record.get("status") or "")
+        state = "it failed" if status == "failed" else "it was interrupted, or still goes on"
+        steps, most = reached_step(self.run), self.recipe.train.max_steps
+        return f"{who} is not finished: it has reached step {steps:,} of at most {most:,}, and {state}."
 
     @property
     def has_model(self) -> bool:

@@ -67,6 +67,8 @@ class Table(Block):
         Text of the label of a filter box; none where empty.
     sortable
         Whether headers sort.
+    compact
+        Whether it has so many columns that numbers stand closer and intervals stand below their values.
     """
 
     kind: ClassVar[str] = "table"
@@ -77,6 +79,7 @@ class Table(Block):
     sorted_by: tuple[int, Literal["ascending", "descending"]] | None = None
     filter: str = ""
     sortable: bool = True
+    compact: bool = False
 
     def width(self, column: int) -> Literal["short", "long"]:
         """Whether a column of words may be kept on one line, or needs room to wrap."""
@@ -101,13 +104,19 @@ def count(value: int | None) -> Cell:
     return Cell(_DASH) if value is None else Cell(f"{value:,}", float(value))
 
 
-def measured(value: float | None, low: float | None = None, high: float | None = None, digits: int = 3) -> Cell:
-    """Return a cell with a value and, where there is one, its interval behind it."""
+def measured(
+    value: float | None, low: float | None = None, high: float | None = None, digits: int = 3, *, star: str = ""
+) -> Cell:
+    """Return a cell with a value and, where there is one, its interval behind it; ``star`` says why it has a star."""
     shown = number(value, digits)
-    if shown.value is None or low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+    if shown.value is None:
         return shown
-    text = Markup('{} <span class="interval">{}</span>').format(shown.text, interval(low, high, digits))
-    return Cell(text, shown.value)
+    text = Markup("{}").format(shown.text)
+    if star:
+        text += Markup('<span class="star" title="{}">*</span>').format(star)
+    if low is not None and high is not None and math.isfinite(low) and math.isfinite(high):
+        text += Markup(' <span class="interval">{}</span>').format(interval(low, high, digits))
+    return Cell(text, shown.value, tone="best" if star else "")
 
 
 def interval(low: float, high: float, digits: int = 3, *, plus: bool = False) -> str:

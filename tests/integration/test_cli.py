@@ -69,6 +69,7 @@ def test_train_refuses_an_existing_run_and_resumes_it(recipe_file: Path, tmp_pat
     record = json.loads((out / "run.json").read_text())
     assert record["status"] == "finished"
     assert record["recipe_hash"] == canonical_hash(recipe)
+    assert f"model kept: step {record['best_step']} of 3 (" in said
     weights = (out / "model" / "model.safetensors").read_bytes()
 
     refused("holds a run already; add --resume", "train", recipe_file, "--out", out, capsys=capsys)
@@ -87,6 +88,9 @@ def test_evaluate_links_of_a_run(run: Path, capsys) -> None:
     for word in ("joint", "degree_product", "prevalence", "macro AUROC", "audit", "masked values", "links.parquet",
                  "links_per_tf.parquet", "links_curves.parquet"):  # fmt: skip
         assert word in out, word
+    record = json.loads((run / "run.json").read_text())
+    assert f"model kept: step {record['best_step']} of {record['steps']} (" in out
+    assert "Probabilities of joint " in out
     frame = pd.read_parquet(run / "links.parquet")
     assert [column for column in frame.columns if column != "kind"] == LINK_COLUMNS
     assert {"joint", "random", "degree_product"} <= set(frame["scorer"])

@@ -23,7 +23,7 @@ RANKS = [
     {"errors", "files", "provenance"},
     {"config"},
     {"plugins"},
-    {"registry", "commandline"},
+    {"registry", "commandline", "progress"},
     {"recipe_model"},
     {"recipe"},
     {"data"},

@@ -81,6 +81,16 @@
     });
   }
 
+  // ---- a table that is wider than its place says so
+  if (window.ResizeObserver) {
+    const observer = new ResizeObserver(function (entries) {
+      for (const entry of entries) {
+        entry.target.previousElementSibling.hidden = entry.target.scrollWidth <= entry.target.clientWidth + 1;
+      }
+    });
+    for (const scroll of document.querySelectorAll(".table > .scroll")) { observer.observe(scroll); }
+  }
+
   // ---- printing shows what is folded away
   const opened = [];
   window.addEventListener("beforeprint", function () {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from grn_cotrain.report.blocks import Block, Columns, Heading, Missing, Section
+from grn_cotrain.report.blocks import Block, Columns, Heading, Missing, Section, Text
 from grn_cotrain.report.figures import draw
 from grn_cotrain.report.inputs import ReportInputs
 from grn_cotrain.report.sections.links import Source, sources
@@ -87,7 +87,8 @@ def _of(source: Source) -> list[Block]:
             caption=f"{title}. {caption}",
             data=_data(part, table.headline_split, kind, x, y),
         )
-        found.append(("", (figure,)))
+        sentences = table.calibration() if kind == "calibration" else []
+        found.append(("", (figure, *(Text(sentence) for sentence in sentences))))
     return [*([Columns(found, narrow=True)] if found else []), *without]
 
 

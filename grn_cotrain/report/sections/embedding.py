@@ -62,7 +62,7 @@ def _map(run: RunInputs, basis: str, colour: str, what: str, caption: str) -> Fi
 
     return draw(
         lambda ax: pl.gene_embedding(run.run.folder, color=colour, basis=basis, labels=8, ax=ax),
-        size=(3.9, 3.9),
+        size=(3.9, 4.2),
         name=run.slug(f"embedding-{colour}"),
         title=f"Map of the gene embedding, coloured by the {what}",
         description=f"{basis.upper()} of the graph embedding, one point a gene. The card below "

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from markupsafe import Markup
 
 from grn_cotrain.evaluate.bootstrap import interval as paired_interval
-from grn_cotrain.evaluate.link_table import PRINTED, TITLES, LinkTable
+from grn_cotrain.evaluate.link_rows import TITLES, digits, link_rows, printed_metrics
+from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.report.blocks import Block, Columns, Details, Heading, Missing, Names, Section, Text
 from grn_cotrain.report.figures import draw
 from grn_cotrain.report.inputs import ReportInputs, RunInputs
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Source", "section", "sources"]
 
 _HEADLINE = "macro_auroc"
-_KIND_ORDER = {"model": 0, "ablation": 1, "read-out": 2, "control": 3}
-_FEW_DIGITS = {"epr": 1, "auprc_ratio": 1}
 _EXPLAINED = {
     "macro_auroc": "mean over TFs of the AUROC among a TF's candidate targets",
     "macro_ap": "mean over TFs of average precision",
@@ -41,7 +39,8 @@ _EXPLAINED = {
 _HOW_TO_READ = (
     "Macro metrics are means over TFs. Intervals are 95 % bootstrap intervals over {units}; they may overlap where "
     "a paired difference is certain, so read the differences. The best control is chosen on these same test pairs, in "
-    "the controls' favour. A star marks the best control of a column."
+    "the controls' favour. A star marks the best control of a column. Controls whose printed values are all equal "
+    "share one row."
 )
 
 
@@ -151,34 +150,26 @@ def _chosen(source: Source, candidates: str) -> pd.DataFrame:
 
 
 def _main_table(group: Sequence[Source], candidates: str) -> Table:
-    """One row a scorer, best first below the models; controls of several runs on one split once."""
+    """The rows that the command line prints, for all runs of a split together."""
     parts = [_chosen(source, candidates) for source in group]
-    printed = [entry for entry in PRINTED[candidates] if any((part["metric"] == entry[0]).any() for part in parts)]
+    printed = printed_metrics(parts, candidates)
     best = {metric: group[0].table.best_control(metric, candidates=candidates) for metric, _, _ in printed}
-    seen: set[str] = set()
-    found: list[tuple[int, float, Row]] = []
-    for source, part in zip(group, parts, strict=True):
-        by_key = {(row.scorer, row.metric): row for row in records(part)}
-        for scorer, kind in part.drop_duplicates("scorer")[["scorer", "kind"]].itertuples(index=False, name=None):
-            name = source.name(scorer, kind)
-            if name in seen:
-                continue
-            seen.add(name)
-            cells = [Cell(name if kind == "control" else f"{name} ({kind})")]
-            for metric, _, with_interval in printed:
-                row = by_key.get((scorer, metric))
-                cells.append(_metric_cell(row, metric, with_interval, starred=best[metric] == scorer))
-            first = by_key.get((scorer, printed[0][0]))
-            rank = float(first.value) if first is not None and math.isfinite(first.value) else -math.inf
-            found.append((_KIND_ORDER.get(kind, 1), -rank, Row(cells, tone="" if kind == "control" else "model")))
-    found.sort(key=lambda entry: entry[:2])
+    rows = []
+    for row in link_rows([(source.label, part) for source, part in zip(group, parts, strict=True)], candidates):
+        cells = [Cell(row.label)]
+        for metric, _, with_interval in printed:
+            cells.append(
+                _metric_cell(row.records.get(metric), metric, with_interval, starred=best[metric] in row.names)
+            )
+        rows.append(Row(cells, tone="" if row.kind == "control" else "model"))
     columns = [Column("scorer", numeric=False)]
     columns += [Column(metric_name(metric), title=_EXPLAINED.get(metric, "")) for metric, _, _ in printed]
     return Table(
         name=f"links-{group[0].table.headline_split}-{candidates}",
         caption=_caption(parts[0], group[0].table.headline_split, candidates),
         columns=columns,
-        rows=[row for _, _, row in found],
+        rows=rows,
+        compact=True,
     )
 
 
@@ -192,15 +183,11 @@ def _caption(part: pd.DataFrame, split: str, candidates: str) -> str:
     )
 
 
-def _metric_cell(row: object, metric: str, with_interval: bool, *, starred: bool) -> Cell:
+def _metric_cell(row: Any, metric: str, with_interval: bool, *, starred: bool) -> Cell:
     if row is None:
         return number(None)
-    digits = _FEW_DIGITS.get(metric, 3)
-    low, high = (row.low, row.high) if with_interval else (None, None)  # type: ignore[attr-defined]
-    cell = measured(row.value, low, high, digits)  # type: ignore[attr-defined]
-    if not starred or cell.value is None:
-        return cell
-    return Cell(Markup('{}<span class="star" title="best control">*</span>').format(cell.text), cell.value, tone="best")
+    low, high = (row.low, row.high) if with_interval else (None, None)
+    return measured(row.value, low, high, digits(metric), star="best control" if starred else "")
 
 
 def _differences(group: Sequence[Source]) -> list[Block]:
@@ -270,14 +257,14 @@ def _every_metric(group: Sequence[Source]) -> Table:
             if key in seen:
                 continue
             seen.add(key)
-            digits = _FEW_DIGITS.get(str(row.metric), 4)
+            places = digits(str(row.metric)) if digits(str(row.metric)) < 3 else 4
             rows.append(
                 Row(
                     [
                         Cell(name),
                         Cell(str(row.candidates).replace("_", " ")),
                         Cell(metric_name(str(row.metric))),
-                        *(number(value, digits) for value in (row.value, row.low, row.high)),
+                        *(number(value, places) for value in (row.value, row.low, row.high)),
                         count(int(row.num_tfs)),
                         count(int(row.num_pairs)),
                         number(row.seconds, 2),

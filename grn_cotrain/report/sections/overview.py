@@ -21,11 +21,22 @@ _ABOUT = (
 
 def section(report: ReportInputs) -> Section:
     """Overview of one or several runs."""
-    blocks: list[Block] = [Text(_ABOUT, tone="lead")]
+    blocks: list[Block] = [_unfinished(run) for run in report.runs if run.unfinished]
+    blocks.append(Text(_ABOUT, tone="lead"))
     for _, table in report.tables:
         blocks += verdict_blocks(table)
     blocks += beside(report, _of_run)
     return Section("overview", "Overview", "Overview", tuple(blocks))
+
+
+def _unfinished(run: RunInputs) -> Text:
+    """What a reader must know before anything else."""
+    if run.kept is not None and run.has_model:
+        shown = f"Results are those of the model kept so far, of step {run.kept.step:,}; they may change."
+    else:
+        shown = "It has kept no model yet, so there are no results."
+    command = Markup("Go on with <code>grn-cotrain train RECIPE.yaml --out {} --resume</code>.").format(run.place)
+    return Text(Markup("<strong>{}</strong> {} {}").format(run.unfinished, shown, command), tone="caution")
 
 
 def verdict_blocks(table: LinkTable) -> list[Block]:
@@ -48,6 +59,8 @@ def _of_run(run: RunInputs) -> list[Block]:
     facts.append(("Schedule", run.recipe.train.schedule.name))
     if steps is not None:
         facts.append(("Steps", f"{steps:,} of at most {total:,}"))
+    if run.kept is not None:
+        facts.append(("Model kept", str(run.kept)))
     if run.split.value is not None:
         positives, pairs = run.split.value.counts("test")
         facts.append(("Tested", f"{positives:,} links among {pairs:,} candidate pairs"))

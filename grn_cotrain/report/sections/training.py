@@ -13,11 +13,6 @@ from grn_cotrain.report.tables import Cell, Column, Row, Table, count, number
 
 __all__ = ["section"]
 
-_CRITERIA = {
-    "validation/links/selection": "macro AUROC of validation links",
-    "validation/cells/selection": "minus the loss on validation cells",
-}
-
 
 def section(report: ReportInputs) -> Section:
     """Training of each run."""
@@ -44,12 +39,8 @@ def _of_run(run: RunInputs) -> list[Block]:
 def _facts(run: RunInputs) -> list[tuple[str, str | Markup]]:
     record = run.record
     facts: list[tuple[str, str | Markup]] = []
-    if record.get("best_step") is not None:
-        kept = f"step {record['best_step']:,}"
-        if record.get("best_value") is not None:
-            criterion = _CRITERIA.get(record.get("criterion", ""), str(record.get("criterion")))
-            kept += f" ({criterion} {record['best_value']:.3f})"
-        facts.append(("Model kept", kept))
+    if run.kept is not None:
+        facts.append(("Model kept", str(run.kept)))
     if record.get("steps") is not None:
         facts.append(("Steps", f"{record['steps']:,} of at most {run.recipe.train.max_steps:,}"))
     if record.get("seconds") is not None:
@@ -81,8 +72,8 @@ def _figures(run: RunInputs, metrics: pd.DataFrame) -> list[Block]:
         name=run.slug("losses"),
         title=f"Losses of run {run.label}" if run.label else "Losses in training and validation",
         description=f"Training losses: {'; '.join(ends)}.",
-        caption="Losses in training (lines) and validation (open marks). The dotted line is the step whose model was "
-        "kept; test links had no part in choosing it.",
+        caption="Losses in training (lines) and validation (open marks). The dotted line and the diamond on it mark "
+        "the step whose model was kept; test links had no part in choosing it.",
     )
     return [figure]
 

@@ -70,6 +70,17 @@ def test_a_run_is_read(tiny_run: Path) -> None:
     assert pl.to_svg(ax) == pl.to_svg(pl.attention(frame, tf, top=8, min_cells=5, config=config))
 
 
+def test_cells_read_are_told_and_a_hundred_of_a_type_are_read(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[int, int]] = []
+    pl.attention(tiny_run, _tf(tiny_run), by=None, progress=lambda done, total: told.append((done, total)))
+    assert told[-1] == (100, 100), "of 160 cells"
+    assert told == sorted(told)
+    told.clear()
+    config = AttentionConfig(max_cells=None)
+    pl.attention(tiny_run, _tf(tiny_run), by=None, config=config, progress=lambda *done: told.append(done))
+    assert told[-1] == (160, 160)
+
+
 def _tf(run: Path) -> str:
     from grn_cotrain.data.run_data import load_run_data
     from grn_cotrain.run_folder import RunFolder

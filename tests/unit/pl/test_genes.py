@@ -63,7 +63,8 @@ def test_umap_is_deterministic_and_keeps_far_groups_apart() -> None:
 def test_vectors_are_laid_out_once_for_all_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
-    def layout(matrix_GD: np.ndarray, neighbors: int, seed: int) -> np.ndarray:
+    def layout(matrix_GD: np.ndarray, neighbors: int, seed: int, progress: object) -> np.ndarray:
+        del progress
         calls.append((neighbors, seed))
         return matrix_GD[:, :2].astype(np.float64) + seed
 
@@ -243,3 +244,73 @@ def test_labels_of_crowded_points_do_not_overlap_and_stay_inside() -> None:
             width, height = min(box.x1, other.x1) - max(box.x0, other.x0), min(box.y1, other.y1) - max(box.y0, other.y0)
             assert min(width, height) <= 0.5
     assert any(not text.get_text() for text in ax.texts), "far labels have a line"
+
+
+def test_automatic_labels_without_a_free_place_are_left_out_and_named_ones_are_written() -> None:
+    for crowded, number in (("leave out", 1), ("draw", 12)):
+        figure = Figure(figsize=(1, 1))
+        ax = figure.add_axes((0, 0, 1, 1))
+        ax.set(xlim=(0, 1), ylim=(0, 1))
+        place_labels(ax, np.full((12, 2), 0.5), [f"A-VERY-LONG-NAME-{i}" for i in range(12)], crowded=crowded)  # type: ignore[arg-type]
+        assert len([text for text in ax.texts if text.get_text()]) <= number
+    vectors = frame(40)
+    ax = pl.gene_embedding(vectors, color=None, basis="pca", labels=list(vectors.index))
+    assert len([text for text in ax.texts if text.get_text()]) == 40
+
+
+def test_the_number_of_labels_has_a_limit() -> None:
+    with pytest.raises(UserError, match="labels '61': give 0 to 60, or names"):
+        pl.gene_embedding(frame(), color=None, basis="pca", labels=61)
+
+
+# ---- legends ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [(3.9, 4.2), (5.0, 4.7), (2.6, 3.4)])
+@pytest.mark.parametrize("tf", ["SPI1", "A-VERY-LONG-NAME-OF-A-TF"])
+def test_no_legend_of_a_map_is_cut(size: tuple[float, float], tf: str) -> None:
+    vectors = frame(200)
+    names = [f"target of {tf}, in training", f"target of {tf}, held out", "other gene", tf]
+    groups = pd.Series([names[i % 4] for i in range(200)], index=vectors.index, name="regulon")
+    figure = Figure(figsize=size, layout="constrained")
+    ax = figure.add_subplot()
+    pl.gene_embedding(vectors, color=groups, basis="pca", ax=ax)
+    figure.draw_without_rendering()
+    box = ax.get_legend().get_window_extent(figure._get_renderer())  # type: ignore[attr-defined]
+    assert figure.bbox.x0 <= box.x0
+    assert box.x1 <= figure.bbox.x1
+    assert figure.bbox.y0 <= box.y0
+    assert box.y1 <= ax.get_window_extent().y0, "it stands below the axes"
+    assert len(legend(ax)) == 4
+
+
+# ---- progress --------------------------------------------------------------------------------------------------------
+
+
+def test_neighbours_are_exact_and_each_gene_is_its_own() -> None:
+    vectors = frame(60).to_numpy(np.float32)
+    index, distance = coordinates_module._nearest(vectors, 7)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    expected = np.sort(1 - unit @ unit.T, axis=1)[:, :7]
+    np.testing.assert_array_equal(index[:, 0], np.arange(60))
+    np.testing.assert_allclose(distance, np.clip(expected, 0, None), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_umap_tells_how_far_it_is() -> None:
+    coordinates_module._cache.clear()
+    told: list[tuple[int, int]] = []
+    pl.embedding_coordinates(frame(300, seed=3), progress=lambda done, total: told.append((done, total)))
+    assert told[0] == (0, 300)
+    assert {total for _, total in told} == {300}
+    assert told == sorted(told)
+    pl.embedding_coordinates(frame(300, seed=3), progress=lambda done, total: pytest.fail("it was kept"))
+
+
+def test_epochs_are_heard() -> None:
+    heard: list[int] = []
+    file = coordinates_module._Epochs(heard.append)
+    for text in ("\r0", "\r", "\r120", "\n", ""):
+        file.write(text)
+    file.flush()
+    assert heard == [0, 120]
