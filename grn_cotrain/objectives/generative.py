@@ -174,7 +174,5 @@ class Generative(Objective):
         value_M, nonzero_M = self._head(state_MD)
         spread_M = torch.exp(0.5 * self.spread_mlp(state_MD).squeeze(-1)).float()
         chance_M = None if nonzero_M is None else nonzero_M.float().sigmoid()
-        middle_M, low_M, high_M = (
-            self.target.values(batch, where_M, value_M + shift_M) for shift_M in (0 * spread_M, -spread_M, spread_M)
-        )
-        return Guess(middle_M, spread_M, (high_M - low_M) / 2, chance_M)
+        values_M = self.target.values(batch, where_M, value_M)
+        return Guess(values_M, spread_M, self.target.deviations(batch, where_M, value_M, spread_M), chance_M)

@@ -19,7 +19,7 @@ from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.value_statistics import ValueStatistics
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.objectives.base import GeneStates, ModelView
-from grn_cotrain.objectives.bin_values import visible_bin_values
+from grn_cotrain.objectives.bin_values import pooled_bin_values, read_table, slope_around, visible_bin_values
 
 __all__ = ["ConfidentPredictor", "Guess", "Target", "ValueTarget"]
 
@@ -62,8 +62,13 @@ class ValueTarget(nn.Module):
 
     ``"value"``: :math:`y = (v - \mu_g) / \sigma_g` with the gene's mean and deviation over non-zero values of training
     cells, so a prediction of 0 is the gene's mean and the squared error is 1 - R2 in expectation. ``"bin"``: the number
-    of the value's bin over K (scGPT), moved to :math:`y = b / K - 1/2`; a value is read from it by the mean visible
-    value of each bin in the same cell, or in training cells where a cell shows no value.
+    of the value's bin over K (scGPT), moved to :math:`y = b / K - 1/2`. A predicted bin need not be whole. Its value is
+    read from the mean visible values of the bins of the same cell, by interpolation between the bins that hold a value
+    (:func:`~grn_cotrain.objectives.bin_values.fill_empty_bins`); from those of training cells where a cell shows none.
+
+    The squared error of ``"bin"`` is that of scGPT divided by :math:`K^2` (2,601 for its 51 bins), since scGPT regresses
+    b itself. Losses that stand beside it weigh so much more than next to scGPT's; ``bin_scale: published`` of the
+    objective puts the factor :math:`K^2` back.
 
     Zeros are told from other values by a chance of their own, not by regression.
 
@@ -98,9 +103,7 @@ class ValueTarget(nn.Module):
         value_N = torch.from_numpy(values_CG.data)
         cell_N = torch.from_numpy(np.repeat(np.arange(values_CG.shape[0]), np.diff(values_CG.indptr)))
         bin_N = quantile_bins(value_N, cell_N, self.num_bins)
-        count_K = torch.bincount(bin_N, minlength=self.num_bins + 1)[1:]
-        sum_K = torch.bincount(bin_N, value_N.double(), minlength=self.num_bins + 1)[1:]
-        self.bin_values_K.copy_(sum_K / count_K.clamp_min(1))
+        self.bin_values_K.copy_(torch.from_numpy(pooled_bin_values(bin_N.numpy(), values_CG.data, self.num_bins)))
 
     def of(self, batch: CellBatch, where_M: Tensor) -> Tensor:
         """What the tokens at ``where_M`` should be predicted as: ``[M]``."""
@@ -128,10 +131,28 @@ class ValueTarget(nn.Module):
         if self.target == "value":
             gene_M = batch.feature_ids_T[where_M] - NUM_SPECIAL
             return (self.mean_G[gene_M] + self.std_G[gene_M] * predicted_M).clamp_min(0.0)
+        table_BK, place_M = self._table(batch), self._place(predicted_M)
+        return read_table(table_BK, batch.cell_of_token_T[where_M], place_M.clamp(0, self.num_bins - 1))
+
+    def deviations(self, batch: CellBatch, where_M: Tensor, predicted_M: Tensor, spread_M: Tensor) -> Tensor:
+        """What an error of ``spread_M`` in the target is on the scale of the values, float32 ``[M]``.
+
+        The spread times the local slope of the way back: for ``value`` the gene's deviation, for ``bin`` the mean slope
+        of the cell's table within the spread. Where a cell shows too few values to have a slope there, it is the mean
+        slope of the training cells' table.
+        """
+        if self.target == "value":
+            return self.std_G[batch.feature_ids_T[where_M] - NUM_SPECIAL] * spread_M
+        reach_M, place_M = self.num_bins * spread_M.float(), self._place(predicted_M.float())
+        slope_M = slope_around(self._table(batch), batch.cell_of_token_T[where_M], place_M, reach_M)
+        common = (self.bin_values_K[-1] - self.bin_values_K[0]) / max(1, self.num_bins - 1)
+        return reach_M * torch.where(slope_M > 0, slope_M, common)
+
+    def _place(self, predicted_M: Tensor) -> Tensor:
+        """Predictions as places in a table of bins: 0 is bin 1."""
+        return (predicted_M + 0.5) * self.num_bins - 1
+
+    def _table(self, batch: CellBatch) -> Tensor:
+        """Value of each bin in each cell ``[B, K]``; of training cells where a cell shows no value."""
         seen_BK = visible_bin_values(batch, self.num_bins)
-        table_BK = torch.where(seen_BK[:, -1:] > 0, seen_BK, self.bin_values_K)
-        place_M = ((predicted_M + 0.5) * self.num_bins).clamp(1, self.num_bins) - 1
-        below_M = place_M.floor().long()
-        above_M = (below_M + 1).clamp_max(self.num_bins - 1)
-        cell_M = batch.cell_of_token_T[where_M]
-        return torch.lerp(table_BK[cell_M, below_M], table_BK[cell_M, above_M], place_M - below_M)
+        return torch.where(seen_BK[:, -1:] > 0, seen_BK, self.bin_values_K)
