@@ -1,9 +1,9 @@
 """From bins back to values. Dimension letters: T packed tokens, B cells, K value bins, C classes, R rows, M places.
 
-A bin's value is the mean of the values in it. Ties share the lower bin, so counts of molecules leave most bins of a cell
-empty: "one" fills bin 1, and "two" may stand in bin 37 next. An empty bin takes a value *between* its occupied
+A bin's value is the mean of the values in it. Ties share the lower bin, so counts of molecules leave most bins of a
+cell empty: "one" fills bin 1, and "two" may stand in bin 37 next. An empty bin takes a value *between* its occupied
 neighbours, in proportion to its distance from them. A predicted bin of 19 then reads as half way between one and two,
-which is what the regression meant that put it there.
+which is what a regression means that puts it there.
 """
 
 from __future__ import annotations

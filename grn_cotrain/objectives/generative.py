@@ -19,7 +19,7 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import NO_COVARIATES
 from grn_cotrain.objectives.base import OBJECTIVES, GeneStates, LossOutput, ModelView, Objective, Step
 from grn_cotrain.objectives.masking import hide
-from grn_cotrain.objectives.value_target import Guess, Target, ValueTarget
+from grn_cotrain.objectives.value_target import BinScale, Guess, Target, ValueTarget, require_bin_scale
 
 __all__ = ["Generative"]
 
@@ -45,7 +45,7 @@ class Generative(Objective):
 
     Parameters
     ----------
-    shares, target, cell_prompt_weight, prompt_gradient, hide_zeros
+    shares, target, bin_scale, cell_prompt_weight, prompt_gradient, hide_zeros
         See :class:`Config`.
     """
 
@@ -61,6 +61,9 @@ class Generative(Objective):
             Shares of a cell's genes that may be unknown; one is drawn for each cell at each step.
         target
             What is regressed: the ``value``, standardised by gene, or its ``bin`` (published).
+        bin_scale
+            Of ``target: bin``. ``unit``: bins run from 0 to 1, so the loss is about as large as others are.
+            ``published``: they count from 1 to K, and the loss is K squared times as large (2,601 times with 51 bins).
         cell_prompt_weight
             Weight lambda of the cell-prompted pass; 0 leaves the pass out.
         prompt_gradient
@@ -71,11 +74,13 @@ class Generative(Objective):
 
         shares: tuple[float, ...] = (0.25, 0.5, 0.75)
         target: Target = "value"
+        bin_scale: BinScale = "unit"
         cell_prompt_weight: float = 1.0
         prompt_gradient: bool = False
         hide_zeros: bool = False
 
         def __post_init__(self) -> None:
+            require_bin_scale(self.target, self.bin_scale)
             if not self.shares or not all(0 < share <= 1 for share in self.shares):
                 given = ", ".join(map(str, self.shares)) or "none"
                 raise UserError(f"shares: got {given}; give shares above 0 and at most 1, such as 0.25, 0.5, 0.75")
@@ -94,7 +99,7 @@ class Generative(Objective):
         super().__init__()
         del covariates
         self.config, self.num_bins = config, num_bins
-        self.target = ValueTarget(config.target, num_bins=num_bins, num_genes=num_genes)
+        self.target = ValueTarget(config.target, num_bins=num_bins, num_genes=num_genes, bin_scale=config.bin_scale)
         last = nn.Linear(width, 2 if config.hide_zeros else 1)  # the value; the logit of "not zero"
         spread = nn.Linear(width, 1)
         for layer in (last, spread):  # starts at the gene's mean, and equally unsure of all

@@ -54,11 +54,11 @@ class MaskedValue(Objective):
     below the value given that there is one; :meth:`predict_values` returns that, and its R2 of values shows the gap.
 
     ``loss: cross_entropy``: classes are bins 0..K (0: a zero) of the cell's own values, or with ``classes: rounded``
-    scBERT's, whole binary logarithms of counts per ten thousand (:func:`~grn_cotrain.data.binning.rounded_bins`). Class 0
-    holds small values beside zeros there, and as in scBERT all of it counts as zero: it is never hidden, unless
+    scBERT's, whole binary logarithms of counts per ten thousand (:func:`~grn_cotrain.data.binning.rounded_bins`).
+    Class 0 holds small values beside zeros there. As in scBERT all of it counts as zero, so it is never hidden unless
     ``mask_zeros`` hides zeros. A value is read from class probabilities as the mean visible value of each class in the
     same cell, given that it is not zero. A quantile bin that the cell does not show lies between its neighbours
-    (:func:`~grn_cotrain.objectives.bin_values.fill_empty_bins`), a rounded class has its middle.
+    (:func:`~grn_cotrain.objectives.bin_values.fill_empty_bins`); a rounded class has its middle.
 
     ``loss_norm: published`` divides the summed squared error as xTrimoGene's equation 5 is written, by ``(n - m) c``,
     with ``n`` all features that can be tokens, ``m`` the most visible non-zeros of any cell of the batch and ``c`` its

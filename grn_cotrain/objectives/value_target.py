@@ -18,12 +18,26 @@ from grn_cotrain.data.binning import quantile_bins
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.value_statistics import ValueStatistics
 from grn_cotrain.data.vocab import NUM_SPECIAL
+from grn_cotrain.errors import UserError
 from grn_cotrain.objectives.base import GeneStates, ModelView
 from grn_cotrain.objectives.bin_values import pooled_bin_values, read_table, slope_around, visible_bin_values
 
-__all__ = ["ConfidentPredictor", "Guess", "Target", "ValueTarget"]
+__all__ = ["BinScale", "ConfidentPredictor", "Guess", "Target", "ValueTarget", "require_bin_scale"]
 
 Target = Literal["value", "bin"]
+BinScale = Literal["unit", "published"]
+
+
+def require_bin_scale(target: Target, bin_scale: BinScale) -> None:
+    """Refuse a scale of bins where no bin is regressed.
+
+    Raises
+    ------
+    UserError
+        It is not the default, and the target is not ``bin``.
+    """
+    if bin_scale != "unit" and target != "bin":
+        raise UserError(f"bin_scale: got {bin_scale}, which is of target: bin; leave it out")
 
 
 @dataclass(frozen=True)
@@ -66,9 +80,9 @@ class ValueTarget(nn.Module):
     read from the mean visible values of the bins of the same cell, by interpolation between the bins that hold a value
     (:func:`~grn_cotrain.objectives.bin_values.fill_empty_bins`); from those of training cells where a cell shows none.
 
-    The squared error of ``"bin"`` is that of scGPT divided by :math:`K^2` (2,601 for its 51 bins), since scGPT regresses
-    b itself. Losses that stand beside it weigh so much more than next to scGPT's; ``bin_scale: published`` of the
-    objective puts the factor :math:`K^2` back.
+    The squared error of ``"bin"`` is that of scGPT divided by :math:`K^2` (by 2,601 for its 51 bins), since scGPT
+    regresses b itself. A loss that stands beside it with the weight 1 counts for that much more than in scGPT.
+    ``bin_scale="published"`` puts the factor back.
 
     Zeros are told from other values by a chance of their own, not by regression.
 
@@ -78,15 +92,18 @@ class ValueTarget(nn.Module):
         ``value`` or ``bin``.
     num_bins, num_genes
         K and G.
+    bin_scale
+        Unit of the squared error of bins: ``unit``, all bins together; ``published``, one bin.
     """
 
     mean_G: Tensor
     std_G: Tensor
     bin_values_K: Tensor
 
-    def __init__(self, target: Target, *, num_bins: int, num_genes: int) -> None:
+    def __init__(self, target: Target, *, num_bins: int, num_genes: int, bin_scale: BinScale = "unit") -> None:
         super().__init__()
         self.target, self.num_bins = target, num_bins
+        self.error_scale = float(num_bins**2) if bin_scale == "published" else 1.0
         self.register_buffer("mean_G", torch.zeros(num_genes))
         self.register_buffer("std_G", torch.ones(num_genes))
         self.register_buffer("bin_values_K", torch.zeros(num_bins))
@@ -115,10 +132,13 @@ class ValueTarget(nn.Module):
     def loss(
         self, batch: CellBatch, where_M: Tensor, value_M: Tensor, nonzero_M: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Mean squared error over non-zero values, and mean cross-entropy of "not zero" (0 without such logits)."""
+        """Mean squared error over non-zero values in units of ``bin_scale``, and mean cross-entropy of "not zero".
+
+        The second is 0 without such logits.
+        """
         is_value_M = batch.values_T[where_M] != 0
         squared_M = (value_M - self.of(batch, where_M)).square().masked_fill(~is_value_M, 0.0)
-        error = squared_M.sum() / is_value_M.sum().clamp_min(1)
+        error = self.error_scale * squared_M.sum() / is_value_M.sum().clamp_min(1)
         if nonzero_M is None:
             return error, error.new_zeros(())
         if len(nonzero_M) == 0:  # the mean over nothing is not a number

@@ -100,7 +100,12 @@ class ScFoundationEncoder(XTrimoGeneEncoder):
         """See :class:`CellEncoder`."""
         deeper, features_XD, bias, kept_T = self._with_depth(batch, features_VD, bias)
         states = super().forward(deeper, features_XD, bias)
-        return CellStates(states.tokens_TD[kept_T], states.cells_BD)
+
+        def pooled(left_out_T: Tensor) -> Tensor:
+            left_out_X = torch.zeros_like(deeper.feature_ids_T, dtype=torch.bool)
+            return states.cells_without(left_out_X.index_copy(0, kept_T, left_out_T))
+
+        return CellStates(states.tokens_TD[kept_T], states.cells_BD, pooled)
 
     @torch.no_grad()
     def attention(

@@ -156,7 +156,7 @@ class ScGPTEncoder(TrunkEncoder):
         keys = KnownKeys.of(batch) if self.config.attention_mask == "generative" else None
         inputs_TD = prompted(batch, self.inputs(batch, features_VD))
         tokens_TD = self.trunk.generate(inputs_TD, batch.cu_lens, batch.max_len, keys, token_bias(batch, bias))
-        cells_BD = self.cells(batch, tokens_TD)
+        cells_BD = self.cells(batch, tokens_TD)  # of CLS, to which no condition is added
         if self.conditions is not None and self.config.conditions == "output":
             is_gene_T = batch.feature_ids_T != CLS_ID
             tokens_TD = tokens_TD + self.conditions(batch)[batch.cell_of_token_T] * is_gene_T[:, None]

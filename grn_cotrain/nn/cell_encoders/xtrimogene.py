@@ -279,7 +279,11 @@ class XTrimoGeneEncoder(CellEncoder):
     def forward(self, batch: CellBatch, features_VD: Tensor, bias: AttentionBias | None = None) -> CellStates:
         """See :class:`CellEncoder`."""
         decoded = self.decoder(self.encode(batch, features_VD, bias))
-        return CellStates(decoded.tokens_TD, self.cells(batch, decoded))
+        return CellStates(
+            decoded.tokens_TD,
+            self.cells(batch, decoded),
+            lambda left_out_T: self.cells(batch, decoded.without(left_out_T)),
+        )
 
     def cells(self, batch: CellBatch, decoded: Decoded) -> Tensor:
         """State of every cell: ``[B, D]``."""

@@ -213,6 +213,30 @@ def test_a_cell_that_shows_nothing_takes_the_bins_of_training_cells() -> None:
         torch.testing.assert_close(found_M[of_bin_M], expected.expand(int(of_bin_M.sum())), rtol=1e-4, atol=1e-5)
 
 
+def test_every_guess_says_how_far_it_may_be_off() -> None:
+    """The deviation is the spread on the scale of values: by the gene for values, by the local slope for bins."""
+    here = step(tokens(40))
+    for target in ("value", "bin"):
+        objective, model = build("generative", target=target), ToyModel(Watching(), WIDTH)
+        batch = hide(here.cells, objective.draw_unknown(here.cells, torch.Generator()), num_bins=NUM_BINS)
+        guess = objective.guess_values(model, batch, here.genes)
+        assert float(guess.deviation_M.min()) > 0, target
+        if target == "value":
+            gene_M = batch.feature_ids_T[batch.hidden_T] - 3
+            torch.testing.assert_close(guess.deviation_M, objective.target.std_G[gene_M] * guess.spread_M)
+
+
+@pytest.mark.parametrize("name", ["generative", "gene_from_cell"])
+def test_the_scale_of_bins_is_an_option_of_bins(name: str) -> None:
+    losses = {}
+    for scale in ("unit", "published"):
+        objective = build(name, target="bin", bin_scale=scale)
+        losses[scale] = float(objective(ToyModel(Watching(), WIDTH), step()).loss.detach())
+    assert losses["published"] == pytest.approx(NUM_BINS**2 * losses["unit"], rel=1e-5)
+    with pytest.raises(UserError, match=r"bin_scale: got published.*target: bin"):
+        build(name, bin_scale="published")
+
+
 def test_genes_from_cells_are_inner_products() -> None:
     objective, encoder, here = (
         build("gene_from_cell", covariates={"batch": 2}, covariate_dropout=0.0),
