@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -33,10 +34,11 @@ class Generative(Objective):
 
     In the first pass a share of each cell's N genes is unknown (U), drawn for each cell from ``shares``; ``h`` are
     their states, and ``y`` what :class:`~grn_cotrain.objectives.value_target.ValueTarget` makes of their values. In the
-    second pass *all* genes are unknown, and the cell's state of the first stands in the place of CLS at the input
-    (``h'``): what it does not hold cannot be predicted. As published no gradient passes by way of that state unless
-    ``prompt_gradient``. ``scgpt`` is the encoder meant: there, what is predicted for a gene does not depend on which
-    other genes are asked; with other encoders it may.
+    second pass the cell's state of the first stands in the place of CLS at the input (``h'``), and *all* genes are
+    unknown: what that state does not hold cannot be predicted. In scGPT's code the known genes stay visible in the
+    second pass, and U alone is asked again (``second_pass: known_visible``). As published no gradient passes by way of
+    that state unless ``prompt_gradient``. ``scgpt`` is the encoder meant: there, what is predicted for a gene does not
+    depend on which other genes are asked; with other encoders it may.
 
     A second small network estimates the logarithm of the squared error from the states, without a gradient to them
     (Gaussian likelihood around the fixed prediction; Nix and Weigend 1994): the confidence by which
@@ -45,7 +47,7 @@ class Generative(Objective):
 
     Parameters
     ----------
-    shares, target, bin_scale, cell_prompt_weight, prompt_gradient, hide_zeros
+    shares, target, bin_scale, cell_prompt_weight, second_pass, prompt_gradient, hide_zeros
         See :class:`Config`.
     """
 
@@ -66,6 +68,9 @@ class Generative(Objective):
             ``published``: they count from 1 to K, and the loss is K squared times as large (2,601 times with 51 bins).
         cell_prompt_weight
             Weight lambda of the cell-prompted pass; 0 leaves the pass out.
+        second_pass
+            What the cell-prompted pass shows beside the cell's state: ``all_unknown``, nothing (as scGPT's paper
+            describes it), or ``known_visible``, the genes that the first pass showed (scGPT's code).
         prompt_gradient
             Whether that pass trains the cell's state that prompts it; published: no.
         hide_zeros
@@ -76,6 +81,7 @@ class Generative(Objective):
         target: Target = "value"
         bin_scale: BinScale = "unit"
         cell_prompt_weight: float = 1.0
+        second_pass: Literal["all_unknown", "known_visible"] = "all_unknown"
         prompt_gradient: bool = False
         hide_zeros: bool = False
 
@@ -123,11 +129,13 @@ class Generative(Objective):
         loss, parts = self._loss(batch, where_M, states.tokens_TD, "")
         if self.config.cell_prompt_weight > 0:
             prompt_BD = states.cells_BD if self.config.prompt_gradient else states.cells_BD.detach()
-            every = hide(step.cells, step.cells.feature_ids_T >= NUM_SPECIAL, num_bins=self.num_bins)
-            every = replace(every, prompt_BD=prompt_BD)
-            asked_T = self._may_hide(step.cells)
-            prompted_TD = model.encode_cells(every, step.genes).tokens_TD
-            prompted, more = self._loss(every, torch.nonzero(asked_T).squeeze(1), prompted_TD, "cell_prompt_")
+            second, asked_T = batch, batch.hidden_T
+            if self.config.second_pass == "all_unknown":
+                second = hide(step.cells, step.cells.feature_ids_T >= NUM_SPECIAL, num_bins=self.num_bins)
+                asked_T = self._may_hide(step.cells)
+            second = replace(second, prompt_BD=prompt_BD)
+            prompted_TD = model.encode_cells(second, step.genes).tokens_TD
+            prompted, more = self._loss(second, torch.nonzero(asked_T).squeeze(1), prompted_TD, "cell_prompt_")
             loss, parts = loss + self.config.cell_prompt_weight * prompted, parts | more
         if len(where_M) == 0:  # a gradient of zero, not a missing one
             return LossOutput(0.0 * loss, 0)

@@ -119,6 +119,24 @@ def test_both_passes_have_the_loss_of_the_equation(target: str, zeros: bool) -> 
     assert bool(first.hidden_T[is_gene_T & ~nonzero_T].any()) is zeros
 
 
+def test_the_second_pass_may_show_what_the_first_one_showed() -> None:
+    """scGPT's code: the same known genes, the same unknown ones asked, and the cell's state in the place of CLS."""
+    objective, encoder, here = (
+        build("generative", second_pass="known_visible", cell_prompt_weight=0.7),
+        Watching(),
+        step(),
+    )
+    output = objective(ToyModel(encoder, WIDTH), here)
+    first, second = encoder.batches
+    assert torch.equal(second.hidden_T, first.hidden_T)
+    assert torch.equal(second.bins_T, first.bins_T)
+    assert torch.equal(second.prompt_BD, encoder.states[0].cells_BD)
+    asked_T, y_T = first.hidden_T, standardised(here.cells)
+    errors = [(objective.value_mlp(states.tokens_TD)[:, 0] - y_T)[asked_T].square().mean() for states in encoder.states]
+    torch.testing.assert_close(output.parts["cell_prompt_squared_error"], errors[1], rtol=1e-4, atol=1e-6)
+    assert float(output.loss.detach()) == pytest.approx(float((errors[0] + 0.7 * errors[1]).detach()), rel=1e-4)
+
+
 def test_shares_are_drawn_for_each_cell() -> None:
     objective = build("generative", shares=[0.2, 0.8])
     cells = toy_cells(200, 300, density=0.9)
