@@ -45,7 +45,8 @@ class ScFoundationEncoder(XTrimoGeneEncoder):
     Parameters
     ----------
     decoder, num_layers, num_heads, ffn_multiplier, dropout, values, value_bins, alpha, offsets, slope, norm,
-    activation, decoder_layers, decoder_width, num_features, num_latents, latent_layers, decode_zeros, decode_visible, pooling
+    activation, decoder_layers, decoder_width, num_features, num_latents, latent_layers, decode_zeros, decode_visible,
+    pooling
         See :class:`Config`.
     """
 
