@@ -45,6 +45,7 @@ MODES: tuple[str, ...] = get_args(Mode)
 Level = float | Literal["cell_max"]
 
 _TOKENS_PER_BATCH = 16_384
+_NOISE = 1e-12  # cosine shifts of float32 states that did not move; they must not be ranked among controls
 _NEIGHBOURS = 2  # controls are drawn from so many times as many nearest genes
 
 
@@ -168,7 +169,8 @@ class _Shifts:
 
 def _shift(before_ND: Tensor, after_ND: Tensor) -> tuple[np.ndarray, np.ndarray]:
     before_ND, after_ND = before_ND.double(), after_ND.double()
-    cosine_N = (1 - F.cosine_similarity(before_ND, after_ND, dim=-1)).clamp_min(0)
+    cosine_N = 1 - F.cosine_similarity(before_ND, after_ND, dim=-1)
+    cosine_N = cosine_N.masked_fill(cosine_N < _NOISE, 0.0)
     return cosine_N.cpu().numpy(), (after_ND - before_ND).norm(dim=-1).cpu().numpy()
 
 
