@@ -1,4 +1,6 @@
-"""From bins back to values. Dimension letters: T packed tokens, B cells, K value bins, C classes, R rows, M places.
+"""From bins back to values.
+
+Dimension letters: T packed tokens, B cells, K value bins, C classes, R rows of a table, M places in it, N values.
 
 A bin's value is the mean of the values in it. Ties share the lower bin, so counts of molecules leave most bins of a
 cell empty: "one" fills bin 1, and "two" may stand in bin 37 next. An empty bin takes a value *between* its occupied
