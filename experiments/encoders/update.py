@@ -78,13 +78,15 @@ def updated(record: Mapping[str, Any], rows: Sequence[dict[str, Any]], objective
     notes = []
     if again:
         notes.append(
-            f"{why}: trained again, at the recorded learning rates and settings: {', '.join(again)}; seconds and peak"
-            " memory of these rows are those of the first time"
+            f"{why}: trained again, at the recorded learning rates and settings: {', '.join(again)}; these are other"
+            " models, so columns that the change does not touch moved too; seconds and peak memory are those of the"
+            " first time"
         )
     if gone:
         notes.append(f"{why}: taken out, since not trained again: {', '.join(gone)}")
     if notes:
-        notes.append(f"all other rows are those of the table of commit {record['commit']}")
+        processor = record.get("environment", {}).get("processor", "an unknown processor")
+        notes.append(f"all other rows are those of the table of commit {record['commit']}, trained on {processor}")
     body["notes"] = [*body["notes"], *notes]
     return body
 

@@ -226,7 +226,12 @@ def test_table_has_means_controls_and_failures() -> None:
 def _recorded(*rows: dict[str, Any]) -> dict[str, Any]:
     control = {"spec": {"world": "simulated"}, "links": {"boosting_all": {"value": 0.7}}}
     found = [{**row, "spec": {**row["spec"], "seed": 0}} for row in rows]
-    return {"name": "x", "commit": "abc", "body": {"rows": found, "controls": [control], "notes": ["first"]}}
+    return {
+        "name": "x",
+        "commit": "abc",
+        "environment": {"processor": "P9"},
+        "body": {"rows": found, "controls": [control], "notes": ["first"]},
+    }
 
 
 def test_rows_of_a_record_are_replaced_or_taken_out_and_the_others_stay() -> None:
@@ -245,7 +250,7 @@ def test_rows_of_a_record_are_replaced_or_taken_out_and_the_others_stay() -> Non
     assert second.startswith("bins are read otherwise: trained again")
     assert "scgpt simulated;" in second
     assert third == "bins are read otherwise: taken out, since not trained again: scmbert simulated"
-    assert "commit abc" in last
+    assert last == "all other rows are those of the table of commit abc, trained on P9"
     assert record["body"]["notes"] == ["first"], "the record itself is not changed"
 
 
