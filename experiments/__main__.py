@@ -54,6 +54,21 @@ def keep_record(
 
 
 @app.command()
+def withdraw(
+    name: Annotated[str, typer.Argument(help="record of a study")],
+    row: Annotated[str, typer.Option(help="'GROUP: NAME', as the table has it")],
+    reason: Annotated[str, typer.Option(help="why it no longer holds")],
+) -> None:
+    """Take a row that no longer holds out of a study's record."""
+    from experiments.records import read_records, withdrawn, write_record
+
+    records = {record["name"]: record for record in read_records()}
+    if name not in records:
+        raise UserError(f"record '{name}': there is none; choose from {', '.join(records)}")
+    say(f"recorded: {write_record(withdrawn(records[name], row, reason))}")
+
+
+@app.command()
 def results() -> None:
     """Write experiments/RESULTS.md and the README's tables from the run records."""
     from experiments.results import write_documents

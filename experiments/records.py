@@ -17,7 +17,7 @@ import yaml
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import read_json, write_json
 
-__all__ = ["RECORDS", "make_record", "make_study_record", "read_records", "tagged", "write_record"]
+__all__ = ["RECORDS", "make_record", "make_study_record", "read_records", "tagged", "withdrawn", "write_record"]
 
 ROOT = Path(__file__).resolve().parent
 RECORDS = ROOT / "records"
@@ -126,6 +126,25 @@ def _links(folder: Path) -> dict[str, Any]:
 def _published(name: str) -> list[dict[str, Any]]:
     table = yaml.safe_load(_PUBLISHED.read_text(encoding="utf-8")) or {}
     return list(table.get(name, []))
+
+
+def withdrawn(record: dict[str, Any], row: str, reason: str) -> dict[str, Any]:
+    """The record of a study without the table's row ``GROUP: NAME``, and a note that says why.
+
+    Raises
+    ------
+    UserError
+        There is no such row.
+    """
+    body = dict(record["body"])
+    table = [line for line in body["table"] if f"{line[0]}: {line[1]}" != row]
+    if len(table) == len(body["table"]):
+        known = ", ".join(f"{line[0]}: {line[1]}" for line in body["table"] if line[0])
+        raise UserError(f"--row '{row}': not in record '{record['name']}'; choose from {known}")
+    label = row.replace(": ", " ").replace("%", " percent")
+    rows = [one for one in body["rows"] if one["spec"].get("label") != label]
+    notes = [*body["notes"], f"withdrawn: {row}: {reason}"]
+    return {**record, "body": {**body, "table": table, "rows": rows, "notes": notes}}
 
 
 def write_record(record: dict[str, Any], folder: Path = RECORDS) -> Path:

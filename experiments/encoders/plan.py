@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,12 @@ class Study:
         What is compared, where, how often, at which cost.
     out
         Folder; holds ``worlds``, ``rows`` and ``study.json``.
-    own
-        Whether the published objectives are trained too.
+    common, own
+        Whether the common objective is trained, and the published ones.
     data
         Folder of real data sets.
+    known_rates
+        (system, objective) -> learning rate that needs no search.
     """
 
     def __init__(
@@ -51,8 +53,10 @@ class Study:
         budget: Budget,
         out: Path,
         *,
+        common: bool = True,
         own: bool = True,
         data: Path | None = None,
+        known_rates: Mapping[tuple[str, str], float] | None = None,
     ) -> None:
         self.systems, self.worlds, self.seeds, self.budget, self.out, self.own = (
             systems,
@@ -62,6 +66,7 @@ class Study:
             out,
             own,
         )
+        self.common, self.known_rates = common, dict(known_rates or {})
         self.preps: dict[str, Prep] = {}
         for world in worlds:
             self.preps[world.name] = world.prepare(data or Path("."), out / "worlds" / world.name)
@@ -77,20 +82,23 @@ class Study:
             for system in self.systems:
                 for world in self.worlds:
                     kind: Any = world.kind
-                    found += [Row(kind, system, world, arm, "common", seed) for arm in ARMS]
+                    if self.common:
+                        found += [Row(kind, system, world, arm, "common", seed) for arm in ARMS]
                     if self.own and system.own and world in self.own_worlds:
                         found.append(Row(kind, system, world, "no graph", "own", seed))
         return sorted(found, key=lambda row: not row.system.reads_zeros)
 
     def rate_rows(self) -> list[Row]:
-        """One search a system and objective."""
-        objectives = {(system.name, "common"): Row("rates", system, self.rate_world) for system in self.systems}
+        """One search a system and objective whose rate is not known."""
+        objectives: dict[tuple[str, str], Row] = {}
+        if self.common:
+            objectives |= {(system.name, "common"): Row("rates", system, self.rate_world) for system in self.systems}
         if self.own:
             for system in self.systems:
                 if system.own:
                     row = Row("rates", system, self.rate_world, objective="own")
                     objectives[system.name, "own"] = row
-        return list(objectives.values())
+        return [row for key, row in objectives.items() if key not in self.known_rates]
 
     def job(self, row: Row, rate: float | None = None) -> Job:
         """The process of a row."""
@@ -116,9 +124,9 @@ class Study:
         """One timed step of each published size."""
         return [step_job(system, size.name, self.out) for system in self.systems for size in system.published]
 
-    def run(self, *, jobs: int, steps: bool = True, start: Start | None = None) -> None:
+    def run(self, *, jobs: int, steps: bool = True, controls: bool = True, start: Start | None = None) -> None:
         """Controls, published sizes and the search of rates first; then the rows, each at its system's rate."""
-        first = [self.job(row) for row in self.rate_rows()] + self.control_jobs()
+        first = [self.job(row) for row in self.rate_rows()] + (self.control_jobs() if controls else [])
         run_jobs(first, at_a_time=jobs, say=say, start=start)
         if steps:  # alone, since some of them take most of the memory
             run_jobs(self.step_jobs(), at_a_time=1, say=say, start=start)
@@ -126,7 +134,7 @@ class Study:
 
     def rates(self) -> dict[tuple[str, str], float]:
         """(system, objective) -> learning rate, where the search has finished."""
-        found: dict[tuple[str, str], float] = {}
+        found: dict[tuple[str, str], float] = dict(self.known_rates)
         for row in self.rate_rows():
             job = self.job(row)
             if job.is_done:
@@ -154,6 +162,16 @@ class Study:
             for row in self.rows()
             if (row.system.name, row.objective) in rates
         ]
+
+    def found(self) -> list[dict[str, Any]]:
+        """What each row found; of one that is not done its spec and ``error``."""
+        rates, results = self.rates(), []
+        for row in self.rows():
+            rate = rates.get((row.system.name, row.objective))
+            job = self.job(row, rate)
+            done = rate is not None and job.is_done
+            results.append(_read(job) if done else {"spec": row_spec(row), "error": error_of(job)})
+        return results
 
 
 def _read(job: Job) -> dict[str, Any]:

@@ -3,6 +3,9 @@
 ``python -m experiments.studies.encoders --out DIR [--jobs 2] [--seeds 0,1,2] [--record]``, with ``GRN_COTRAIN_DATA``
 set. ``--estimate`` says how long it would take and stops. A second call goes on where the first one stopped.
 
+``--update WHY`` trains some rows again (``--systems``, ``--worlds``, ``--no-common``) and puts them into the records
+that are there, at the recorded learning rates; with ``--no-train`` what is not done yet is taken out of the records.
+
 Each system is trained without a graph, with the network's training edges, and with these rewired (all degrees kept), at
 about a million parameters of its own (:mod:`experiments.encoders.systems`), on the same cells in the same batches for
 the same number of steps, at a learning rate that each chooses among four by its loss on validation cells of Kang's
@@ -28,6 +31,7 @@ from experiments.encoders.plan import Study, results_of, seconds_of
 from experiments.encoders.rows import Budget
 from experiments.encoders.systems import available, chosen, zeros_shown
 from experiments.encoders.tables import published_table, say_table, table_of
+from experiments.encoders.update import recorded, recorded_rates, updated
 from experiments.encoders.worlds import find_worlds
 from experiments.records import make_study_record, tagged, write_record
 from grn_cotrain.commandline import run_app, say
@@ -35,7 +39,7 @@ from grn_cotrain.config import expand_environment
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import write_json
 
-__all__ = ["main", "save"]
+__all__ = ["main", "save", "save_update"]
 
 app = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 
@@ -111,7 +115,7 @@ def save(study: Study, *, record: bool, published: bool = True, tag: str = "") -
     steps, rates = results_of(study.step_jobs()), results_of(study.job(row) for row in study.rate_rows())
     write_json(study.out / "study.json", {"rows": rows, "controls": controls, "steps": steps, "rates": rates})
     kept = []
-    objectives = ["common", *(["own"] if study.own else [])]
+    objectives = [*(["common"] if study.common else []), *(["own"] if study.own else [])]
     tables = {name: (*table_of(rows, controls, study.worlds, name), rows) for name in objectives}
     if published:
         tables["published_sizes"] = (*published_table(steps), steps)
@@ -135,6 +139,22 @@ def save(study: Study, *, record: bool, published: bool = True, tag: str = "") -
     return kept
 
 
+def save_update(study: Study, why: str, *, record: bool) -> list[str]:
+    """Print the recorded tables with this study's rows in them, and keep them if asked; returns the records' names."""
+    rows, kept = study.found(), []
+    for objective, wanted in (("common", study.common), ("own", study.own)):
+        if not wanted:
+            continue
+        name = f"encoders_{objective}"
+        body = updated(recorded(name), rows, objective, why)
+        say(f"\n{name}")
+        say_table(body["header"], body["table"])
+        if record:
+            say(f"record: {write_record(make_study_record(name, body))}")
+            kept.append(name)
+    return kept
+
+
 @app.command()
 def study(
     out: Annotated[Path, typer.Option(help="folder; a second call goes on where the first one stopped")],
@@ -150,9 +170,14 @@ def study(
     parameters: Annotated[int, typer.Option(help="wanted of each encoder")] = Budget.parameters,
     width: Annotated[int, typer.Option(help="of table and encoders")] = Budget.width,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    common: Annotated[bool, typer.Option(help="train the common objective")] = True,
     own: Annotated[bool, typer.Option(help="train the published objectives too")] = True,
     published: Annotated[bool, typer.Option(help="time one step of the published sizes")] = True,
     tag: Annotated[str, typer.Option(metavar="WORD", help="ends the records' names, for another budget")] = "",
+    update: Annotated[
+        str, typer.Option(metavar="WHY", help="put these rows into the records that are there; says what changed")
+    ] = "",
+    train: Annotated[bool, typer.Option(help="train what is not done yet")] = True,
     estimate: Annotated[bool, typer.Option("--estimate", help="say how long it would take, and stop")] = False,
     record: Annotated[bool, typer.Option("--record", help="keep run records")] = False,
 ) -> None:
@@ -180,8 +205,14 @@ def study(
         width=width,
         device=device,
     )
+    if update and tag:
+        raise UserError(f"--tag '{tag}': --update is for the records without a tag; leave one of the two out")
+    names = [name for name, asked in (("encoders_common", common), ("encoders_own", own)) if asked]
+    rates = recorded_rates(names) if update else {}
     began = time.perf_counter()
-    planned = Study(wanted, places, parse_seeds(seeds), budget, out, own=own, data=data)
+    planned = Study(
+        wanted, places, parse_seeds(seeds), budget, out, common=common, own=own, data=data, known_rates=rates
+    )
     total, lines = seconds_of(planned)
     say("\n".join(lines))
     say(
@@ -190,8 +221,12 @@ def study(
     )
     if estimate:
         return
-    planned.run(jobs=jobs, steps=published)
-    save(planned, record=record, published=published, tag=tag)
+    if train:
+        planned.run(jobs=jobs, steps=published and not update, controls=not update)
+    if update:
+        save_update(planned, update, record=record)
+    else:
+        save(planned, record=record, published=published, tag=tag)
     say(f"{(time.perf_counter() - began) / 60:.0f} minutes")
 
 

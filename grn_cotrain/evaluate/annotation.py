@@ -35,7 +35,7 @@ class AnnotationTable:
     Attributes
     ----------
     scores
-        One row a scorer and metric (``accuracy``, ``macro_f1``), as
+        One row a scorer and metric (``accuracy``, ``macro_f1``, ``macro_f1_sklearn``), as
         :func:`~grn_cotrain.evaluate.linear_probe.linear_probe` gives them.
     per_class
         One row a class of the held-out cells for the fine-tuned model: ``class, precision, recall, f1, num_test,
@@ -58,7 +58,7 @@ class AnnotationTable:
         macro = self.scores[self.scores["metric"] == "macro_f1"].sort_values("value", ascending=False, kind="stable")
         return pd.DataFrame(
             [
-                {"scorer": scorer, "accuracy": rows[(scorer, "accuracy")], "macro_f1": rows[(scorer, "macro_f1")]}
+                {"scorer": scorer, **{metric: rows[(scorer, metric)] for metric in self.scores["metric"].unique()}}
                 for scorer in macro["scorer"]
             ]
         )

@@ -5,7 +5,9 @@ With ``h`` an embedding before and ``h'`` after the edit, the shifts are
     cosine shift = 1 - cos(h, h')        Euclidean shift = |h - h'|
 
 of the state of the cell, and of the final state of every *other* gene that the cell expresses (Theodoris et al. 2023,
-where deletion and over-expression are those of Geneformer). Any edit moves an embedding somewhat, the more so the more
+where deletion and over-expression are those of Geneformer). A state of the cell that is pooled over genes is pooled
+over the same other genes before and after, as Geneformer does: with the edited gene's own state in the mean before, its
+absence alone would be a shift. Any edit moves an embedding somewhat, the more so the more
 of the cell it touches; so the same is done to random genes of like detection and expression, and a shift is read as its
 percentile among theirs. Every encoder is treated alike, through its batches: see
 :mod:`~grn_cotrain.evaluate.in_silico_edits`.
@@ -34,6 +36,7 @@ from grn_cotrain.data.vocab import MODALITIES, NUM_SPECIAL
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.evaluate.in_silico_edits import EditedCells, delete_genes, overexpress_genes, rebin, take_cells
 from grn_cotrain.model import CoTrainModel
+from grn_cotrain.nn.cell_encoders import CellStates
 
 __all__ = ["MODES", "InSilico", "Level", "Mode", "matched_controls", "perturb_cells"]
 
@@ -42,6 +45,7 @@ MODES: tuple[str, ...] = get_args(Mode)
 Level = float | Literal["cell_max"]
 
 _TOKENS_PER_BATCH = 16_384
+_NOISE = 1e-12  # cosine shifts of float32 states that did not move; they must not be ranked among controls
 _NEIGHBOURS = 2  # controls are drawn from so many times as many nearest genes
 
 
@@ -134,9 +138,15 @@ class _Shifts:
         self.gene_count_PG = np.zeros((num_perturbations, num_genes), dtype=np.int64)
         self.cells: list[list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = [[] for _ in range(num_perturbations)]
 
-    def add(self, row: int, base: CellBatch, before: Any, edited: EditedCells, after: Any, genes: Tensor) -> None:
+    def add(
+        self, row: int, base: CellBatch, before: CellStates, edited: EditedCells, after: CellStates, genes: Tensor
+    ) -> None:
         """Add the cells of one batch; ``before`` and ``after`` are the encoder's states."""
-        cosine_B, euclidean_B = _shift(before.cells_BD[edited.cells_B], after.cells_BD)
+        # A pooled state holds the edited genes' own before the edit, which says nothing of what they do to others.
+        cosine_B, euclidean_B = _shift(
+            before.cells_without(torch.isin(base.feature_ids_T, genes + NUM_SPECIAL))[edited.cells_B],
+            after.cells_without(torch.isin(edited.batch.feature_ids_T, genes + NUM_SPECIAL)),
+        )
         index_B = base.cell_index_B[edited.cells_B].cpu().numpy()
         self.cells[row].append((index_B, cosine_B, euclidean_B))
         ids_N = edited.batch.feature_ids_T
@@ -159,7 +169,8 @@ class _Shifts:
 
 def _shift(before_ND: Tensor, after_ND: Tensor) -> tuple[np.ndarray, np.ndarray]:
     before_ND, after_ND = before_ND.double(), after_ND.double()
-    cosine_N = (1 - F.cosine_similarity(before_ND, after_ND, dim=-1)).clamp_min(0)
+    cosine_N = 1 - F.cosine_similarity(before_ND, after_ND, dim=-1)
+    cosine_N = cosine_N.masked_fill(cosine_N < _NOISE, 0.0)
     return cosine_N.cpu().numpy(), (after_ND - before_ND).norm(dim=-1).cpu().numpy()
 
 

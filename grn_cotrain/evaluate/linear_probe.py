@@ -44,6 +44,7 @@ _STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # C of scikit-learn: the inverse of 
 _INNER_FOLDS = 3
 _MAX_ITER = 500
 _LEVEL = 0.95
+_METRICS = ("accuracy", "macro_f1", "macro_f1_sklearn")
 
 
 @dataclass(frozen=True)
@@ -177,8 +178,8 @@ def linear_probe(
     Returns
     -------
     pandas.DataFrame
-        One row for each kind of features and metric (``accuracy``, ``macro_f1``: mean of F1 over the classes among the
-        test cells): ``scorer, metric, value, low, high, strength, num_classes, num_train, num_test, unseen, seconds``.
+        One row for each kind of features and metric (see :func:`label_scores`): ``scorer, metric, value, low, high,
+        strength, num_classes, num_train, num_test, unseen, seconds``.
 
     Raises
     ------
@@ -259,13 +260,17 @@ def _lasso() -> dict[str, Any]:
 def label_scores(name: str, found_C: np.ndarray, truth_C: np.ndarray, draws_BC: np.ndarray) -> pd.DataFrame:
     """Accuracy and macro-F1 of predicted labels with 95 % intervals over ``draws_BC`` (no rows: NaN).
 
+    ``macro_f1`` is the mean of F1 over the classes that the cells have. ``macro_f1_sklearn`` is what scikit-learn's
+    ``f1_score(average="macro")`` says: the mean over classes that the cells have *or* that are predicted. A class that
+    is predicted and that no cell has counts as 0 there, so it is the lower of the two; papers mostly report it.
+
     Returns
     -------
     pandas.DataFrame
-        Two rows: ``scorer, metric, value, low, high, strength, seconds`` (no strength, no time).
+        Three rows: ``scorer, metric, value, low, high, strength, seconds`` (no strength, no time).
     """
     values = _scores(found_C, truth_C, np.ones((1, len(truth_C))))
-    replicates = _scores(found_C, truth_C, draws_BC) if len(draws_BC) else (np.full(1, np.nan),) * 2
+    replicates = _scores(found_C, truth_C, draws_BC) if len(draws_BC) else (np.full(1, np.nan),) * len(_METRICS)
     tail = (1 - _LEVEL) / 2
     return pd.DataFrame(
         [
@@ -278,23 +283,25 @@ def label_scores(name: str, found_C: np.ndarray, truth_C: np.ndarray, draws_BC: 
                 "strength": np.nan,
                 "seconds": 0.0,
             }
-            for metric, value, replicate_B in zip(("accuracy", "macro_f1"), values, replicates, strict=True)
+            for metric, value, replicate_B in zip(_METRICS, values, replicates, strict=True)
         ]
     )
 
 
-def _scores(found_C: np.ndarray, truth_C: np.ndarray, weights_BC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Accuracy and macro-F1 ``[B]`` with every cell counted as often as its weight says.
+def _scores(found_C: np.ndarray, truth_C: np.ndarray, weights_BC: np.ndarray) -> tuple[np.ndarray, ...]:
+    """``_METRICS``, ``[B]`` each, with every cell counted as often as its weight says.
 
     F1 is averaged over the classes that a replicate holds; one that it never drew says nothing.
     """
     weights_BC = weights_BC.astype(np.float64)
     right_C = (found_C == truth_C).astype(np.float64)
     accuracy_B = weights_BC @ right_C / weights_BC.sum(axis=1)
-    classes_K = np.unique(truth_C)
+    classes_K = np.union1d(truth_C, found_C)
     truth_CK = (truth_C[:, None] == classes_K).astype(np.float64)
     found_CK = (found_C[:, None] == classes_K).astype(np.float64)
     hits_BK = weights_BC @ (truth_CK * found_CK)
     support_BK, claimed_BK = weights_BC @ truth_CK, weights_BC @ found_CK
     f1_BK = np.divide(2 * hits_BK, support_BK + claimed_BK, out=np.zeros_like(hits_BK), where=support_BK > 0)
-    return accuracy_B, f1_BK.sum(axis=1) / (support_BK > 0).sum(axis=1)
+    total_B = f1_BK.sum(axis=1)
+    named_BK = (support_BK > 0) | (claimed_BK > 0)
+    return accuracy_B, total_B / (support_BK > 0).sum(axis=1), total_B / named_BK.sum(axis=1)

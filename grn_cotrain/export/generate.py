@@ -31,12 +31,13 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.export.annotate import UNS_KEY
 from grn_cotrain.export.cells import species_of
 from grn_cotrain.export.coverage import values_and_species
-from grn_cotrain.export.generate_rounds import CellDraws, generate_values, guesser, only_tokens
+from grn_cotrain.export.generate_rounds import CellDraws, generate_values, guesser
 from grn_cotrain.export.generation_check import accuracy
 from grn_cotrain.export.identity import RunIdentity
 from grn_cotrain.files import atomic_file, refuse_input
 from grn_cotrain.model import CoTrainModel
 from grn_cotrain.model_io import load_model
+from grn_cotrain.nn.token_subset import only_tokens
 from grn_cotrain.objectives import ValuePredictor
 from grn_cotrain.objectives.masking import hide
 from grn_cotrain.objectives.value_target import ConfidentPredictor

@@ -16,12 +16,11 @@ from grn_cotrain.data.batch import CellBatch
 from grn_cotrain.data.ranks import ranks_within_cells
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.model import CoTrainModel
-from grn_cotrain.nn.token_subset import TokenSubset
 from grn_cotrain.objectives import GeneStates, ValuePredictor
 from grn_cotrain.objectives.masking import hide
 from grn_cotrain.objectives.value_target import ConfidentPredictor, Guess
 
-__all__ = ["CellDraws", "Drawn", "GuessValues", "generate_values", "guesser", "only_tokens"]
+__all__ = ["CellDraws", "Drawn", "GuessValues", "generate_values", "guesser"]
 
 GuessValues = Callable[[CellBatch], Guess]
 """Batch with hidden values -> what is believed of them."""
@@ -186,24 +185,3 @@ def guesser(
         return Guess(values_M, spread_M, spread_M, None)
 
     return stable
-
-
-def only_tokens(batch: CellBatch, kept_T: Tensor) -> CellBatch:
-    """The same cells with those of their tokens alone; CLS must be among them."""
-    subset = TokenSubset.of(batch, kept_T)
-    where_M = subset.where_M
-    optional = {
-        name: value[where_M]
-        for name in ("masked_T", "modality_hidden_T", "ranks_T")
-        if (value := getattr(batch, name)) is not None
-    }
-    return replace(
-        batch,
-        feature_ids_T=batch.feature_ids_T[where_M],
-        values_T=batch.values_T[where_M],
-        bins_T=batch.bins_T[where_M],
-        modality_T=batch.modality_T[where_M],
-        cu_lens=subset.cu_lens,
-        max_len=subset.max_len,
-        **optional,
-    )

@@ -61,8 +61,9 @@ class AutoDiscretisation(ValueEmbedding):
         v_1 = v\, w_1, \quad v_2 = \mathrm{LeakyReLU}(v_1), \quad v_3 = W_2 v_2 + \alpha v_2, \quad
         v_4 = \mathrm{softmax}(v_3), \quad e = T v_4
 
-    with ``w_1`` and the rows of ``W_2`` of length K, and the table ``T`` of K rows. No map has an offset, so for
-    ``v > 0`` the logits ``v_3`` are linear in ``v``: close values get close mixtures, at any resolution.
+    with ``w_1`` and the rows of ``W_2`` of length K, and the table ``T`` of K rows. No map has an offset in the paper,
+    so for ``v > 0`` the logits ``v_3`` are linear in ``v``: close values get close mixtures, at any resolution. The
+    code that scFoundation released has offsets in both maps and a slope of 0.1.
 
     Parameters
     ----------
@@ -70,13 +71,19 @@ class AutoDiscretisation(ValueEmbedding):
         D and K.
     alpha
         The paper's "scaling mixture factor", a constant; no value is given there. Default 1.
+    offsets
+        Whether both maps have an offset.
+    slope
+        Of the leaky ReLU below 0.
     """
 
-    def __init__(self, width: int, num_bins: int = 100, alpha: float = 1.0) -> None:
+    def __init__(
+        self, width: int, num_bins: int = 100, alpha: float = 1.0, *, offsets: bool = False, slope: float = 0.01
+    ) -> None:
         super().__init__(width)
-        self.alpha = alpha
-        self.first = nn.Linear(1, num_bins, bias=False)
-        self.second = nn.Linear(num_bins, num_bins, bias=False)
+        self.alpha, self.slope = alpha, slope
+        self.first = nn.Linear(1, num_bins, bias=offsets)
+        self.second = nn.Linear(num_bins, num_bins, bias=offsets)
         self.table = nn.Embedding(num_bins, width)
 
     def forward(self, values_M: Tensor) -> Tensor:
@@ -85,7 +92,7 @@ class AutoDiscretisation(ValueEmbedding):
 
     def weights(self, values_M: Tensor) -> Tensor:
         """``v_4``: share of each bin, ``[M, K]``."""
-        second_MK = F.leaky_relu(self.first(values_M[:, None]))
+        second_MK = F.leaky_relu(self.first(values_M[:, None]), self.slope)
         return torch.softmax(self.second(second_MK) + self.alpha * second_MK, dim=-1)
 
 
@@ -158,14 +165,23 @@ class EqualBins(_HardBins):
         return torch.searchsorted(self.edges_K, values_M.contiguous())
 
 
-_KINDS: dict[ValueKind, type[AutoDiscretisation | _HardBins]] = {
-    "auto": AutoDiscretisation,
+_HARD: dict[str, type[_HardBins]] = {
     "round": RoundBins,
     "up": UpBins,
     "equal": EqualBins,
 }
 
 
-def build_value_embedding(kind: ValueKind, width: int, num_bins: int = 100, alpha: float = 1.0) -> ValueEmbedding:
-    """The embedding that a recipe names; ``alpha`` is read by ``auto`` alone."""
-    return _KINDS[kind](width, num_bins, alpha)
+def build_value_embedding(
+    kind: ValueKind,
+    width: int,
+    num_bins: int = 100,
+    alpha: float = 1.0,
+    *,
+    offsets: bool = False,
+    slope: float = 0.01,
+) -> ValueEmbedding:
+    """The embedding that a recipe names; ``alpha``, ``offsets`` and ``slope`` are read by ``auto`` alone."""
+    if kind == "auto":
+        return AutoDiscretisation(width, num_bins, alpha, offsets=offsets, slope=slope)
+    return _HARD[kind](width, num_bins, alpha)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from grn_cotrain.data.batch import CellBatch
-from grn_cotrain.nn.packed_transformer import PackedBlocks, TransformerBlock, chosen_layers
+from grn_cotrain.nn.packed_transformer import Activation, PackedBlocks, TransformerBlock, chosen_layers
 from grn_cotrain.nn.ragged_attention import ragged_attention
 
 __all__ = ["GenerativeBlock", "GenerativeTransformer", "KnownKeys", "generative_attention"]
@@ -150,17 +150,26 @@ class GenerativeTransformer(PackedBlocks):
         Sizes.
     dropout
         After each sub-layer.
-    post_norm
+    post_norm, activation
         See :class:`~grn_cotrain.nn.packed_transformer.TransformerBlock`.
     """
 
     def __init__(
-        self, width: int, num_layers: int, num_heads: int, ffn_width: int, dropout: float, *, post_norm: bool = False
+        self,
+        width: int,
+        num_layers: int,
+        num_heads: int,
+        ffn_width: int,
+        dropout: float,
+        *,
+        post_norm: bool = False,
+        activation: Activation = "gelu",
     ) -> None:
-        super().__init__(
-            (GenerativeBlock(width, num_heads, ffn_width, dropout, post_norm=post_norm) for _ in range(num_layers)),
-            width,
+        blocks = (
+            GenerativeBlock(width, num_heads, ffn_width, dropout, post_norm=post_norm, activation=activation)
+            for _ in range(num_layers)
         )
+        super().__init__(blocks, width)
 
     def generate(
         self,

@@ -5,7 +5,7 @@ Dimension letters: T packed tokens, M chosen tokens, B cells, D width.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from grn_cotrain.data.batch import CellBatch
 
-__all__ = ["TokenSubset"]
+__all__ = ["TokenSubset", "only_tokens"]
 
 
 @dataclass(frozen=True)
@@ -48,3 +48,24 @@ class TokenSubset:
         """For each cell, the positions of its chosen tokens among its own tokens."""
         first_M = batch.cu_lens[:-1].long().repeat_interleave(self.cu_lens.diff().long())
         return (self.where_M - first_M).split(self.cu_lens.diff().tolist())
+
+
+def only_tokens(batch: CellBatch, kept_T: Tensor) -> CellBatch:
+    """The same cells with those of their tokens alone; CLS must be among them."""
+    subset = TokenSubset.of(batch, kept_T)
+    where_M = subset.where_M
+    optional = {
+        name: value[where_M]
+        for name in ("masked_T", "modality_hidden_T", "ranks_T")
+        if (value := getattr(batch, name)) is not None
+    }
+    return replace(
+        batch,
+        feature_ids_T=batch.feature_ids_T[where_M],
+        values_T=batch.values_T[where_M],
+        bins_T=batch.bins_T[where_M],
+        modality_T=batch.modality_T[where_M],
+        cu_lens=subset.cu_lens,
+        max_len=subset.max_len,
+        **optional,
+    )

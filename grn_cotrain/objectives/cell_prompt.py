@@ -19,7 +19,7 @@ from grn_cotrain.nn.cell_encoders import NO_COVARIATES
 from grn_cotrain.nn.condition_embedding import ConditionEmbedding
 from grn_cotrain.objectives.base import OBJECTIVES, GeneStates, LossOutput, ModelView, Objective, Step
 from grn_cotrain.objectives.masking import draw_mask, hide
-from grn_cotrain.objectives.value_target import Target, ValueTarget
+from grn_cotrain.objectives.value_target import BinScale, Target, ValueTarget, require_bin_scale
 
 __all__ = ["GeneFromCell"]
 
@@ -39,7 +39,7 @@ class GeneFromCell(Objective):
 
     Parameters
     ----------
-    mask_share, target, hide_zeros, conditions, covariate_dropout
+    mask_share, target, bin_scale, hide_zeros, conditions, covariate_dropout
         See :class:`Config`.
     """
 
@@ -55,6 +55,9 @@ class GeneFromCell(Objective):
             Share of the values to hide.
         target
             What is regressed: the ``value``, standardised by gene, or its ``bin`` (published).
+        bin_scale
+            Of ``target: bin``. ``unit``: bins run from 0 to 1, so the loss is about as large as others are.
+            ``published``: they count from 1 to K, and the loss is K squared times as large (2,601 times with 51 bins).
         hide_zeros
             Hide zeros among the tokens too, with the same share, and ask whether a gene is zero.
         conditions
@@ -65,11 +68,13 @@ class GeneFromCell(Objective):
 
         mask_share: float = 0.4
         target: Target = "value"
+        bin_scale: BinScale = "unit"
         hide_zeros: bool = False
         conditions: bool = True
         covariate_dropout: float = 0.1
 
         def __post_init__(self) -> None:
+            require_bin_scale(self.target, self.bin_scale)
             if not 0 < self.mask_share < 1:
                 raise UserError(f"mask_share: got {self.mask_share}; give a share between 0 and 1")
             if not 0 <= self.covariate_dropout < 1:
@@ -86,7 +91,7 @@ class GeneFromCell(Objective):
     ) -> None:
         super().__init__()
         self.config, self.num_bins, self.width = config, num_bins, width
-        self.target = ValueTarget(config.target, num_bins=num_bins, num_genes=num_genes)
+        self.target = ValueTarget(config.target, num_bins=num_bins, num_genes=num_genes, bin_scale=config.bin_scale)
         # One query of a gene for its value, one for "is it zero?".
         num_queries = 2 if config.hide_zeros else 1
         self.query = nn.Sequential(nn.Linear(width, width), nn.Sigmoid(), nn.Linear(width, num_queries * width))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import NO_COVARIATES
 from grn_cotrain.objectives.base import OBJECTIVES, GeneStates, LossOutput, ModelView, Objective, Step
 from grn_cotrain.objectives.masking import hide
-from grn_cotrain.objectives.value_target import Guess, Target, ValueTarget
+from grn_cotrain.objectives.value_target import BinScale, Guess, Target, ValueTarget, require_bin_scale
 
 __all__ = ["Generative"]
 
@@ -33,10 +34,11 @@ class Generative(Objective):
 
     In the first pass a share of each cell's N genes is unknown (U), drawn for each cell from ``shares``; ``h`` are
     their states, and ``y`` what :class:`~grn_cotrain.objectives.value_target.ValueTarget` makes of their values. In the
-    second pass *all* genes are unknown, and the cell's state of the first stands in the place of CLS at the input
-    (``h'``): what it does not hold cannot be predicted. As published no gradient passes by way of that state unless
-    ``prompt_gradient``. ``scgpt`` is the encoder meant: there, what is predicted for a gene does not depend on which
-    other genes are asked; with other encoders it may.
+    second pass the cell's state of the first stands in the place of CLS at the input (``h'``), and *all* genes are
+    unknown: what that state does not hold cannot be predicted. In scGPT's code the known genes stay visible in the
+    second pass, and U alone is asked again (``second_pass: known_visible``). As published no gradient passes by way of
+    that state unless ``prompt_gradient``. ``scgpt`` is the encoder meant: there, what is predicted for a gene does not
+    depend on which other genes are asked; with other encoders it may.
 
     A second small network estimates the logarithm of the squared error from the states, without a gradient to them
     (Gaussian likelihood around the fixed prediction; Nix and Weigend 1994): the confidence by which
@@ -45,7 +47,7 @@ class Generative(Objective):
 
     Parameters
     ----------
-    shares, target, cell_prompt_weight, prompt_gradient, hide_zeros
+    shares, target, bin_scale, cell_prompt_weight, second_pass, prompt_gradient, hide_zeros
         See :class:`Config`.
     """
 
@@ -61,8 +63,14 @@ class Generative(Objective):
             Shares of a cell's genes that may be unknown; one is drawn for each cell at each step.
         target
             What is regressed: the ``value``, standardised by gene, or its ``bin`` (published).
+        bin_scale
+            Of ``target: bin``. ``unit``: bins run from 0 to 1, so the loss is about as large as others are.
+            ``published``: they count from 1 to K, and the loss is K squared times as large (2,601 times with 51 bins).
         cell_prompt_weight
             Weight lambda of the cell-prompted pass; 0 leaves the pass out.
+        second_pass
+            What the cell-prompted pass shows beside the cell's state: ``all_unknown``, nothing (as scGPT's paper
+            describes it), or ``known_visible``, the genes that the first pass showed (scGPT's code).
         prompt_gradient
             Whether that pass trains the cell's state that prompts it; published: no.
         hide_zeros
@@ -71,11 +79,14 @@ class Generative(Objective):
 
         shares: tuple[float, ...] = (0.25, 0.5, 0.75)
         target: Target = "value"
+        bin_scale: BinScale = "unit"
         cell_prompt_weight: float = 1.0
+        second_pass: Literal["all_unknown", "known_visible"] = "all_unknown"
         prompt_gradient: bool = False
         hide_zeros: bool = False
 
         def __post_init__(self) -> None:
+            require_bin_scale(self.target, self.bin_scale)
             if not self.shares or not all(0 < share <= 1 for share in self.shares):
                 given = ", ".join(map(str, self.shares)) or "none"
                 raise UserError(f"shares: got {given}; give shares above 0 and at most 1, such as 0.25, 0.5, 0.75")
@@ -94,7 +105,7 @@ class Generative(Objective):
         super().__init__()
         del covariates
         self.config, self.num_bins = config, num_bins
-        self.target = ValueTarget(config.target, num_bins=num_bins, num_genes=num_genes)
+        self.target = ValueTarget(config.target, num_bins=num_bins, num_genes=num_genes, bin_scale=config.bin_scale)
         last = nn.Linear(width, 2 if config.hide_zeros else 1)  # the value; the logit of "not zero"
         spread = nn.Linear(width, 1)
         for layer in (last, spread):  # starts at the gene's mean, and equally unsure of all
@@ -118,11 +129,13 @@ class Generative(Objective):
         loss, parts = self._loss(batch, where_M, states.tokens_TD, "")
         if self.config.cell_prompt_weight > 0:
             prompt_BD = states.cells_BD if self.config.prompt_gradient else states.cells_BD.detach()
-            every = hide(step.cells, step.cells.feature_ids_T >= NUM_SPECIAL, num_bins=self.num_bins)
-            every = replace(every, prompt_BD=prompt_BD)
-            asked_T = self._may_hide(step.cells)
-            prompted_TD = model.encode_cells(every, step.genes).tokens_TD
-            prompted, more = self._loss(every, torch.nonzero(asked_T).squeeze(1), prompted_TD, "cell_prompt_")
+            second, asked_T = batch, batch.hidden_T
+            if self.config.second_pass == "all_unknown":
+                second = hide(step.cells, step.cells.feature_ids_T >= NUM_SPECIAL, num_bins=self.num_bins)
+                asked_T = self._may_hide(step.cells)
+            second = replace(second, prompt_BD=prompt_BD)
+            prompted_TD = model.encode_cells(second, step.genes).tokens_TD
+            prompted, more = self._loss(second, torch.nonzero(asked_T).squeeze(1), prompted_TD, "cell_prompt_")
             loss, parts = loss + self.config.cell_prompt_weight * prompted, parts | more
         if len(where_M) == 0:  # a gradient of zero, not a missing one
             return LossOutput(0.0 * loss, 0)
@@ -174,7 +187,5 @@ class Generative(Objective):
         value_M, nonzero_M = self._head(state_MD)
         spread_M = torch.exp(0.5 * self.spread_mlp(state_MD).squeeze(-1)).float()
         chance_M = None if nonzero_M is None else nonzero_M.float().sigmoid()
-        middle_M, low_M, high_M = (
-            self.target.values(batch, where_M, value_M + shift_M) for shift_M in (0 * spread_M, -spread_M, spread_M)
-        )
-        return Guess(middle_M, spread_M, (high_M - low_M) / 2, chance_M)
+        values_M = self.target.values(batch, where_M, value_M)
+        return Guess(values_M, spread_M, self.target.deviations(batch, where_M, value_M, spread_M), chance_M)

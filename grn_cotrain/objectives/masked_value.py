@@ -5,9 +5,10 @@ Dimension letters: T packed tokens, M masked tokens, G genes, D width, K value b
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -27,6 +28,8 @@ from grn_cotrain.objectives.bin_values import visible_bin_values, visible_class_
 from grn_cotrain.objectives.masking import MaskBalance, draw_balanced_mask, draw_mask, hide
 
 __all__ = ["MaskedValue"]
+
+logger = logging.getLogger(__name__)
 
 
 @OBJECTIVES.register("masked_value", paper="Devlin et al. 2019; values as in scBERT (Yang et al. 2022), scGPT")
@@ -51,9 +54,11 @@ class MaskedValue(Objective):
     below the value given that there is one; :meth:`predict_values` returns that, and its R2 of values shows the gap.
 
     ``loss: cross_entropy``: classes are bins 0..K (0: a zero) of the cell's own values, or with ``classes: rounded``
-    scBERT's, whole binary logarithms of counts per ten thousand (:func:`~grn_cotrain.data.binning.rounded_bins`; class
-    0 holds small values beside zeros). A value is read from class probabilities as the mean visible value of each class
-    in the same cell (of a rounded one that the cell does not show: its middle), given that it is not zero.
+    scBERT's, whole binary logarithms of counts per ten thousand (:func:`~grn_cotrain.data.binning.rounded_bins`).
+    Class 0 holds small values beside zeros there. As in scBERT all of it counts as zero, so it is never hidden unless
+    ``mask_zeros`` hides zeros. A value is read from class probabilities as the mean visible value of each class in the
+    same cell, given that it is not zero. A quantile bin that the cell does not show lies between its neighbours
+    (:func:`~grn_cotrain.objectives.bin_values.fill_empty_bins`); a rounded class has its middle.
 
     ``loss_norm: published`` divides the summed squared error as xTrimoGene's equation 5 is written, by ``(n - m) c``,
     with ``n`` all features that can be tokens, ``m`` the most visible non-zeros of any cell of the batch and ``c`` its
@@ -78,7 +83,7 @@ class MaskedValue(Objective):
     head
         ``"tied"`` (default), ``"mlp"`` or ``"linear"``.
     classes
-        Of ``cross_entropy``: ``"quantile"`` (default) or ``"rounded"``.
+        Of ``cross_entropy``: ``"quantile"`` (default) or ``"rounded"`` (scBERT's).
     """
 
     reads_cells = True
@@ -148,6 +153,25 @@ class MaskedValue(Objective):
         self.mean_G.copy_(torch.from_numpy(np.ascontiguousarray(statistics.mean_G)))
         self.std_G.copy_(torch.from_numpy(np.ascontiguousarray(statistics.std_G)))
         self.num_features = int(np.count_nonzero(cells.vocab.is_token))
+        if self.config.classes == "rounded":
+            self._require_classes(cells, rows_C)
+
+    def _require_classes(self, cells: CellMatrix, rows_C: np.ndarray) -> None:
+        """Say how many values are below one count per ten thousand, so that they are never asked; refuse if all are."""
+        values_CG = cells.normalised()[rows_C][:, np.flatnonzero(np.asarray(cells.vocab.is_token))]
+        is_low_N = rounded_bins(torch.from_numpy(values_CG.data), self.num_bins) == 0
+        share = float(is_low_N.double().mean()) if len(is_low_N) else 0.0
+        if share == 1:
+            raise UserError(
+                "classes: rounded puts every value of the training cells in class 0, below one count per ten thousand,"
+                " and class 0 is never hidden; set classes: quantile"
+            )
+        if share > 0.5:
+            logger.warning(
+                "masked_value: classes: rounded never hides %.0f %% of the values, which are below one count per ten"
+                " thousand (class 0); classes: quantile hides all",
+                100 * share,
+            )
 
     def forward(self, model: ModelView, step: Step) -> LossOutput:
         """Hide values of ``step.cells``, drawn from ``step.generator``, and score their prediction."""
@@ -187,6 +211,9 @@ class MaskedValue(Objective):
 
     def _mask(self, batch: CellBatch, generator: torch.Generator) -> Tensor:
         config = self.config
+        if config.classes == "rounded":  # what is in class 0 is a zero to scBERT
+            is_low_T = rounded_bins(batch.values_T, self.num_bins) == 0
+            batch = replace(batch, values_T=batch.values_T.masked_fill(is_low_T, 0.0))
         if not config.mask_zeros:
             return draw_mask(batch, generator, share=config.mask_share)
         return draw_balanced_mask(
@@ -229,9 +256,7 @@ class MaskedValue(Objective):
         if self.config.classes == "quantile":
             return visible_bin_values(batch, self.num_bins)
         middle_C = (torch.arange(self.num_bins + 1, device=batch.values_T.device) + 0.5) * math.log(2)
-        return visible_class_values(
-            batch, rounded_bins(batch.values_T, self.num_bins), self.num_bins + 1, empty_C=middle_C
-        )
+        return visible_class_values(batch, rounded_bins(batch.values_T, self.num_bins), middle_C)
 
     def _outputs(self, model: ModelView, batch: CellBatch, genes: GeneStates) -> tuple[Tensor, Tensor]:
         """Positions of hidden tokens and the head's outputs there; only these rows pass the head."""

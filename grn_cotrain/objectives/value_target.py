@@ -18,12 +18,26 @@ from grn_cotrain.data.binning import quantile_bins
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.value_statistics import ValueStatistics
 from grn_cotrain.data.vocab import NUM_SPECIAL
+from grn_cotrain.errors import UserError
 from grn_cotrain.objectives.base import GeneStates, ModelView
-from grn_cotrain.objectives.bin_values import visible_bin_values
+from grn_cotrain.objectives.bin_values import pooled_bin_values, read_table, slope_around, visible_bin_values
 
-__all__ = ["ConfidentPredictor", "Guess", "Target", "ValueTarget"]
+__all__ = ["BinScale", "ConfidentPredictor", "Guess", "Target", "ValueTarget", "require_bin_scale"]
 
 Target = Literal["value", "bin"]
+BinScale = Literal["unit", "published"]
+
+
+def require_bin_scale(target: Target, bin_scale: BinScale) -> None:
+    """Refuse a scale of bins where no bin is regressed.
+
+    Raises
+    ------
+    UserError
+        It is not the default, and the target is not ``bin``.
+    """
+    if bin_scale != "unit" and target != "bin":
+        raise UserError(f"bin_scale: got {bin_scale}, which is of target: bin; leave it out")
 
 
 @dataclass(frozen=True)
@@ -62,8 +76,13 @@ class ValueTarget(nn.Module):
 
     ``"value"``: :math:`y = (v - \mu_g) / \sigma_g` with the gene's mean and deviation over non-zero values of training
     cells, so a prediction of 0 is the gene's mean and the squared error is 1 - R2 in expectation. ``"bin"``: the number
-    of the value's bin over K (scGPT), moved to :math:`y = b / K - 1/2`; a value is read from it by the mean visible
-    value of each bin in the same cell, or in training cells where a cell shows no value.
+    of the value's bin over K (scGPT), moved to :math:`y = b / K - 1/2`. A predicted bin need not be whole. Its value is
+    read from the mean visible values of the bins of the same cell, by interpolation between the bins that hold a value
+    (:func:`~grn_cotrain.objectives.bin_values.fill_empty_bins`); from those of training cells where a cell shows none.
+
+    The squared error of ``"bin"`` is that of scGPT divided by :math:`K^2` (by 2,601 for its 51 bins), since scGPT
+    regresses b itself. A loss that stands beside it with the weight 1 counts for that much more than in scGPT.
+    ``bin_scale="published"`` puts the factor back.
 
     Zeros are told from other values by a chance of their own, not by regression.
 
@@ -73,15 +92,18 @@ class ValueTarget(nn.Module):
         ``value`` or ``bin``.
     num_bins, num_genes
         K and G.
+    bin_scale
+        Unit of the squared error of bins: ``unit``, all bins together; ``published``, one bin.
     """
 
     mean_G: Tensor
     std_G: Tensor
     bin_values_K: Tensor
 
-    def __init__(self, target: Target, *, num_bins: int, num_genes: int) -> None:
+    def __init__(self, target: Target, *, num_bins: int, num_genes: int, bin_scale: BinScale = "unit") -> None:
         super().__init__()
         self.target, self.num_bins = target, num_bins
+        self.error_scale = float(num_bins**2) if bin_scale == "published" else 1.0
         self.register_buffer("mean_G", torch.zeros(num_genes))
         self.register_buffer("std_G", torch.ones(num_genes))
         self.register_buffer("bin_values_K", torch.zeros(num_bins))
@@ -98,9 +120,7 @@ class ValueTarget(nn.Module):
         value_N = torch.from_numpy(values_CG.data)
         cell_N = torch.from_numpy(np.repeat(np.arange(values_CG.shape[0]), np.diff(values_CG.indptr)))
         bin_N = quantile_bins(value_N, cell_N, self.num_bins)
-        count_K = torch.bincount(bin_N, minlength=self.num_bins + 1)[1:]
-        sum_K = torch.bincount(bin_N, value_N.double(), minlength=self.num_bins + 1)[1:]
-        self.bin_values_K.copy_(sum_K / count_K.clamp_min(1))
+        self.bin_values_K.copy_(torch.from_numpy(pooled_bin_values(bin_N.numpy(), values_CG.data, self.num_bins)))
 
     def of(self, batch: CellBatch, where_M: Tensor) -> Tensor:
         """What the tokens at ``where_M`` should be predicted as: ``[M]``."""
@@ -112,10 +132,13 @@ class ValueTarget(nn.Module):
     def loss(
         self, batch: CellBatch, where_M: Tensor, value_M: Tensor, nonzero_M: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Mean squared error over non-zero values, and mean cross-entropy of "not zero" (0 without such logits)."""
+        """Mean squared error over non-zero values in units of ``bin_scale``, and mean cross-entropy of "not zero".
+
+        The second is 0 without such logits.
+        """
         is_value_M = batch.values_T[where_M] != 0
         squared_M = (value_M - self.of(batch, where_M)).square().masked_fill(~is_value_M, 0.0)
-        error = squared_M.sum() / is_value_M.sum().clamp_min(1)
+        error = self.error_scale * squared_M.sum() / is_value_M.sum().clamp_min(1)
         if nonzero_M is None:
             return error, error.new_zeros(())
         if len(nonzero_M) == 0:  # the mean over nothing is not a number
@@ -128,10 +151,28 @@ class ValueTarget(nn.Module):
         if self.target == "value":
             gene_M = batch.feature_ids_T[where_M] - NUM_SPECIAL
             return (self.mean_G[gene_M] + self.std_G[gene_M] * predicted_M).clamp_min(0.0)
+        table_BK, place_M = self._table(batch), self._place(predicted_M)
+        return read_table(table_BK, batch.cell_of_token_T[where_M], place_M.clamp(0, self.num_bins - 1))
+
+    def deviations(self, batch: CellBatch, where_M: Tensor, predicted_M: Tensor, spread_M: Tensor) -> Tensor:
+        """What an error of ``spread_M`` in the target is on the scale of the values, float32 ``[M]``.
+
+        The spread times the local slope of the way back: for ``value`` the gene's deviation, for ``bin`` the mean slope
+        of the cell's table within the spread. Where a cell shows too few values to have a slope there, it is the mean
+        slope of the training cells' table.
+        """
+        if self.target == "value":
+            return self.std_G[batch.feature_ids_T[where_M] - NUM_SPECIAL] * spread_M
+        reach_M, place_M = self.num_bins * spread_M.float(), self._place(predicted_M.float())
+        slope_M = slope_around(self._table(batch), batch.cell_of_token_T[where_M], place_M, reach_M)
+        common = (self.bin_values_K[-1] - self.bin_values_K[0]) / max(1, self.num_bins - 1)
+        return reach_M * torch.where(slope_M > 0, slope_M, common)
+
+    def _place(self, predicted_M: Tensor) -> Tensor:
+        """Predictions as places in a table of bins: 0 is bin 1."""
+        return (predicted_M + 0.5) * self.num_bins - 1
+
+    def _table(self, batch: CellBatch) -> Tensor:
+        """Value of each bin in each cell ``[B, K]``; of training cells where a cell shows no value."""
         seen_BK = visible_bin_values(batch, self.num_bins)
-        table_BK = torch.where(seen_BK[:, -1:] > 0, seen_BK, self.bin_values_K)
-        place_M = ((predicted_M + 0.5) * self.num_bins).clamp(1, self.num_bins) - 1
-        below_M = place_M.floor().long()
-        above_M = (below_M + 1).clamp_max(self.num_bins - 1)
-        cell_M = batch.cell_of_token_T[where_M]
-        return torch.lerp(table_BK[cell_M, below_M], table_BK[cell_M, above_M], place_M - below_M)
+        return torch.where(seen_BK[:, -1:] > 0, seen_BK, self.bin_values_K)

@@ -86,6 +86,11 @@ class TestScFoundation(CellEncoderCase):
     options = {"num_layers": 2, "num_heads": 2, "pooling": "all"}
 
 
+class TestScFoundationAsReleased(CellEncoderCase):
+    name = "scfoundation"
+    options = {"num_layers": 2, "num_heads": 2, "norm": "post", "activation": "relu", "offsets": True, "slope": 0.1}
+
+
 class TestScFoundationA(CellEncoderCase):
     name = "scfoundation"
     options = {"decoder": "A", "num_layers": 2, "values": "equal"}
@@ -109,7 +114,7 @@ class TestScGPTReadingAll(CellEncoderCase):
 
 class TestScGPTOnValuesWithNormsAfter(CellEncoderCase):
     name = "scgpt"
-    options = {"values": "continuous", "post_norm": True, "num_layers": 1, "dropout": 0.1}
+    options = {"values": "continuous", "post_norm": True, "activation": "relu", "num_layers": 1, "dropout": 0.1}
 
 
 def test_every_component_is_covered() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -44,10 +44,29 @@ def token_bias(batch: CellBatch, bias: AttentionBias | None) -> tuple[Tensor, Te
 
 @dataclass(frozen=True)
 class CellStates:
-    """``tokens_TD`` final state of every packed token, ``cells_BD`` one state per cell."""
+    """What an encoder returns.
+
+    Attributes
+    ----------
+    tokens_TD
+        Final state of every packed token.
+    cells_BD
+        One state per cell.
+    repool
+        The cells' states again, ``[B, D]``, from the same states of tokens but without some of them: a function of a
+        bool ``[T]`` that is True where a token is left out. None where no single token's state is pooled.
+    """
 
     tokens_TD: Tensor
     cells_BD: Tensor
+    repool: Callable[[Tensor], Tensor] | None = None
+
+    def cells_without(self, left_out_T: Tensor) -> Tensor:
+        """States of the cells ``[B, D]`` pooled over all tokens but these (bool ``[T]``, CLS never among them).
+
+        Nothing is encoded again: what the other tokens have read of these stays in their states.
+        """
+        return self.cells_BD if self.repool is None else self.repool(left_out_T)
 
 
 class CellEncoder(nn.Module, ABC):

@@ -25,6 +25,7 @@ from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS, NO_COVARIATES, Atte
 from grn_cotrain.nn.cell_encoders.trunk import TrunkConfig, TrunkEncoder, prompted
 from grn_cotrain.nn.packed_transformer import PackedTransformer, default_num_heads
 from grn_cotrain.nn.pooling import pool_cells
+from grn_cotrain.nn.token_subset import only_tokens
 
 __all__ = ["GeneformerEncoder", "corpus_medians"]
 
@@ -216,7 +217,11 @@ class GeneformerEncoder(TrunkEncoder):
         inputs_TD = prompted(batch, self.inputs(batch, features_VD))
         before_TD, tokens_TD = self.trunk.two_last(inputs_TD, batch.cu_lens, batch.max_len, token_bias(batch, bias))
         read_TD = tokens_TD if self.config.cell_layer == -1 else self.trunk.final_norm(before_TD)
-        return CellStates(tokens_TD, pool_cells(batch, read_TD, self.config.pooling))
+
+        def pooled(left_out_T: Tensor) -> Tensor:
+            return pool_cells(only_tokens(batch, ~left_out_T), read_TD[~left_out_T], self.config.pooling)
+
+        return CellStates(tokens_TD, pool_cells(batch, read_TD, self.config.pooling), pooled)
 
 
 def _ranks(batch: CellBatch, ranked_N: Tensor, score_N: Tensor) -> Tensor:

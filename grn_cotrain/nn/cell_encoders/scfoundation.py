@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from grn_cotrain.data.batch import CellBatch
 from grn_cotrain.data.cells import CellMatrix
-from grn_cotrain.nn.auto_discretisation import build_value_embedding
 from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS, NO_COVARIATES, AttentionBias, CellStates
 from grn_cotrain.nn.cell_encoders.xtrimogene import XTrimoGeneEncoder
 from grn_cotrain.nn.value_decoders import Decoded
@@ -40,12 +39,14 @@ class ScFoundationEncoder(XTrimoGeneEncoder):
     log scale; NaN), a learned vector says so.
 
     Everything else, and all options, is as in :class:`~grn_cotrain.nn.cell_encoders.xtrimogene.XTrimoGeneEncoder`.
-    Published size: 100M there (768 wide, 12 blocks, 12 heads; decoder 512 wide, 6 blocks, 8 heads).
+    The released model has ``norm: post, activation: relu, offsets: true, slope: 0.1``; the defaults are those of the
+    papers. Published size: 100M there (768 wide, 12 blocks, 12 heads; decoder 512 wide, 6 blocks, 8 heads).
 
     Parameters
     ----------
-    decoder, num_layers, num_heads, ffn_multiplier, dropout, values, value_bins, alpha, decoder_layers, decoder_width,
-    num_features, num_latents, latent_layers, decode_zeros, decode_visible, pooling
+    decoder, num_layers, num_heads, ffn_multiplier, dropout, values, value_bins, alpha, offsets, slope, norm,
+    activation, decoder_layers, decoder_width, num_features, num_latents, latent_layers, decode_zeros, decode_visible,
+    pooling
         See :class:`Config`.
     """
 
@@ -85,7 +86,7 @@ class ScFoundationEncoder(XTrimoGeneEncoder):
         )
         self.depth_rows_2D = nn.Parameter(torch.randn(2, width))
         self.unknown_depth_D = nn.Parameter(torch.randn(width))
-        self.depth = build_value_embedding(config.values, width, config.value_bins, config.alpha)
+        self.depth = config.build_values(width)
         # Depths are never zero nor hidden.
         self.depth.zero_row_D = self.depth.mask_D = None  # type: ignore[assignment]
         self.cell_map = nn.Linear(4 * width, width) if config.pooling == "all" else None
@@ -100,7 +101,12 @@ class ScFoundationEncoder(XTrimoGeneEncoder):
         """See :class:`CellEncoder`."""
         deeper, features_XD, bias, kept_T = self._with_depth(batch, features_VD, bias)
         states = super().forward(deeper, features_XD, bias)
-        return CellStates(states.tokens_TD[kept_T], states.cells_BD)
+
+        def pooled(left_out_T: Tensor) -> Tensor:
+            left_out_X = torch.zeros_like(deeper.feature_ids_T, dtype=torch.bool)
+            return states.cells_without(left_out_X.index_copy(0, kept_T, left_out_T))
+
+        return CellStates(states.tokens_TD[kept_T], states.cells_BD, pooled)
 
     @torch.no_grad()
     def attention(

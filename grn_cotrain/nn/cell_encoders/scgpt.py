@@ -20,7 +20,7 @@ from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS, NO_COVARIATES, Atte
 from grn_cotrain.nn.cell_encoders.trunk import TrunkConfig, TrunkEncoder, prompted
 from grn_cotrain.nn.condition_embedding import ConditionEmbedding
 from grn_cotrain.nn.generative_attention import GenerativeTransformer, KnownKeys
-from grn_cotrain.nn.packed_transformer import default_num_heads
+from grn_cotrain.nn.packed_transformer import Activation, default_num_heads
 
 __all__ = ["ScGPTEncoder"]
 
@@ -48,13 +48,14 @@ class ScGPTEncoder(TrunkEncoder):
     The cell's state is that of CLS. ``CellBatch.prompt_BD`` stands in the place of CLS at the input, for cell-prompted
     generation. The modality is not read but through the feature's own row.
 
-    Published size: ``width: 512``, 12 layers, 8 heads, ``ffn_multiplier: 1``, ``dropout: 0.2``, post-norm, 51 bins, up
-    to 1,200 genes; its rows of genes and values are normalised one by one where here their sum is.
+    Published size: ``width: 512``, 12 layers, 8 heads, ``ffn_multiplier: 1``, ``dropout: 0.2``, post-norm, ReLU, 51
+    bins, up to 1,200 genes; its rows of genes and values are normalised one by one where here their sum is.
     Its objectives: ``generative``, ``gene_from_cell``, ``adversarial_covariate``.
 
     Parameters
     ----------
-    num_layers, num_heads, ffn_multiplier, dropout, attention_mask, values, conditions, covariate_dropout, post_norm
+    num_layers, num_heads, ffn_multiplier, dropout, attention_mask, values, conditions, covariate_dropout, post_norm,
+    activation
         See :class:`Config`.
     """
 
@@ -83,6 +84,8 @@ class ScGPTEncoder(TrunkEncoder):
             Chance that a cell's category is taken for unknown in training, so that "unknown" has a meaning.
         post_norm
             Norms after each sub-layer (published) instead of before it.
+        activation
+            Of the feed-forward part: ``gelu``, or ``relu`` (published).
         """
 
         attention_mask: Literal["generative", "full"] = "generative"
@@ -90,6 +93,7 @@ class ScGPTEncoder(TrunkEncoder):
         conditions: Literal["input", "output"] = "input"
         covariate_dropout: float = 0.1
         post_norm: bool = False
+        activation: Activation = "gelu"
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -105,6 +109,7 @@ class ScGPTEncoder(TrunkEncoder):
                 max(1, round(self.ffn_multiplier * width)),
                 self.dropout,
                 post_norm=self.post_norm,
+                activation=self.activation,
             )
 
     def __init__(
@@ -156,7 +161,7 @@ class ScGPTEncoder(TrunkEncoder):
         keys = KnownKeys.of(batch) if self.config.attention_mask == "generative" else None
         inputs_TD = prompted(batch, self.inputs(batch, features_VD))
         tokens_TD = self.trunk.generate(inputs_TD, batch.cu_lens, batch.max_len, keys, token_bias(batch, bias))
-        cells_BD = self.cells(batch, tokens_TD)
+        cells_BD = self.cells(batch, tokens_TD)  # of CLS, to which no condition is added
         if self.conditions is not None and self.config.conditions == "output":
             is_gene_T = batch.feature_ids_T != CLS_ID
             tokens_TD = tokens_TD + self.conditions(batch)[batch.cell_of_token_T] * is_gene_T[:, None]

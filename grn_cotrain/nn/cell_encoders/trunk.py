@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from grn_cotrain.data.batch import CellBatch
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders.base import AttentionBias, CellEncoder, CellStates, token_bias
 from grn_cotrain.nn.packed_transformer import PackedBlocks, PackedTransformer, default_num_heads
+from grn_cotrain.nn.token_subset import only_tokens
 
 __all__ = ["TrunkConfig", "TrunkEncoder", "prompted"]
 
@@ -77,11 +79,15 @@ class TrunkEncoder(CellEncoder):
         """See :class:`CellEncoder`."""
         inputs_TD = prompted(batch, self.inputs(batch, features_VD))
         tokens_TD = self.trunk(inputs_TD, batch.cu_lens, batch.max_len, token_bias(batch, bias))
-        return CellStates(tokens_TD, self.cells(batch, tokens_TD))
+        return CellStates(tokens_TD, self.cells(batch, tokens_TD), partial(self._cells_without, batch, tokens_TD))
 
     def cells(self, batch: CellBatch, tokens_TD: Tensor) -> Tensor:
         """State of every cell from the final states of its tokens: ``[B, D]``."""
         return tokens_TD[batch.cls_positions_B]
+
+    def _cells_without(self, batch: CellBatch, tokens_TD: Tensor, left_out_T: Tensor) -> Tensor:
+        """See :meth:`~grn_cotrain.nn.cell_encoders.CellStates.cells_without`."""
+        return self.cells(only_tokens(batch, ~left_out_T), tokens_TD[~left_out_T])
 
     @torch.no_grad()
     def attention(

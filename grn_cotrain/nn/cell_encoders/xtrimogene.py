@@ -20,9 +20,9 @@ from grn_cotrain.data.batch import CellBatch
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.vocab import CLS_ID
 from grn_cotrain.errors import UserError
-from grn_cotrain.nn.auto_discretisation import ValueKind, build_value_embedding
+from grn_cotrain.nn.auto_discretisation import ValueEmbedding, ValueKind, build_value_embedding
 from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS, NO_COVARIATES, AttentionBias, CellEncoder, CellStates
-from grn_cotrain.nn.packed_transformer import PackedTransformer, chosen_layers, default_num_heads
+from grn_cotrain.nn.packed_transformer import Activation, PackedTransformer, chosen_layers, default_num_heads
 from grn_cotrain.nn.token_subset import TokenSubset
 from grn_cotrain.nn.value_decoders import CrossDecoder, Decoded, Encoded, FullLengthDecoder, LatentDecoder, ValueDecoder
 
@@ -74,7 +74,8 @@ class XTrimoGeneEncoder(CellEncoder):
     ``v2 = LeakyReLU(v w1)`` (:class:`~grn_cotrain.nn.auto_discretisation.AutoDiscretisation`); ``x`` is the encoder's
     state of a visible non-zero, and elsewhere a learned vector, ``z`` of zeros or ``m`` of hidden values. The encoder
     reads CLS (not in the paper) and visible non-zeros, never a zero or a hidden token: a tenth of the genes, so full
-    attention is affordable. Blocks are pre-norm. The modality is read through the feature's own row alone.
+    attention is affordable. Blocks are pre-norm unless ``norm`` says otherwise. The modality is read through the
+    feature's own row alone.
 
     ``decoder`` says how the others get a state:
 
@@ -115,8 +116,9 @@ class XTrimoGeneEncoder(CellEncoder):
 
     Parameters
     ----------
-    decoder, num_layers, num_heads, ffn_multiplier, dropout, values, value_bins, alpha, decoder_layers, decoder_width,
-    num_features, num_latents, latent_layers, decode_zeros, decode_visible, pooling
+    decoder, num_layers, num_heads, ffn_multiplier, dropout, values, value_bins, alpha, offsets, slope, norm,
+    activation, decoder_layers, decoder_width, num_features, num_latents, latent_layers, decode_zeros, decode_visible,
+    pooling
         See :class:`Config`.
     """
 
@@ -144,6 +146,14 @@ class XTrimoGeneEncoder(CellEncoder):
             Bins K of these.
         alpha
             Scaling mixture factor of auto-discretisation.
+        offsets, slope
+            Of auto-discretisation: whether its two maps have offsets (the paper: no; released with scFoundation: yes),
+            and the slope of its leaky ReLU below 0 (the paper gives none; released: 0.1).
+        norm
+            ``pre``: norms precede each sub-layer of the encoder's blocks; ``post``: they follow it, as in the blocks
+            that scFoundation released (which end in one more norm).
+        activation
+            Of the feed-forward part of the encoder's blocks: ``gelu``, or ``relu`` as released with scFoundation.
         decoder_layers
             Layers of the decoder; null: published half of ``num_layers``, A 2, with latents 1.
         decoder_width
@@ -172,6 +182,10 @@ class XTrimoGeneEncoder(CellEncoder):
         values: ValueKind = "auto"
         value_bins: int = 100
         alpha: float = 1.0
+        offsets: bool = False
+        slope: float = 0.01
+        norm: Literal["pre", "post"] = "pre"
+        activation: Activation = "gelu"
         decoder_layers: int | None = None
         decoder_width: int | None = None
         num_features: int | None = None
@@ -189,6 +203,11 @@ class XTrimoGeneEncoder(CellEncoder):
             require_number(self, "value_bins", "at least 2", lambda value: value >= 2)
             require_number(self, "ffn_multiplier", "a positive number", lambda value: value > 0)
             require_number(self, "dropout", "a share in [0, 1)", lambda value: 0 <= value < 1)
+            require_number(self, "slope", "0 or more", lambda value: value >= 0)
+            for name, default in (("offsets", False), ("slope", 0.01)):
+                value = getattr(self, name)
+                fits = self.values == "auto" or value == default
+                require(fits, f"{name}: got {value}, which is of values: auto; leave it out")
             if form.num_layers == 0:
                 require_number(self, "num_layers", "0 with decoder C, or choose D1", lambda value: value == 0)
             require_number(self, "num_layers", "at least 1", lambda value: value >= (1 if form.num_layers else 0))
@@ -209,6 +228,12 @@ class XTrimoGeneEncoder(CellEncoder):
                 num_latents=self.num_latents or default.num_latents,
                 latent_layers=default.latent_layers if self.latent_layers is None else self.latent_layers,
                 decode_visible=default.decode_visible if self.decode_visible is None else self.decode_visible,
+            )
+
+        def build_values(self, width: int) -> ValueEmbedding:
+            """The embedding of values of these settings."""
+            return build_value_embedding(
+                self.values, width, self.value_bins, self.alpha, offsets=self.offsets, slope=self.slope
             )
 
         def build_decoder(self, width: int, num_heads: int) -> ValueDecoder:
@@ -266,9 +291,15 @@ class XTrimoGeneEncoder(CellEncoder):
         del num_bins, num_modalities, num_genes, covariates
         self.config = config
         num_heads = config.num_heads or default_num_heads(width)
-        self.values = build_value_embedding(config.values, width, config.value_bins, config.alpha)
+        self.values = config.build_values(width)
         self.trunk = PackedTransformer(
-            width, config.form.num_layers, num_heads, max(1, round(config.ffn_multiplier * width)), config.dropout
+            width,
+            config.form.num_layers,
+            num_heads,
+            max(1, round(config.ffn_multiplier * width)),
+            config.dropout,
+            post_norm=config.norm == "post",
+            activation=config.activation,
         )
         self.decoder = config.build_decoder(width, num_heads)
 
@@ -279,7 +310,11 @@ class XTrimoGeneEncoder(CellEncoder):
     def forward(self, batch: CellBatch, features_VD: Tensor, bias: AttentionBias | None = None) -> CellStates:
         """See :class:`CellEncoder`."""
         decoded = self.decoder(self.encode(batch, features_VD, bias))
-        return CellStates(decoded.tokens_TD, self.cells(batch, decoded))
+        return CellStates(
+            decoded.tokens_TD,
+            self.cells(batch, decoded),
+            lambda left_out_T: self.cells(batch, decoded.without(left_out_T)),
+        )
 
     def cells(self, batch: CellBatch, decoded: Decoded) -> Tensor:
         """State of every cell: ``[B, D]``."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -80,11 +80,22 @@ class Decoded:
         A state for every token of the batch.
     summary_PD, summary_cu
         The rows that stand for each cell where its state is pooled, and their int32 cumulative counts ``[B + 1]``.
+    summary_P
+        int64 token that each of these rows is the state of; None where they are no token's (latents).
     """
 
     tokens_TD: Tensor
     summary_PD: Tensor
     summary_cu: Tensor
+    summary_P: Tensor | None = None
+
+    def without(self, left_out_T: Tensor) -> Decoded:
+        """The same, but these tokens (bool ``[T]``) do not stand for their cells; CLS must stay."""
+        if self.summary_P is None:
+            return self
+        kept_P = ~left_out_T[self.summary_P]
+        cu_lens = F.pad(kept_P.cumsum(0), (1, 0))[self.summary_cu.long()].int()
+        return replace(self, summary_PD=self.summary_PD[kept_P], summary_cu=cu_lens, summary_P=self.summary_P[kept_P])
 
 
 class ValueDecoder(nn.Module, ABC):

@@ -63,7 +63,7 @@ class CrossDecoder(ValueDecoder):
         parts = [(asked.where_M, decoded_QD), (read.where_M, encoded.states_MD)]
         if not self.decode_zeros:
             parts.insert(0, encoded.zero_states())
-        return Decoded(joined(encoded, *parts), encoded.states_MD, read.cu_lens)
+        return Decoded(joined(encoded, *parts), encoded.states_MD, read.cu_lens, read.where_M)
 
     def asked(self, encoded: Encoded) -> TokenSubset:
         """Hidden values, zeros of a hidden name, and visible zeros where they are wanted."""

@@ -64,7 +64,7 @@ class FullLengthDecoder(ValueDecoder):
         decoded_TW = self.blocks(self.inputs(encoded), batch.cu_lens, batch.max_len)
         every_T = torch.arange(batch.num_tokens, device=read.where_M.device)
         tokens_TD = joined(encoded, (every_T, self.to_width(decoded_TW)), (read.where_M, encoded.states_MD))
-        return Decoded(tokens_TD, encoded.states_MD, read.cu_lens)
+        return Decoded(tokens_TD, encoded.states_MD, read.cu_lens, read.where_M)
 
     def inputs(self, encoded: Encoded) -> Tensor:
         """``I_full`` of equation 3: ``[T, W]``."""

@@ -17,6 +17,7 @@ from grn_cotrain.evaluate.linear_probe import (
     _scores,
     expression_features,
     held_out_group,
+    label_scores,
     linear_probe,
     stratified,
 )
@@ -78,13 +79,24 @@ def test_scores_equal_scikit_learn_under_repeated_cells() -> None:
     generator = np.random.default_rng(4)
     truth, found = generator.integers(4, size=50), generator.integers(5, size=50)
     weights = generator.multinomial(50, np.full(50, 1 / 50), 3)
-    accuracy, macro = _scores(found, truth, weights)
+    accuracy, macro, sklearn_macro = _scores(found, truth, weights)
     for row in range(3):
         repeated = np.repeat(np.arange(50), weights[row])
         present = np.unique(truth[repeated])
         assert accuracy[row] == pytest.approx(accuracy_score(truth[repeated], found[repeated]))
         expected = f1_score(truth[repeated], found[repeated], labels=present, average="macro", zero_division=0)
         assert macro[row] == pytest.approx(expected)
+        plain = f1_score(truth[repeated], found[repeated], average="macro", zero_division=0)
+        assert sklearn_macro[row] == pytest.approx(plain)
+        assert plain < expected, "class 4 is predicted, and no cell has it"
+
+
+def test_both_macro_f1_are_told_apart() -> None:
+    """Classes a and b, and c that is predicted once: F1 is 2/3, 1 and 0, so the means are 5/6 and 5/9."""
+    truth, found = np.array(["a", "a", "b", "b"]), np.array(["a", "c", "b", "b"])
+    frame = label_scores("x", found, truth, np.ones((3, 4))).set_index("metric")
+    assert frame["value"].to_dict() == pytest.approx({"accuracy": 3 / 4, "macro_f1": 5 / 6, "macro_f1_sklearn": 5 / 9})
+    assert frame["low"].to_dict() == pytest.approx(frame["value"].to_dict())
 
 
 def test_a_label_that_training_lacks_is_an_error_and_is_counted() -> None:

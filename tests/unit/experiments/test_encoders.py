@@ -22,12 +22,14 @@ from experiments.encoders.gate import (
     replicates_of,
     without_replicates,
 )
+from experiments.encoders.plan import Study
 from experiments.encoders.row import cells_seen, mean_states
-from experiments.encoders.rows import ARMS, Budget, Row, row_job, row_recipe
+from experiments.encoders.rows import ARMS, Budget, Row, row_job, row_recipe, row_spec
 from experiments.encoders.systems import SYSTEMS, System, available, chosen, encoder_parameters, sized
 from experiments.encoders.tables import figure, published_table, table_of
+from experiments.encoders.update import recorded_rates, updated
 from experiments.encoders.worlds import WORLDS, chosen_genes, find_worlds, probe_split
-from experiments.records import make_study_record, read_records, write_record
+from experiments.records import make_study_record, read_records, withdrawn, write_record
 from experiments.results import STUDIES, results_text, short_encoders
 from experiments.studies.ablations import ABLATIONS, ablation_table
 from experiments.studies.decoders import curve_table
@@ -219,6 +221,66 @@ def test_table_has_means_controls_and_failures() -> None:
     assert next(line for line in table if line[0] == "scgpt: failed")[-1] == "boom"
     assert next(line for line in table if line[0] == "boosting_all")[header.index("simulated links")] == ".700"
     assert figure(rows[0], "mean:macro_f1") is None
+
+
+def _recorded(*rows: dict[str, Any]) -> dict[str, Any]:
+    control = {"spec": {"world": "simulated"}, "links": {"boosting_all": {"value": 0.7}}}
+    found = [{**row, "spec": {**row["spec"], "seed": 0}} for row in rows]
+    return {
+        "name": "x",
+        "commit": "abc",
+        "environment": {"processor": "P9"},
+        "body": {"rows": found, "controls": [control], "notes": ["first"]},
+    }
+
+
+def test_rows_of_a_record_are_replaced_or_taken_out_and_the_others_stay() -> None:
+    record = _recorded(*(_found(system, "graph", "simulated", 0.2) for system in ("scgpt", "scmbert", "transformer")))
+    again = _found("scgpt", "graph", "simulated", 0.5) | {"seconds_per_1000_cells": 999.0, "peak_memory_mb": 999.0}
+    again["spec"]["seed"] = 0
+    missing = {**_found("scmbert", "graph", "simulated", 0.0)["spec"], "seed": 0}
+    body = updated(record, [again, {"spec": missing, "error": "not run"}], "common", "bins are read otherwise")
+    column = body["header"].index("simulated R2")
+    shown = {line[0]: line[column] for line in body["table"]}
+    assert (shown["scgpt"], shown["transformer"], "scmbert" in shown) == (".500", ".200", False)
+    assert [row["spec"]["system"] for row in body["rows"]] == ["scgpt", "transformer"]
+    assert body["rows"][0]["seconds_per_1000_cells"] == record["body"]["rows"][0]["seconds_per_1000_cells"]
+    first, second, third, last = body["notes"]
+    assert first == "first"
+    assert second.startswith("bins are read otherwise: trained again")
+    assert "scgpt simulated;" in second
+    assert third == "bins are read otherwise: taken out, since not trained again: scmbert simulated"
+    assert last == "all other rows are those of the table of commit abc, trained on P9"
+    assert record["body"]["notes"] == ["first"], "the record itself is not changed"
+
+
+def test_rates_come_from_the_record_and_need_no_search(tmp_path: Path) -> None:
+    rates = recorded_rates(["encoders_own"])
+    assert rates["scgpt", "own"] in Budget().rates
+    systems = [SYSTEMS["scgpt"], SYSTEMS["transformer"]]
+    study = Study(systems, [WORLDS["simulated"]], [0], SMALL, tmp_path, common=False, known_rates=rates)
+    assert study.rate_rows() == []
+    assert [(row.system.name, row.objective) for row in study.rows()] == [("scgpt", "own")]
+    assert study.found() == [{"spec": row_spec(study.rows()[0]), "error": "not run"}]
+    with pytest.raises(UserError, match="--update: there is no record 'encoders_else'"):
+        recorded_rates(["encoders_else"])
+
+
+def test_a_row_is_withdrawn_with_its_reason() -> None:
+    record = {
+        "name": "x",
+        "body": {
+            "table": [["task", "classification", "1"], ["mask share", "15%", "2"], ["", "gene mean", ""]],
+            "rows": [{"spec": {"label": "task classification"}}, {"spec": {"label": "mask share 15 percent"}}],
+            "notes": ["a"],
+        },
+    }
+    left = withdrawn(record, "mask share: 15%", "it was read otherwise")["body"]
+    assert [line[1] for line in left["table"]] == ["classification", "gene mean"]
+    assert [row["spec"]["label"] for row in left["rows"]] == ["task classification"]
+    assert left["notes"] == ["a", "withdrawn: mask share: 15%: it was read otherwise"]
+    with pytest.raises(UserError, match=r"--row 'task: else': not in record 'x'; choose from task: classification"):
+        withdrawn(record, "task: else", "")
 
 
 def test_published_sizes_keep_their_failures() -> None:

@@ -26,8 +26,9 @@ from grn_cotrain.data.io.counts import counts_from_anndata
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
 from grn_cotrain.export.generate import generate_cells, generate_file
-from grn_cotrain.export.generate_rounds import CellDraws, generate_values, guesser, only_tokens
+from grn_cotrain.export.generate_rounds import CellDraws, generate_values, guesser
 from grn_cotrain.export.generation_check import accuracy
+from grn_cotrain.nn.token_subset import only_tokens
 from grn_cotrain.objectives.masking import hide
 from grn_cotrain.objectives.value_target import Guess
 from grn_cotrain.recipe import TokenConfig

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,10 +20,10 @@ from grn_cotrain.nn.auto_discretisation import (
 )
 
 
-def _auto(num_bins: int = 7, width: int = 3, alpha: float = 0.6) -> AutoDiscretisation:
+def _auto(num_bins: int = 7, width: int = 3, alpha: float = 0.6, **options: Any) -> AutoDiscretisation:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return AutoDiscretisation(width, num_bins, alpha).double()
+        return AutoDiscretisation(width, num_bins, alpha, **options).double()
 
 
 def _by_hand(module: AutoDiscretisation, value: float) -> tuple[list[float], list[float]]:
@@ -30,17 +31,22 @@ def _by_hand(module: AutoDiscretisation, value: float) -> tuple[list[float], lis
     w1 = [row[0] for row in module.first.weight.tolist()]
     w2, table, alpha = module.second.weight.tolist(), module.table.weight.tolist(), module.alpha
     bins = range(len(w1))
-    v1 = [value * w1[j] for j in bins]
-    v2 = [x if x > 0 else 0.01 * x for x in v1]
-    v3 = [sum(w2[i][j] * v2[j] for j in bins) + alpha * v2[i] for i in bins]
+    b1, b2 = ([0.0] * len(w1) if m.bias is None else m.bias.tolist() for m in (module.first, module.second))
+    v1 = [value * w1[j] + b1[j] for j in bins]
+    v2 = [x if x > 0 else module.slope * x for x in v1]
+    v3 = [sum(w2[i][j] * v2[j] for j in bins) + b2[i] + alpha * v2[i] for i in bins]
     exponentials = [math.exp(x - max(v3)) for x in v3]
     v4 = [x / sum(exponentials) for x in exponentials]
     return v4, [sum(table[j][d] * v4[j] for j in bins) for d in range(len(table[0]))]
 
 
+@pytest.mark.parametrize("options", [{}, {"offsets": True, "slope": 0.1}])
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0])
-def test_it_equals_the_equations(alpha: float) -> None:
-    module = _auto(alpha=alpha)
+def test_it_equals_the_equations(alpha: float, options: dict[str, Any]) -> None:
+    """The paper's, and those of the code that scFoundation released."""
+    module = _auto(alpha=alpha, **options)
+    assert module.slope == options.get("slope", 0.01)
+    assert (module.first.bias is not None) is options.get("offsets", False)
     values = [0.02, 0.7, 1.99, 2.01, 6.3, -1.5]  # log-scale values of other origin may be negative
     weights, rows = module.weights(torch.tensor(values).double()), module(torch.tensor(values).double())
     for index, value in enumerate(torch.tensor(values).double().tolist()):

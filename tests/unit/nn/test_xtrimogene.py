@@ -392,11 +392,34 @@ def test_bias_of_a_hidden_gene_enters_the_decoder_of_form_a() -> None:
         ({"ffn_multiplier": 0.0}, "ffn_multiplier"),
         ({"decoder": "B"}, "decoder"),
         ({"values": "log"}, "values"),
+        ({"values": "up", "offsets": True}, "offsets: got True, which is of values: auto"),
+        ({"values": "equal", "slope": 0.1}, "slope: got 0.1, which is of values: auto"),
+        ({"slope": -1.0}, "slope"),
+        ({"norm": "both"}, "norm"),
     ],
 )
 def test_settings_that_do_nothing_or_cannot_be_are_refused(options: dict[str, Any], word: str) -> None:
     with pytest.raises(UserError, match=word):
         CELL_ENCODERS.config("xtrimogene", options)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("xtrimogene", {"norm": "post", "activation": "relu", "offsets": True, "slope": 0.1}),
+        ("scfoundation", {"norm": "post", "activation": "relu", "offsets": True, "slope": 0.1}),
+        ("scgpt", {"post_norm": True, "activation": "relu"}),
+    ],
+)
+def test_blocks_are_those_of_the_released_code_on_demand(name: str, options: dict[str, Any]) -> None:
+    sizes = {"width": 16, "num_bins": 5, "num_modalities": 3, "num_genes": 9}
+    plain, released = (CELL_ENCODERS.build(name, one, **sizes) for one in ({}, options))
+    for encoder, post, activation in ((plain, False, F.gelu), (released, True, F.relu)):
+        assert {block.post_norm for block in encoder.trunk.blocks} == {post}
+        assert {block.activation for block in encoder.trunk.blocks} == {activation}
+    if "slope" in options:
+        embeddings = [released.values, *([released.depth] if name == "scfoundation" else [])]
+        assert all(one.slope == 0.1 and one.first.bias is not None for one in embeddings)
 
 
 def test_sizes_of_each_form() -> None:

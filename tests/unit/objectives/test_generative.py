@@ -119,6 +119,24 @@ def test_both_passes_have_the_loss_of_the_equation(target: str, zeros: bool) -> 
     assert bool(first.hidden_T[is_gene_T & ~nonzero_T].any()) is zeros
 
 
+def test_the_second_pass_may_show_what_the_first_one_showed() -> None:
+    """scGPT's code: the same known genes, the same unknown ones asked, and the cell's state in the place of CLS."""
+    objective, encoder, here = (
+        build("generative", second_pass="known_visible", cell_prompt_weight=0.7),
+        Watching(),
+        step(),
+    )
+    output = objective(ToyModel(encoder, WIDTH), here)
+    first, second = encoder.batches
+    assert torch.equal(second.hidden_T, first.hidden_T)
+    assert torch.equal(second.bins_T, first.bins_T)
+    assert torch.equal(second.prompt_BD, encoder.states[0].cells_BD)
+    asked_T, y_T = first.hidden_T, standardised(here.cells)
+    errors = [(objective.value_mlp(states.tokens_TD)[:, 0] - y_T)[asked_T].square().mean() for states in encoder.states]
+    torch.testing.assert_close(output.parts["cell_prompt_squared_error"], errors[1], rtol=1e-4, atol=1e-6)
+    assert float(output.loss.detach()) == pytest.approx(float((errors[0] + 0.7 * errors[1]).detach()), rel=1e-4)
+
+
 def test_shares_are_drawn_for_each_cell() -> None:
     objective = build("generative", shares=[0.2, 0.8])
     cells = toy_cells(200, 300, density=0.9)
@@ -211,6 +229,30 @@ def test_a_cell_that_shows_nothing_takes_the_bins_of_training_cells() -> None:
         of_bin_M = batch.bins_T[where_M] == k
         expected = batch.values_T[where_M][of_bin_M].mean()
         torch.testing.assert_close(found_M[of_bin_M], expected.expand(int(of_bin_M.sum())), rtol=1e-4, atol=1e-5)
+
+
+def test_every_guess_says_how_far_it_may_be_off() -> None:
+    """The deviation is the spread on the scale of values: by the gene for values, by the local slope for bins."""
+    here = step(tokens(40))
+    for target in ("value", "bin"):
+        objective, model = build("generative", target=target), ToyModel(Watching(), WIDTH)
+        batch = hide(here.cells, objective.draw_unknown(here.cells, torch.Generator()), num_bins=NUM_BINS)
+        guess = objective.guess_values(model, batch, here.genes)
+        assert float(guess.deviation_M.min()) > 0, target
+        if target == "value":
+            gene_M = batch.feature_ids_T[batch.hidden_T] - 3
+            torch.testing.assert_close(guess.deviation_M, objective.target.std_G[gene_M] * guess.spread_M)
+
+
+@pytest.mark.parametrize("name", ["generative", "gene_from_cell"])
+def test_the_scale_of_bins_is_an_option_of_bins(name: str) -> None:
+    losses = {}
+    for scale in ("unit", "published"):
+        objective = build(name, target="bin", bin_scale=scale)
+        losses[scale] = float(objective(ToyModel(Watching(), WIDTH), step()).loss.detach())
+    assert losses["published"] == pytest.approx(NUM_BINS**2 * losses["unit"], rel=1e-5)
+    with pytest.raises(UserError, match=r"bin_scale: got published.*target: bin"):
+        build(name, bin_scale="published")
 
 
 def test_genes_from_cells_are_inner_products() -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.value_statistics import ValueStatistics
 from grn_cotrain.errors import UserError
@@ -90,10 +91,10 @@ def test_bins_are_read_as_the_visible_values_of_the_cell() -> None:
     cell_T, values_T, bins_T = batch.cell_of_token_T.numpy(), batch.values_T.numpy(), batch.bins_T.numpy()
     seen_T = ~batch.masked_T.numpy() & (values_T > 0)
     for cell in range(10):
-        value_of_bin: list[float] = []
-        for index in range(1, NUM_BINS + 1):
-            there = values_T[seen_T & (cell_T == cell) & (bins_T == index)]
-            value_of_bin.append(float(there.mean()) if len(there) else value_of_bin[-1])
+        there = [values_T[seen_T & (cell_T == cell) & (bins_T == index)] for index in range(1, NUM_BINS + 1)]
+        occupied = [index for index in range(NUM_BINS) if len(there[index])]
+        # An empty bin lies on the line between its occupied neighbours.
+        value_of_bin = np.interp(range(NUM_BINS), occupied, [there[index].mean() for index in occupied])
         here = cell_T[batch.masked_T.numpy()] == cell
         np.testing.assert_allclose(found[here], np.mean(value_of_bin), rtol=1e-5)  # untrained: bins are equally likely
 
@@ -103,7 +104,7 @@ def test_rounded_classes_are_asked_and_read_back_as_their_visible_values() -> No
     objective = _objective(loss="cross_entropy", classes="rounded", mask_share=0.4)
     torch.nn.init.normal_(objective.state_mlp[-1].bias, generator=torch.Generator().manual_seed(0))
     batch, model = _hidden(), ToyModel(_Still(), WIDTH)
-    batch = replace(batch, values_T=0.35 * batch.values_T)  # toy cells are so shallow that all would be the last class
+    batch = replace(batch, values_T=0.12 * batch.values_T)  # toy cells are so shallow that all would be the last class
     log_share_C = objective.state_mlp[-1].bias.detach().log_softmax(0).numpy()
     values = batch.values_T.numpy()
     class_T = np.minimum(np.floor(np.log2(np.exp(values.astype(float))) + 1e-5), NUM_BINS).astype(int)
@@ -112,7 +113,10 @@ def test_rounded_classes_are_asked_and_read_back_as_their_visible_values() -> No
     step = Step(_genes(), replace(batch, masked_T=None), None, torch.Generator().manual_seed(0))
     hidden = batch.masked_T.numpy()
     output = objective(model, step)
-    assert float(output.loss.detach()) == pytest.approx(-log_share_C[class_T[hidden]].mean(), rel=1e-5)
+    asked = hidden & (class_T > 0)  # scBERT never hides class 0
+    assert 0 < asked.sum() < hidden.sum()
+    assert output.count == asked.sum()
+    assert float(output.loss.detach()) == pytest.approx(-log_share_C[class_T[asked]].mean(), rel=1e-5)
 
     found = objective.predict_values(model, batch, _genes()).numpy()
     cell_T = batch.cell_of_token_T.numpy()
@@ -123,6 +127,47 @@ def test_rounded_classes_are_asked_and_read_back_as_their_visible_values() -> No
             for c in range(NUM_BINS + 1)
         ]
         np.testing.assert_allclose(found[cell_T[hidden] == cell], np.exp(log_share_C) @ worth, rtol=1e-5)
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+def test_class_0_is_hidden_where_zeros_are_and_only_there(zeros: bool) -> None:
+    """What is in class 0 is a zero to scBERT: never hidden, or hidden like the zeros beside it."""
+    objective = _objective(loss="cross_entropy", classes="rounded", mask_share=0.5, mask_zeros=zeros)
+    batch = Tokenizer(CELLS, TokenConfig(num_bins=NUM_BINS, zeros_per_cell=6)).batch(np.arange(20))
+    batch = replace(batch, values_T=0.12 * batch.values_T)
+    low_T = (batch.values_T > 0) & (batch.values_T < np.log(2) - 1e-4)
+    seen: list[CellBatch] = []
+
+    class Watching(_Still):
+        def forward(self, batch: CellBatch, features_VD: Tensor) -> CellStates:
+            seen.append(batch)
+            return super().forward(batch, features_VD)
+
+    objective(ToyModel(Watching(), WIDTH), Step(_genes(), batch, None, torch.Generator().manual_seed(0)))
+    hidden_T = seen[0].hidden_T
+    zero_T = (batch.values_T == 0) & (batch.feature_ids_T >= 3)
+    assert int(low_T.sum()) > 20
+    assert 0.3 < float(hidden_T[(batch.values_T > 0) & ~low_T].float().mean()) < 0.7
+    for share in (float(hidden_T[low_T].float().mean()), float(hidden_T[zero_T].float().mean())):
+        assert (0.3 < share < 0.7) if zeros else share == 0
+
+
+def test_cells_without_a_class_to_hide_are_refused_and_few_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    def cells(share: float) -> CellMatrix:
+        values = CELLS.normalised().toarray()
+        rest = np.random.default_rng(0).random(values.shape) < share
+        return CellMatrix.build(CELLS.vocab, np.where(rest, 0.1, 1.0) * (values > 0), kind="log")
+
+    options = {"loss": "cross_entropy", "classes": "rounded"}
+    objective = OBJECTIVES.build("masked_value", options, width=WIDTH, num_bins=NUM_BINS, num_genes=CELLS.num_genes)
+    with pytest.raises(UserError, match=r"classes: rounded puts every value.*set classes: quantile"):
+        objective.prepare(cells(1.0), np.arange(20))
+    assert not caplog.records
+    objective.prepare(cells(0.7), np.arange(20))
+    assert "rounded never hides 69 %" in caplog.text
+    caplog.clear()
+    objective.prepare(cells(0.3), np.arange(20))
+    assert not caplog.records
 
 
 def test_the_head_reads_the_row_of_the_gene() -> None:
