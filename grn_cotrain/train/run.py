@@ -18,7 +18,7 @@ from grn_cotrain.model_io import read_tensors
 from grn_cotrain.provenance import git_commit
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.run_folder import RunFolder
-from grn_cotrain.train.build import build_model
+from grn_cotrain.train.build import build_model, weights_note
 from grn_cotrain.train.checkpoint import weights_hash
 from grn_cotrain.train.environment import deterministic, environment
 from grn_cotrain.train.probe import fit_probe
@@ -65,6 +65,9 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, reporter: Re
         run.folder.mkdir(parents=True, exist_ok=True)
         resumed = resume and trainer.resume()
         run.write_recipe(recipe)
+        note = weights_note(recipe, data)
+        if note is not None:
+            reporter.note(note)
         record = _record(recipe, data, trainer)
         run.write_record({**record, "status": "running"})
         state = trainer.fit()
