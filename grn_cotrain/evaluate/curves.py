@@ -28,6 +28,7 @@ __all__ = [
     "PER_TF_COLUMNS",
     "Curve",
     "Curves",
+    "calibration_sentence",
     "mean_curve",
     "merge_bins",
     "pool_curves",
@@ -169,11 +170,12 @@ def thin(curve: Curve, max_points: int = MAX_POINTS) -> Curve:
 
 
 def scorer_curves(ranking: Ranking, labels_M: np.ndarray, probability_M: np.ndarray | None = None) -> Curves:
-    """Curves of one ranked list with both classes; probabilities add calibration."""
+    """Curves of one ranked list with both classes; probabilities (of pairs that have one) add calibration."""
     blocks = tie_blocks(ranking, labels_M)
     bins = None
     if probability_M is not None:
-        bins = reliability(probability_M, labels_M, num_bins=_FINE_BINS, equal="expected")
+        given_M = np.isfinite(probability_M)
+        bins = reliability(probability_M[given_M], labels_M[given_M], num_bins=_FINE_BINS, equal="expected")
     return Curves(
         roc=thin(roc_curve(blocks.positive_K, blocks.negative_K)),
         pr=thin(pr_curve(blocks.positive_K, blocks.negative_K)),
@@ -204,6 +206,24 @@ def _both_sides(curve: Curve, x_V: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         after_V = np.where(inside_V, values_V[last_V], between_V)
         sides.append(np.stack([before_V, after_V], axis=1).ravel())
     return sides[0], sides[1]
+
+
+def calibration_sentence(points: pd.DataFrame, scorer: str) -> str:
+    """How the probabilities of a scorer compare with what is seen; ``points``: ``x``, ``y``, ``n`` of its bins."""
+    promised, seen = (float((points[axis] * points["n"]).sum() / points["n"].sum()) for axis in ("x", "y"))
+    num_bins, above = len(points), int((points["x"] > points["y"]).sum())
+    below = int((points["x"] < points["y"]).sum())
+    most, side = (above, "above") if above >= below else (below, "below")
+    where = "every bin" if most == num_bins else f"{most} of {num_bins} bins"
+    found = f"lie {side} what is seen in {where}" if most else "hold"
+    return (
+        f"probabilities of {scorer} {found}: on average {_percent(promised)} promised, {_percent(seen)} seen; they are"
+        " fitted to validation pairs, so they promise the share of edges among these"
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
 
 
 def merge_bins(bins: Sequence[pd.DataFrame], num_bins: int = _BINS) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from grn_cotrain.evaluate.curves import calibration_sentence
 from grn_cotrain.report.blocks import Block, Columns, Heading, Missing, Section
 from grn_cotrain.report.figures import draw
 from grn_cotrain.report.inputs import ReportInputs
@@ -78,6 +79,10 @@ def _of(source: Source) -> list[Block]:
             # Below the axes: at this size a legend inside would lie on curves.
             ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), handlelength=2.8)
 
+        if kind == "calibration":
+            models = part[part["kind"] != "control"]
+            told = (calibration_sentence(points, str(name)) for name, points in models.groupby("scorer", sort=False))
+            caption = " ".join([caption, *(f"{text[0].upper()}{text[1:]}." for text in told)])
         figure = draw(
             plot,
             size=(3.8, 4.3),

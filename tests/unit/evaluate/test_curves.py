@@ -16,6 +16,7 @@ from grn_cotrain.evaluate.curves import (
     MAX_POINTS,
     PER_TF_COLUMNS,
     Curve,
+    calibration_sentence,
     mean_curve,
     merge_bins,
     pr_curve,
@@ -178,7 +179,7 @@ class Guess:
     def score(self, pairs_2M: np.ndarray) -> np.ndarray:
         return np.random.default_rng(0).normal(size=pairs_2M.shape[1])
 
-    def probability(self, scores: np.ndarray) -> np.ndarray:
+    def probability(self, scores: np.ndarray, pairs_2M: np.ndarray) -> np.ndarray:
         return 1 / (1 + np.exp(3 - scores))
 
 
@@ -263,3 +264,19 @@ def test_a_prepared_folder_keeps_one_table_a_split(table: LinkTable, tmp_path: P
     with pytest.raises(UserError, match="holds 2 tables; name one"):
         links_folder(tmp_path)
     assert links_folder(tmp_path / "links" / "b") == tmp_path / "links" / "b"
+
+
+def test_the_sentence_of_a_calibration_names_the_direction_and_both_means() -> None:
+    points = pd.DataFrame({"x": [0.1, 0.3], "y": [0.05, 0.15], "n": [300, 100]})
+    assert calibration_sentence(points, "joint").startswith(
+        "probabilities of joint lie above what is seen in every bin: on average 15 % promised, 7.5 % seen;"
+    )
+    below = points.assign(x=points["y"], y=points["x"])
+    assert "lie below what is seen in every bin" in calibration_sentence(below, "joint")
+    assert "above what is seen in 1 of 2 bins" in calibration_sentence(points.assign(y=[0.05, 0.3]), "joint")
+    assert "probabilities of joint hold" in calibration_sentence(points.assign(y=points["x"]), "joint")
+
+
+def test_a_link_table_says_how_its_probabilities_compare() -> None:
+    table = evaluate_links(toy_splits("random")[0], [Guess()], None, bootstrap=0)
+    assert any(note.startswith("probabilities of guess lie ") for note in table.notes)
