@@ -8,6 +8,7 @@ from pathlib import Path
 from grn_cotrain.data.edge_split import SPLIT_KINDS, EdgeSplit, SplitKind, Track
 from grn_cotrain.data.leakage import assert_no_leak
 from grn_cotrain.data.prep import Prep, write_split
+from grn_cotrain.data.split_checks import refuse_one_class, split_warnings
 from grn_cotrain.data.splits import make_split, published_split, transfer_split
 from grn_cotrain.errors import UserError, did_you_mean
 
@@ -68,6 +69,7 @@ def prepare_splits(
         splits = [transfer_split(prep.grn, Prep.open(source_prep).grn, seed=seed)]
     else:
         splits = make_split(prep.grn, kind, seed=seed, track=track, folds=folds)
+    refuse_one_class(splits)
     _audit(splits, prep)
     for split in splits:
         write_split(prep.folder, split)
@@ -79,3 +81,5 @@ def _audit(splits: list[EdgeSplit], prep: Prep) -> None:
         report = assert_no_leak(split, split.train_2E, vocab_hash=prep.vocab.content_hash, symbols=prep.vocab.symbols)
         for finding in report.findings:
             logger.warning("%s: %s: %d (%s)", split.name, finding.name, finding.count, finding.meaning)
+        for line in split_warnings(split):
+            logger.warning("%s", line)
