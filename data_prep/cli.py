@@ -141,6 +141,7 @@ def splits(
     """Split a network's edges, with guards."""
     from data_prep.splits import prepare_splits
     from grn_cotrain.data.prep import Prep
+    from grn_cotrain.data.split_checks import density_note
 
     names = prepare_splits(
         prep,
@@ -155,7 +156,9 @@ def splits(
     )
     opened = Prep.open(prep)
     for name in names:
-        say(opened.split(name).summary())
+        split = opened.split(name)
+        say(split.summary())
+        say(density_note(split))
 
 
 @app.command()

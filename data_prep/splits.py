@@ -8,7 +8,7 @@ from pathlib import Path
 from grn_cotrain.data.edge_split import SPLIT_KINDS, EdgeSplit, SplitKind, Track
 from grn_cotrain.data.leakage import assert_no_leak
 from grn_cotrain.data.prep import Prep, write_split
-from grn_cotrain.data.split_check import one_sided
+from grn_cotrain.data.split_checks import refuse_one_class, split_warnings
 from grn_cotrain.data.splits import make_split, published_split, transfer_split
 from grn_cotrain.errors import UserError, did_you_mean
 
@@ -69,20 +69,11 @@ def prepare_splits(
         splits = [transfer_split(prep.grn, Prep.open(source_prep).grn, seed=seed)]
     else:
         splits = make_split(prep.grn, kind, seed=seed, track=track, folds=folds)
-    _refuse_one_sided(splits)
+    refuse_one_class(splits)
     _audit(splits, prep)
     for split in splits:
         write_split(prep.folder, split)
     return [split.name for split in splits]
-
-
-def _refuse_one_sided(splits: list[EdgeSplit]) -> None:
-    """A test that cannot be ranked is refused; a validation part that cannot be is only said."""
-    for split in splits:
-        if lacking := one_sided(split, "test"):
-            raise UserError(lacking)
-        if lacking := one_sided(split, "validation"):
-            logger.warning("%s (training can neither stop early nor calibrate on it)", lacking)
 
 
 def _audit(splits: list[EdgeSplit], prep: Prep) -> None:
@@ -90,3 +81,5 @@ def _audit(splits: list[EdgeSplit], prep: Prep) -> None:
         report = assert_no_leak(split, split.train_2E, vocab_hash=prep.vocab.content_hash, symbols=prep.vocab.symbols)
         for finding in report.findings:
             logger.warning("%s: %s: %d (%s)", split.name, finding.name, finding.count, finding.meaning)
+        for line in split_warnings(split):
+            logger.warning("%s", line)

@@ -50,6 +50,8 @@ class ModelInputs:
         Closed-form evidence for decoders that use it, or None.
     message_2E, sign_E
         All training message edges (gene indices) and their signs (-1, 0, 1).
+    weight_E
+        float32 weights of the message edges relative to the mean weight of the training edges; None: all are 1.
     bidirectional
         Whether messages also pass from target to source.
     known_G
@@ -67,6 +69,7 @@ class ModelInputs:
     bidirectional: bool = True
     known_G: np.ndarray | None = None
     covariates: Categories = field(default_factory=dict)
+    weight_E: np.ndarray | None = None
 
 
 class CoTrainModel(nn.Module):
@@ -117,6 +120,7 @@ class CoTrainModel(nn.Module):
             torch.tensor(inputs.message_2E, dtype=torch.long),
             num_genes,
             sign_E=torch.tensor(inputs.sign_E, dtype=torch.long),
+            weight_E=None if inputs.weight_E is None else torch.tensor(inputs.weight_E, dtype=torch.float32),
             bidirectional=inputs.bidirectional,
         )
         with torch.random.fork_rng(devices=[]):

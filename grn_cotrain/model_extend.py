@@ -91,6 +91,7 @@ def extend_model(
             evidence=None if inputs.evidence is None else inputs.evidence.extended(total - kept),
             message_2E=inputs.message_2E,
             sign_E=inputs.sign_E,
+            weight_E=inputs.weight_E,
             bidirectional=inputs.bidirectional,
             covariates=inputs.covariates,
         ),

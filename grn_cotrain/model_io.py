@@ -75,9 +75,11 @@ def save_model(folder: str | Path, model: CoTrainModel, *, backend: str, meta: d
     with atomic_folder(folder) as temporary:
         state = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
         save_file(state, temporary / "model.safetensors")
+        graph = {"message_2E": inputs.message_2E, "sign_E": inputs.sign_E}
+        if inputs.weight_E is not None:  # a model whose edges weigh alike has the file that it always had
+            graph["weight_E"] = inputs.weight_E
         save_arrays(
-            {"message_2E": np.ascontiguousarray(inputs.message_2E), "sign_E": np.ascontiguousarray(inputs.sign_E)},
-            temporary / "graph.safetensors",
+            {name: np.ascontiguousarray(array) for name, array in graph.items()}, temporary / "graph.safetensors"
         )
         if inputs.evidence is not None:
             save_arrays(inputs.evidence.to_arrays(), temporary / "evidence.safetensors")
@@ -168,6 +170,7 @@ def load_model(folder: str | Path, *, backend: str | None = None) -> tuple[CoTra
         evidence=evidence,
         message_2E=graph["message_2E"],
         sign_E=graph["sign_E"],
+        weight_E=graph.get("weight_E"),
         bidirectional=config["bidirectional"],
         covariates={name: tuple(names) for name, names in config.get("covariates", {}).items()},
     )

@@ -176,12 +176,15 @@ class GraphConfig:
         evenly. ``none``: no message passes.
     bidirectional
         Whether messages also pass from target to TF.
+    weights
+        Whether graph encoders use the edge weights of the network, relative to the mean weight of the training edges.
     backend
         Library that moves the messages. All give the same numbers; ``csr`` is the fastest on a CPU.
     """
 
     messages: Literal["true", "rewired", "random", "none"] = "true"
     bidirectional: bool = True
+    weights: bool = True
     backend: Literal["torch_geometric", "csr", "dgl", "torch_scatter"] = "torch_geometric"
 
 

@@ -245,7 +245,7 @@ def _identity(inputs: CardInputs, run: str | Path, seed: int, replicates: int) -
         "step": meta.get("step"),
         "hashes": {
             "vocabulary": inputs.vocab.content_hash,
-            "graph": graph_hash(inputs.vocab.content_hash, inputs.message_2E, inputs.sign_E),
+            "graph": graph_hash(inputs.vocab.content_hash, inputs.message_2E, inputs.sign_E, inputs.weight_E),
             "network": inputs.grn_hash or None,
             "split": meta.get("split_hash"),
             "cells": record.get("cells_hash"),

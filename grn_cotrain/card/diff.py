@@ -191,7 +191,7 @@ def _model(run: RunFolder) -> dict[str, Any]:
     config = read_json(run.model / "config.json", what="model configuration")
     graph = read_tensors(run.model / "graph.safetensors", numpy=True)
     return {
-        "graph_hash": graph_hash(config["vocab_hash"], graph["message_2E"], graph["sign_E"]),
+        "graph_hash": graph_hash(config["vocab_hash"], graph["message_2E"], graph["sign_E"], graph.get("weight_E")),
         "model_sha256": config["sha256"]["model.safetensors"],
     }
 

@@ -85,6 +85,7 @@ class CardInputs:
     config: Mapping[str, Any]
     record: Mapping[str, Any]
     recipe: Mapping[str, Any]
+    weight_E: np.ndarray | None = None
 
     @property
     def num_genes(self) -> int:
@@ -161,12 +162,14 @@ class CardInputs:
         return {name: set(pair_keys(pairs, self.vocab.num_features).tolist()) for name, pairs in parts.items()}
 
 
-def graph_hash(vocab_hash: str, pairs_2E: np.ndarray, sign_E: np.ndarray) -> str:
-    """16 hex digits of message edges: vocabulary, pairs and signs, independent of their order."""
+def graph_hash(vocab_hash: str, pairs_2E: np.ndarray, sign_E: np.ndarray, weight_E: np.ndarray | None = None) -> str:
+    """16 hex digits of message edges: vocabulary, pairs, signs and weights, independent of their order."""
     order_E = np.lexsort((pairs_2E[1], pairs_2E[0]))
     digest = hashlib.sha256(vocab_hash.encode())
     digest.update(np.ascontiguousarray(pairs_2E[:, order_E], dtype="<i8").tobytes())
     digest.update(np.ascontiguousarray(np.asarray(sign_E)[order_E], dtype="<i1").tobytes())
+    if weight_E is not None:
+        digest.update(np.ascontiguousarray(np.asarray(weight_E)[order_E], dtype="<f4").tobytes())
     return digest.hexdigest()[:16]
 
 
@@ -235,6 +238,7 @@ def read_inputs(run: str | Path, *, kind: str = "graph", say: Say = print) -> Ca
         config=config,
         record=record_of(folder),
         recipe=to_dict(recipe),
+        weight_E=model.inputs.weight_E,
     )
 
 

@@ -32,9 +32,13 @@ def check(recipe: Recipe, set_: Overrides = None) -> None:
         f" {report.steps_per_epoch:.1f} steps"
     )
     say(f"model     {report.num_parameters:,} parameters")
-    say(f"memory    {report.memory_mb:,.0f} MiB at the peak of a step")
+    say(f"memory    about {report.memory_mb:,.0f} MiB at the peak")
     say(f"time      {report.minutes:.1f} minutes expected ({report.seconds_per_step:.2f} s a step)")
+    for note in report.notes:
+        say(f"note      {note}")
     say(report.audit.summary())
+    for warning in report.warnings:
+        say(f"warning: {warning}")
 
 
 @app.command()

@@ -7,22 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from scipy import sparse
 
-from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.edge_split import EdgeSplit, Side
 
-__all__ = ["EdgeTable", "Side", "held_out_side"]
-
-Side = Literal["none", "source", "target", "both"]
-_HELD_OUT: dict[str, Side] = {"unseen-tf": "source", "unseen-target": "target", "unseen-both": "both"}
-
-
-def held_out_side(split: EdgeSplit) -> Side:
-    """Which end of a test pair is new to training by construction."""
-    return _HELD_OUT.get(split.kind, "none")
+__all__ = ["EdgeTable", "Side"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +66,10 @@ class EdgeTable:
             seen_G[split.train_targets_N] = True
             known_SG[:] = seen_S[:, None] & seen_G
         known_SG[np.arange(len(sources_S)), sources_S] = False
-        return cls(sources_S, labels_SG * known_SG, known_SG, held_out_side(split))
+        # A file may label negatives of genes that it holds out: to be without a positive says nothing about these.
+        known_SG[np.isin(sources_S, split.hidden_sources_S)] = False
+        known_SG[:, split.hidden_targets_N] = False
+        return cls(sources_S, labels_SG * known_SG, known_SG, split.held_out)
 
     @property
     def num_genes(self) -> int:

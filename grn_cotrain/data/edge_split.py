@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -14,6 +15,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pandas as pd
 
+from grn_cotrain.data.hidden import hidden_genes
 from grn_cotrain.data.pairs import pair_keys, pairs_from_keys, sorted_pairs
 from grn_cotrain.data.rewire import exchange_targets
 from grn_cotrain.errors import UserError
@@ -24,14 +26,24 @@ __all__ = [
     "EdgeSplit",
     "LabelledPairs",
     "Part",
+    "Side",
     "SplitKind",
     "Track",
 ]
 
+logger = logging.getLogger(__name__)
+
 SplitKind = Literal["random", "unseen-tf", "unseen-target", "unseen-both", "published", "transfer"]
 Track = Literal["hidden", "visible"]
 Part = Literal["train", "validation", "test"]
+Side = Literal["none", "source", "target", "both"]
 SPLIT_KINDS: tuple[str, ...] = get_args(SplitKind)
+_HELD_OUT: dict[str, Side] = {
+    "random": "none",
+    "unseen-tf": "source",
+    "unseen-target": "target",
+    "unseen-both": "both",
+}
 
 _FORMAT = 1
 _PAIRS = ("train_2E", "validation_2E", "test_2E", "withheld_2E")
@@ -87,7 +99,8 @@ class EdgeSplit:
         Candidate universes: their product, less self-pairs and positives of other parts.
     hidden_sources_S, hidden_targets_N
         Genes that have no out-edges (in-edges) in training *by construction*: those of validation and test together.
-        A degree of 0 says nothing about them, so scorers must use a prior instead.
+        A degree of 0 says nothing about them, so scorers must use a prior instead. Imported splits derive them from
+        their pairs, see :func:`~grn_cotrain.data.hidden.hidden_genes`.
     withheld_2E
         Positives that belong to no part: reversed copies of held-out edges, in-edges of held-out TFs on the hidden
         track, the mixed quadrants of ``unseen-both``. Neither trained on, nor messages, nor scored.
@@ -139,6 +152,20 @@ class EdgeSplit:
     def labelled(self) -> bool:
         """Whether candidates are labelled pairs from files (published splits)."""
         return self.test_negatives_2N is not None
+
+    @property
+    def held_out(self) -> Side:
+        """Which end of every test pair is new to training by construction; of imported splits, as their pairs say."""
+        if self.kind in _HELD_OUT:
+            return _HELD_OUT[self.kind]
+        source, target = (
+            bool(test.size) and bool(np.isin(test, hidden).all())
+            for test, hidden in (
+                (self.test_sources_S, self.hidden_sources_S),
+                (self.test_targets_N, self.hidden_targets_N),
+            )
+        )
+        return "both" if source and target else "source" if source else "target" if target else "none"
 
     def positives(self, part: Part) -> np.ndarray:
         """Positives of a part, int64 ``[2, E]``."""
@@ -314,7 +341,22 @@ class EdgeSplit:
                 f"split '{name}': {path.with_suffix('.parquet').name} holds {split.content_hash}, its sidecar says "
                 f"{saved_hash}; the files do not belong together: make the split anew with grn-prep splits"
             )
+        if split.labelled:
+            split._warn_of_unmarked()
         return split
+
+    def _warn_of_unmarked(self) -> None:
+        """Labelled splits of version 0.1 did not say which genes they hold out."""
+        trained_2M, positive_2E = self.pairs("train").pairs_2M, self.train_2E
+        held = [self.pairs(part).pairs_2M for part in ("validation", "test")]
+        for side, marked, what in ((0, self.hidden_sources_S, "TFs"), (1, self.hidden_targets_N, "targets")):
+            derived = hidden_genes(trained_2M[side], positive_2E[side], *(pairs_2M[side] for pairs_2M in held))
+            unmarked = np.setdiff1d(derived, marked)
+            if unmarked.size:
+                logger.warning(
+                    "split '%s': %d %s are held out of training but not marked, so controls count their degree as 0;"
+                    " make the split again with grn-prep splits", self.name, unmarked.size, what
+                )  # fmt: skip
 
 
 def _checked(part: str) -> str:

@@ -35,6 +35,9 @@ class Messages:
     ----------
     pairs_2E, sign_E
         Message edges (gene indices) and signs -1, 0, 1.
+    weight_E
+        float32 weights relative to the mean weight of the training edges; None where all are equal. In a control graph,
+        a stand-in has the sign and the weight of the training edge that it stands for.
     train_keys_E
         Sorted keys of the training edges, where a control graph replaced them: message edge ``i`` stands for training
         edge ``i``. None for the true graph.
@@ -46,6 +49,7 @@ class Messages:
     sign_E: np.ndarray
     train_keys_E: np.ndarray | None
     num_genes: int
+    weight_E: np.ndarray | None = None
 
     def dropped_by(self, supervised_2M: np.ndarray) -> np.ndarray:
         """Message pairs that must not pass while ``supervised_2M`` are supervised.
@@ -59,7 +63,7 @@ class Messages:
         return np.concatenate([supervised_2M, self.pairs_2E[:, at_M]], axis=1)
 
 
-def message_edges(kind: str, split: EdgeSplit, grn: GRN, *, seed: int) -> Messages:
+def message_edges(kind: str, split: EdgeSplit, grn: GRN, *, seed: int, weights: bool = True) -> Messages:
     """Message edges of a run: the training edges, or a control graph drawn from training edges alone.
 
     Parameters
@@ -67,9 +71,11 @@ def message_edges(kind: str, split: EdgeSplit, grn: GRN, *, seed: int) -> Messag
     kind
         ``true``; ``rewired`` (degrees kept); ``random`` (as many edges, same TFs, training targets); ``none``.
     split, grn
-        Training edges, and the signs of the network.
+        Training edges, and the signs and weights of the network.
     seed
-        Of the control graph.
+        Seed of the control graph.
+    weights
+        Whether messages keep the network's weights.
     """
     train_2E = split.train_2E
     keys_E = pair_keys(train_2E, split.num_genes)
@@ -81,13 +87,27 @@ def message_edges(kind: str, split: EdgeSplit, grn: GRN, *, seed: int) -> Messag
     sign_E = sign_E.astype(np.int64)
     if kind == "none":
         return Messages(train_2E[:, :0], sign_E[:0], None, split.num_genes)
+    weight_E = _relative(grn.weight_E[order_E[at_E]], found_E) if weights and found_E.any() else None
     if kind == "true":
-        return Messages(train_2E, sign_E, None, split.num_genes)
+        return Messages(train_2E, sign_E, None, split.num_genes, weight_E)
     if kind == "rewired":
         drawn_2E = rewired(train_2E, seed)
     else:
         drawn_2E = random_graph(train_2E, split.num_genes, seed, targets_N=split.train_targets_N)
-    return Messages(drawn_2E, sign_E, keys_E, split.num_genes)
+    return Messages(drawn_2E, sign_E, keys_E, split.num_genes, weight_E)
+
+
+def _relative(weight_E: np.ndarray, found_E: np.ndarray) -> np.ndarray | None:
+    """Weights over their mean, so that confidences and importances of any scale act alike; None where all are equal.
+
+    A training edge that the network does not hold (a published file's) has the mean weight.
+    """
+    given_E = np.abs(weight_E[found_E].astype(np.float64))  # the sign is kept apart
+    if not given_E.size or given_E.min() == given_E.max():
+        return None
+    relative_E = np.ones(weight_E.size, dtype=np.float32)
+    relative_E[found_E] = given_E / given_E.mean()
+    return relative_E
 
 
 @dataclass(frozen=True)
@@ -122,7 +142,7 @@ def load_run_data(recipe: Recipe) -> RunData:
         cells = cells.permuted_genes(prep.tf_index, recipe.seed)
     elif recipe.data.expression == "permuted_cells":
         cells = cells.permuted_cells(recipe.seed)
-    messages = message_edges(recipe.graph.messages, split, prep.grn, seed=recipe.seed)
+    messages = message_edges(recipe.graph.messages, split, prep.grn, seed=recipe.seed, weights=recipe.graph.weights)
     # A control graph may hold a test pair by chance, as any random pair may, but never an edge to a hidden gene.
     assert_no_leak(
         split,

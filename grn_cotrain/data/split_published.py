@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.hidden import hidden_genes
 from grn_cotrain.data.pairs import pair_keys, pairs_from_keys
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError, did_you_mean
@@ -54,6 +55,11 @@ def published_split(
     name
         Of the split.
 
+    Notes
+    -----
+    Genes that the files hold out of training are derived from the pairs (:func:`hidden_genes`): controls use a prior
+    for them, not a degree of 0.
+
     Raises
     ------
     UserError
@@ -72,8 +78,14 @@ def published_split(
     positive = {part: keys_M[labels_M] for part, (keys_M, labels_M) in labelled.items()}
     negative = {part: keys_M[~labels_M] for part, (keys_M, labels_M) in labelled.items()}
     pairs = {part: pairs_from_keys(keys_M, vocab.num_features) for part, (keys_M, _) in labelled.items()}
-    none = np.empty(0, dtype=np.int64)
     parts = ("train", "validation", "test")
+    positive_2E = pairs_from_keys(positive["train"], vocab.num_features)
+    hidden = [
+        hidden_genes(*(given[side] for given in (pairs["train"], positive_2E, pairs["validation"], pairs["test"])))
+        for side in (0, 1)
+    ]
+    universes = {part: [np.unique(genes_M) for genes_M in pairs[part]] for part in parts}
+    universes["train"] = [np.setdiff1d(*sides) for sides in zip(universes["train"], hidden, strict=True)]
     split = EdgeSplit(
         name=name,
         kind="published",
@@ -85,13 +97,15 @@ def published_split(
         grn_hash=grn_hash,
         **{f"{part}_2E": pairs_from_keys(positive[part], vocab.num_features) for part in parts},
         **{f"{part}_negatives_2N": pairs_from_keys(negative[part], vocab.num_features) for part in parts},
-        **{f"{part}_sources_S": pairs[part][0] for part in parts},
-        **{f"{part}_targets_N": pairs[part][1] for part in parts},
-        hidden_sources_S=none,
-        hidden_targets_N=none,
+        **{f"{part}_sources_S": universes[part][0] for part in parts},
+        **{f"{part}_targets_N": universes[part][1] for part in parts},
+        hidden_sources_S=hidden[0],
+        hidden_targets_N=hidden[1],
         withheld_2E=np.empty((2, 0), dtype=np.int64),
     )
     logger.info("%s", split.summary())
+    if any(side.size for side in hidden):
+        logger.info("held out of training, as no pair there names them: %d TFs, %d targets", *(s.size for s in hidden))
     return split
 
 

@@ -26,7 +26,9 @@ def transfer_split(grn: GRN, train_grn: GRN, *, seed: int = 0, name: str = "tran
 
     The split speaks the vocabulary of ``grn``. Edges of ``train_grn`` with an end outside of it leave, counted in the
     log. An edge of both networks is a training edge (and no test candidate); a training edge whose reverse is tested is
-    withheld. A tenth of the training edges validates, both directions of an edge together.
+    withheld. A tenth of the training edges validates, both directions of an edge together. TFs of ``grn`` without a
+    training edge, and genes outside the vocabulary of ``train_grn``, are held out: they are no training candidates, and
+    controls use a prior for them.
 
     Parameters
     ----------
@@ -69,8 +71,10 @@ def transfer_split(grn: GRN, train_grn: GRN, *, seed: int = 0, name: str = "tran
     num_units = int(unit_E.max(initial=-1)) + 1
     chosen_U = np.zeros(num_units, dtype=bool)
     chosen_U[np.random.default_rng(seed).permutation(num_units)[: round(num_units * VALIDATION_SHARE)]] = True
-    genes_N, none = np.arange(num_genes), np.empty(0, dtype=np.int64)
-    train_sources_S = np.unique(mapped_2E[0, inside_E])
+    genes_N = np.arange(num_genes)
+    train_sources_S, test_sources_S = np.unique(mapped_2E[0, inside_E]), np.unique(own_2E[0])
+    # A gene that the training network does not know can't have an edge there: its degree of 0 says nothing.
+    known_N = np.unique(index_G[index_G >= 0])
     split = EdgeSplit(
         name=name,
         kind="transfer",
@@ -85,13 +89,13 @@ def transfer_split(grn: GRN, train_grn: GRN, *, seed: int = 0, name: str = "tran
         test_2E=pairs_from_keys(test_E, num_genes),
         withheld_2E=pairs_from_keys(withheld_E, num_genes),
         train_sources_S=train_sources_S,
-        train_targets_N=genes_N,
+        train_targets_N=known_N,
         validation_sources_S=train_sources_S,
-        validation_targets_N=genes_N,
-        test_sources_S=np.unique(own_2E[0]),
+        validation_targets_N=known_N,
+        test_sources_S=test_sources_S,
         test_targets_N=genes_N,
-        hidden_sources_S=none,
-        hidden_targets_N=none,
+        hidden_sources_S=np.setdiff1d(test_sources_S, train_sources_S),
+        hidden_targets_N=np.setdiff1d(genes_N, known_N),
     )
     logger.info("%s; %d training edges withheld: their reverse is tested", split.summary(), withheld.sum())
     return split

@@ -37,7 +37,12 @@ MIN_TFS = 10
 
 
 class Interval(NamedTuple):
-    """A value and its percentile interval; the bounds are NaN where no interval can be had."""
+    """A value and its percentile interval; the bounds are NaN where no interval can be had.
+
+    The interval is not moved onto the value: replicates of average precision lie a little above it where genes are
+    drawn twice, and in simulations the plain percentiles hold the truth as often as shifted ones
+    (docs/reading-the-table.md).
+    """
 
     value: float
     low: float

@@ -169,11 +169,12 @@ def thin(curve: Curve, max_points: int = MAX_POINTS) -> Curve:
 
 
 def scorer_curves(ranking: Ranking, labels_M: np.ndarray, probability_M: np.ndarray | None = None) -> Curves:
-    """Curves of one ranked list with both classes; probabilities add calibration."""
+    """Curves of one ranked list with both classes; probabilities (of pairs that have one) add calibration."""
     blocks = tie_blocks(ranking, labels_M)
     bins = None
     if probability_M is not None:
-        bins = reliability(probability_M, labels_M, num_bins=_FINE_BINS, equal="expected")
+        given_M = np.isfinite(probability_M)
+        bins = reliability(probability_M[given_M], labels_M[given_M], num_bins=_FINE_BINS, equal="expected")
     return Curves(
         roc=thin(roc_curve(blocks.positive_K, blocks.negative_K)),
         pr=thin(pr_curve(blocks.positive_K, blocks.negative_K)),

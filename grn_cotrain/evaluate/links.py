@@ -20,12 +20,18 @@ from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.leakage import assert_no_leak
 from grn_cotrain.data.pairs import pair_keys
-from grn_cotrain.data.split_check import one_sided
+from grn_cotrain.data.split_checks import one_sided
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.blocks import rank_scores
 from grn_cotrain.evaluate.bootstrap import Bootstrap, Sample
 from grn_cotrain.evaluate.control_cache import ControlCache, pairs_hash
-from grn_cotrain.evaluate.curves import PER_TF_COLUMNS, Curves, pool_curves, scorer_curves, scores_of_tfs
+from grn_cotrain.evaluate.curves import (
+    PER_TF_COLUMNS,
+    Curves,
+    pool_curves,
+    scorer_curves,
+    scores_of_tfs,
+)
 from grn_cotrain.evaluate.link_table import COLUMNS, LinkTable
 from grn_cotrain.evaluate.measure import Universe, measure
 from grn_cotrain.evaluate.metrics import MIN_POSITIVES, leave_one_out_degree, reliability
@@ -69,7 +75,8 @@ def evaluate_links(
     scorers
         Fitted once per split, then scored on its test pairs. For folds with trained models: a function of the split. A
         scorer's ``kind`` is "control" for controls, else its attribute ``kind``, else "model"; a method
-        ``probability(scores)`` adds calibration, and its ``notes`` (lines of text) after scoring are kept.
+        ``probability(scores, pairs)`` adds calibration (NaN: a pair without a probability), and its ``notes`` (lines of
+        text) after scoring are kept.
     cells
         Expression, or None: then scorers that need it are left out, and named.
     bootstrap, bootstrap_seed
@@ -224,7 +231,12 @@ def _measure_scorer(
     if bad:
         raise UserError(f"scorer '{scorer.name}': {bad:,} of {scores_M.size:,} scores are not finite; mend the scorer")
     to_probability = getattr(scorer, "probability", None)
-    probability_M = None if to_probability is None else np.asarray(to_probability(scores_M), dtype=np.float64)
+    probability_M = None
+    if to_probability is not None:
+        probability_M = np.asarray(to_probability(scores_M, test.pairs_2M), dtype=np.float64)
+    given_M = None if probability_M is None else np.isfinite(probability_M)
+    if given_M is not None and not given_M.any():
+        probability_M = None
 
     ranking, every = rank_scores(scores_M), test.universes["all"][1]
     samples: dict[tuple[str, str], Sample] = {}
@@ -234,7 +246,7 @@ def _measure_scorer(
             scores_M[place],
             plan,
             # Probabilities are calibrated for all candidates: elsewhere the prevalence is another.
-            probability_M=probability_M if candidates == "all" else None,
+            probability_M=probability_M if candidates == "all" and given_M is not None and given_M.all() else None,
             min_positives=min_positives,
             ranking=ranking if candidates == "all" else None,
         )
@@ -242,7 +254,7 @@ def _measure_scorer(
         samples |= {(candidates, metric): measured[metric] for metric in wanted}
     bins = None
     if probability_M is not None:
-        bins = reliability(probability_M, every.labels_M)
+        bins = reliability(probability_M[given_M], every.labels_M[given_M])
     per_tf = scores_of_tfs(ranking, every.labels_M, every.sources_M, min_positives=min_positives)
     per_tf["tf"] = names_G[per_tf.pop("source")]
     curves = scorer_curves(ranking, every.labels_M, probability_M)
@@ -300,6 +312,9 @@ def _table(
                 )
             )
             replicates.append(sample.values_C[1:].astype(np.float32))
+    curves = pd.concat(
+        [one.curves.frame(split=one.split, scorer=one.scorer, kind=one.kind) for one in everything], ignore_index=True
+    )
     frame = pd.DataFrame(rows, columns=list(COLUMNS)).astype({k: v for k, v in COLUMNS.items() if v != "str"})
     return LinkTable(
         frame=frame,
@@ -319,10 +334,7 @@ def _table(
             [one.per_tf.assign(split=one.split, scorer=one.scorer, kind=one.kind) for one in everything],
             ignore_index=True,
         )[list(PER_TF_COLUMNS)],
-        curves=pd.concat(
-            [one.curves.frame(split=one.split, scorer=one.scorer, kind=one.kind) for one in everything],
-            ignore_index=True,
-        ),
+        curves=curves,
     )
 
 

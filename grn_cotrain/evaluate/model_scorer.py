@@ -15,7 +15,7 @@ import torch
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.errors import UserError
-from grn_cotrain.evaluate.platt import PLATT_FILE, Platt
+from grn_cotrain.evaluate.platt import PLATT_FILE, Calibration
 from grn_cotrain.model_io import load_model
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.run_folder import RunFolder
@@ -50,8 +50,10 @@ class ModelScorer:
     name, kind
         Arm of the run; ``model`` for a joint run on the true network, else ``ablation``. A model that never saw a link
         loss is scored by a decoder fitted afterwards on frozen embeddings, and its name says ``probe``.
+    calibration
+        Platt scaling fitted on validation pairs, by kind of pair, or None where there was no validation.
     probability
-        Platt scaling fitted on validation pairs, or None where there was no validation.
+        ``probability(scores_M, pairs_2M)``: its probabilities, NaN for a kind of pair without validation pairs.
     """
 
     def __init__(self, run: str | Path) -> None:
@@ -61,9 +63,9 @@ class ModelScorer:
         self.kind = "model" if arm == "joint" else "ablation"
         self.name = f"{arm} probe" if self.config["meta"]["links"] == "probe" else arm
         platt = folder.model / PLATT_FILE
-        self.platt = Platt.load(platt) if platt.is_file() else None
-        self.probability: Callable[[np.ndarray], np.ndarray] | None = (
-            None if self.platt is None else self.platt.probability
+        self.calibration = Calibration.load(platt) if platt.is_file() else None
+        self.probability: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = (
+            None if self.calibration is None else self.calibration.probability
         )
 
     def fit(self, split: EdgeSplit, cells: CellMatrix | None) -> Self:

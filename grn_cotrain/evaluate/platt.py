@@ -6,20 +6,25 @@ Dimension letters: M pairs.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, logit
 
+from grn_cotrain.data.edge_split import EdgeSplit, LabelledPairs
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import read_json, write_json
 
-__all__ = ["PLATT_FILE", "Platt"]
+__all__ = ["KINDS", "PLATT_FILE", "Calibration", "Platt"]
 
 PLATT_FILE = "platt.json"
 """Its name in a model folder."""
+
+KINDS = ("seen", "unseen TF", "unseen target", "unseen TF and target")
+"""Kinds of pairs by what training held out: bit 0 for the TF, bit 1 for the target."""
 
 _WEAK_PENALTY = 1e4
 
@@ -42,8 +47,16 @@ class Platt:
     prevalence: float
 
     @classmethod
-    def fit(cls, scores_M: np.ndarray, labels_M: np.ndarray) -> Self:
+    def fit(cls, scores_M: np.ndarray, labels_M: np.ndarray, *, prevalence: float | None = None) -> Self:
         """Fit on validation scores; a constant score gives the prevalence.
+
+        Parameters
+        ----------
+        scores_M, labels_M
+            Scores of validation pairs, and whether each is an edge.
+        prevalence
+            Share of positives among the pairs that these were sampled from, where negatives were left out: the offset
+            moves by the difference of the log-odds (King & Zeng 2001). Default: the share among the given pairs.
 
         Raises
         ------
@@ -63,7 +76,11 @@ class Platt:
         model = LogisticRegression(C=_WEAK_PENALTY, max_iter=1000).fit(standard_M[:, None], labels_M)
         slope = float(model.coef_[0, 0]) / spread
         offset = float(model.intercept_[0]) - slope * centre
-        return cls(slope, offset, len(labels_M), float(labels_M.mean()))
+        share = float(labels_M.mean())
+        if prevalence is None or prevalence == share:
+            return cls(slope, offset, len(labels_M), share)
+        offset += float(logit(prevalence) - logit(share))
+        return cls(slope, offset, len(labels_M), prevalence)
 
     def probability(self, scores_M: np.ndarray) -> np.ndarray:
         """Probabilities ``[M]``, float64 in [0, 1]."""
@@ -76,13 +93,125 @@ class Platt:
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read what :meth:`save` wrote; a file that is none is an error in one line."""
-        loaded = read_json(path, what="Platt scaling")
+        return cls._read(read_json(path, what="Platt scaling"), path)
+
+    @classmethod
+    def _read(cls, loaded: Any, path: str | Path) -> Self:
         try:
             platt = cls(
                 float(loaded["slope"]), float(loaded["offset"]), int(loaded["num_pairs"]), float(loaded["prevalence"])
             )
         except (KeyError, TypeError, ValueError):
-            raise UserError(f"Platt scaling '{path}': keys are missing or no numbers; fit it anew") from None
+            raise UserError(f"Platt scaling '{path}': keys are missing or not numbers; train the run again") from None
         if not (math.isfinite(platt.slope) and math.isfinite(platt.offset)):
-            raise UserError(f"Platt scaling '{path}': slope or offset is not finite; fit it anew")
+            raise UserError(f"Platt scaling '{path}': slope or offset is not finite; train the run again")
         return platt
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """One :class:`Platt` for each kind of pair, where the kind is which of its ends training held out.
+
+    A model ranks pairs of held-out genes less well than pairs of genes that it was trained on, so what a score means
+    depends on the kind. A kind without validation pairs of both classes has no probability (NaN): on a split of unseen
+    targets, a pair of a seen target carries no probability, for no seen target was kept for validation.
+
+    Attributes
+    ----------
+    by_kind
+        Kind (a member of :data:`KINDS`) -> its scaling, at least one.
+    hidden_sources_S, hidden_targets_N
+        int64, sorted: held-out genes of the sides that make kinds; empty for a side that does not.
+    """
+
+    by_kind: Mapping[str, Platt]
+    hidden_sources_S: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    hidden_targets_N: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+    @classmethod
+    def fit(cls, scores_M: np.ndarray, pairs: LabelledPairs, split: EdgeSplit) -> Self | None:
+        """Fit each kind of validation pair that has both classes; None where no kind has.
+
+        Parameters
+        ----------
+        scores_M
+            Scores of ``pairs``.
+        pairs
+            Validation pairs, or all positives and a sample of the others.
+        split
+            Says which genes are held out, and how many validation pairs there are in all.
+        """
+        side = split.held_out
+        given = (side not in ("target",), split.hidden_sources_S), (side not in ("source",), split.hidden_targets_N)
+        sources_S, targets_N = (hidden if used else _none() for used, hidden in given)
+        found: dict[str, Platt] = {}
+        calibration = cls(found, sources_S, targets_N)
+        # Negatives were sampled at one rate, whatever their kind.
+        num_positives, num_pairs = split.counts("validation")
+        sampled = int((~pairs.labels_M).sum()) / max(1, num_pairs - num_positives)
+        kind_M = calibration.kinds_of(pairs.pairs_2M)
+        for kind in range(len(KINDS)):
+            labels_M = pairs.labels_M[kind_M == kind]
+            positives, negatives = int(labels_M.sum()), int((~labels_M).sum())
+            if positives and negatives:
+                share = positives / (positives + negatives / sampled) if sampled < 1 else None
+                found[KINDS[kind]] = Platt.fit(scores_M[kind_M == kind], labels_M, prevalence=share)
+        return calibration if found else None
+
+    @property
+    def main(self) -> Platt:
+        """The scaling of the kind with the most validation pairs."""
+        return max(self.by_kind.values(), key=lambda platt: platt.num_pairs)
+
+    def kinds_of(self, pairs_2M: np.ndarray) -> np.ndarray:
+        """Position of each pair's kind in :data:`KINDS`, int64 ``[M]``."""
+        source_M, target_M = np.isin(pairs_2M[0], self.hidden_sources_S), np.isin(pairs_2M[1], self.hidden_targets_N)
+        return source_M + 2 * target_M
+
+    def probability(self, scores_M: np.ndarray, pairs_2M: np.ndarray) -> np.ndarray:
+        """Probabilities ``[M]``, float64; NaN for pairs of a kind that has no scaling."""
+        scores_M, kind_M = np.asarray(scores_M, dtype=np.float64), self.kinds_of(pairs_2M)
+        found_M = np.full(scores_M.shape, np.nan)
+        for kind, platt in self.by_kind.items():
+            mine_M = kind_M == KINDS.index(kind)
+            found_M[mine_M] = platt.probability(scores_M[mine_M])
+        return found_M
+
+    def missing(self, pairs_2M: np.ndarray) -> dict[str, int]:
+        """Number of pairs by kind, for kinds that have no scaling."""
+        count_K = np.bincount(self.kinds_of(pairs_2M), minlength=len(KINDS)).tolist()
+        return {kind: count for kind, count in zip(KINDS, count_K, strict=True) if count and kind not in self.by_kind}
+
+    def save(self, path: str | Path) -> None:
+        """Write JSON, atomically: the keys of :attr:`main` and, where there are several kinds, all of them."""
+        content: dict[str, Any] = asdict(self.main)
+        if self.hidden_sources_S.size or self.hidden_targets_N.size:
+            content |= {
+                "kinds": {kind: asdict(platt) for kind, platt in self.by_kind.items()},
+                "hidden_sources": self.hidden_sources_S.tolist(),
+                "hidden_targets": self.hidden_targets_N.tolist(),
+            }
+        write_json(path, content)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read what :meth:`save` wrote; a file without kinds (of version 0.1) has one scaling for all pairs."""
+        loaded = read_json(path, what="Platt scaling")
+        main = Platt._read(loaded, path)
+        if "kinds" not in loaded:
+            return cls({KINDS[0]: main})
+        try:
+            by_kind = {KINDS[KINDS.index(kind)]: Platt._read(one, path) for kind, one in loaded["kinds"].items()}
+            hidden = [
+                np.unique(np.asarray(loaded[key], dtype=np.int64).reshape(-1))
+                for key in ("hidden_sources", "hidden_targets")
+            ]
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+            raise UserError(f"Platt scaling '{path}': kinds of pairs cannot be read; train the run again") from None
+        if not by_kind:
+            raise UserError(f"Platt scaling '{path}': holds no kind of pair; train the run again")
+        return cls(by_kind, *hidden)
+
+
+def _none() -> np.ndarray:
+    return np.zeros(0, dtype=np.int64)

@@ -98,7 +98,7 @@ def score_named(run: str | Path, pairs: pd.DataFrame, *, what: str = "pairs") ->
     frame.loc[known_N, "score"] = scores_M
     if scorer.probability is not None:
         frame["probability"] = np.nan
-        frame.loc[known_N, "probability"] = scorer.probability(scores_M)
+        frame.loc[known_N, "probability"] = scorer.probability(scores_M, index_2N[:, known_N])
     return ScoredPairs(frame, unknown, scorer.probability is not None, list(dotted.items()))
 
 

@@ -54,15 +54,15 @@ def export_edges(
         As :func:`~grn_cotrain.export.edges.predict_edges`; unknown format or option; names that the format cannot hold.
     """
     writer: EdgeFormat = EDGE_FORMATS.build(format, options)
-    if top is None and top_per_tf is None and min_probability is None:
-        top, top_per_tf = writer.selection.top, writer.selection.top_per_tf
-        say(f"kept by default: {writer.selection} (top, top_per_tf and min_probability choose others)")
+    chosen = writer.selection.unless(top, top_per_tf, min_probability)
+    if chosen is writer.selection:
+        say(f"kept by default: {chosen} (top, top_per_tf and min_probability choose others)")
     edges = predict_edges(
         run,
         tfs=tfs,
         targets=targets,
-        top=top,
-        top_per_tf=top_per_tf,
+        top=chosen.top,
+        top_per_tf=chosen.top_per_tf,
         min_probability=min_probability,
         include_known=include_known,
         prep=prep,

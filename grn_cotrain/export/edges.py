@@ -5,8 +5,8 @@ Dimension letters: G genes, M pairs, N targets, S sources of a tile.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +18,7 @@ from grn_cotrain.data.grn import GRN, EdgeReport
 from grn_cotrain.data.vocab import FeatureVocab, name_some
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.model_scorer import ModelScorer
-from grn_cotrain.evaluate.platt import Platt
+from grn_cotrain.evaluate.platt import Calibration
 from grn_cotrain.export.best_pairs import BestPairs
 from grn_cotrain.export.identity import RunIdentity
 from grn_cotrain.export.known_edges import PARTS, KnownEdges, correlations, known_edges
@@ -53,8 +53,9 @@ class PredictedEdges:
     Attributes
     ----------
     frame
-        ``source, target``: symbols. ``score``: logit. ``probability``: Platt-scaled on validation pairs, NaN where the
-        run has none. ``sign``: int8 -1, 0 (unknown), 1, and ``sign_source``: ``network`` (a training edge's own),
+        ``source, target``: symbols. ``score``: logit. ``probability``: Platt-scaled on validation pairs of the same
+        kind (which of the two genes training held out), NaN where the run has none. ``sign``: int8 -1, 0 (unknown), 1,
+        and ``sign_source``: ``network`` (a training edge's own),
         ``correlation`` (of TF and target over the cells, where it differs from 0 at p < .05) or empty.
         ``correlation``: float32, NaN without cells. ``known``: ``train``, ``validation``, ``test``, ``withheld`` (in
         the network, in no part) or empty (new). ``evidence``: what the network says of a known edge.
@@ -73,7 +74,10 @@ class PredictedEdges:
     num_train
         Training edges of the run.
     prevalence, num_calibration
-        Share of positives, and number, of the validation pairs that ``probability`` is calibrated on; None without.
+        Share of positives, and number, of the validation pairs that ``probability`` is calibrated on (of the kind with
+        the most of them); None without.
+    uncalibrated
+        Number of edges without a probability, by kind of pair.
     """
 
     frame: pd.DataFrame
@@ -85,6 +89,7 @@ class PredictedEdges:
     num_train: int
     prevalence: float | None
     num_calibration: int | None
+    uncalibrated: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -96,11 +101,11 @@ class PredictedEdges:
 
     @property
     def has_probability(self) -> bool:
-        """Whether ``probability`` was calibrated."""
-        return self.prevalence is not None
+        """Whether every edge has a calibrated probability."""
+        return self.prevalence is not None and not self.uncalibrated
 
     def weights(self) -> np.ndarray:
-        """Weight in (0, 1] of each edge: its probability or, without calibration, the sigmoid of its score."""
+        """Weight in (0, 1] of each edge: its probability or, where any edge has none, the sigmoid of its score."""
         if self.has_probability:
             weights_M = self.frame["probability"].to_numpy(np.float64)
         else:
@@ -151,13 +156,15 @@ class PredictedEdges:
         sources = frame["sign_source"].value_counts()
         told = [f"{int(sources[name]):,} by {name}" for name in ("network", "correlation") if name in sources]
         lines.append(f"signs: {', '.join(signs) or 'none'}" + (f" ({', '.join(told)})" if told else ""))
-        if self.prevalence is not None:
+        if self.prevalence is not None and sum(self.uncalibrated.values()) < len(self):
             lines.append(
                 f"probability: calibrated on {self.num_calibration:,} validation pairs, for a prevalence of"
                 f" {self.prevalence:.3%}; it holds for pairs drawn like those"
             )
-        else:
+        elif self.prevalence is None:
             lines.append("no probability: the run's split has no validation pairs to calibrate on")
+        for kind, number in self.uncalibrated.items():
+            lines.append(f"{number:,} edges have no probability: no validation pairs are of their kind ({kind})")
         return "\n".join(lines)
 
 
@@ -220,7 +227,8 @@ def predict_edges(
     scorer = ModelScorer(run)
     folder = RunFolder.open(run)
     config = read_json(folder.model / "config.json", what="model configuration")
-    if min_probability is not None and scorer.platt is None:
+    calibration = scorer.calibration
+    if min_probability is not None and calibration is None:
         raise UserError(
             f"min_probability {min_probability:g}: run '{run}' has no probabilities, as its split has no validation"
             " pairs to calibrate on; give top instead"
@@ -239,6 +247,7 @@ def predict_edges(
     most_S = _most_per_tf(known, sources_S, top_per_tf, targets_N.size)
     _check_rows(num_candidates, most_S, top, min_probability)
 
+    unscaled: dict[str, int] = {}
     best = BestPairs(vocab.num_features, top=top, limit=MOST_EDGES)
     genes = scorer.model.encode_graph()
     rows = int(np.clip(_TILE_VALUES // max(1, vocab.num_features), 1, _TILE_SOURCES))
@@ -251,28 +260,35 @@ def predict_edges(
             at_SN = known.at(tile_S[:, None] * np.int64(vocab.num_features) + targets_N[None, :])
             allowed_SN &= (at_SN >= 0) == (include_known == "only")
         if min_probability is not None:
-            assert scorer.platt is not None
-            allowed_SN &= scorer.platt.probability(scores_SN) >= min_probability
+            assert calibration is not None
+            pairs_2M = np.stack(np.broadcast_arrays(tile_S[:, None], targets_N[None, :])).reshape(2, -1)
+            probability_M = calibration.probability(scores_SN.ravel(), pairs_2M)
+            for kind, number in calibration.missing(pairs_2M[:, allowed_SN.ravel()]).items():
+                unscaled[kind] = unscaled.get(kind, 0) + number
+            allowed_SN &= (probability_M >= min_probability).reshape(allowed_SN.shape)
         most = None if most_S is None else most_S[first : first + rows]
         best.add(tile_S, targets_N, scores_SN, allowed_SN, most_S=most)
         if progress is not None:
             progress(min(first + rows, sources_S.size), sources_S.size)
     pairs_2M, scores_M = best.sorted()
+    for kind, number in unscaled.items():
+        say(f"{number:,} pairs have no probability and are left out: no validation pairs are of their kind ({kind})")
     if not scores_M.size:
         raise UserError(
             f"run '{run}': no pair is left of {num_candidates:,}"
             f" (min_probability {min_probability}, include_known {include_known!r}); ask for less"
         )
     return PredictedEdges(
-        frame=edge_rows(vocab, pairs_2M, scores_M, known, scorer.platt),
+        frame=edge_rows(vocab, pairs_2M, scores_M, known, calibration),
         vocab=vocab,
         identity=RunIdentity.of(folder, config),
         scorer=scorer.name,
         num_candidates=num_candidates,
         labels=known.origin,
         num_train=int(known.train_sources.size),
-        prevalence=None if scorer.platt is None else scorer.platt.prevalence,
-        num_calibration=None if scorer.platt is None else scorer.platt.num_pairs,
+        prevalence=None if calibration is None else calibration.main.prevalence,
+        num_calibration=None if calibration is None else calibration.main.num_pairs,
+        uncalibrated={} if calibration is None else calibration.missing(pairs_2M),
     )
 
 
@@ -342,9 +358,9 @@ def _tell_untrained(vocab: FeatureVocab, known: KnownEdges, sources_S: np.ndarra
 
 
 def edge_rows(
-    vocab: FeatureVocab, pairs_2M: np.ndarray, scores_M: np.ndarray, known: KnownEdges, platt: Platt | None
+    vocab: FeatureVocab, pairs_2M: np.ndarray, scores_M: np.ndarray, known: KnownEdges, calibration: Calibration | None
 ) -> pd.DataFrame:
-    """Columns of :class:`PredictedEdges` for scored pairs, in the order given; no ``platt``: no probability."""
+    """Columns of :class:`PredictedEdges` for scored pairs, in the order given; ``calibration`` None: no probability."""
     symbols = np.asarray(vocab.symbols, dtype=object)
     at_M = known.at(pairs_2M[0] * np.int64(vocab.num_features) + pairs_2M[1])
     is_known_M = at_M >= 0
@@ -364,7 +380,9 @@ def edge_rows(
         "source": symbols[pairs_2M[0]],
         "target": symbols[pairs_2M[1]],
         "score": scores_M,
-        "probability": np.full(scores_M.size, np.nan) if platt is None else platt.probability(scores_M),
+        "probability": (
+            np.full(scores_M.size, np.nan) if calibration is None else calibration.probability(scores_M, pairs_2M)
+        ),
         "sign": sign_M,
         "sign_source": origin_M,
         "correlation": correlation_M,

@@ -12,17 +12,11 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from grn_cotrain.data.edge_split import EdgeSplit
-from grn_cotrain.nn.link_decoders.base import HeldOut, PairEvidence
+from grn_cotrain.nn.link_decoders.base import PairEvidence
 
-__all__ = ["assemble_evidence", "degree_logits", "held_out_side"]
+__all__ = ["assemble_evidence", "degree_logits"]
 
-_HELD_OUT: dict[str, HeldOut] = {"unseen-tf": "source", "unseen-target": "target", "unseen-both": "both"}
 _RIDGE = 1e-3  # penalty per squared weight of the logistic fit, against a mean loss of order 1
-
-
-def held_out_side(split: EdgeSplit) -> HeldOut:
-    """The side whose genes are new at test time."""
-    return _HELD_OUT.get(split.kind, "none")
 
 
 def degree_logits(split: EdgeSplit) -> tuple[np.ndarray, np.ndarray]:
@@ -31,14 +25,15 @@ def degree_logits(split: EdgeSplit) -> tuple[np.ndarray, np.ndarray]:
     .. math:: \log \frac{k_g + 1}{n_g - k_g + (1 - p) / p}
 
     with ``k`` positives among ``n`` candidates of the gene, and ``p`` the training prevalence: one positive's worth of
-    prior. A gene that is no training candidate has the log-odds of ``p``, not those of degree 0.
+    prior. A gene that is not a training candidate, or is held out, has the log-odds of ``p``, not those of degree 0.
     """
     pairs = split.pairs("train")
     prevalence = float(np.clip(pairs.prevalence, 1e-9, 1 - 1e-9))
     logits = []
-    for gene_M in pairs.pairs_2M:
+    for gene_M, hidden in zip(pairs.pairs_2M, (split.hidden_sources_S, split.hidden_targets_N), strict=True):
         candidates_G = np.bincount(gene_M, minlength=split.num_genes)
         positives_G = np.bincount(gene_M[pairs.labels_M], minlength=split.num_genes)
+        candidates_G[hidden] = positives_G[hidden] = 0
         negatives_G = candidates_G - positives_G
         logits.append(np.log(positives_G + 1.0) - np.log(negatives_G + (1 - prevalence) / prevalence))
     return logits[0], logits[1]
@@ -94,7 +89,7 @@ def assemble_evidence(
         train_KSG[k, at_S] = (train_SG - mean) * scale
         full_KSG[k, at_S] = (full_SG - mean) * scale
     source_logit_G, target_logit_G = degree_logits(split)
-    held_out = held_out_side(split)
+    held_out = split.held_out
     weight_K = None
     if fit and channels:
         row_G = np.full(split.num_genes, -1)

@@ -50,7 +50,7 @@ class MessageGraph:
     num_relations
         6 if edges are carried both ways, else 3.
     weight_E
-        float32 edge weights, or None for 1.
+        float32 edge weights above 0, or None for 1. Encoders that use them read an edge of weight 2 as two edges.
     num_self_loops
         Pairs of a gene with itself among those given to :meth:`build`. They carry no message (every encoder reads a
         gene's own row anyway) and are only counted.
@@ -87,14 +87,15 @@ class MessageGraph:
         sign_E
             1 activation, -1 repression, 0 unknown; unknown for all if None.
         weight_E
-            One weight per pair.
+            One weight per pair, at least 0; both directions of a pair have it. A pair of weight 0 carries no message.
         bidirectional
             Also carry every pair from target to source, as a relation of its own.
 
         Raises
         ------
         UserError
-            An index outside ``[0, num_nodes)``, a sign outside {-1, 0, 1}, or lengths that differ.
+            An index outside ``[0, num_nodes)``, a sign outside {-1, 0, 1}, a weight that is negative or not finite, or
+            lengths that differ.
         """
         pairs_2E = _as_pairs(pairs_2E, num_nodes, "pairs_2E")
         num_pairs, device = pairs_2E.shape[1], pairs_2E.device
@@ -109,7 +110,11 @@ class MessageGraph:
         weight = None if weight_E is None else _as_column(weight_E, num_pairs, "weight_E", device).float()
         proper_E = source_E != target_E
         num_self_loops = num_pairs - int(proper_E.sum())
-        if num_self_loops:
+        if weight is not None:
+            if not bool((torch.isfinite(weight) & (weight >= 0)).all()):
+                raise UserError("argument 'weight_E': holds negative or infinite values; give finite weights from 0 up")
+            proper_E &= weight > 0
+        if not bool(proper_E.all()):
             source_E, target_E, type_E = source_E[proper_E], target_E[proper_E], type_E[proper_E]
             weight = None if weight is None else weight[proper_E]
         if bidirectional:
@@ -155,6 +160,18 @@ class MessageGraph:
     def weight_by_source_E(self) -> Tensor | None:
         """Edge weights in the order of :attr:`transpose_order_E`."""
         return None if self.weight_E is None else self.weight_E[self.transpose_order_E]
+
+    @cached_property
+    def degree_G(self) -> Tensor:
+        """float32 sum of the weights of the messages that each node receives; their number without weights."""
+        if self.weight_E is None:
+            return self.in_degree_G.float()
+        return torch.zeros(self.num_nodes, device=self.device).index_add_(0, self.edge_index_2E[1], self.weight_E)
+
+    @cached_property
+    def mean_weight_E(self) -> Tensor | None:
+        """Each edge's share of the weights that its target receives, so that a sum is a weighted mean; or None."""
+        return None if self.weight_E is None else self.weight_E / self.degree_G[self.edge_index_2E[1]]
 
     @cached_property
     def by_relation(self) -> tuple[MessageGraph, ...]:

@@ -21,8 +21,8 @@ __all__ = ["edge_frame", "of_tf"]
 def edge_frame(source: Any, *, tfs: list[str] | None = None, top: int, top_per_tf: int | None = None) -> pd.DataFrame:
     """Edges as ``source, target, weight, sign, known``, the best first; not more than ``top`` if they come from a run.
 
-    ``weight`` is the probability where there is one, else the score's rank between 0 and 1. ``known`` is empty for
-    predicted edges, else the part of the split, or ``network``.
+    ``weight`` is the probability where every edge has one, else the score's rank between 0 and 1. ``known`` is empty
+    for predicted edges, else the part of the split, or ``network``.
     """
     if isinstance(source, (str, Path)):
         source = predict_edges(source, tfs=tfs, top=top, top_per_tf=top_per_tf, say=lambda text: None)
@@ -60,8 +60,8 @@ def of_tf(edges: pd.DataFrame, tf: str) -> pd.DataFrame:
 
 
 def _weights(frame: pd.DataFrame) -> tuple[np.ndarray, str]:
-    if "probability" in frame and frame["probability"].notna().any():
-        return frame["probability"].fillna(0.0).to_numpy(np.float64), "probability"
+    if "probability" in frame and len(frame) and frame["probability"].notna().all():
+        return frame["probability"].to_numpy(np.float64), "probability"
     for name in ("score", "weight"):
         if name in frame and frame[name].notna().any():
             ranks = frame[name].rank(method="average", pct=True).fillna(0.0)

@@ -21,12 +21,15 @@ def infer_grn(
     tfs: Sequence[str] | None = None,
     targets: Sequence[str] | None = None,
     top: int | None = None,
-    top_per_tf: int | Literal["training"] | None = "training",
+    top_per_tf: int | Literal["training"] | None = None,
     min_probability: float | None = None,
     include_known: bool | Literal["only"] = True,
     prep: str | Path | None = None,
 ) -> pd.DataFrame:
     """Score all TF x gene pairs of a run and return the best, known edges labelled.
+
+    The edges are those that ``grn-cotrain export edges`` writes with the same options: without ``top``, ``top_per_tf``
+    and ``min_probability``, as many of each TF as it has training edges; else what these three name and nothing more.
 
     Parameters
     ----------
@@ -35,10 +38,9 @@ def infer_grn(
     tfs, targets
         Names; default: the TFs that the run was trained and tested on, and all its genes.
     top
-        Number of edges to keep.
+        Number of edges to keep, the best of all TFs; without ``top_per_tf``, a few TFs of high degree fill it.
     top_per_tf
-        Number of edges to keep of each TF; ``"training"``, the default: as many as it has training edges. None: no
-        limit, so that ``top`` alone decides, and a few TFs of high degree fill it.
+        Number of edges to keep of each TF, before ``top``; ``"training"``: as many as it has training edges.
     min_probability
         Keep edges of at least this calibrated probability.
     include_known
@@ -66,15 +68,17 @@ def infer_grn(
     >>> net = gc.tl.infer_grn("runs/pbmc", top_per_tf=50, include_known=False)  # doctest: +SKIP
     """
     # Imported here, so that `import grn_cotrain.tl` loads no torch.
+    from grn_cotrain.export.edge_formats import EdgeFormat
     from grn_cotrain.export.edges import predict_edges
     from grn_cotrain.hub.fetch import resolve_run
 
+    chosen = EdgeFormat.selection.unless(top, top_per_tf, min_probability)
     edges = predict_edges(
         resolve_run(run),
         tfs=tfs,
         targets=targets,
-        top=top,
-        top_per_tf=top_per_tf,
+        top=chosen.top,
+        top_per_tf=chosen.top_per_tf,
         min_probability=min_probability,
         include_known=include_known,
         prep=prep,

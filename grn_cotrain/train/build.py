@@ -9,12 +9,13 @@ from grn_cotrain.data.loadings import gene_loadings
 from grn_cotrain.data.run_data import RunData
 from grn_cotrain.model import CoTrainModel, ModelInputs
 from grn_cotrain.nn.gene_embedding import loadings_method
+from grn_cotrain.nn.graph_encoders import GRAPH_ENCODERS
 from grn_cotrain.nn.inductive import inductive_features
 from grn_cotrain.nn.link_decoders import LINK_DECODERS
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.train.evidence import build_evidence
 
-__all__ = ["build_model", "model_inputs"]
+__all__ = ["build_model", "model_inputs", "weights_note"]
 
 
 def model_inputs(recipe: Recipe, data: RunData) -> ModelInputs:
@@ -51,10 +52,30 @@ def model_inputs(recipe: Recipe, data: RunData) -> ModelInputs:
         evidence=evidence,
         message_2E=data.messages.pairs_2E,
         sign_E=data.messages.sign_E,
+        weight_E=data.messages.weight_E,
         bidirectional=recipe.graph.bidirectional,
         known_G=_known_genes(recipe, data),
         covariates=categories_of(data.cells.obs.iloc[rows_C], recipe.model.tokens.covariates),
     )
+
+
+def weights_note(recipe: Recipe, data: RunData) -> str | None:
+    """What becomes of the network's edge weights in this run, in a line; None where all edges weigh alike."""
+    weight_E = np.abs(data.prep.grn.weight_E)
+    if not weight_E.size or weight_E.min() == weight_E.max():
+        return None
+    told = f"edge weights ({weight_E.min():.3g} to {weight_E.max():.3g})"
+    if not recipe.graph.weights:
+        return f"{told} are not used: graph.weights is false"
+    if recipe.graph.messages == "none":
+        return f"{told} are not used: graph.messages is none"
+    name = recipe.model.graph_encoder.name
+    if not GRAPH_ENCODERS.get(name).uses_weights:
+        users = ", ".join(key for key in GRAPH_ENCODERS.names() if GRAPH_ENCODERS.get(key).uses_weights)
+        return f"{told} are not used by the graph encoder {name}; {users} use them"
+    zero = int((weight_E == 0).sum())
+    silent = f"; {zero:,} edges of weight 0 carry no message" if zero else ""
+    return f"{told} are used by {name}, relative to the mean weight of the training edges{silent}"
 
 
 def _known_genes(recipe: Recipe, data: RunData) -> np.ndarray | None:

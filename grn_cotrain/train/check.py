@@ -1,4 +1,4 @@
-"""Try a recipe for one step: what ``grn-cotrain check`` prints."""
+"""Try a recipe for a few steps: what ``grn-cotrain check`` prints."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ import numpy as np
 
 from grn_cotrain.data.leakage import LeakReport, audit
 from grn_cotrain.data.run_data import load_run_data
+from grn_cotrain.data.split_checks import density_note, split_warnings
 from grn_cotrain.evaluate.select import parse_controls
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.run_folder import RunFolder
-from grn_cotrain.train.build import build_model
+from grn_cotrain.train.build import build_model, weights_note
 from grn_cotrain.train.environment import deterministic
 from grn_cotrain.train.loggers import build_loggers
-from grn_cotrain.train.run import peak_memory_mb
+from grn_cotrain.train.run import calibrate, peak_memory_mb
+from grn_cotrain.train.step import gradient_cosine
 from grn_cotrain.train.trainer import Trainer
 
 __all__ = ["CheckReport", "check_recipe"]
+
+_REHEARSAL_STEPS = 20
+_REHEARSAL_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,8 @@ class CheckReport:
     """What a run of the recipe will cost.
 
     ``tokens_per_epoch`` and ``tokens_per_cell`` (median) count CLS tokens; ``minutes`` is an estimate from the timed
-    steps; ``memory_mb`` the peak so far.
+    steps; ``memory_mb`` is the peak of a rehearsal of all that a run does; ``notes`` are lines on edge weights and on
+    how dense the candidates are; ``warnings`` name what makes the run's numbers weak.
     """
 
     num_cells: int
@@ -43,10 +49,15 @@ class CheckReport:
     memory_mb: float
     split_summary: str
     audit: LeakReport
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def check_recipe(recipe: Recipe, *, timed_steps: int = 2) -> CheckReport:
-    """Parse, load, align, audit, and run one step plus ``timed_steps`` that are timed; nothing is kept."""
+    """Parse, load, align, audit, run one step plus ``timed_steps`` that are timed, and rehearse the rest of a run.
+
+    Nothing is kept.
+    """
     with (
         deterministic(recipe.train.deterministic, threads=recipe.train.threads),
         tempfile.TemporaryDirectory(prefix="grn-cotrain-check-") as folder,
@@ -70,6 +81,7 @@ def check_recipe(recipe: Recipe, *, timed_steps: int = 2) -> CheckReport:
         began = time.monotonic()
         trainer.validator(model)
         validation = time.monotonic() - began
+        _rehearse(trainer, steps)
     lengths_C = model.tokenizer(data.cells).lengths_C[data.cell_split.train_C]
     tokens = int(lengths_C.sum())
     per_step = float(np.median(seconds[1:] or seconds))
@@ -87,7 +99,31 @@ def check_recipe(recipe: Recipe, *, timed_steps: int = 2) -> CheckReport:
         memory_mb=peak_memory_mb(),
         split_summary=data.split.summary(),
         audit=audit(data.split, data.messages.pairs_2E, control_graph=recipe.graph.messages != "true"),
+        notes=tuple(note for note in (weights_note(recipe, data), density_note(data.split)) if note is not None),
+        warnings=split_warnings(data.split),
     )
+
+
+def _rehearse(trainer: Trainer, done: int) -> None:
+    """What a run does besides plain steps, since its peak of memory may lie there.
+
+    Cosines between gradients keep the graphs of all objectives at once, and a checkpoint copies every state. Batches
+    differ in shape, so memory is held in more and more pieces: some more steps show most of that growth.
+    """
+    recipe, model = trainer.recipe, trainer.model
+    if recipe.train.gradient_cosine_every <= recipe.train.max_steps:
+        active = trainer.schedule.active(max(0, recipe.train.max_steps - 1))
+        with trainer.fabric.autocast():
+            model.train()
+            gradient_cosine(model, trainer._inputs(done, active), active)
+    trainer.checkpoints.save(trainer.state, model, trainer.weighting, trainer.optimizer)
+    trainer.save_best({})
+    calibrate(trainer)
+    until = time.monotonic() + _REHEARSAL_SECONDS
+    for step in range(done, min(recipe.train.max_steps, done + _REHEARSAL_STEPS)):
+        if time.monotonic() > until:
+            break
+        trainer.one_step(step)
 
 
 def _batches(recipe: Recipe, num_tokens: int, num_cells: int) -> float:

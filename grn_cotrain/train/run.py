@@ -13,12 +13,12 @@ import grn_cotrain
 from grn_cotrain.config import canonical_hash
 from grn_cotrain.data.run_data import RunData, load_run_data
 from grn_cotrain.errors import UserError
-from grn_cotrain.evaluate.platt import PLATT_FILE, Platt
+from grn_cotrain.evaluate.platt import PLATT_FILE, Calibration
 from grn_cotrain.model_io import read_tensors
 from grn_cotrain.provenance import git_commit
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.run_folder import RunFolder
-from grn_cotrain.train.build import build_model
+from grn_cotrain.train.build import build_model, weights_note
 from grn_cotrain.train.checkpoint import weights_hash
 from grn_cotrain.train.environment import deterministic, environment
 from grn_cotrain.train.probe import fit_probe
@@ -65,6 +65,9 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, reporter: Re
         run.folder.mkdir(parents=True, exist_ok=True)
         resumed = resume and trainer.resume()
         run.write_recipe(recipe)
+        note = weights_note(recipe, data)
+        if note is not None:
+            reporter.note(note)
         record = _record(recipe, data, trainer)
         run.write_record({**record, "status": "running"})
         state = trainer.fit()
@@ -91,8 +94,8 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, reporter: Re
     return run
 
 
-def calibrate(trainer: Trainer) -> Platt | None:
-    """Fit Platt scaling of the best model's logits on validation pairs, beside the model; None without them."""
+def calibrate(trainer: Trainer) -> Calibration | None:
+    """Fit Platt scaling of the best model's logits on validation pairs, by kind of pair; None without such pairs."""
     pairs = trainer.validator.pairs
     if pairs is None or pairs.labels_M.all() or not pairs.labels_M.any():
         return None
@@ -100,9 +103,10 @@ def calibrate(trainer: Trainer) -> Platt | None:
     trainer.model.eval()
     with torch.no_grad():
         scores_M = trainer.model.link_logits(trainer.model.encode_graph(), pairs.pairs_2M)
-    platt = Platt.fit(scores_M, pairs.labels_M)
-    platt.save(trainer.run.model / PLATT_FILE)
-    return platt
+    calibration = Calibration.fit(scores_M, pairs, trainer.data.split)
+    if calibration is not None:
+        calibration.save(trainer.run.model / PLATT_FILE)
+    return calibration
 
 
 def _already_finished(run: RunFolder, recipe: Recipe, resume: bool, reporter: Reporter) -> bool:

@@ -99,6 +99,32 @@ class GraphEncoderCase:
         for key, value in expected.items():
             torch.testing.assert_close(found[key], value, rtol=1e-5, atol=1e-5, msg=lambda m, key=key: f"{key}: {m}")
 
+    @pytest.mark.parametrize("backend", ["torch_geometric", "csr", "dgl", "torch_scatter"])
+    def test_an_edge_of_weight_two_is_two_edges_and_one_of_weight_zero_is_none(self, backend: str) -> None:
+        encoder, genes_GD = self.build(backend), self.genes()
+        generator = torch.Generator().manual_seed(5)
+        pairs_2E = torch.randint(0, NUM_GENES - 5, (2, 90), generator=generator)
+        sign_E = torch.randint(-1, 2, (90,), generator=generator)
+        times_E = torch.randint(0, 4, (90,), generator=generator)
+        plain, weighted, repeated = (
+            encoder(genes_GD, graph)
+            for graph in (
+                MessageGraph.build(pairs_2E, NUM_GENES, sign_E=sign_E),
+                MessageGraph.build(pairs_2E, NUM_GENES, sign_E=sign_E, weight_E=times_E),
+                MessageGraph.build(
+                    pairs_2E.repeat_interleave(times_E, 1), NUM_GENES, sign_E=sign_E.repeat_interleave(times_E)
+                ),
+            )
+        )
+        if encoder.uses_weights:
+            torch.testing.assert_close(weighted, repeated, rtol=1e-5, atol=1e-5)
+        assert torch.equal(weighted, plain) is not encoder.uses_weights
+
+    def test_weights_of_one_change_nothing(self) -> None:
+        encoder, pairs_2E = self.build("csr"), torch.tensor([[0, 2, 0], [1, 3, 3]])
+        graphs = [MessageGraph.build(pairs_2E, NUM_GENES, weight_E=weight) for weight in (None, torch.ones(3))]
+        torch.testing.assert_close(*(encoder(self.genes(), graph) for graph in graphs), rtol=1e-6, atol=1e-6)
+
     @pytest.mark.parametrize("backend", ["torch_geometric", "csr"])
     def test_deterministic_algorithms(self, backend: str) -> None:
         torch.use_deterministic_algorithms(True)

@@ -29,7 +29,12 @@ GOLDEN: dict[str, dict[str, Any]] = {
     "graph_encoder=gatv2": {"model": {"graph_encoder": "gatv2"}},
     "link_decoder=residual": {"model": {"link_decoder": "residual"}},
     "loss=ranking": {"objectives": {"masked_value": {}, "link_prediction": {"loss": "ranking"}}},
+    "weights": {"graph": {"weights": True}},
+    "weights, graph_encoder=gcn": {"graph": {"weights": True}, "model": {"graph_encoder": "gcn"}},
+    "weights, graph_encoder=gatv2": {"graph": {"weights": True}, "model": {"graph_encoder": "gatv2"}},
 }
+#: The simulated network has weights; without them, the losses are those of before weights reached training.
+_BASE = {"graph": {"weights": False}}
 _STEPS = 4
 
 
@@ -37,7 +42,7 @@ def losses(world: Path, folder: Path, name: str) -> list[dict[str, float]]:
     """Losses of the first steps of one tiny run in fp32 on one thread, by objective."""
     changes = GOLDEN[name]
     schedule = {**changes.get("train", {}), "max_steps": _STEPS, "validate_every": _STEPS, "threads": 1}
-    run = train(tiny_recipe(world, **{**changes, "train": schedule}), folder)
+    run = train(tiny_recipe(world, **{**_BASE, **changes, "train": schedule}), folder)
     records = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
     return [
         {key.removeprefix("loss/"): value for key, value in record.items() if key.startswith("loss/")}
@@ -47,7 +52,7 @@ def losses(world: Path, folder: Path, name: str) -> list[dict[str, float]]:
 
 
 def main() -> None:
-    """Write ``losses.json`` anew."""
+    """Write ``losses.json`` again."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         world = make_world(folder / "prep")

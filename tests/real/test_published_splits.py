@@ -78,6 +78,8 @@ def test_scregnet_files(folder: Path, cell: str, size: int) -> None:
     assert sum(f.count for f in notes) == pytest.approx(num_reversed, abs=0)
     # Every test TF has labelled training pairs, and nearly every one positives: no generalisation to unseen TFs here.
     assert np.isin(split.test_sources_S, split.train_sources_S).all()
+    # Nor to unseen targets: no gene is held out, so controls stay what they are.
+    assert (split.hidden_sources_S.size, split.hidden_targets_N.size, split.held_out) == (0, 0, "none")
     trained = np.concatenate([split.train_2E[0], split.validation_2E[0]])
     assert np.isin(split.test_2E[0], trained).mean() > 0.998
 

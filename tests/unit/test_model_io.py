@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file as load_numpy
 from safetensors.torch import load_file, save_file
 
 from grn_cotrain.data.run_data import RunData, load_run_data
@@ -72,6 +74,25 @@ def test_a_loaded_model_gives_the_same_numbers(
         assert np.array_equal(loaded.link_logits(mine, pairs_2M), model.link_logits(mine, pairs_2M))
         assert torch.equal(loaded.encode_cells(batch, mine).cells_BD, model.encode_cells(batch, mine).cells_BD)
     assert load_model(tmp_path / "model", backend="torch_geometric")[0].graph_encoder is not loaded.graph_encoder
+
+
+@pytest.mark.parametrize("name", ["gcn", "sage", "gatv2", "rgcn"])
+def test_weights_are_saved_and_a_folder_without_them_has_weights_of_one(
+    name: str, tiny_world: Path, data: RunData, tmp_path: Path
+) -> None:
+    plain = replace(data, messages=replace(data.messages, weight_E=None))
+    pairs_2M = data.split.pairs("validation").pairs_2M
+    scores = {}
+    for key, given in (("weights", data), ("plain", plain)):
+        _, model = built(tiny_world, given, graph_encoder=name)
+        save_model(tmp_path / key, model, backend="csr", meta={})
+        loaded, _ = load_model(tmp_path / key, backend="torch_geometric")
+        scores[key] = model.link_logits(model.encode_graph(), pairs_2M)
+        assert np.array_equal(loaded.link_logits(loaded.encode_graph(), pairs_2M), scores[key])
+    assert data.messages.weight_E is not None
+    assert np.array_equal(load_numpy(tmp_path / "weights/graph.safetensors")["weight_E"], data.messages.weight_E)
+    assert set(load_numpy(tmp_path / "plain/graph.safetensors")) == {"message_2E", "sign_E"}  # as it always was
+    assert not np.allclose(scores["weights"], scores["plain"])
 
 
 def test_link_logits_do_not_depend_on_blocks_or_order(tiny_world: Path, data: RunData) -> None:

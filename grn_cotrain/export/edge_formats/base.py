@@ -37,6 +37,14 @@ class Selection:
     top: int | None = None
     top_per_tf: int | Literal["training"] | None = None
 
+    def unless(
+        self, top: int | None, top_per_tf: int | Literal["training"] | None, min_probability: float | None
+    ) -> Selection:
+        """This selection where the user names none of the three, else what the user names and nothing more."""
+        if top is None and top_per_tf is None and min_probability is None:
+            return self
+        return Selection(top, top_per_tf)
+
     def __str__(self) -> str:
         if self.top is not None:
             return f"the best {self.top:,} edges"

@@ -20,9 +20,16 @@ class GraphEncoder(nn.Module, ABC):
 
     ``__init__(config, *, width, num_relations, backend)``. Weights live in the encoder; ``backend`` supplies the
     sparse primitives, so that every back end gives the same function of the same weights.
+
+    Attributes
+    ----------
+    uses_weights
+        Whether ``graph.weight_E`` changes what the encoder gives. An encoder that uses weights reads an edge of weight
+        2 as two edges of weight 1; for one that does not, ``train`` and ``check`` report it.
     """
 
     Config: ClassVar[type[Any]]
+    uses_weights: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, genes_GD: Tensor, graph: MessageGraph) -> Tensor:

@@ -27,15 +27,21 @@ class GatV2(StackedEncoder):
 
     .. math::
         x'_v = \Big\Vert_{h=1}^{H} \sum_{u \in N(v) \cup \{v\}} \alpha^h_{uv} W^h_s x_u + b, \qquad
-        \alpha^h_{uv} = \operatorname{softmax}_u \; a_h^\top \operatorname{LeakyReLU}(W^h_s x_u + W^h_t x_v)
+        \alpha^h_{uv} = \operatorname{softmax}_u \; \big( a_h^\top \operatorname{LeakyReLU}(W^h_s x_u + W^h_t x_v)
+        + \log w_{uv} \big)
 
-    Edge weights and relations are not used. Shapes: ``[G, D] -> [G, D]``, heads concatenated.
+    :math:`w` are the edge weights of the graph, 1 without weights, relative to the mean weight of the training edges; a
+    gene's attention to itself has weight 1. Attention is thus proportional to the weight: before anything is learnt,
+    the sum is the weighted mean. The paper has no weights. Relations are not used. Shapes: ``[G, D] -> [G, D]``, heads
+    concatenated.
 
     Raises
     ------
     UserError
-        ``width`` is no multiple of ``heads``.
+        ``width`` is not a multiple of ``heads``.
     """
+
+    uses_weights = True
 
     @dataclass(frozen=True, kw_only=True)
     class Config(StackConfig):
@@ -74,11 +80,10 @@ class GatV2Layer(MessageLayer):
     """One layer; ``source`` and ``target`` hold :math:`W_s, W_t` with biases, ``attention_HK`` holds :math:`a`."""
 
     def __init__(self, config: GatV2.Config, width: int, backend: MessageBackend) -> None:
-        super().__init__()
+        super().__init__(backend)
         if width % config.heads:
             raise UserError(f"heads: got {config.heads}, which does not divide width {width}; choose a divisor")
         self.config = config
-        self.backend = backend
         self.source = nn.Linear(width, width)
         self.target = nn.Linear(width, width)
         self.attention_HK = nn.Parameter(torch.empty(config.heads, width // config.heads))
@@ -95,6 +100,8 @@ class GatV2Layer(MessageLayer):
         shape = (graph.num_nodes, *self.attention_HK.shape)
         source_GHK, target_GHK = self.source(genes_GD).view(shape), self.target(genes_GD).view(shape)
         logits_EH = self.backend.gatv2_logits(source_GHK, target_GHK, self.attention_HK, graph, self.config.slope)
+        if graph.weight_E is not None:
+            logits_EH = logits_EH + graph.weight_E.to(logits_EH.dtype).log().unsqueeze(1)
         share_EH = self.backend.edge_softmax(logits_EH, graph)
         share_EH = F.dropout(share_EH, self.config.attention_dropout, self.training)
         return self.backend.aggregate_heads(source_GHK, graph, share_EH).flatten(1) + self.bias_D

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from grn_cotrain.nn.backends import MessageBackend
@@ -29,8 +28,11 @@ class Gcn(StackedEncoder):
         d_v = 1 + \sum_{u \to v} w_{uv}
 
     Messages are summed before the product with :math:`W`, which is the same by linearity and spares the backward sum
-    where the input is constant. Edge weights of the graph are used; relations are not. Shapes: ``[G, D] -> [G, D]``.
+    where the input is constant. :math:`w` are the edge weights of the graph, 1 without weights, relative to the mean
+    weight of the training edges; relations are not used. Shapes: ``[G, D] -> [G, D]``.
     """
+
+    uses_weights = True
 
     @dataclass(frozen=True, kw_only=True)
     class Config(StackConfig):
@@ -45,22 +47,14 @@ class GcnLayer(MessageLayer):
     """One convolution; ``linear`` holds :math:`W` and :math:`b`."""
 
     def __init__(self, width: int, backend: MessageBackend) -> None:
-        super().__init__()
-        self.backend = backend
+        super().__init__(backend)
         self.linear = nn.Linear(width, width)
         nn.init.xavier_uniform_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, genes_GD: Tensor, graph: MessageGraph) -> Tensor:
         """See :class:`MessageLayer`."""
-        scale_G1 = _degree(graph).to(genes_GD.dtype).rsqrt().unsqueeze(1)
-        scaled_GD = genes_GD * scale_G1  # rows are scaled before and after, so no weight per edge is needed
+        scale_G1 = (graph.degree_G + 1).to(genes_GD.dtype).rsqrt().unsqueeze(1)  # 1: the gene's own loop
+        scaled_GD = genes_GD * scale_G1  # rows are scaled before and after, so the degrees need no weight per edge
         weight_E = None if graph.weight_E is None else graph.weight_E.to(genes_GD.dtype)
         return self.linear((self.backend.aggregate(scaled_GD, graph, weight_E) + scaled_GD) * scale_G1)
-
-
-def _degree(graph: MessageGraph) -> Tensor:
-    """Weighted in-degree of every gene, its own loop included."""
-    if graph.weight_E is None:
-        return graph.in_degree_G + 1
-    return torch.ones(graph.num_nodes, device=graph.device).index_add_(0, graph.edge_index_2E[1], graph.weight_E)

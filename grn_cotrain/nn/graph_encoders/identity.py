@@ -15,7 +15,10 @@ __all__ = ["Identity"]
 
 @GRAPH_ENCODERS.register("identity", paper="control: free embeddings")
 class Identity(GraphEncoder):
-    """Return the genes as they are, whatever the graph. No parameters; ``[G, D]`` in, ``[G, D]`` out."""
+    """Return the genes as they are, whatever the graph. No parameters; ``[G, D]`` in, ``[G, D]`` out.
+
+    No message passes, so edge weights and relations are not used.
+    """
 
     @dataclass(frozen=True, kw_only=True)
     class Config:

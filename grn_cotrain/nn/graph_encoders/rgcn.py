@@ -27,13 +27,16 @@ class Rgcn(StackedEncoder):
     r"""Relational GCN typed by sign and direction (Schlichtkrull et al. 2018, https://arxiv.org/abs/1703.06103).
 
     .. math::
-        x'_v = W_0 x_v + \sum_r W_r \frac{1}{|N_r(v)|} \sum_{u \to v \text{ of type } r} x_u + b, \qquad
-        W_r = \sum_b c_{rb} V_b \text{ if bases are given}
+        x'_v = W_0 x_v + \sum_r W_r \frac{\sum_{u \to v \text{ of type } r} w_{uv} x_u}
+        {\sum_{u \to v \text{ of type } r} w_{uv}} + b, \qquad W_r = \sum_b c_{rb} V_b \text{ if bases are given}
 
     Messages are averaged per relation before the product with :math:`W_r`: R sums over disjoint edge sets and R
-    products ``[G, D] x [D, D]``; no weight matrix is ever gathered per edge. Edge weights are not used.
-    Shapes: ``[G, D] -> [G, D]``.
+    products ``[G, D] x [D, D]``; no weight matrix is ever gathered per edge. :math:`w` are the edge weights of the
+    graph, 1 without weights: the mean of each relation is weighted, so only the weights of one gene's in-edges of one
+    type relative to each other matter. Shapes: ``[G, D] -> [G, D]``.
     """
+
+    uses_weights = True
 
     @dataclass(frozen=True, kw_only=True)
     class Config(StackConfig):
@@ -61,8 +64,7 @@ class RgcnLayer(MessageLayer):
     """One layer; ``basis_BDD`` holds the matrices (one per relation without bases), ``coefficient_RB`` mixes them."""
 
     def __init__(self, width: int, num_relations: int, num_bases: int | None, backend: MessageBackend) -> None:
-        super().__init__()
-        self.backend = backend
+        super().__init__(backend)
         self.num_relations = num_relations
         self.basis_BDD = nn.Parameter(torch.empty(num_bases or num_relations, width, width))
         self.coefficient_RB = None if num_bases is None else nn.Parameter(torch.empty(num_relations, num_bases))
@@ -91,5 +93,5 @@ class RgcnLayer(MessageLayer):
         result_GD = self.root(genes_GD)
         for weight_DD, relation in zip(self.weight_RDD, graph.by_relation, strict=False):
             if relation.num_edges:
-                result_GD = result_GD + self.backend.aggregate(genes_GD, relation, reduce="mean") @ weight_DD
+                result_GD = result_GD + self.mean_of_neighbours(genes_GD, relation) @ weight_DD
         return result_GD

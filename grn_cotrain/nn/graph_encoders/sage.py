@@ -1,4 +1,4 @@
-"""GraphSAGE: the mean of the neighbours beside the gene itself.
+"""GraphSAGE: the (weighted) mean of the neighbours next to the gene itself.
 
 Dimension letters: G genes, D width.
 """
@@ -24,11 +24,14 @@ class Sage(StackedEncoder):
     r"""GraphSAGE with mean aggregation (Hamilton et al. 2017, https://arxiv.org/abs/1706.02216).
 
     .. math::
-        x'_v = W_1 x_v + W_2 \frac{1}{|N(v)|} \sum_{u \to v} x_u + b
+        x'_v = W_1 x_v + W_2 \frac{\sum_{u \to v} w_{uv} x_u}{\sum_{u \to v} w_{uv}} + b
 
-    A gene without an incoming edge keeps :math:`W_1 x_v + b`, so a held-out gene still has a meaning. Edge weights and
-    relations are not used. Shapes: ``[G, D] -> [G, D]``.
+    :math:`w` are the edge weights of the graph, 1 without weights: the mean of the neighbours is weighted, so only the
+    weights of one gene's in-edges relative to each other matter. A gene without an incoming edge keeps
+    :math:`W_1 x_v + b`, so a held-out gene still has a meaning. Relations are not used. Shapes: ``[G, D] -> [G, D]``.
     """
+
+    uses_weights = True
 
     @dataclass(frozen=True, kw_only=True)
     class Config(StackConfig):
@@ -43,11 +46,10 @@ class SageLayer(MessageLayer):
     """One layer; ``neighbour`` holds :math:`W_2` and :math:`b`, ``root`` holds :math:`W_1`."""
 
     def __init__(self, width: int, backend: MessageBackend) -> None:
-        super().__init__()
-        self.backend = backend
+        super().__init__(backend)
         self.neighbour = nn.Linear(width, width)
         self.root = nn.Linear(width, width, bias=False)
 
     def forward(self, genes_GD: Tensor, graph: MessageGraph) -> Tensor:
         """See :class:`MessageLayer`."""
-        return self.neighbour(self.backend.aggregate(genes_GD, graph, reduce="mean")) + self.root(genes_GD)
+        return self.neighbour(self.mean_of_neighbours(genes_GD, graph)) + self.root(genes_GD)

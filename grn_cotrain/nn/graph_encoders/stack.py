@@ -64,6 +64,17 @@ class StackConfig:
 class MessageLayer(nn.Module):
     """One round of messages: ``forward(genes_GD, graph) -> genes_GD``, linear apart from attention."""
 
+    def __init__(self, backend: MessageBackend) -> None:
+        super().__init__()
+        self.backend = backend
+
+    def mean_of_neighbours(self, genes_GD: Tensor, graph: MessageGraph) -> Tensor:
+        """Mean of the rows that send each gene a message, weighted by the graph's weights; 0 without a message."""
+        weight_E = graph.mean_weight_E
+        if weight_E is None:
+            return self.backend.aggregate(genes_GD, graph, reduce="mean")
+        return self.backend.aggregate(genes_GD, graph, weight_E.to(genes_GD.dtype))
+
     @abstractmethod
     def forward(self, genes_GD: Tensor, graph: MessageGraph) -> Tensor:
         """Return the layer's output ``[G, D]``."""

@@ -40,6 +40,18 @@ def test_a_tenth_validates_and_nothing_leaks() -> None:
     )
 
 
+def test_what_the_training_network_does_not_know_is_held_out() -> None:
+    grn = grn_of(np.array([[0, 0, 1, 2], [5, 6, 5, 1]]), 8)
+    train = GRN.from_frame(pd.DataFrame({"source": ["GENE0", "GENE3"], "target": ["GENE1", "GENE2"]}), vocab_of(6))
+    split = transfer_split(grn, train)
+    assert split.hidden_sources_S.tolist() == [1, 2]  # tested, without a training edge
+    assert split.hidden_targets_N.tolist() == [6, 7]  # outside the vocabulary of the training network
+    assert split.train_targets_N.tolist() == [0, 1, 2, 3, 4, 5]
+    assert split.held_out == "none"
+    assert transfer_split(grn_of(np.array([[4], [5]]), 8), train).held_out == "source"
+    assert_no_leak(split, split.train_2E)
+
+
 def test_strangers_and_twins_are_refused() -> None:
     grn = random_grn()
     with pytest.raises(UserError, match="nothing to test"):

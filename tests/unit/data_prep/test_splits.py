@@ -45,4 +45,4 @@ def test_validation_without_positives_is_said(tmp_path, caplog) -> None:
     prep = prepared(tmp_path, [(GENES[0], GENES[5]), (GENES[0], GENES[6]), (GENES[1], GENES[7])])
     with caplog.at_level(logging.WARNING):
         prepare_splits(prep, "random")
-    assert "validation part has no positive" in caplog.text
+    assert "0 validation positives of 3 edges" in caplog.text

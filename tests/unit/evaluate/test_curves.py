@@ -178,7 +178,7 @@ class Guess:
     def score(self, pairs_2M: np.ndarray) -> np.ndarray:
         return np.random.default_rng(0).normal(size=pairs_2M.shape[1])
 
-    def probability(self, scores: np.ndarray) -> np.ndarray:
+    def probability(self, scores: np.ndarray, pairs_2M: np.ndarray) -> np.ndarray:
         return 1 / (1 + np.exp(3 - scores))
 
 

@@ -45,7 +45,7 @@ class Model:
 class Calibrated(Model):
     kind = "ablation"
 
-    def probability(self, scores: np.ndarray) -> np.ndarray:
+    def probability(self, scores: np.ndarray, pairs_2M: np.ndarray) -> np.ndarray:
         return 1 / (1 + np.exp(-scores + 3))
 
 

@@ -149,3 +149,31 @@ def test_no_tf_can_be_ranked() -> None:
     assert np.isnan(found["macro_auroc"].values_C).all()
     assert found["macro_auroc"].num_tfs == 0
     assert found["auroc"].values_C[0] == 0
+
+
+def test_replicates_of_average_precision_lie_above_the_value_only_where_genes_are_resampled() -> None:
+    """A gene that is drawn twice stands twice at its rank, which lifts AP; a TF that is drawn twice changes no AP."""
+    rng = np.random.default_rng(3)
+    num_tfs, num_genes = 30, 60
+    sources_M, targets_M = (side.ravel() for side in np.indices((num_tfs, num_genes)))
+    labels_M = rng.random(sources_M.size) < 0.15
+    u = Universe(sources_M, num_tfs + targets_M, labels_M, np.ones(sources_M.size, dtype=np.int64))
+    first, second = (labels_M * strength + rng.normal(size=labels_M.size) for strength in (1.0, 0.6))
+
+    def lifts(targets: np.ndarray | None) -> dict[str, tuple[float, float]]:
+        """By metric: mean of the replicates less the value, for one scorer and for the difference of two."""
+        bootstrap = Bootstrap(u.sources_M, targets, replicates=400)
+        one, two = (measure(u, scores.astype(np.float32), bootstrap) for scores in (first, second))
+        found = {}
+        for metric in ("macro_ap", "macro_auroc"):
+            a_C, b_C = one[metric].values_C, two[metric].values_C
+            found[metric] = (a_C[1:].mean() - a_C[0], (a_C - b_C)[1:].mean() - (a_C - b_C)[0])
+        return found
+
+    of_tfs, of_genes = lifts(None), lifts(u.targets_M)
+    for alone, paired in of_tfs.values():
+        assert abs(alone) < 0.003
+        assert abs(paired) < 0.003
+    assert of_genes["macro_ap"][0] > 0.01
+    assert abs(of_genes["macro_ap"][1]) < 0.4 * of_genes["macro_ap"][0]
+    assert abs(of_genes["macro_auroc"][0]) < 0.003

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.special import expit
 
+from grn_cotrain.data.edge_split import EdgeSplit, LabelledPairs
+from grn_cotrain.data.splits import make_split
 from grn_cotrain.errors import UserError
-from grn_cotrain.evaluate.platt import Platt
+from grn_cotrain.evaluate.platt import Calibration, Platt
+from tests.cases.networks import labelled_split, random_grn
 
 
 def test_recovers_a_known_sigmoid_in_any_unit() -> None:
@@ -48,3 +54,95 @@ def test_bad_input_is_refused() -> None:
         Platt.fit(np.arange(3.0), np.ones(3, dtype=bool))
     with pytest.raises(UserError, match="1 are not finite"):
         Platt.fit(np.array([0.0, np.nan]), np.array([True, False]))
+
+
+def scores_of(pairs: LabelledPairs) -> np.ndarray:
+    return 2.0 * pairs.labels_M + np.random.default_rng(0).normal(size=pairs.num_pairs)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("random", "seen"),
+        ("unseen-tf", "unseen TF"),
+        ("unseen-target", "unseen target"),
+        ("unseen-both", "unseen TF and target"),
+    ],
+)
+def test_pairs_of_the_kind_that_validates_have_the_one_scaling_and_others_none(
+    kind: str, name: str, tmp_path: Path
+) -> None:
+    split = make_split(random_grn(), kind)[0]  # type: ignore[arg-type]
+    pairs = split.pairs("validation")
+    calibration = Calibration.fit(scores_of(pairs), pairs, split)
+    assert calibration is not None
+    assert calibration.by_kind == {name: Platt.fit(scores_of(pairs), pairs.labels_M)}
+    test = split.pairs("test")
+    score_M = scores_of(test)
+    np.testing.assert_array_equal(
+        calibration.probability(score_M, test.pairs_2M), calibration.main.probability(score_M)
+    )
+    train_2E = split.train_2E
+    seen_E = calibration.probability(np.zeros(train_2E.shape[1]), train_2E)
+    assert np.isnan(seen_E).all() == (kind != "random")
+    assert calibration.missing(train_2E) == ({} if kind == "random" else {"seen": train_2E.shape[1]})
+
+    calibration.save(tmp_path / "platt.json")
+    loaded = Calibration.load(tmp_path / "platt.json")
+    np.testing.assert_array_equal(loaded.probability(score_M, test.pairs_2M), calibration.main.probability(score_M))
+    np.testing.assert_array_equal(loaded.kinds_of(train_2E), calibration.kinds_of(train_2E))
+    assert Platt.load(tmp_path / "platt.json") == calibration.main  # what version 0.1 reads
+    content = json.loads((tmp_path / "platt.json").read_text())
+    assert ("kinds" in content) == (kind != "random")
+
+
+def test_a_file_without_kinds_is_one_scaling_for_all(tmp_path: Path) -> None:
+    platt = Platt.fit(np.arange(10.0), np.arange(10) % 3 == 0)
+    platt.save(tmp_path / "platt.json")
+    calibration = Calibration.load(tmp_path / "platt.json")
+    np.testing.assert_array_equal(
+        calibration.probability(np.arange(4.0), np.array([[0, 1, 2, 3], [4, 5, 6, 7]])),
+        platt.probability(np.arange(4.0)),
+    )
+
+
+@pytest.mark.parametrize(
+    "change", [{"kinds": {}}, {"kinds": {"odd": {}}}, {"kinds": [1]}, {"hidden_targets": "x"}, {"kinds": {"seen": {}}}]
+)
+def test_broken_kinds_are_refused(change: dict[str, object], tmp_path: Path) -> None:
+    split = make_split(random_grn(), "unseen-target")[0]
+    pairs = split.pairs("validation")
+    calibration = Calibration.fit(scores_of(pairs), pairs, split)
+    assert calibration is not None
+    calibration.save(tmp_path / "platt.json")
+    content = json.loads((tmp_path / "platt.json").read_text())
+    (tmp_path / "platt.json").write_text(json.dumps(content | change))
+    with pytest.raises(UserError, match="train the run again"):
+        Calibration.load(tmp_path / "platt.json")
+
+
+def test_a_sample_of_the_negatives_does_not_raise_probabilities() -> None:
+    """All positives and a tenth of the negatives: without a correction every probability would be about ten times."""
+    split = make_split(random_grn(num_genes=300, num_tfs=40, density=0.05), "unseen-target")[0]
+    pairs = split.pairs("validation")
+    score_M = scores_of(pairs)
+    keep_M = pairs.labels_M | (np.random.default_rng(1).random(pairs.num_pairs) < 0.1)
+    some = LabelledPairs(pairs.pairs_2M[:, keep_M], pairs.labels_M[keep_M])
+    every, sampled = Calibration.fit(score_M, pairs, split), Calibration.fit(score_M[keep_M], some, split)
+    assert every is not None
+    assert sampled is not None
+    assert sampled.main.prevalence == pytest.approx(every.main.prevalence, rel=1e-9)
+    mean = sampled.probability(score_M, pairs.pairs_2M).mean()
+    assert mean == pytest.approx(pairs.prevalence, rel=0.15)
+    assert Platt.fit(score_M[keep_M], some.labels_M).probability(score_M).mean() > 3 * pairs.prevalence
+
+
+def test_an_imported_split_has_the_kinds_of_its_pairs() -> None:
+    """Labelled pairs: of targets 2 to 7, the test names 6 and 7, which no training pair does."""
+    split = EdgeSplit(**{**vars(labelled_split()), "hidden_targets_N": np.array([6, 7])})
+    pairs = split.pairs("validation")
+    calibration = Calibration.fit(np.array([1.0, 0.0]), pairs, split)
+    assert calibration is not None
+    assert set(calibration.by_kind) == {"seen"}
+    assert np.isnan(calibration.probability(np.zeros(4), split.pairs("test").pairs_2M)).all()
+    assert calibration.missing(split.pairs("test").pairs_2M) == {"unseen target": 4}

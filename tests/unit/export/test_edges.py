@@ -152,9 +152,26 @@ def test_probability_and_its_prevalence(tiny_run: Path, tiny_world: Path, everyt
     split = Prep.open(tiny_world).split(SPLIT)
     assert everything.prevalence == pytest.approx(split.prevalence("validation"))
     assert f"{everything.prevalence:.3%}" in everything.summary()
-    platt = ModelScorer(tiny_run).platt
-    assert platt is not None
-    np.testing.assert_allclose(everything.frame["probability"], platt.probability(everything.frame["score"].to_numpy()))
+    calibration, frame = ModelScorer(tiny_run).calibration, everything.frame
+    assert calibration is not None
+    assert set(calibration.by_kind) == {"unseen target"}
+    unseen = frame["target"].isin(hidden_symbols(tiny_world)).to_numpy()
+    expected = calibration.main.probability(frame["score"].to_numpy())
+    np.testing.assert_allclose(frame["probability"][unseen], expected[unseen])
+    assert frame["probability"][~unseen].isna().all(), "no validation pair has a seen target"
+    assert everything.uncalibrated == {"seen": int((~unseen).sum())}
+    assert f"{int((~unseen).sum()):,} edges have no probability" in everything.summary()
+
+
+def hidden_symbols(world: Path) -> list[str]:
+    prep = Prep.open(world)
+    return [prep.vocab.symbols[i] for i in prep.split(SPLIT).hidden_targets_N]
+
+
+def test_a_least_probability_names_the_pairs_that_have_none(tiny_run: Path, everything: PredictedEdges) -> None:
+    said: list[str] = []
+    predict_edges(tiny_run, min_probability=1e-9, say=said.append)
+    assert any(f"{everything.uncalibrated['seen']:,} pairs have no probability" in line for line in said)
 
 
 def test_without_probabilities(tiny_run: Path, tmp_path: Path) -> None:
@@ -268,7 +285,8 @@ def test_network_of_the_edges(everything: PredictedEdges) -> None:
     assert grn.num_edges == len(everything)
     weight = grn.edges.set_index(["source", "target"])["weight"]
     first = everything.frame.iloc[0]
-    assert weight[first["source"], first["target"]] == pytest.approx(first["probability"])
+    # Edges of seen targets have no probability, so all weights are sigmoids of scores: one scale for one network.
+    assert weight[first["source"], first["target"]] == pytest.approx(1 / (1 + np.exp(-first["score"])))
 
 
 def test_summary_counts(everything: PredictedEdges) -> None:

@@ -107,6 +107,28 @@ def test_rgcn_reads_sign_and_direction() -> None:
             assert not torch.allclose(outputs[first], outputs[second])
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_weighted_gcn_and_sage_by_dense_matrices(backend: str) -> None:
+    """The equations of their docstrings, as products with a dense adjacency matrix."""
+    pairs_2E, weight_E = torch.tensor([[0, 0, 2], [1, 3, 1]]), torch.tensor([0.5, 2.0, 3.0])
+    graph = MessageGraph.build(pairs_2E, NUM_GENES, weight_E=weight_E)
+    adjacency_GG = torch.zeros(NUM_GENES, NUM_GENES)  # row: who receives
+    adjacency_GG[pairs_2E[1], pairs_2E[0]] = weight_E
+    adjacency_GG[pairs_2E[0], pairs_2E[1]] = weight_E  # both directions of travel have the weight
+    genes_GD = torch.randn(NUM_GENES, WIDTH, generator=torch.Generator().manual_seed(0))
+    degree_G = 1 + adjacency_GG.sum(1)
+    assert degree_G[:4].tolist() == [3.5, 4.5, 4.0, 3.0]
+
+    gcn = GcnLayer(WIDTH, get_backend(backend))
+    normalised_GG = (adjacency_GG + torch.eye(NUM_GENES)) / (degree_G[:, None] * degree_G[None, :]).sqrt()
+    torch.testing.assert_close(gcn(genes_GD, graph), gcn.linear(normalised_GG @ genes_GD), rtol=1e-5, atol=1e-5)
+
+    sage = SageLayer(WIDTH, get_backend(backend))
+    mean_GG = adjacency_GG / adjacency_GG.sum(1, keepdim=True).clamp(min=1e-9)
+    expected_GD = sage.neighbour(mean_GG @ genes_GD) + sage.root(genes_GD)
+    torch.testing.assert_close(sage(genes_GD, graph), expected_GD, rtol=1e-5, atol=1e-5)
+
+
 def test_errors_name_the_fix() -> None:
     with pytest.raises(UserError, match="does not divide width 16"):
         GatV2Layer(GatV2.Config(heads=3), WIDTH, get_backend("csr"))

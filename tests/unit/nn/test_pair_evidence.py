@@ -9,7 +9,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from grn_cotrain.data.edge_split import EdgeSplit
-from grn_cotrain.nn.pair_evidence import assemble_evidence, degree_logits, held_out_side
+from grn_cotrain.nn.pair_evidence import assemble_evidence, degree_logits
 
 G, S = 60, 20
 
@@ -85,7 +85,7 @@ def test_degree_logits_by_hand_and_prior_for_hidden_genes() -> None:
 )
 def test_held_out_side(kind: str, side: str) -> None:
     split = make_split(kind)
-    assert held_out_side(split) == side
+    assert split.held_out == side
     assert assemble_evidence(split, {}).held_out == side
 
 

@@ -132,6 +132,20 @@ def test_missing_library_names_the_command(name: str, library: str, monkeypatch:
         get_backend(name)
 
 
+@pytest.mark.parametrize("bad", [-1.0, float("nan"), float("inf")])
+def test_weights_are_finite_and_not_negative(bad: float) -> None:
+    with pytest.raises(UserError, match="weight_E"):
+        MessageGraph.build(torch.tensor([[0, 1], [1, 2]]), 3, weight_E=torch.tensor([1.0, bad]))
+
+
+def test_a_dropped_pair_takes_its_weight_along_and_weight_zero_carries_nothing() -> None:
+    pairs_2E, weight_E = torch.tensor([[0, 1, 2], [1, 2, 0]]), torch.tensor([2.0, 0.0, 5.0])
+    graph = MessageGraph.build(pairs_2E, 3, weight_E=weight_E)
+    assert graph.degree_G.tolist() == [7.0, 2.0, 5.0]
+    assert (graph.num_edges, graph.num_self_loops) == (4, 0)
+    assert graph.without(torch.tensor([[1], [0]])).degree_G.tolist() == [5.0, 0.0, 5.0]
+
+
 def test_backends_import_no_optional_library() -> None:
     module = importlib.import_module("grn_cotrain.nn.backends.backend_dgl")
     assert "dgl" not in vars(module)

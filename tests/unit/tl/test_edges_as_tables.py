@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import grn_cotrain.tl as tl
+from grn_cotrain.cli import app
+from grn_cotrain.commandline import run_app
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.model_scorer import ModelScorer
@@ -29,6 +32,27 @@ def test_infer_grn_is_what_the_export_predicts(tiny_run: Path) -> None:
     assert found.attrs["grn_cotrain"]["vocab_hash"] == expected.vocab_hash
     assert found.attrs["grn_cotrain"]["prevalence"] == expected.prevalence
     assert len(tl.infer_grn(tiny_run, top=4, top_per_tf=None)) == 4
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"top": 50},
+        {"top_per_tf": 3},
+        {"top": 20, "top_per_tf": "training"},
+        {"top": 30, "include_known": False},
+        {"min_probability": 0.05},
+    ],
+)
+def test_both_doors_return_the_same_edges(tiny_run: Path, tmp_path: Path, options: dict[str, Any]) -> None:
+    out = tmp_path / "edges.parquet"
+    command = ["export", "edges", str(tiny_run), "--out", str(out)]
+    for name, value in options.items():
+        flag, text = ("--known", "drop") if name == "include_known" else (f"--{name.replace('_', '-')}", str(value))
+        command += [flag, text]
+    assert run_app(app, command) == 0
+    pd.testing.assert_frame_equal(pd.read_parquet(out), tl.infer_grn(tiny_run, **options), check_dtype=False)
 
 
 def test_score_edges_of_tuples_frames_and_files(tiny_run: Path, tiny_world: Path, tmp_path: Path) -> None:

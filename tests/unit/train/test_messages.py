@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from grn_cotrain.data.grn import GRN
 from grn_cotrain.data.pairs import pair_keys
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.data.run_data import message_edges
@@ -45,6 +46,44 @@ def test_stand_ins_of_supervised_edges_rest_too(prep: Prep) -> None:
     dropped = messages.dropped_by(split.train_2E[:, 3:5])
     np.testing.assert_array_equal(dropped[:, :2], split.train_2E[:, 3:5])
     np.testing.assert_array_equal(dropped[:, 2:], messages.pairs_2E[:, 3:5])
+
+
+def weighted(prep: Prep, weight_E: np.ndarray) -> GRN:
+    return GRN.from_frame(prep.grn.edges.assign(weight=weight_E), prep.vocab)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.002, 500.0])
+def test_weights_are_those_of_the_edges_relative_to_their_mean(prep: Prep, scale: float) -> None:
+    split = prep.split("unseen-target-seed0")
+    given_E = scale * (1 + np.arange(prep.grn.num_edges) % 7)
+    weight = dict(zip(map(tuple, prep.grn.pairs_2E.T.tolist()), given_E, strict=True))
+    expected_E = np.array([weight[tuple(pair)] for pair in split.train_2E.T.tolist()])
+    found = message_edges("true", split, weighted(prep, given_E), seed=0)
+    np.testing.assert_allclose(found.weight_E, expected_E / expected_E.mean(), rtol=1e-6)
+    for kind in ("rewired", "random"):  # a stand-in has the weight of the edge that it stands for
+        np.testing.assert_array_equal(
+            message_edges(kind, split, weighted(prep, given_E), seed=0).weight_E, found.weight_E
+        )
+    assert message_edges("true", split, weighted(prep, given_E), seed=0, weights=False).weight_E is None
+    assert message_edges("none", split, weighted(prep, given_E), seed=0).weight_E is None
+
+
+def test_equal_weights_are_no_weights(prep: Prep) -> None:
+    split = prep.split("unseen-target-seed0")
+    for value in (1.0, 0.37, 219.0):
+        grn = weighted(prep, np.full(prep.grn.num_edges, value))
+        assert message_edges("true", split, grn, seed=0).weight_E is None
+
+
+def test_a_training_edge_outside_the_network_has_the_mean_weight(prep: Prep) -> None:
+    split = prep.split("random-seed0")
+    grn = weighted(prep, 1.0 + np.arange(prep.grn.num_edges) % 5)
+    less = GRN.from_frame(grn.edges.iloc[::2], prep.vocab)
+    weight_E = message_edges("true", split, less, seed=0).weight_E
+    assert weight_E is not None
+    outside_E = ~np.isin(pair_keys(split.train_2E, split.num_genes), pair_keys(less.pairs_2E, split.num_genes))
+    assert (weight_E[outside_E] == 1).all()
+    assert weight_E[~outside_E].mean() == pytest.approx(1)
 
 
 def test_no_messages(prep: Prep) -> None:
