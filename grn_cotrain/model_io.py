@@ -16,11 +16,20 @@ from grn_cotrain.config import parse, to_dict
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import atomic_folder, read_json, sha256_file, write_json
+from grn_cotrain.manifest import MODEL_MANIFEST, Manifest
 from grn_cotrain.model import CoTrainModel, ModelInputs
 from grn_cotrain.nn.link_decoders import PairEvidence
 from grn_cotrain.recipe import ModelConfig
 
-__all__ = ["FORMAT_VERSION", "check_model_output", "find_model", "load_model", "read_tensors", "save_model"]
+__all__ = [
+    "FORMAT_VERSION",
+    "add_to_model",
+    "check_model_output",
+    "find_model",
+    "load_model",
+    "read_tensors",
+    "save_model",
+]
 
 FORMAT_VERSION = 1
 _CONFIG_KEYS = (
@@ -36,18 +45,25 @@ _CONFIG_KEYS = (
 )
 
 
+_MANIFEST_FACTS = ("run_id", "recipe_hash", "split", "split_hash", "step")
+
+
 def find_model(path: str | Path) -> Path:
     """The model folder at ``path``: itself, or ``model/`` of a run folder.
 
     Raises
     ------
     UserError
-        Neither.
+        Neither; or a run whose files do not belong together.
     """
+    from grn_cotrain.run_folder import RunFolder
+
     path = Path(path)
-    for folder in (path, path / "model"):
-        if (folder / "config.json").is_file():
-            return folder
+    if (path / "config.json").is_file():
+        return path
+    if (path / "model" / "config.json").is_file():
+        # A folder that holds model/ and nothing else of a run is somebody's copy: the model's own manifest has to do.
+        return RunFolder.open(path).model if (path / "recipe.yaml").is_file() else path / "model"
     what = "holds no model" if path.is_dir() else "is a file" if path.exists() else "no such folder"
     raise UserError(f"model '{path}': {what}; give a model folder or the folder of a finished run")
 
@@ -68,7 +84,8 @@ def check_model_output(path: str | Path, *, overwrite: bool) -> None:
 def save_model(folder: str | Path, model: CoTrainModel, *, backend: str, meta: dict[str, Any]) -> None:
     """Write ``model`` to ``folder``: config.json, vocab.json, and the weights, graph and evidence as safetensors.
 
-    ``meta`` is kept in config.json: hashes of recipe, split and data, step, validation metrics.
+    ``meta`` is kept in config.json: hashes of recipe, split and data, step, validation metrics. ``model_manifest.json``
+    lists all files, and what of ``meta`` ties the model to its run.
     """
     inputs = model.inputs
     with atomic_folder(folder) as temporary:
@@ -94,8 +111,20 @@ def save_model(folder: str | Path, model: CoTrainModel, *, backend: str, meta: d
             "vocab_hash": inputs.vocab.content_hash,
             "sha256": {name: sha256_file(temporary / name) for name in files},
             "meta": meta,
+            "manifest": MODEL_MANIFEST,
         }
         write_json(temporary / "config.json", config)
+        facts = {key: meta[key] for key in _MANIFEST_FACTS if key in meta}
+        manifest = Manifest(facts | {"vocab_hash": inputs.vocab.content_hash})
+        manifest.with_files(temporary, [*files, "config.json"]).write(temporary / MODEL_MANIFEST)
+
+
+def add_to_model(folder: str | Path, name: str) -> None:
+    """Enter in the manifest of a model a file that was just written beside it, such as ``platt.json``."""
+    folder = Path(folder)
+    if not (folder / MODEL_MANIFEST).is_file():  # an earlier version wrote it
+        return
+    Manifest.read(folder / MODEL_MANIFEST).with_files(folder, [name]).write(folder / MODEL_MANIFEST)
 
 
 def read_tensors(path: Path, *, sha256: str | None = None, numpy: bool = False) -> dict[str, Any]:
@@ -139,15 +168,15 @@ def load_model(folder: str | Path, *, backend: str | None = None) -> tuple[CoTra
     missing = [key for key in _CONFIG_KEYS if key not in config]
     if missing:
         raise UserError(f"model folder '{folder}': config.json lacks {', '.join(missing)}; copy the folder whole")
-    sums = config["sha256"]
+    sums = {} if _listed(folder, config) else config["sha256"]
     vocab = FeatureVocab.load(folder / "vocab.json")
     if vocab.content_hash != config["vocab_hash"]:
         raise UserError(f"model folder '{folder}': vocab.json belongs to another model; copy the folder whole")
-    state = read_tensors(folder / "model.safetensors", sha256=sums["model.safetensors"])
-    graph = read_tensors(folder / "graph.safetensors", sha256=sums["graph.safetensors"], numpy=True)
+    state = read_tensors(folder / "model.safetensors", sha256=sums.get("model.safetensors"))
+    graph = read_tensors(folder / "graph.safetensors", sha256=sums.get("graph.safetensors"), numpy=True)
     evidence = None
     if config["evidence"] is not None:
-        arrays = read_tensors(folder / "evidence.safetensors", sha256=sums["evidence.safetensors"], numpy=True)
+        arrays = read_tensors(folder / "evidence.safetensors", sha256=sums.get("evidence.safetensors"), numpy=True)
         evidence = PairEvidence.from_arrays(arrays, names=tuple(config["evidence"]))
     model_config = parse(ModelConfig, config["model"], path="model")
     inputs = ModelInputs(
@@ -171,3 +200,31 @@ def load_model(folder: str | Path, *, backend: str | None = None) -> tuple[CoTra
     model.meta = dict(config["meta"])
     model.eval()
     return model, config
+
+
+def _listed(folder: Path, config: dict[str, Any]) -> bool:
+    """Compare a model folder with its manifest; False where an earlier version wrote it, without one.
+
+    Raises
+    ------
+    UserError
+        A file is missing, differs, or was added by another hand.
+    """
+    path = folder / MODEL_MANIFEST
+    if not path.is_file():
+        if "manifest" in config:
+            raise UserError(f"model folder '{folder}': {MODEL_MANIFEST} is missing; copy the folder whole")
+        return False
+    manifest = Manifest.read(path)
+    # What somebody added for people, a README, is read by nobody; another platt.json would be.
+    added = {file.name for file in folder.iterdir() if file.suffix in (".json", ".safetensors")}
+    for name in sorted((set(manifest.files) | {name for name in added if name[0] != "."}) - {MODEL_MANIFEST}):
+        problem = manifest.problem(folder, name)
+        if problem == "is missing":
+            raise UserError(f"file '{folder / name}': missing; the folder is incomplete, train again or copy it whole")
+        if problem is not None:
+            raise UserError(
+                f"file '{folder / name}': damaged (checksum differs from the recorded one: {problem}); copy it again"
+                " or train again"
+            )
+    return True

@@ -9,7 +9,7 @@ import typer
 import yaml
 
 from grn_cotrain.cli.apps import export_app, require_out
-from grn_cotrain.cli.options import Run
+from grn_cotrain.cli.options import PrepPlace, Run, tell_unfinished
 from grn_cotrain.commandline import say
 from grn_cotrain.errors import UserError, did_you_mean
 
@@ -38,13 +38,14 @@ def export_edges(
     option: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="option of the format; may be repeated")
     ] = None,
-    prep: Annotated[Path | None, typer.Option(help="the run's prepared folder, where it has moved")] = None,
+    prep: PrepPlace = None,
     out: Annotated[Path | None, typer.Option(help="file to write; default: in the run folder")] = None,
 ) -> None:
     """Score all TF x gene pairs and write the best for another tool; known edges are labelled."""
     if known not in _KNOWN:
         raise UserError(f"--known '{known}': choose from {', '.join(_KNOWN)}{did_you_mean(known, _KNOWN)}")
     require_out(run, out)
+    tell_unfinished(run)
     from grn_cotrain.cli.progress import counted
     from grn_cotrain.export.edge_file import export_edges as export
     from grn_cotrain.hub import resolve_run

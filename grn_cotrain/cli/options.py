@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from grn_cotrain.commandline import say
 from grn_cotrain.config import LARGEST_SEED
 from grn_cotrain.errors import UserError
 
@@ -17,10 +18,12 @@ __all__ = [
     "MinMapped",
     "Modality",
     "Orthologs",
+    "PrepPlace",
     "Run",
     "Seed",
     "pair",
     "read_tables",
+    "tell_unfinished",
 ]
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="run folder, or hf://NAME/REPOSITORY")]
@@ -31,6 +34,10 @@ Layer = Annotated[str | None, typer.Option(help="layer that holds the counts")]
 Modality = Annotated[str | None, typer.Option(help="modality of several: rna, or rna,prot")]
 Aliases = Annotated[Path | None, typer.Option(metavar="FILE", help="table of old gene symbols")]
 Orthologs = Annotated[Path | None, typer.Option(metavar="FILE", help="table of human and mouse orthologs")]
+PrepPlace = Annotated[
+    Path | None,
+    typer.Option("--prep", metavar="DIR", help="new place of the run's prepared folder; default: it is looked for"),
+]
 MinMapped = Annotated[
     float, typer.Option(min=0.0, max=1.0, help="least share of genes found, of the fewer of file and model")
 ]
@@ -64,3 +71,12 @@ def read_tables(aliases: Path | None, orthologs: Path | None) -> dict[str, Any]:
         "aliases": AliasTable.read(aliases) if aliases is not None else None,
         "orthologs": OrthologTable.read(orthologs) if orthologs is not None else None,
     }
+
+
+def tell_unfinished(*runs: str | Path) -> None:
+    """Print, before anything else, that a run is not finished, where it is not. What is no run is not looked at."""
+    from grn_cotrain.run_folder import RunFolder
+
+    for run in runs:
+        if (Path(run) / "recipe.yaml").is_file():
+            RunFolder.open(run).tell_unfinished(say)

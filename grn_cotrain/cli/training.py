@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from grn_cotrain.cli.apps import app, number
+from grn_cotrain.cli.apps import app, exit_code_of_signals, number
 from grn_cotrain.commandline import say
 
 __all__ = ["check", "train"]
@@ -44,14 +44,15 @@ def train(
     set_: Overrides = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on from the last checkpoint of RUN")] = False,
 ) -> None:
-    """Co-train a recipe."""
+    """Co-train a recipe. Ctrl-C and SIGTERM save a checkpoint after the step that is going on; --resume goes on."""
     from grn_cotrain.recipe import load_recipe
 
     resolved = load_recipe(recipe, set_ or [])
     from grn_cotrain.cli.progress import TerminalReporter
     from grn_cotrain.train.run import train as run_training
 
-    run = run_training(resolved, out, resume=resume, reporter=TerminalReporter())
+    with exit_code_of_signals():
+        run = run_training(resolved, out, resume=resume, reporter=TerminalReporter())
     record = run.record()
     say(
         f"{record['steps']} steps in {record['seconds']:.0f} s, best at step {record['best_step']}"

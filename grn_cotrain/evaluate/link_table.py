@@ -19,6 +19,7 @@ from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.evaluate.bootstrap import MIN_TFS, SeedResult, interval
 from grn_cotrain.evaluate.link_files import (
     CURVES_FILE,
+    LINK_FILES,
     PER_TF_FILE,
     REPLICATES_FILE,
     ROWS_FILE,
@@ -26,6 +27,7 @@ from grn_cotrain.evaluate.link_files import (
     replace_frame,
 )
 from grn_cotrain.files import atomic_file, read_json, write_json
+from grn_cotrain.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -212,11 +214,13 @@ class LinkTable:
             "reliability": json.loads(json.dumps(self.reliability)),
         }
         write_json(folder / TABLE_FILE, {**header, "rows": rows})
+        RunFolder(folder).register(LINK_FILES)
 
     @classmethod
     def read(cls, folder: str | Path) -> Self:
         """Read what :meth:`write` wrote."""
         folder = Path(folder)
+        RunFolder(folder).check_tables(LINK_FILES)
         stored = read_json(folder / TABLE_FILE, what="link table")
         try:
             frame = pd.read_parquet(folder / ROWS_FILE)

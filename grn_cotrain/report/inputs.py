@@ -63,11 +63,14 @@ class RunInputs:
         Letter by which several runs are told apart; empty where there is one.
     recipe
         The resolved recipe.
+    given_prep
+        New place of its prepared folder; None: it is looked for.
     """
 
     run: RunFolder
     label: str
     recipe: Recipe
+    given_prep: str | Path | None = None
 
     @property
     def place(self) -> str:
@@ -116,7 +119,7 @@ class RunInputs:
         return Part.attempt(self._open_prep)
 
     def _open_prep(self) -> Prep:
-        prep = Prep.open(self.recipe.data.prep)
+        prep = self.run.require_prep(self.given_prep)
         expected = self.record.get("vocab_hash")
         if expected is not None and prep.vocab.content_hash != expected:
             raise UserError(
@@ -169,7 +172,12 @@ class RunInputs:
         path = self.run.folder / "cells.json"
         if not path.is_file():
             return Part(None, "masked values were not evaluated yet")
-        return Part.attempt(lambda: pd.DataFrame(read_json(path, what="table of masked values")))
+
+        def read() -> pd.DataFrame:
+            self.run.check_tables([path.name])
+            return pd.DataFrame(read_json(path, what="table of masked values"))
+
+        return Part.attempt(read)
 
 
 @dataclass(frozen=True)
@@ -188,7 +196,7 @@ class ReportInputs:
         return len(self.runs) > 1
 
 
-def open_runs(folders: Sequence[str | Path]) -> list[RunInputs]:
+def open_runs(folders: Sequence[str | Path], prep: str | Path | None = None) -> list[RunInputs]:
     """Open run folders in the order given; anything else among them is a one-line error."""
     if not folders:
         raise UserError("RUN: none given; give a run folder")
@@ -200,4 +208,4 @@ def open_runs(folders: Sequence[str | Path]) -> list[RunInputs]:
     if twice:
         raise UserError(f"RUN '{twice[0]}': given twice; give each run once")
     labels = [""] if len(runs) == 1 else list(_LABELS[: len(runs)])
-    return [RunInputs(run, label, run.recipe()) for run, label in zip(runs, labels, strict=True)]
+    return [RunInputs(run, label, run.recipe(), prep) for run, label in zip(runs, labels, strict=True)]
