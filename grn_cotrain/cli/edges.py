@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from grn_cotrain.cli.apps import export_app, require_out
 from grn_cotrain.cli.options import PrepPlace, Run, tell_unfinished
 from grn_cotrain.commandline import say
 from grn_cotrain.errors import UserError, did_you_mean
+from grn_cotrain.strict import parse_yaml
 
 __all__ = ["export_edges"]
 
@@ -93,7 +93,7 @@ def _options(pairs: list[str]) -> dict[str, Any]:
         if not equals or not name.strip():
             raise UserError(f"--option '{pair}': give NAME=VALUE")
         try:
-            options[name.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
+            options[name.strip()] = parse_yaml(value)
+        except ValueError:
             options[name.strip()] = value
     return options
