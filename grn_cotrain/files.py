@@ -352,15 +352,3 @@ def sha256_file(path: str | Path) -> str:
         while chunk := handle.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def clear_leftovers(folder: str | Path) -> list[Path]:
-    """Remove what killed writes left in ``folder`` and the folders below it; returns what was removed."""
-    found = [
-        path
-        for path in Path(folder).rglob(".*")
-        if re.fullmatch(r"\.(.+\.[a-z0-9_]{8}(\.[^.]+)?|.+\.old-\d+)", path.name)
-    ]
-    for path in found:
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    return found

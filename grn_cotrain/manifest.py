@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from grn_cotrain.config import canonical_hash
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import read_json, sha256_file, write_json
 
@@ -23,7 +22,6 @@ MODEL_MANIFEST = "model_manifest.json"
 RUN_MANIFEST = "run_manifest.json"
 """In a run folder."""
 _FORMAT = 1
-_SELF = "sha256"
 _COMING = "coming"  # in a row: what a write that has begun will make of the file
 
 
@@ -41,11 +39,6 @@ class Manifest:
 
     facts: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of its content, hex."""
-        return canonical_hash([_FORMAT, dict(self.facts), {k: dict(v) for k, v in self.files.items()}], length=64)
 
     def with_files(self, folder: Path, names: Iterable[str], **more: Any) -> Manifest:
         """A manifest with the rows of ``names`` as these files are now; of files that are gone, the rows go.
@@ -71,7 +64,7 @@ class Manifest:
     def write(self, path: Path) -> None:
         """Write it atomically, with its own checksum."""
         content = {"format_version": _FORMAT, "facts": dict(self.facts), "files": dict(self.files)}
-        write_json(path, {**content, _SELF: self.digest})
+        write_json(path, content, checked=True)
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -96,10 +89,7 @@ class Manifest:
         )
         if not isinstance(facts, dict) or not isinstance(files, dict) or not rows_fit:
             raise UserError(f"manifest '{path}': has no facts or no files with checksums; copy the folder whole")
-        manifest = cls(facts, files)
-        if loaded.get(_SELF) != manifest.digest:
-            raise UserError(f"manifest '{path}': was changed after it was written; copy the folder whole")
-        return manifest
+        return cls(facts, files)
 
     def problem(self, folder: Path, name: str) -> str | None:
         """What is wrong with a file, in a few words; None where it is the file that was listed."""

@@ -57,8 +57,10 @@ class RunFolder(RunFiles):
         record = self.record() if self.record_file.is_file() else {}
         if not record or "status" not in record:  # a model that somebody put into a run folder by hand
             return None
-        pointer = self.checkpoints / "latest.json"
-        step = read_json(pointer, what="checkpoint pointer").get("step", 0) if pointer.is_file() else 0
+        try:
+            step = read_json(self.checkpoints / "latest.json", what="checkpoint pointer", shape={"step": int})["step"]
+        except UserError:  # none yet; a damaged one is the business of --resume
+            step = 0
         busy = self.holder()
         if busy is not None and busy.holder.get("what") == TRAIN:
             state, fix = f"{busy.who} is training it now", "wait for it"
