@@ -35,7 +35,8 @@ def ensure_prep(config: PrepConfig, folder: str | Path) -> Prep:
     """Return the prepared folder of a recipe, made anew if the block, a file it names, or the preparation changed.
 
     Two processes that prepare one folder do it once: the second waits and finds it done. A file counts as unchanged if
-    its size and time of change are those of last time, or else its content is.
+    its size and time of change are those of last time, or else its content is. Files that are gone since, raw data on a
+    scratch disk, count as unchanged too, and are named: the folder was made from them.
 
     Raises
     ------
@@ -47,6 +48,7 @@ def ensure_prep(config: PrepConfig, folder: str | Path) -> Prep:
     config = _fetched(config)
     key, files = _key(config, folder)
     if _up_to_date(folder, key):
+        _tell_gone(config, folder)
         return Prep.open(folder)
     with folder_lock(folder) as waited:
         if waited:  # another process has prepared it meanwhile, perhaps as it is wanted here
@@ -54,11 +56,25 @@ def ensure_prep(config: PrepConfig, folder: str | Path) -> Prep:
             key, files = _key(config, folder)
         if _up_to_date(folder, key):
             return Prep.open(folder)
+        gone = _gone(config)
+        if gone:
+            raise UserError(f"prep: '{gone[0]}' does not exist; correct the recipe's prep: block, or fetch the data")
         logger.info("%s: %s", folder, "stale, prepared anew" if folder.exists() else "prepared")
         with atomic_folder(folder) as temporary:
             _prepare(config, temporary)
             write_json(temporary / _RECORD, {"key": key, "files": files})
         return Prep.open(folder)
+
+
+def _gone(config: PrepConfig) -> list[Path]:
+    return [path for path in _files(config).values() if not path.exists()]
+
+
+def _tell_gone(config: PrepConfig, folder: Path) -> None:
+    gone = _gone(config)
+    if gone:
+        named = ", ".join(f"'{path}'" for path in gone)
+        logger.warning("%s: made from files that are gone (%s); it is used as it is", folder, named)
 
 
 def _prepare(config: PrepConfig, folder: Path) -> None:
@@ -129,6 +145,8 @@ def _without_places(config: PrepConfig) -> dict[str, Any]:
 def _fingerprint(path: Path, known: dict[str, Any] | None) -> dict[str, Any]:
     """Size, time of change and content hash; the last is taken from ``known`` where the first two agree."""
     if not path.exists():
+        if known is not None:
+            return known
         raise UserError(f"prep: '{path}' does not exist; correct the recipe's prep: block, or fetch the data")
     try:
         parts = sorted(part for part in path.rglob("*") if part.is_file()) if path.is_dir() else [path]

@@ -68,6 +68,11 @@ class RunFiles:
         return self.folder / "model"
 
     @property
+    def has_model(self) -> bool:
+        """Whether a best model was saved and is still there."""
+        return (self.model / "config.json").is_file()
+
+    @property
     def checkpoints(self) -> Path:
         """Resumable states."""
         return self.folder / "checkpoints"
@@ -186,7 +191,7 @@ class RunFiles:
         finished = manifest.facts.get("finished") is True
         for name in _CORE:
             problem = manifest.problem(self.folder, name) if finished or name in manifest.files else None
-            if problem is None:
+            if problem is None or (name == _MODEL and not self.has_model):  # without one, those who need it say so
                 continue
             if name == self.recipe_file.name:
                 self.recipe()  # one that cannot be read at all has a better message

@@ -48,14 +48,16 @@ class RunFolder(RunFiles):
         """Whether training ended by itself (max_steps, patience or max_minutes) and wrote all that it had to."""
         manifest = self._manifest()
         whole = manifest is None or manifest.facts.get("finished") is True
-        return whole and self.record_file.is_file() and self.record().get("status") == "finished"
+        recorded = self.record_file.is_file() and self.record().get("status") == "finished"
+        return whole and recorded and (manifest is None or self.has_model)
 
     def unfinished(self) -> str | None:
-        """One line about a run that is not finished: how far it is, why, and how to finish it; else None."""
+        """How far a run that is not finished is, why, and how to finish it, in one line; None for one that is."""
         if self.is_finished:
             return None
         record = self.record() if self.record_file.is_file() else {}
-        if not record or "status" not in record:  # a model that somebody put into a run folder by hand
+        # A model that somebody put into a run folder by hand; a finished run whose model is gone, which is told elsewhere.
+        if record.get("status") in (None, "finished") and not (record and self._cut_short()):
             return None
         try:
             step = read_json(self.checkpoints / "latest.json", what="checkpoint pointer", shape={"step": int})["step"]
@@ -68,9 +70,12 @@ class RunFolder(RunFiles):
             failed = record["status"] == "failed"
             state = f"training failed ({record.get('error')})" if failed else "training was interrupted"
             fix = f"finish it with: {self.how_to_resume()}"
-        return (
-            f"run '{self.folder}' is not finished: step {step:,} of {self.recipe().train.max_steps:,}, {state}; {fix}"
-        )
+        return f"training is not finished: step {step:,} of {self.recipe().train.max_steps:,}; {state}; {fix}"
+
+    def _cut_short(self) -> bool:
+        """Whether training was killed after it had written that it was finished, and before the manifest said so."""
+        manifest = self._manifest()
+        return manifest is not None and manifest.facts.get("finished") is False
 
     def how_to_resume(self) -> str:
         """The command that goes on with the run."""
@@ -129,7 +134,7 @@ class RunFolder(RunFiles):
 
     def require_model(self) -> Path:
         """The model folder, or an error that says what to do. A run that is not finished is warned of."""
-        if not (self.model / "config.json").is_file():
+        if not self.has_model:
             raise UserError(
                 f"run '{self.folder}': it holds no model yet; finish it with"
                 f" `grn-cotrain train RECIPE --out {self.folder} --resume`"

@@ -177,7 +177,8 @@ class Trainer:
                             f"stopped by {stop.by} after step {state.step:,} of {config.max_steps:,}, and a checkpoint"
                             f" was saved; go on with: {self.run.how_to_resume()}",
                         )
-            if state.best_value is None:  # stopped before any validation
+            if state.best_value is None or not self.run.has_model:  # stopped before any validation; or it was removed
+                state.best_value = None
                 self._validate()
             state.seconds = time.monotonic() - started
         finally:
