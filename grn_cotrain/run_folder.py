@@ -56,7 +56,7 @@ class RunFolder(RunFiles):
         if self.is_finished:
             return None
         record = self.record() if self.record_file.is_file() else {}
-        # A model that somebody put into a run folder by hand; a finished run whose model is gone, which is told elsewhere.
+        # A model that was put into a run folder by hand; a finished run whose model is gone, which is told elsewhere.
         if record.get("status") in (None, "finished") and not (record and self._cut_short()):
             return None
         try:
