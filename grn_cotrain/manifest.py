@@ -6,6 +6,7 @@ among them. So one small file says whether a whole run is the one that training 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -91,6 +92,31 @@ class Manifest:
             raise UserError(f"manifest '{path}': has no facts or no files with checksums; copy the folder whole")
         return cls(facts, files)
 
+    @classmethod
+    def check_model(cls, folder: Path, *, leave: Iterable[str] = ()) -> None:
+        """Compare a model folder with its manifest, except the files ``leave``.
+
+        Raises
+        ------
+        UserError
+            A file is missing, differs, or was added by another hand.
+        """
+        manifest = cls.read(folder / MODEL_MANIFEST)
+        # What somebody added for people, a README, is read by nobody; another platt.json would be.
+        added = {file.name for file in folder.iterdir() if file.suffix in (".json", ".safetensors")}
+        names = set(manifest.files) | {name for name in added if name[0] != "."}
+        for name in sorted(names - {MODEL_MANIFEST, *leave}):
+            problem = manifest.problem(folder, name)
+            if problem == "is missing":
+                raise UserError(
+                    f"file '{folder / name}': missing; the folder is incomplete, train again or copy it whole"
+                )
+            if problem is not None:
+                raise UserError(
+                    f"file '{folder / name}': damaged (checksum differs from the recorded one: {problem}); copy it again"
+                    " or train again"
+                )
+
     def problem(self, folder: Path, name: str) -> str | None:
         """What is wrong with a file, in a few words; None where it is the file that was listed."""
         row = self.files.get(name)
@@ -103,7 +129,14 @@ class Manifest:
         accepted = [row, *([row[_COMING]] if _COMING in row else [])]
         if size not in [one["size"] for one in accepted]:
             return f"differs from the manifest: {size:,} bytes, not {row['size']:,}"
-        found = sha256_file(path)
+        found = _sha256(str(path.resolve()), size, path.stat().st_mtime_ns, path.stat().st_ino)
         if found in [one["sha256"] for one in accepted]:
             return None
         return f"differs from the manifest: SHA-256 {found[:12]}, not {row['sha256'][:12]}"
+
+
+@functools.lru_cache(maxsize=1024)
+def _sha256(path: str, size: int, changed_ns: int, inode: int) -> str:
+    """Hash of a file, computed once a command for a file that stays as it is: a run is opened many times."""
+    del size, changed_ns, inode
+    return sha256_file(path)

@@ -215,16 +215,5 @@ def _listed(folder: Path, config: dict[str, Any]) -> bool:
         if "manifest" in config:
             raise UserError(f"model folder '{folder}': {MODEL_MANIFEST} is missing; copy the folder whole")
         return False
-    manifest = Manifest.read(path)
-    # What somebody added for people, a README, is read by nobody; another platt.json would be.
-    added = {file.name for file in folder.iterdir() if file.suffix in (".json", ".safetensors")}
-    for name in sorted((set(manifest.files) | {name for name in added if name[0] != "."}) - {MODEL_MANIFEST}):
-        problem = manifest.problem(folder, name)
-        if problem == "is missing":
-            raise UserError(f"file '{folder / name}': missing; the folder is incomplete, train again or copy it whole")
-        if problem is not None:
-            raise UserError(
-                f"file '{folder / name}': damaged (checksum differs from the recorded one: {problem}); copy it again"
-                " or train again"
-            )
+    Manifest.check_model(folder)
     return True

@@ -204,6 +204,9 @@ class RunFiles:
         stranger = self._stranger(manifest)
         if stranger:
             raise UserError(f"run '{self.folder}': model/ does not belong to it{stranger}: copy the run again")
+        if self.has_model and (self.folder / _MODEL).is_file():
+            # Those who load the model compare these two as well, and say what is wrong with their content.
+            Manifest.check_model(self.model, leave=("config.json", "vocab.json"))
         for name in manifest.files:
             if name not in _CORE and name.endswith(".json") and (problem := manifest.problem(self.folder, name)):
                 self.warn(f"{name} {problem}; evaluate the run again")
@@ -261,6 +264,12 @@ class RunFiles:
         """The process that writes into the run now, in words that fit a message; None where there is none."""
         held = holder_of(self.folder / _LOCK)
         return None if held is None else Busy(held)
+
+    @property
+    def is_being_trained(self) -> bool:
+        """Whether a process is training the run now."""
+        busy = self.holder()
+        return busy is not None and busy.holder.get("what") == TRAIN
 
     def require_free(self, what: str) -> None:
         """Refuse to write into a run that another process is training; ask before the work, not after it."""

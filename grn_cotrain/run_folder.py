@@ -64,7 +64,7 @@ class RunFolder(RunFiles):
         except UserError:  # none yet; a damaged one is the business of --resume
             step = 0
         busy = self.holder()
-        if busy is not None and busy.holder.get("what") == TRAIN:
+        if busy is not None and self.is_being_trained:
             state, fix = f"{busy.who} is training it now", "wait for it"
         else:
             failed = record["status"] == "failed"

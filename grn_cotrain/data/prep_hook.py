@@ -17,7 +17,7 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.files import read_json
 from grn_cotrain.recipe import Recipe
 
-__all__ = ["find_prepared", "not_found", "open_prepared", "prepared_place"]
+__all__ = ["find_prepared", "not_found", "open_prepared", "place_for", "prepared_place"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,17 @@ def prepared_place(prep: Prep, run: Path) -> dict[str, str]:
         "relative": Path(os.path.relpath(place, run.resolve())).as_posix(),
         "content_hash": prep.content_hash,
     }
+
+
+def place_for(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What the record of a run that is made from another says of the prepared folder: ``prep`` without the way to it.
+
+    Empty where the other says nothing.
+    """
+    recorded = record.get("prep")
+    if not isinstance(recorded, Mapping):
+        return {}
+    return {"prep": {key: value for key, value in recorded.items() if key != "relative"}}
 
 
 def find_prepared(run: Path, recipe: Recipe, record: Mapping[str, Any], given: str | Path | None = None) -> Prep | None:

@@ -137,6 +137,9 @@ def evaluate_run(
         progress=say,
     )
     for folder, one in zip(folders, data, strict=True):
+        if out is not None and folder.is_being_trained:
+            say(f"{folder.folder}: it is being trained; masked values, which go there, are not evaluated")
+            continue
         evaluate_cells(folder, one)
     if target is not None:
         with folders[0].lock(_WHAT):

@@ -12,6 +12,7 @@ from grn_cotrain.config import canonical_hash
 from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.io.align import align_cells
 from grn_cotrain.data.io.counts import CountsFile, load_counts
+from grn_cotrain.data.prep_hook import place_for
 from grn_cotrain.data.vocab import MODALITIES, FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.platt import PLATT_FILE
@@ -163,7 +164,7 @@ def extend_run(
             add_to_model(folder / "model", PLATT_FILE)
         shutil.copyfile(base.recipe_file, folder / base.recipe_file.name)
         record: dict[str, Any] = base.record() if base.record_file.is_file() else {}
-        record |= {
+        record |= place_for(record) | {
             "kind": "extended",
             "base": identity,
             "run_id": extended.meta["run_id"],

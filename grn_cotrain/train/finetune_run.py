@@ -23,6 +23,7 @@ from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.io.align import align_cells
 from grn_cotrain.data.io.counts import load_counts
 from grn_cotrain.data.obs import obs_column
+from grn_cotrain.data.prep_hook import place_for
 from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
@@ -51,7 +52,7 @@ __all__ = ["CellLabels", "finetune_run", "labels_of", "split_labels"]
 
 _TOKENS_PER_BATCH = 32_768
 _RARE = 10  # training cells below which a class is named
-_OF_THE_BASE = ("cells_hash", "num_cells", "num_genes", "vocab_hash", "recipe_hash", "prep")
+_OF_THE_BASE = ("cells_hash", "num_cells", "num_genes", "vocab_hash", "recipe_hash")
 
 
 @dataclass(frozen=True, eq=False)
@@ -351,6 +352,7 @@ def _origin(base: RunFolder, model_config: dict[str, Any], cells: str | Path) ->
         "base": RunIdentity.of(base, model_config).to_dict(),
         # Of the base run, so that its own cells are recognised when they are embedded, annotated or evaluated.
         **{key: record[key] for key in _OF_THE_BASE if key in record},
+        **place_for(record),
         "cells_file": cells.name,
         "cells_sha256": sha256_file(cells) if cells.is_file() else None,
     }

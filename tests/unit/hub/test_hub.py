@@ -51,7 +51,7 @@ def test_what_would_be_pushed(evaluated: Path, tmp_path: Path) -> None:
     assert names == {
         *("README.md", "manifest.json", "recipe.yaml", "run.json", "links.json", "cells.json"),
         *(f"model/{name}" for name in ("config.json", "vocab.json", "model.safetensors", "graph.safetensors")),
-        "model/platt.json",
+        *("model/platt.json", "model/model_manifest.json", "run_manifest.json"),
     }
     assert not any("optimizer" in name or "checkpoint" in name or name.endswith((".h5ad", ".pt")) for name in names)
     assert staged.total == sum(path.stat().st_size for path in staged.folder.rglob("*") if path.is_file())
@@ -165,6 +165,7 @@ def test_the_card_says_how_the_model_did_beside_controls(evaluated: Path, tmp_pa
     assert any(word in text for word in ("beats the best control", "does not beat", "is worse than the best control"))
     run = Path(shutil.copytree(evaluated, tmp_path / "run"))
     (run / "links.json").write_text(json.dumps({**stored, "warnings": ["only 3 TFs: no claim"]}))
+    RunFolder(run).register(["links.json"])
     assert "Warning: only 3 TFs: no claim." in hub.model_card(run)
 
 
@@ -192,6 +193,7 @@ def test_the_card_claims_nothing_without_a_table(tiny_run: Path, evaluated: Path
     assert "**not evaluated**" in hub.model_card(run)
     for name in ("links.json", "links.parquet"):  # as a fetched run has it: rows, and no replicates
         shutil.copy(evaluated / name, run / name)
+    RunFolder(run).register(["links.json", "links.parquet"])
     text = hub.model_card(run)
     assert "degree_product (control)" in text
     assert "best control" not in text.split("## Results")[1].split("## Intended")[0].replace("best 3 of", "")
@@ -199,6 +201,7 @@ def test_the_card_claims_nothing_without_a_table(tiny_run: Path, evaluated: Path
     for row in stored["rows"]:
         row["split_hash"] = "another"
     (run / "links.json").write_text(json.dumps(stored))
+    RunFolder(run).register(["links.json"])
     with pytest.raises(UserError, match="of another split"):
         hub.model_card(run)
 
