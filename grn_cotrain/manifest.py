@@ -113,8 +113,8 @@ class Manifest:
                 )
             if problem is not None:
                 raise UserError(
-                    f"file '{folder / name}': damaged (checksum differs from the recorded one: {problem}); copy it again"
-                    " or train again"
+                    f"file '{folder / name}': damaged (checksum differs from the recorded one: {problem}); copy it"
+                    " again or train again"
                 )
 
     def problem(self, folder: Path, name: str) -> str | None:

@@ -16,7 +16,7 @@ from grn_cotrain.config import parse, to_dict
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import atomic_folder, read_json, sha256_file, write_json
-from grn_cotrain.manifest import MODEL_MANIFEST, Manifest
+from grn_cotrain.manifest import MODEL_MANIFEST, RUN_MANIFEST, Manifest
 from grn_cotrain.model import CoTrainModel, ModelInputs
 from grn_cotrain.nn.link_decoders import PairEvidence
 from grn_cotrain.recipe import ModelConfig
@@ -117,6 +117,14 @@ def save_model(folder: str | Path, model: CoTrainModel, *, backend: str, meta: d
         facts = {key: meta[key] for key in _MANIFEST_FACTS if key in meta}
         manifest = Manifest(facts | {"vocab_hash": inputs.vocab.content_hash})
         manifest.with_files(temporary, [*files, "config.json"]).write(temporary / MODEL_MANIFEST)
+    _enter(Path(folder))
+
+
+def _enter(folder: Path) -> None:
+    """Enter the manifest of a model in that of its run, where it is listed there already."""
+    path, name = folder.parent / RUN_MANIFEST, f"{folder.name}/{MODEL_MANIFEST}"
+    if path.is_file() and name in (listed := Manifest.read(path)).files:
+        listed.with_files(folder.parent, [name]).write(path)
 
 
 def add_to_model(folder: str | Path, name: str) -> None:
@@ -125,6 +133,7 @@ def add_to_model(folder: str | Path, name: str) -> None:
     if not (folder / MODEL_MANIFEST).is_file():  # an earlier version wrote it
         return
     Manifest.read(folder / MODEL_MANIFEST).with_files(folder, [name]).write(folder / MODEL_MANIFEST)
+    _enter(folder)
 
 
 def read_tensors(path: Path, *, sha256: str | None = None, numpy: bool = False) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from grn_cotrain.config import load_yaml, parse, to_dict
+from grn_cotrain.config import canonical_hash, load_yaml, parse, to_dict
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import read_json, write_text
 from grn_cotrain.lock import Busy, file_lock, holder_of
@@ -87,8 +87,11 @@ class RunFiles:
             raise UserError(f"run '{self.folder}': {error}; was it written by another version?") from None
 
     def write_recipe(self, recipe: Recipe) -> None:
-        """Save the resolved recipe."""
+        """Save the resolved recipe and enter it in the manifest, where there is one."""
         write_text(self.recipe_file, yaml.safe_dump(to_dict(recipe), sort_keys=False))
+        manifest = self._manifest()
+        if manifest is not None:
+            self._with_recipe(manifest).write(self.manifest_file)
 
     def record(self) -> dict[str, Any]:
         """Contents of run.json."""
@@ -113,7 +116,7 @@ class RunFiles:
         old = self._manifest()
         rows = {name: row for name, row in (old.files if old else {}).items() if name not in _CORE}
         manifest = Manifest({**facts, "finished": False}, rows)
-        manifest.with_files(self.folder, [self.recipe_file.name]).write(self.manifest_file)
+        self._with_recipe(manifest).write(self.manifest_file)
 
     def seal(self, facts: Mapping[str, Any] | None = None) -> None:
         """Write the manifest of a finished run over all its files, as they are now.
@@ -125,7 +128,7 @@ class RunFiles:
         names = [path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file()]
         others = [name for name in names if _is_derived(name) and name not in manifest.files]
         manifest = manifest.with_files(self.folder, others, model=self.weights_sha256())
-        manifest.with_files(self.folder, _CORE).write(self.manifest_file)
+        self._with_recipe(manifest.with_files(self.folder, _CORE)).write(self.manifest_file)
 
     def register(self, paths: Iterable[str | Path]) -> None:
         """Enter in the manifest what a command wrote into the run, with the model that it was made from.
@@ -170,6 +173,21 @@ class RunFiles:
         row = Manifest.read(path).files.get("model.safetensors")
         return None if row is None else str(row["sha256"])
 
+    def _with_recipe(self, manifest: Manifest) -> Manifest:
+        return manifest.with_files(self.folder, [self.recipe_file.name], settings=self._settings())
+
+    def _settings(self) -> str:
+        """Hash of what the recipe says but for where the data are: a new place is no other run.
+
+        Of the file as it is, so that a key which a later version adds changes nothing.
+        """
+        recipe = load_yaml(self.recipe_file)
+        data = recipe.get("data") if isinstance(recipe, dict) else None
+        if not isinstance(data, dict):
+            return ""
+        rest = {key: value for key, value in recipe.items() if key != "prep"}
+        return canonical_hash({**rest, "data": {key: value for key, value in data.items() if key != "prep"}})
+
     def _manifest(self) -> Manifest | None:
         return Manifest.read(self.manifest_file) if self.manifest_file.is_file() else None
 
@@ -181,22 +199,28 @@ class RunFiles:
         UserError
             Names the file that is missing, was changed, or belongs to another run.
         """
-        if not self.manifest_file.is_file():
-            # run.json of runs with a manifest names the run; a published run without run.json has its manifest too.
-            if self.record_file.is_file() and "run_id" in self.record():
-                raise UserError(f"run '{self.folder}': {RUN_MANIFEST} is missing; copy the run whole")
-            self.warn("was made before runs had a manifest: whether its files belong together cannot be checked")
-            return
-        manifest = Manifest.read(self.manifest_file)
+        manifest = self._manifest()
+        record = self.record() if self.record_file.is_file() else {}
+        if manifest is None:
+            why = f"{RUN_MANIFEST} is missing" if "run_id" in record else "it was made before runs had a manifest"
+            self.warn(f"{why}: whether its files belong together cannot be checked")
+            manifest = Manifest({"run_id": record.get("run_id")})
         finished = manifest.facts.get("finished") is True
         for name in _CORE:
             problem = manifest.problem(self.folder, name) if finished or name in manifest.files else None
             if problem is None or (name == _MODEL and not self.has_model):  # without one, those who need it say so
                 continue
+            if name == self.recipe_file.name and manifest.files[name].get("settings") == self._settings():
+                continue  # a new place of the data is no other run
+            if problem == "is missing":
+                raise UserError(
+                    f"file '{self.folder / name}': missing; the run is incomplete: copy it whole, or train again"
+                )
             if name == self.recipe_file.name:
                 self.recipe()  # one that cannot be read at all has a better message
-            if name == self.record_file.name and self.record_file.is_file():
-                self.record()
+            if name == self.record_file.name:  # numbers are refused later, see require_record
+                self.warn(f"{name} {problem}; it is not what training and evaluation wrote here")
+                continue
             raise UserError(
                 f"run '{self.folder}': {name} {problem}; it is not what training wrote here{self._stranger(manifest)}:"
                 " copy the run again, or train again"
@@ -210,6 +234,22 @@ class RunFiles:
         for name in manifest.files:
             if name not in _CORE and name.endswith(".json") and (problem := manifest.problem(self.folder, name)):
                 self.warn(f"{name} {problem}; evaluate the run again")
+
+    def require_record(self) -> None:
+        """Refuse a run.json that was changed by another hand: numbers would be said to be of another run.
+
+        Raises
+        ------
+        UserError
+            Says what differs.
+        """
+        manifest, name = self._manifest(), self.record_file.name
+        problem = None if manifest is None or name not in manifest.files else manifest.problem(self.folder, name)
+        if problem is not None:
+            raise UserError(
+                f"run '{self.folder}': {name} {problem}; it is not what training and evaluation wrote here: copy the run"
+                " again, or train again"
+            )
 
     def _stranger(self, manifest: Manifest) -> str:
         """Words for a model folder that names another run than this one; empty where it does not."""

@@ -174,8 +174,7 @@ class RunFolder(RunFiles):
         Raises
         ------
         UserError
-            Other genes, cells or edges in the split; messages that the recipe does not make; a recipe of other settings
-            than the model's.
+            Other genes, cells or edges in the split; messages that the recipe does not make; a run.json that was changed.
         """
         if appended and "extended_from" in meta:
             vocab = vocab.select(range(min(vocab.num_features, data.vocab.num_features)))
@@ -190,17 +189,7 @@ class RunFolder(RunFiles):
                     f"run '{self.folder}': its prepared folder '{data.prep.folder}' has other {what} now than the model"
                     f" was trained on; {fix}, or train again"
                 )
-        recipe = self.recipe()
-        for key, now, trained in (
-            ("data.split", data.split.name, meta.get("split")),
-            ("train.schedule", recipe.train.schedule.name, meta.get("schedule")),
-            ("seed", recipe.seed, record.get("seed")),
-        ):
-            if trained is not None and now != trained:
-                raise UserError(
-                    f"run '{self.folder}': recipe.yaml has {key} '{now}', the model was trained with '{trained}'; copy"
-                    " the run again, or train again"
-                )
+        self.require_record()
         if model is not None:
             data.messages.require_same(
                 model.inputs, data.split, data.prep.vocab.symbols, what=f"model '{self.model}': graph.safetensors"

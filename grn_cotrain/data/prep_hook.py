@@ -35,10 +35,11 @@ def open_prepared(recipe: Recipe) -> Prep:
     return Prep.open(folder)
 
 
-def prepared_place(prep: Prep, run: Path) -> dict[str, str]:
-    """Where the prepared folder of a run is, for run.json: its path, its path from the run folder, its content."""
+def prepared_place(prep: Prep, run: Path, recipe: Recipe) -> dict[str, str]:
+    """Where the prepared folder of a run is, for run.json: its paths, and its content."""
     place = prep.folder.resolve()
     return {
+        "given": recipe.data.prep,
         "absolute": str(place),
         "relative": Path(os.path.relpath(place, run.resolve())).as_posix(),
         "content_hash": prep.content_hash,
@@ -60,8 +61,9 @@ def find_prepared(run: Path, recipe: Recipe, record: Mapping[str, Any], given: s
     """Open the prepared folder of a run, from any working folder; None where none is found.
 
     It is looked for at its path from the run folder, at the absolute path of training, at the recipe's path from the
-    working folder, and from the folders above the run. The first with the content of training is taken; without one,
-    the first that there is, of which the reader then says what differs.
+    working folder, and from the folders above the run; where somebody wrote a new place into the recipe, there alone.
+    The first with the content of training is taken; without one, the first that there is, of which the reader then says
+    what differs.
 
     Parameters
     ----------
@@ -97,6 +99,8 @@ def _places(run: Path, recipe: Recipe, record: Mapping[str, Any]) -> list[tuple[
     """Where to look, the likeliest first, and what each place is."""
     recorded = record.get("prep")
     given, home = Path(recipe.data.prep), run.resolve()
+    if isinstance(recorded, Mapping) and recorded.get("given", recipe.data.prep) != recipe.data.prep:
+        return [(Path.cwd() / given, "the recipe's path, which was changed after training")]
     places: list[tuple[Path, str]] = []
     if isinstance(recorded, Mapping) and isinstance(recorded.get("relative"), str):
         places.append((Path(os.path.normpath(home / recorded["relative"])), "as it was from the run folder"))

@@ -99,7 +99,7 @@ def stage_run(
         raise UserError(f"folder '{folder}': exists and is not empty; give a new one")
     config = load_whole(source)[2]
     extras = _extras(source.folder, include)
-    source.check_tables(extras)
+    source.check_tables(name for name in extras if name in DEFAULT_EXTRAS)
     scrubber = Scrubber()
     with atomic_folder(folder) as temporary:
         recipe = scrubber.value(load_yaml(source.recipe_file))

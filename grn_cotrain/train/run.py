@@ -202,5 +202,5 @@ def _record(recipe: Recipe, data: RunData, trainer: Trainer) -> dict[str, Any]:
         "parameters": parameters | {"total": sum(p.numel() for p in model.parameters())},
         "environment": environment(str(trainer.fabric.device)),
         "run_id": trainer.run_id,
-        "prep": prepared_place(data.prep, trainer.run.folder),
+        "prep": prepared_place(data.prep, trainer.run.folder, recipe),
     }

@@ -103,11 +103,10 @@ TAMPERED: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "config.json": (lambda r: edit_json(r / "model" / "config.json", bidirectional=False), "config.json': damaged"),
     "vocab.json": (lambda r: edit_json(r / "model" / "vocab.json", species="mouse"), "vocab.json"),
-    "without run.json": (lambda r: (r / "run.json").unlink(), "run.json is missing"),
+    "without run.json": (lambda r: (r / "run.json").unlink(), "run.json': missing"),
     "without platt.json": (lambda r: (r / "model" / "platt.json").unlink(), "platt.json': missing"),
     "without vocab.json": (lambda r: (r / "model" / "vocab.json").unlink(), "vocab.json"),
     "without graph": (lambda r: (r / "model" / "graph.safetensors").unlink(), "graph.safetensors': missing"),
-    "without manifest": (lambda r: (r / RUN_MANIFEST).unlink(), f"{RUN_MANIFEST} is missing"),
     "without model manifest": (lambda r: (r / "model" / MODEL_MANIFEST).unlink(), f"{MODEL_MANIFEST} is missing"),
     "manifest": (lambda r: edit_json(r / RUN_MANIFEST, facts={}), "its content does not have its checksum"),
     "head of another": (lambda r: (r / "classes.json").write_text("{}"), "classes.json is not in the manifest"),
@@ -200,11 +199,7 @@ def test_messages_that_hold_test_edges_are_found_whatever_the_checksums_say(run:
 
 
 def test_a_recipe_of_another_split_is_found_whatever_the_checksums_say(run: Path) -> None:
-    edit_recipe(run, seed=7)
-    RunFolder(run).seal()
-    with pytest.raises(UserError, match=r"recipe\.yaml has seed '7', the model was trained with '0'"):
-        evaluated(run)
-    edit_recipe(run, seed=0, data__split="random-seed0")
+    edit_recipe(run, data__split="random-seed0")
     RunFolder(run).seal()
     with pytest.raises(UserError, match="other edges in its split now"):
         evaluated(run)
@@ -260,6 +255,28 @@ def test_a_run_of_an_earlier_version_opens_with_a_note(run: Path, caplog: pytest
         evaluated(run)
     assert caplog.text.count("was made before runs had a manifest") == 1
     LinkTable.read(run)
+
+
+def test_a_run_whose_manifest_is_gone_opens_with_a_warning_and_still_knows_its_model(
+    run: Path, other_run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (run / RUN_MANIFEST).unlink()
+    with caplog.at_level(logging.WARNING):
+        RunFolder.open(run)
+    assert f"{RUN_MANIFEST} is missing: whether its files belong together cannot be checked" in caplog.text
+    shutil.rmtree(run / "model")
+    shutil.copytree(other_run / "model", run / "model")
+    with pytest.raises(UserError, match=r"model/ does not belong to it \(the model is of run"):
+        RunFolder.open(run)
+
+
+def test_a_new_place_of_the_data_in_the_recipe_is_no_other_run(run: Path, tiny_world: Path, tmp_path: Path) -> None:
+    new = shutil.copytree(tiny_world, tmp_path / "new")
+    edit_recipe(run, data__prep=str(new))
+    assert RunFolder.open(run).load_data().prep.folder == new
+    edit_recipe(run, data__prep=str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match=r"nowhere' \(the recipe's path, which was changed after training\)"):
+        evaluated(run)
 
 
 def test_a_kill_between_a_file_and_its_row_leaves_the_run_whole(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
