@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,10 @@ MODEL_MANIFEST = "model_manifest.json"
 RUN_MANIFEST = "run_manifest.json"
 """In a run folder."""
 _FORMAT = 1
+_OPTIONAL = ("platt.json",)  # a model without validation pairs has none: nothing that is said is wrong without it
+
+logger = logging.getLogger(__name__)
+
 _COMING = "coming"  # in a row: what a write that has begun will make of the file
 
 
@@ -107,6 +112,9 @@ class Manifest:
         names = set(manifest.files) | {name for name in added if name[0] != "."}
         for name in sorted(names - {MODEL_MANIFEST, *leave}):
             problem = manifest.problem(folder, name)
+            if problem == "is missing" and name in _OPTIONAL:
+                logger.warning("model '%s': %s is missing, so there are no probabilities; copy it whole", folder, name)
+                continue
             if problem == "is missing":
                 raise UserError(
                     f"file '{folder / name}': missing; the folder is incomplete, train again or copy it whole"

@@ -243,13 +243,17 @@ class RunFiles:
         UserError
             Says what differs.
         """
-        manifest, name = self._manifest(), self.record_file.name
-        problem = None if manifest is None or name not in manifest.files else manifest.problem(self.folder, name)
+        problem = self.record_problem()
         if problem is not None:
             raise UserError(
-                f"run '{self.folder}': {name} {problem}; it is not what training and evaluation wrote here: copy the run"
-                " again, or train again"
+                f"run '{self.folder}': run.json {problem}; it is not what training and evaluation wrote here: copy the"
+                " run again, or train again"
             )
+
+    def record_problem(self) -> str | None:
+        """In what run.json differs from its row in the manifest; None where it does not."""
+        manifest, name = self._manifest(), self.record_file.name
+        return None if manifest is None or name not in manifest.files else manifest.problem(self.folder, name)
 
     def _stranger(self, manifest: Manifest) -> str:
         """Words for a model folder that names another run than this one; empty where it does not."""

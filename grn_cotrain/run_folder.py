@@ -174,7 +174,8 @@ class RunFolder(RunFiles):
         Raises
         ------
         UserError
-            Other genes, cells or edges in the split; messages that the recipe does not make; a run.json that was changed.
+            Other genes, cells or edges in the split; messages that the recipe does not make; a run.json that was
+            changed.
         """
         if appended and "extended_from" in meta:
             vocab = vocab.select(range(min(vocab.num_features, data.vocab.num_features)))
@@ -185,9 +186,11 @@ class RunFolder(RunFiles):
             ("edges in its split", data.split.content_hash, meta.get("split_hash")),
         ):
             if trained is not None and found != trained:
+                changed = self.record_problem()
+                note = "" if changed is None else f" (and run.json {changed})"
                 raise UserError(
                     f"run '{self.folder}': its prepared folder '{data.prep.folder}' has other {what} now than the model"
-                    f" was trained on; {fix}, or train again"
+                    f" was trained on{note}; {fix}, or train again"
                 )
         self.require_record()
         if model is not None:

@@ -24,6 +24,7 @@ from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.evaluate.run import evaluate_run
 from grn_cotrain.report import write_report
 from grn_cotrain.report.figures import Figure
+from grn_cotrain.run_folder import RunFolder
 from grn_cotrain.train.run import train
 from tests.integration.refusals import refused
 from tests.unit.report.html_checks import Parsed, external_resources
@@ -191,6 +192,7 @@ def test_two_runs_stand_side_by_side(evaluated: Path, tmp_path: Path) -> None:
     recipe = yaml.safe_load((other / "recipe.yaml").read_text())
     recipe["train"]["clip_norm"] = 0.25
     (other / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
+    RunFolder(other).write_recipe(RunFolder(other).recipe())  # a run of these settings, as it were
     text = report([evaluated, other], tmp_path / "two.html", card=True)
     parsed = Parsed(text)
     assert "differences" in parsed.ids

@@ -97,6 +97,7 @@ TAMPERED: dict[str, tuple[Callable[[Path], object], str]] = {
     "seed": (lambda r: edit_recipe(r, seed=7), "recipe.yaml differs from the manifest"),
     "split": (lambda r: edit_recipe(r, data__split="random-seed0"), "recipe.yaml differs from the manifest"),
     "run.json": (lambda r: edit_json(r / "run.json", cells_hash="of others"), "run.json differs from the manifest"),
+    "name": (lambda r: edit_json(r / "run.json", seed=7), "run.json differs from the manifest"),
     "platt.json": (
         lambda r: edit_json(r / "model" / "platt.json", slope=9.0),
         "platt.json': damaged (checksum differs",
@@ -104,10 +105,9 @@ TAMPERED: dict[str, tuple[Callable[[Path], object], str]] = {
     "config.json": (lambda r: edit_json(r / "model" / "config.json", bidirectional=False), "config.json': damaged"),
     "vocab.json": (lambda r: edit_json(r / "model" / "vocab.json", species="mouse"), "vocab.json"),
     "without run.json": (lambda r: (r / "run.json").unlink(), "run.json': missing"),
-    "without platt.json": (lambda r: (r / "model" / "platt.json").unlink(), "platt.json': missing"),
     "without vocab.json": (lambda r: (r / "model" / "vocab.json").unlink(), "vocab.json"),
     "without graph": (lambda r: (r / "model" / "graph.safetensors").unlink(), "graph.safetensors': missing"),
-    "without model manifest": (lambda r: (r / "model" / MODEL_MANIFEST).unlink(), f"{MODEL_MANIFEST} is missing"),
+    "without model manifest": (lambda r: (r / "model" / MODEL_MANIFEST).unlink(), f"{MODEL_MANIFEST}': missing"),
     "manifest": (lambda r: edit_json(r / RUN_MANIFEST, facts={}), "its content does not have its checksum"),
     "head of another": (lambda r: (r / "classes.json").write_text("{}"), "classes.json is not in the manifest"),
 }
