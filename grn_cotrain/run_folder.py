@@ -21,6 +21,18 @@ if TYPE_CHECKING:
 __all__ = ["RunFolder"]
 
 
+_TEXTS = ("name", "schedule", "status", "version", "commit", "recipe_hash", "vocab_hash", "cells_hash", "split")
+_RECORD_SHAPE = {
+    **{f"{name}?": str for name in (*_TEXTS, "split_hash", "criterion", "weights_sha256")},
+    **{f"{name}?": int for name in ("seed", "num_cells", "num_genes", "message_edges", "steps", "best_step")},
+    **{f"{name}?": float for name in ("best_value", "seconds", "peak_memory_mb")},
+    "parameters?": {str: int},
+    "environment?": {str: None},
+    "unseen_classes?": [str],
+    "annotation?": [{}],
+}
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """Paths and records of one run (see ``docs/decisions/0001-contracts.md``)."""
@@ -75,7 +87,7 @@ class RunFolder:
 
     def record(self) -> dict[str, Any]:
         """Contents of run.json."""
-        return dict(read_json(self.record_file, what="run record"))
+        return dict(read_json(self.record_file, what="run record", shape=_RECORD_SHAPE))
 
     def write_record(self, record: dict[str, Any]) -> None:
         """Save run.json."""

@@ -327,6 +327,8 @@ def check_shape(value: Any, shape: Any, where: str, *, key: str = "") -> None:
     if isinstance(shape, list):
         if not isinstance(value, list):
             raise _wrong(value, "a list", where, key)
+        if isinstance(shape[0], type) and all(type(item) is shape[0] for item in value):
+            return  # the common case: no key is built for each of a million names
         for i, item in enumerate(value):
             check_shape(item, shape[0], where, key=f"{key}[{i}]")
         return

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from grn_cotrain.cli.apps import embed_app, export_app, require_out
-from grn_cotrain.cli.options import Aliases, Cells, Layer, MinMapped, Modality, Orthologs, Run, read_tables
+from grn_cotrain.cli.options import Aliases, Cells, Layer, MinMapped, Modality, Orthologs, RawText, Run, read_tables
 from grn_cotrain.commandline import say
 
 __all__ = ["embed_cells", "export_genes"]
@@ -28,6 +28,7 @@ def export_genes(
     aliases: Aliases = None,
     orthologs: Orthologs = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="varm: replace a key of that name")] = False,
+    raw_text: RawText = False,
 ) -> None:
     """Export gene embeddings with symbols, ids and the vocabulary's hash."""
     from grn_cotrain.cli.progress import counted

@@ -8,7 +8,18 @@ from typing import Annotated, Any
 import typer
 
 from grn_cotrain.cli.apps import app
-from grn_cotrain.cli.options import Aliases, Layer, MinMapped, Modality, Orthologs, Run, Seed, pair, read_tables
+from grn_cotrain.cli.options import (
+    Aliases,
+    Layer,
+    MinMapped,
+    Modality,
+    Orthologs,
+    RawText,
+    Run,
+    Seed,
+    pair,
+    read_tables,
+)
 from grn_cotrain.commandline import say
 
 __all__ = ["perturb"]
@@ -38,6 +49,7 @@ def perturb(
     orthologs: Orthologs = None,
     min_mapped: MinMapped = 0.5,
     seed: Seed = 0,
+    raw_text: RawText = False,
 ) -> None:
     """Delete or over-express genes in silico: how far cells and other genes move, beside random matched genes."""
     from grn_cotrain.cli.progress import counted

@@ -32,6 +32,13 @@ if TYPE_CHECKING:
 
 __all__ = ["COLUMNS", "PRINTED", "TITLES", "LinkTable"]
 
+_SHAPE = {
+    "headline_split": str,
+    "bootstrap": {"keys": {str: str}, "two_way": bool},
+    "audits": {str: str},
+    "notes": [str],
+    "reliability": {str: [{str: (float, type(None))}]},
+}
 COLUMNS = {
     "split": "str",
     "scorer": "str",
@@ -217,7 +224,7 @@ class LinkTable:
     def read(cls, folder: str | Path) -> Self:
         """Read what :meth:`write` wrote."""
         folder = Path(folder)
-        stored = read_json(folder / TABLE_FILE, what="link table")
+        stored = read_json(folder / TABLE_FILE, what="link table", shape=_SHAPE)
         try:
             frame = pd.read_parquet(folder / ROWS_FILE)
             beside = [

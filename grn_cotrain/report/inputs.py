@@ -16,6 +16,7 @@ from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.leakage import LeakReport, audit
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
+from grn_cotrain.evaluate.cells import CELLS_SHAPE
 from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.evaluate.model_scorer import arm_name
 from grn_cotrain.files import read_json
@@ -169,7 +170,7 @@ class RunInputs:
         path = self.run.folder / "cells.json"
         if not path.is_file():
             return Part(None, "masked values were not evaluated yet")
-        return Part.attempt(lambda: pd.DataFrame(read_json(path, what="table of masked values")))
+        return Part.attempt(lambda: pd.DataFrame(read_json(path, what="table of masked values", shape=CELLS_SHAPE)))
 
 
 @dataclass(frozen=True)

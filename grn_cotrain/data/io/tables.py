@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from grn_cotrain.errors import UserError
+from grn_cotrain.text_tables import unguarded
 
 __all__ = ["read_names", "read_table", "read_text", "split_selector"]
 
@@ -77,6 +78,8 @@ def read_table(path: str | Path, *, what: str = "table", header: bool = True, co
         ) from None
     if table.empty:
         raise UserError(f"{what} '{path}': holds no rows; give a table with content")
+    if "'" in text:  # names that our own writers guarded
+        table = table.map(unguarded).rename(columns=lambda name: unguarded(name) if isinstance(name, str) else name)
     if header:
         table.columns = [str(column).strip() for column in table.columns]
     return table
@@ -85,7 +88,7 @@ def read_table(path: str | Path, *, what: str = "table", header: bool = True, co
 def read_names(path: str | Path, *, what: str = "list") -> list[str]:
     """Read one name a line (first column of a table); comments after ``#`` and repeated names leave."""
     lines = (line.split("#", 1)[0].strip() for line in read_text(path, what=what).splitlines())
-    names = list(dict.fromkeys(line.replace(",", "\t").split("\t")[0].strip() for line in lines if line))
+    names = list(dict.fromkeys(unguarded(line.replace(",", "\t").split("\t")[0].strip()) for line in lines if line))
     if not names:
         raise UserError(f"{what} '{path}': holds no names; give one a line")
     return names
