@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -230,8 +231,8 @@ def _links(folder: RunFolder, config: dict[str, Any]) -> list[str]:
         label = f"**{escape(name)}**" if order[name] == "model" else f"{escape(name)} ({escape(order[name])})"
         lines.append(f"| {label} | " + " | ".join(shown) + " |")
     about = (
-        f"Link prediction on {code(headline)}: {facts['num_pairs']:,} candidate pairs, {facts['num_tfs']} TFs, prevalence"
-        f" {facts['prevalence']:.4f}; the model beside the best {min(_CONTROLS_SHOWN, len(controls))} of"
+        f"Link prediction on {code(headline)}: {facts['num_pairs']:,} candidate pairs, {facts['num_tfs']} TFs,"
+        f" prevalence {facts['prevalence']:.4f}; the model beside the best {min(_CONTROLS_SHOWN, len(controls))} of"
         f" {len(controls)} controls, which need no deep model. Brackets: 95 % bootstrap intervals."
     )
     sentence = [f"**{escape(text)}**" for text in _verdict(folder, controls)]
@@ -279,7 +280,8 @@ def _cell_types_section(classifier: Classifier, record: dict[str, Any]) -> list[
     return [
         *sections,
         "\n".join(lines),
-        f"**By macro F1 it {verdict} the best baseline, {escape(others.index[0])}: {_number(mine)} beside {_number(best)}.**"
+        f"**By macro F1 it {verdict} the best baseline, {escape(others.index[0])}: {_number(mine)} beside"
+        f" {_number(best)}.**"
         " All were fitted on the same cells and judged on the same held-out cells. Brackets: 95 % bootstrap intervals"
         " over cells, of each by itself and not of the difference.",
     ]
@@ -334,7 +336,7 @@ def _or_low(value: float) -> float:
 
 
 def _limits(recipe: Recipe, config: dict[str, Any], species: str, classifier: Classifier | None) -> str:
-    values = config["meta"].get("values", "the values that it was trained on")
+    values = escape(config["meta"].get("values", "the values that it was trained on"))
     items = [
         "A score of a link is no evidence of regulation: it says that the pair resembles pairs of the prior network,"
         " with that network's gaps and fashions (well-studied TFs have more known targets).",
@@ -356,6 +358,7 @@ def _limits(recipe: Recipe, config: dict[str, Any], species: str, classifier: Cl
 
 def _loading(repo_id: str | None, name: str, classifier: Classifier | None) -> str:
     repo = repo_id or "NAME/REPOSITORY"
+    name = name if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name) else "RUN"  # lines that people paste into a shell
     annotate = "" if classifier is None else f"grn-cotrain annotate {name} CELLS.h5ad --out OUT.h5ad\n"
     return f"""```bash
 grn-cotrain hub fetch {repo} --out {name}
