@@ -8,7 +8,8 @@ __all__ = ["code", "escape", "escape_block"]
 
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 # A bracket alone is no link: it needs "(", "[" or ":" after it, so that our intervals stay readable in the raw text.
-_MARKS = re.compile(r"[\\`*|~]|(?<!\w)_|_(?!\w)|!(?=\[)|\](?=[(\[:])")
+_MARKS = re.compile(r"[\\`*|~]|(?<!\w)_|_(?!\w)|!(?=\[)")
+_LINK = re.compile(r"\]([(\[:])")
 _ADDRESS = re.compile(r"\b(https?|ftp|mailto|javascript|data)(:)|\b(www)(\.)", re.IGNORECASE)
 _START = re.compile(r"^\s*(#|-|\+|=|\d+[.)])")
 _PLAIN_CODE = re.compile(r"[^`|<>&\\\x00-\x1f\x7f]+")
@@ -20,6 +21,7 @@ def escape(text: str) -> str:
     line = re.sub(r"[\x00-\x1f\x7f]", "", line)
     line = "".join(_HTML.get(character, character) for character in line)
     line = _MARKS.sub(lambda match: f"\\{match.group()}", line)
+    line = _LINK.sub(r"\\]\\\1", line)
     # A bare address becomes a link in most renderers; a character reference shows the same and is none.
     return _ADDRESS.sub(lambda match: "&#58;".join((match[1], "")) if match[1] else f"{match[3]}&#46;", line)
 

@@ -182,6 +182,17 @@ def _attribute(name: str, key: str, value: Any) -> Callable[[h5py.File], None]:
     return change
 
 
+def _mtx(content: bytes | str) -> Make:
+    """With the files beside it that a Matrix Market folder needs."""
+
+    def make(path: Path) -> None:
+        _bytes(content)(path)
+        (path.parent / "genes.tsv").write_text("".join(f"ENSG0000000000{i}\tG{i}\n" for i in range(3)))
+        (path.parent / "barcodes.tsv").write_text("c0\nc1\nc2\n")
+
+    return make
+
+
 def _h5_link(link: Any) -> Callable[[h5py.File], None]:
     def change(file: h5py.File) -> None:
         del file["X"]
@@ -227,14 +238,14 @@ def _cells() -> dict[str, Make]:
         "a.h5ad: empty": b"",
         "a.h5ad: text": "gene,c1\n",
         "a.h5ad: header of HDF5 alone": b"\x89HDF\r\n\x1a\n" + b"\0" * 500,
-        "a.mtx: mtx, header alone": header,
-        "a.mtx: mtx, negative size": header + "-1 2 1\n1 1 1\n",
-        "a.mtx: mtx, 10^9 x 10^9": header + "1000000000 1000000000 1\n1 1 1\n",
-        "a.mtx: mtx, index 0": header + "3 3 1\n0 1 1\n",
-        "a.mtx: mtx, index beyond": header + "3 3 1\n9 1 1\n",
-        "a.mtx: mtx, fewer entries": header + "3 3 5\n1 1 1\n",
-        "a.mtx: mtx, words": header + "a b c\n",
-        "a.mtx: mtx, 6,000 digits": header + "3 3 1\n1 1 " + "9" * 6000 + "\n",
+        "matrix.mtx: mtx, header alone": header,
+        "matrix.mtx: mtx, negative size": header + "-1 2 1\n1 1 1\n",
+        "matrix.mtx: mtx, 10^9 x 10^9": header + "1000000000 1000000000 1\n1 1 1\n",
+        "matrix.mtx: mtx, index 0": header + "3 3 1\n0 1 1\n",
+        "matrix.mtx: mtx, index beyond": header + "3 3 1\n9 1 1\n",
+        "matrix.mtx: mtx, fewer entries": header + "3 3 5\n1 1 1\n",
+        "matrix.mtx: mtx, words": header + "a b c\n",
+        "matrix.mtx: mtx, 6,000 digits": header + "3 3 1\n1 1 " + "9" * 6000 + "\n",
         "a.csv: csv, ragged": "g,c1,c2\nA,1\nB,1,2,3\n",
         "a.csv: csv, NUL": "g,c1\nA\0,1\n",
         "a.csv: csv, open quote": 'g,c1\n"A,1\nB,2\n',
@@ -247,7 +258,7 @@ def _cells() -> dict[str, Make]:
         "a.zip: zip, cut": b"PK\x03\x04" + b"\0" * 40,
         "a.tar.gz: tar.gz of nothing": gzip.compress(b"\0" * 10240),
     }
-    files |= {name: _bytes(content) for name, content in texts.items()}
+    files |= {name: _mtx(content) if name.startswith("matrix") else _bytes(content) for name, content in texts.items()}
     files["a.csv.gz: csv.gz of 1 GiB"] = _gzip_of(1 << 30, b"g,c1\nA,1\n")
     files["a.zip: zip of 1 GiB"] = _zip_of("a.csv", 1 << 30)
     files["a.zip: zip that leaves its folder"] = _zip_of("../../a.csv", 1 << 20)

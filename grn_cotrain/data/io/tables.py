@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from grn_cotrain.errors import UserError
+from grn_cotrain.strict import gunzip, waits
 from grn_cotrain.text_tables import unguarded
 
 __all__ = ["read_names", "read_table", "read_text", "split_selector"]
@@ -28,14 +29,20 @@ def read_text(path: str | Path, *, what: str = "file") -> str:
     if path.is_dir():
         raise UserError(f"{what} '{path}': is a folder; give a file")
     try:
+        if waits(path):
+            raise UserError(f"{what} '{path}': is a pipe or a device; give a file")
         raw = path.read_bytes()
-        text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8-sig")
+        text = (gunzip(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"{what} '{path}': no such file; give an existing one") from None
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise UserError(f"{what} '{path}': the gzip data are cut short or damaged; fetch the file anew") from None
+    except UserError:
+        raise
     except UnicodeDecodeError:
         raise UserError(f"{what} '{path}': is no UTF-8 text; give a TSV or CSV table") from None
+    except ValueError as error:
+        raise UserError(f"{what} '{path}': {error}; unpack it by hand if you trust it") from None
     except OSError as error:
         raise UserError(f"{what} '{path}': cannot be read ({error.strerror}); give a readable file") from None
     if not text.strip():
