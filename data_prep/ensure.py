@@ -27,6 +27,7 @@ PREPARATION_VERSION = 1
 """Raise it when the same files must be prepared differently: folders made by recipes are then made anew."""
 
 _RECORD = "ensure.json"
+_SHAPE = {"key": str, "files": {str: {"quick": [[None]], "sha256": str}}}
 _FILES = ("grn", "tf_list", "aliases", "orthologs")
 _SPLIT_FILES = ("train", "validation", "test", "index", "source_prep")
 
@@ -87,7 +88,7 @@ def _prepare(config: PrepConfig, folder: Path) -> None:
 
 
 def _up_to_date(folder: Path, key: str) -> bool:
-    if not (folder / _RECORD).is_file() or read_json(folder / _RECORD, what="record").get("key") != key:
+    if not (folder / _RECORD).is_file() or read_json(folder / _RECORD, what="record", shape=_SHAPE).get("key") != key:
         return False
     logger.info("%s: up to date", folder)
     return True
@@ -95,7 +96,7 @@ def _up_to_date(folder: Path, key: str) -> bool:
 
 def _key(config: PrepConfig, folder: Path) -> tuple[str, dict[str, Any]]:
     """Hash of all that decides about the folder's content, and the fingerprints of the files."""
-    record = read_json(folder / _RECORD, what="record") if (folder / _RECORD).is_file() else {}
+    record = read_json(folder / _RECORD, what="record", shape=_SHAPE) if (folder / _RECORD).is_file() else {}
     files = {name: _fingerprint(path, record.get("files", {}).get(name)) for name, path in _files(config).items()}
     content = {name: file["sha256"] for name, file in files.items()}
     return canonical_hash([PREPARATION_VERSION, FORMAT_VERSION, _without_places(config), content], length=32), files

@@ -27,6 +27,10 @@ __all__ = ["console", "run_app", "say"]
 _CommandError: type[Exception] = next(cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException")
 
 
+_LONGEST = 4000
+"""Characters of an error's line."""
+
+
 @cache
 def console() -> Console:
     """The console for results, on stdout."""
@@ -110,7 +114,10 @@ def _plain_messages() -> Iterator[None]:
 
 
 def _fail(message: str) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    line = " ".join(message.split())
+    if len(line) > _LONGEST:  # a stranger's file may hold a name of megabytes; the fix stands at the end
+        line = f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 2 :]}"
+    print(f"error: {line}", file=sys.stderr)
     return 2
 
 

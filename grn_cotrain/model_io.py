@@ -20,6 +20,7 @@ from grn_cotrain.manifest import MODEL_MANIFEST, RUN_MANIFEST, Manifest
 from grn_cotrain.model import CoTrainModel, ModelInputs
 from grn_cotrain.nn.link_decoders import PairEvidence
 from grn_cotrain.recipe import ModelConfig
+from grn_cotrain.strict import check_shape, shown
 
 __all__ = [
     "FORMAT_VERSION",
@@ -32,6 +33,21 @@ __all__ = [
 ]
 
 FORMAT_VERSION = 1
+_META = ("recipe_hash", "values", "split", "split_hash", "schedule", "links")
+_CONFIG_SHAPE = {
+    "model": {str: None},
+    "objectives": {str: {str: None}},
+    "features": {str: [int]},
+    "evidence?": [str],
+    "bidirectional": bool,
+    "covariates?": {str: [str]},
+    "backend": str,
+    "vocab_hash": str,
+    "sha256": {
+        str: str,
+    },
+    "meta": {"step?": int, "validation?": {str: (float, type(None))}, **{f"{name}?": str for name in _META}},
+}
 _CONFIG_KEYS = (
     "model",
     "objectives",
@@ -150,6 +166,17 @@ def read_tensors(path: Path, *, sha256: str | None = None, numpy: bool = False) 
         raise UserError(f"file '{path}': damaged ({error}); copy it again or train again") from None
 
 
+def _check_sizes(config: dict[str, Any], width: int, num_genes: int, state: dict[str, Any], where: str) -> None:
+    """Refuse sizes that the weights do not have, before anything of that size is allocated."""
+    shapes = {tuple(tensor.shape) for tensor in state.values()}
+    fix = "copy the model folder whole"
+    if not any(len(shape) > 1 and width in shape for shape in shapes):
+        raise UserError(f"{where}: key 'model.width' holds {width}, which no weight has; {fix}")
+    for name, shape in config["features"].items():
+        if len(shape) != 2 or shape[0] != num_genes or tuple(shape) not in shapes:
+            raise UserError(f"{where}: key 'features.{name}' holds {shown(shape)}, which no weight has; {fix}")
+
+
 def load_model(folder: str | Path, *, backend: str | None = None) -> tuple[CoTrainModel, dict[str, Any]]:
     """Read a model folder; returns the model in evaluation mode and its config.json.
 
@@ -168,7 +195,7 @@ def load_model(folder: str | Path, *, backend: str | None = None) -> tuple[CoTra
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"model folder '{folder}': no such folder; train first, or give the folder of a finished run")
-    config = read_json(folder / "config.json", what="model configuration")
+    config = read_json(folder / "config.json", what="model configuration", shape={})
     if config.get("format_version") != FORMAT_VERSION:
         raise UserError(
             f"model folder '{folder}': format_version {config.get('format_version')!r}, this version reads"
@@ -177,6 +204,8 @@ def load_model(folder: str | Path, *, backend: str | None = None) -> tuple[CoTra
     missing = [key for key in _CONFIG_KEYS if key not in config]
     if missing:
         raise UserError(f"model folder '{folder}': config.json lacks {', '.join(missing)}; copy the folder whole")
+    where = f"model configuration '{folder / 'config.json'}'"
+    check_shape(config, _CONFIG_SHAPE, where)
     sums = {} if _listed(folder, config) else config["sha256"]
     vocab = FeatureVocab.load(folder / "vocab.json")
     if vocab.content_hash != config["vocab_hash"]:
@@ -188,6 +217,7 @@ def load_model(folder: str | Path, *, backend: str | None = None) -> tuple[CoTra
         arrays = read_tensors(folder / "evidence.safetensors", sha256=sums.get("evidence.safetensors"), numpy=True)
         evidence = PairEvidence.from_arrays(arrays, names=tuple(config["evidence"]))
     model_config = parse(ModelConfig, config["model"], path="model")
+    _check_sizes(config, model_config.width, vocab.num_features, state, where)
     inputs = ModelInputs(
         vocab=vocab,
         # Starting rows only need the right shape: the saved state overwrites them.

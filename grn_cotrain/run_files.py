@@ -35,6 +35,29 @@ _MODEL = f"model/{MODEL_MANIFEST}"
 # What a run is; the other files are made from it, and only those who read them need them whole.
 _CORE = ("recipe.yaml", "run.json", "classes.json", "head.safetensors", _MODEL)
 _NOT_LISTED = ("checkpoints", "model")  # they have checksums of their own
+_TEXTS = (
+    "name",
+    "schedule",
+    "status",
+    "version",
+    "commit",
+    "recipe_hash",
+    "vocab_hash",
+    "cells_hash",
+    "split",
+    "run_id",
+    "error",
+)
+_RECORD_SHAPE = {
+    **{f"{name}?": str for name in (*_TEXTS, "split_hash", "criterion", "weights_sha256")},
+    **{f"{name}?": int for name in ("seed", "num_cells", "num_genes", "message_edges", "steps", "best_step")},
+    **{f"{name}?": float for name in ("best_value", "seconds", "peak_memory_mb")},
+    "parameters?": {str: int},
+    "environment?": {str: None},
+    "prep?": {str: str},
+    "unseen_classes?": [str],
+    "annotation?": [{}],
+}
 _told: set[tuple[Path, str]] = set()
 """(run folder, text) of the warnings that were logged: one command opens its run many times."""
 
@@ -95,7 +118,7 @@ class RunFiles:
 
     def record(self) -> dict[str, Any]:
         """Contents of run.json."""
-        return dict(read_json(self.record_file, what="run record"))
+        return dict(read_json(self.record_file, what="run record", shape=_RECORD_SHAPE))
 
     def write_record(self, record: dict[str, Any]) -> None:
         """Save run.json and enter it in the manifest, where the manifest lists it."""

@@ -6,6 +6,8 @@ digits, repeated keys, NaN and infinity, and aliases that multiply are refused b
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import math
 import os
@@ -21,21 +23,27 @@ import yaml
 from grn_cotrain.errors import UserError
 
 __all__ = [
+    "MAX_CONTAINERS",
     "MAX_DEPTH",
     "MAX_DIGITS",
     "MAX_JSON_BYTES",
+    "MAX_RATIO",
     "MAX_YAML_BYTES",
     "MAX_YAML_NODES",
     "check_shape",
+    "gunzip",
     "parse_json",
     "parse_yaml",
     "read_limited",
     "shown",
     "understood",
+    "waits",
 ]
 
 MAX_DEPTH = 64
 """Levels of lists and mappings. Our own files need 6."""
+MAX_CONTAINERS = 3_000_000
+"""Lists and mappings of a JSON file; Python needs seconds to build more."""
 MAX_DIGITS = 100
 """Digits of one whole number. Ours have 20 at most."""
 MAX_JSON_BYTES = 1 << 29
@@ -44,6 +52,9 @@ MAX_YAML_BYTES = 1 << 18
 """Size of a YAML file. A recipe has 3 KiB; the parser needs a second for each 150 KiB."""
 MAX_YAML_NODES = 100_000
 """Values of a YAML file after every alias is replaced by what it stands for."""
+
+MAX_RATIO = 300
+"""How many times its size gzip data may unpack to. A table of zeros alone reaches 250."""
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -81,14 +92,45 @@ def read_limited(path: str | Path, limit: int) -> str:
 
 
 def _regular(path: str | Path) -> str:
-    """The path, if opening it cannot wait for ever: a pipe that nobody writes to would."""
+    """The path, if it can be opened and read to an end."""
     name = os.fspath(path)
-    mode = os.stat(name).st_mode
-    if stat.S_ISDIR(mode):
+    if stat.S_ISDIR(os.stat(name).st_mode):
         raise IsADirectoryError(21, "Is a directory", name)
-    if not stat.S_ISREG(mode) and not _OPEN_ALREADY.fullmatch(name):
+    if waits(name):
         raise _RefusedError("it is not a regular file")
     return name
+
+
+def waits(path: str | Path) -> bool:
+    """Whether opening or reading a path may never end: a pipe that nobody writes to, a device."""
+    name = os.fspath(path)
+    try:
+        mode = os.stat(name).st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) and not _OPEN_ALREADY.fullmatch(name)
+
+
+def gunzip(raw: bytes) -> bytes:
+    """Unpack gzip data, unless they unpack to hundreds of times their size, which no table does.
+
+    Raises
+    ------
+    EOFError, zlib.error
+        Cut short or damaged.
+    ValueError
+        More than :data:`MAX_RATIO` times the size, beyond the first 64 MiB.
+    """
+    most = max(1 << 26, MAX_RATIO * len(raw))
+    parts: list[bytes] = []
+    size = 0
+    with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:
+        while part := file.read(1 << 24):
+            size += len(part)
+            if size > most:
+                raise _RefusedError(f"{len(raw):,} bytes of gzip data unpack to more than {most:,}")
+            parts.append(part)
+    return b"".join(parts)
 
 
 # -- JSON --------------------------------------------------------------------------------------------------------------
@@ -111,6 +153,8 @@ def parse_json(text: str, where: str) -> Any:
         :data:`MAX_DEPTH` levels, or text that is not Unicode.
     """
     try:
+        if text.count("[") + text.count("{") > MAX_CONTAINERS:
+            raise _RefusedError(f"it holds more than {MAX_CONTAINERS:,} lists and mappings")
         value = json.loads(
             text,
             object_pairs_hook=_pairs,
@@ -186,12 +230,12 @@ class _Loader(yaml.SafeLoader):
         if self.depth > 2 * MAX_DEPTH:  # a mapping's value is a level below its key's
             raise _RefusedError(f"it is nested deeper than {MAX_DEPTH} levels")
         try:
-            return super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+            return super().compose_node(parent, index)
         finally:
             self.depth -= 1
 
     def compose_mapping_node(self, anchor: Any) -> Any:
-        node = super().compose_mapping_node(anchor)  # type: ignore[no-untyped-call]
+        node = super().compose_mapping_node(anchor)
         seen: set[tuple[str, str]] = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode):
@@ -213,11 +257,11 @@ def parse_yaml(text: str) -> Any:
     """
     try:
         loader = _Loader(text)
-        node = loader.get_single_node()  # type: ignore[no-untyped-call]
+        node = loader.get_single_node()
         if node is None:
             return None
         _measure(node, {})
-        return loader.construct_document(node)  # type: ignore[no-untyped-call]
+        return loader.construct_document(node)
     except yaml.YAMLError as error:
         raise _RefusedError(" ".join(str(error).split())) from None
     except RecursionError:
@@ -327,6 +371,8 @@ def check_shape(value: Any, shape: Any, where: str, *, key: str = "") -> None:
     if isinstance(shape, list):
         if not isinstance(value, list):
             raise _wrong(value, "a list", where, key)
+        if isinstance(shape[0], type) and all(type(item) is shape[0] for item in value):
+            return  # the common case: no key is built for each of a million names
         for i, item in enumerate(value):
             check_shape(item, shape[0], where, key=f"{key}[{i}]")
         return

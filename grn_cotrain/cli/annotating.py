@@ -15,6 +15,7 @@ from grn_cotrain.cli.options import (
     MinMapped,
     Modality,
     Orthologs,
+    RawText,
     Run,
     Seed,
     pair,
@@ -51,6 +52,7 @@ def finetune(
     aliases: Aliases = None,
     orthologs: Orthologs = None,
     min_mapped: MinMapped = 0.5,
+    raw_text: RawText = False,
 ) -> None:
     """Fine-tune a model for cell-type annotation and judge it on held-out cells beside plain classifiers."""
     from grn_cotrain.config import ComponentSpec, parse

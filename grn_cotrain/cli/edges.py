@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from grn_cotrain.cli.apps import export_app, require_out
-from grn_cotrain.cli.options import PrepPlace, Run, tell_unfinished
+from grn_cotrain.cli.options import PrepPlace, RawText, Run, tell_unfinished
 from grn_cotrain.commandline import say
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.strict import parse_yaml
@@ -40,6 +40,7 @@ def export_edges(
     ] = None,
     prep: PrepPlace = None,
     out: Annotated[Path | None, typer.Option(help="file to write; default: in the run folder")] = None,
+    raw_text: RawText = False,
 ) -> None:
     """Score all TF x gene pairs and write the best for another tool; known edges are labelled."""
     if known not in _KNOWN:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from grn_cotrain.cli.apps import app, evaluate_app, number, progress
-from grn_cotrain.cli.options import PrepPlace, Seed, tell_unfinished
+from grn_cotrain.cli.options import PrepPlace, RawText, Seed, tell_unfinished
 from grn_cotrain.commandline import console, say
 from grn_cotrain.errors import UserError
 
@@ -200,6 +200,7 @@ def evaluate_attention(
         str | None, typer.Option(metavar="FORMAT", help="write the edges of each type in this edge format too")
     ] = None,
     prep: PrepPlace = None,
+    raw_text: RawText = False,
 ) -> None:
     """Read who attends to whom, by cell type: TF, target scores beside model and controls; centrality of genes."""
     if bootstrap is not None and bootstrap < 0:
@@ -276,6 +277,7 @@ def score(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder")],
     pairs: Annotated[Path, typer.Option(metavar="PAIRS.tsv", help="TF, target pairs by name")],
     out: Annotated[Path, typer.Option(metavar="SCORES.tsv", help="file to write")],
+    raw_text: RawText = False,
 ) -> None:
     """Score any TF, target pairs; unknown genes are named."""
     tell_unfinished(run)

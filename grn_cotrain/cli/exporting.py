@@ -16,6 +16,7 @@ from grn_cotrain.cli.options import (
     Modality,
     Orthologs,
     PrepPlace,
+    RawText,
     Run,
     read_tables,
     tell_unfinished,
@@ -40,6 +41,7 @@ def export_genes(
     orthologs: Orthologs = None,
     prep: PrepPlace = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="varm: replace a key of that name")] = False,
+    raw_text: RawText = False,
 ) -> None:
     """Export gene embeddings with symbols, ids and the vocabulary's hash."""
     from grn_cotrain.cli.progress import counted

@@ -10,6 +10,7 @@ import typer
 from grn_cotrain.commandline import say
 from grn_cotrain.config import LARGEST_SEED
 from grn_cotrain.errors import UserError
+from grn_cotrain.text_tables import formula_guard
 
 __all__ = [
     "Aliases",
@@ -19,6 +20,7 @@ __all__ = [
     "Modality",
     "Orthologs",
     "PrepPlace",
+    "RawText",
     "Run",
     "Seed",
     "pair",
@@ -40,6 +42,22 @@ PrepPlace = Annotated[
 ]
 MinMapped = Annotated[
     float, typer.Option(min=0.0, max=1.0, help="least share of genes found, of the fewer of file and model")
+]
+
+
+def _raw_text(context: typer.Context, value: bool) -> bool:
+    context.with_resource(formula_guard(not value))
+    return value
+
+
+RawText = Annotated[
+    bool,
+    typer.Option(
+        "--raw-text",
+        callback=_raw_text,
+        help="Write names that begin with = + - @ as they are, without the apostrophe that keeps spreadsheets from"
+        " running them as formulas.",
+    ),
 ]
 
 

@@ -15,6 +15,7 @@ from grn_cotrain.cli.options import (
     Modality,
     Orthologs,
     PrepPlace,
+    RawText,
     Run,
     Seed,
     pair,
@@ -51,6 +52,7 @@ def perturb(
     min_mapped: MinMapped = 0.5,
     prep: PrepPlace = None,
     seed: Seed = 0,
+    raw_text: RawText = False,
 ) -> None:
     """Delete or over-express genes in silico: how far cells and other genes move, beside random matched genes."""
     from grn_cotrain.cli.progress import counted

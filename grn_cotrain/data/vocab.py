@@ -22,6 +22,7 @@ from grn_cotrain.config import canonical_hash
 from grn_cotrain.data.alignment import Alignment, AlignmentReport, name_some
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.files import read_json, write_json
+from grn_cotrain.strict import check_shape
 
 __all__ = [
     "CLS_ID",
@@ -46,6 +47,8 @@ NUM_SPECIAL = 3
 Species = Literal["human", "mouse", "simulated", "unknown"]
 _SPECIES = ("human", "mouse", "simulated", "unknown")
 MODALITIES = ("gene", "peak", "protein")  # position = code in a CellBatch; earlier ones are looked up first
+
+_SHAPE = {"species": str, "symbols": [str], "ids": [str], "modality": [str], "is_token": [bool], "content_hash?": str}
 
 _SPIKE_IN = re.compile(r"ERCC-\d+", re.IGNORECASE)
 _ENSEMBL = re.compile(r"(ENS(?:MUS)?G\d{5,})(?:\.\d+)?", re.IGNORECASE)
@@ -338,6 +341,7 @@ class FeatureVocab:
     @classmethod
     def from_dict(cls, mapping: dict[str, Any]) -> FeatureVocab:
         """Inverse of :meth:`to_dict`; a ``content_hash`` among the keys must agree."""
+        check_shape(mapping, _SHAPE, "vocabulary: not a vocabulary")
         keys = ("symbols", "ids", "modality", "is_token")
         try:
             vocab = cls(**{key: tuple(mapping[key]) for key in keys}, species=mapping["species"])
@@ -356,7 +360,11 @@ class FeatureVocab:
     @classmethod
     def load(cls, path: str | Path) -> FeatureVocab:
         """Read what :meth:`save` wrote."""
-        return cls.from_dict(read_json(path, what="vocabulary"))
+        loaded = read_json(path, what="vocabulary")
+        try:
+            return cls.from_dict(loaded)
+        except UserError as error:
+            raise UserError(f"vocabulary '{path}': {str(error).removeprefix('vocabulary: ')}") from None
 
 
 def _without_version(value: str) -> str:

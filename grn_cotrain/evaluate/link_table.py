@@ -34,6 +34,13 @@ if TYPE_CHECKING:
 
 __all__ = ["COLUMNS", "PRINTED", "TITLES", "LinkTable"]
 
+_SHAPE = {
+    "headline_split": str,
+    "bootstrap": {"keys": {str: str}, "two_way": bool},
+    "audits": {str: str},
+    "notes": [str],
+    "reliability": {str: [{str: (float, type(None))}]},
+}
 COLUMNS = {
     "split": "str",
     "scorer": "str",
@@ -221,7 +228,7 @@ class LinkTable:
         """Read what :meth:`write` wrote."""
         folder = Path(folder)
         RunFolder(folder).check_tables(LINK_FILES)
-        stored = read_json(folder / TABLE_FILE, what="link table")
+        stored = read_json(folder / TABLE_FILE, what="link table", shape=_SHAPE)
         try:
             frame = pd.read_parquet(folder / ROWS_FILE)
             beside = [

@@ -76,12 +76,12 @@ class Platt:
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read what :meth:`save` wrote; a file that is none is an error in one line."""
-        loaded = read_json(path, what="Platt scaling")
+        loaded = read_json(path, what="Platt scaling", shape={})
         try:
             platt = cls(
                 float(loaded["slope"]), float(loaded["offset"]), int(loaded["num_pairs"]), float(loaded["prevalence"])
             )
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise UserError(f"Platt scaling '{path}': keys are missing or no numbers; fit it anew") from None
         if not (math.isfinite(platt.slope) and math.isfinite(platt.offset)):
             raise UserError(f"Platt scaling '{path}': slope or offset is not finite; fit it anew")

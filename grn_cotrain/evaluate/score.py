@@ -17,6 +17,7 @@ from grn_cotrain.data.vocab import name_some
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.model_scorer import ModelScorer
 from grn_cotrain.files import atomic_file
+from grn_cotrain.text_tables import write_delimited
 
 __all__ = ["ScoredPairs", "score_named", "score_pairs"]
 
@@ -107,7 +108,7 @@ def score_pairs(
     """
     scored = score_named(run, read_edges(pairs), what=f"--pairs '{pairs}'")
     with atomic_file(out) as temporary:
-        scored.frame.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
+        write_delimited(scored.frame, temporary, float_format="%.6g")
     for line in scored.lines():
         say(line)
     return scored

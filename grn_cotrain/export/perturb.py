@@ -27,6 +27,7 @@ from grn_cotrain.export.identity import RunIdentity
 from grn_cotrain.files import atomic_file, refuse_input, same_place
 from grn_cotrain.model_io import load_model
 from grn_cotrain.run_folder import RunFolder
+from grn_cotrain.text_tables import write_delimited
 
 if TYPE_CHECKING:
     from grn_cotrain.data.io.names import AliasTable, OrthologTable
@@ -272,7 +273,7 @@ def write_perturbation(result: InSilico, frame: pd.DataFrame, path: str | Path) 
         if Path(path).suffix.lower() == ".tsv":
             with temporary.open("w", encoding="utf-8") as handle:
                 handle.write(f"# grn_cotrain in-silico perturbation {facts}\n")
-                frame.to_csv(handle, sep="\t", index=False, float_format="%.6g")
+                write_delimited(frame, handle, float_format="%.6g")
             return
         import pyarrow as pa
         import pyarrow.parquet as pq

@@ -16,6 +16,7 @@ from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.leakage import LeakReport, audit
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
+from grn_cotrain.evaluate.cells import CELLS_SHAPE
 from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.evaluate.model_scorer import arm_name
 from grn_cotrain.files import read_json
@@ -175,7 +176,7 @@ class RunInputs:
 
         def read() -> pd.DataFrame:
             self.run.check_tables([path.name])
-            return pd.DataFrame(read_json(path, what="table of masked values"))
+            return pd.DataFrame(read_json(path, what="table of masked values", shape=CELLS_SHAPE))
 
         return Part.attempt(read)
 

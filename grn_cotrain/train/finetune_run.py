@@ -38,6 +38,7 @@ from grn_cotrain.model import CoTrainModel
 from grn_cotrain.model_io import load_model
 from grn_cotrain.provenance import git_commit
 from grn_cotrain.run_folder import RunFolder
+from grn_cotrain.text_tables import write_delimited
 from grn_cotrain.train.classifier import Classifier
 from grn_cotrain.train.environment import environment
 from grn_cotrain.train.fabric import find_device
@@ -273,8 +274,8 @@ def finetune_run(
             "history": pd.DataFrame([asdict(epoch) for epoch in result.history]),
         }
         for name, frame in frames.items():
-            frame.to_csv(folder / f"{name}.tsv", sep="\t", index=False)
-        table.confusion.to_csv(folder / "confusion.tsv", sep="\t")
+            write_delimited(frame, folder / f"{name}.tsv")
+        write_delimited(table.confusion, folder / "confusion.tsv", index=True)
         RunFolder(folder).seal({"run_id": run_id, "name": record["name"]})
     return table
 

@@ -19,7 +19,7 @@ GENERATED = {"constraints.txt", "LICENSE", "experiments/RESULTS.md"}
 
 # Rooms of grn_cotrain from the bottom up; a room imports rooms of lower rank (or its own), never a higher one.
 RANKS = [
-    {"errors", "files", "provenance", "strict"},
+    {"errors", "files", "provenance", "strict", "text_tables", "markdown"},
     {"config"},
     {"plugins"},
     {"registry", "commandline", "lock", "manifest"},

@@ -15,6 +15,7 @@ from grn_cotrain.data.io.format_tenx import MATRIX_MARKET, is_10x, read_10x_h5, 
 from grn_cotrain.data.io.raw_matrix import RawMatrix
 from grn_cotrain.data.vocab import name_some
 from grn_cotrain.errors import UserError
+from grn_cotrain.strict import waits
 
 if TYPE_CHECKING:
     import h5py
@@ -56,6 +57,8 @@ def _read_any(path: Path, layer: str | None, modality: str | None) -> RawMatrix:
             return _guarded(lambda: _read_zarr(path, layer, modality, what), what)
         _refuse_layer(layer, path)
         return read_mtx(path)
+    if waits(path):
+        raise UserError(f"{what}: is a pipe or a device; give a file")
     try:
         with path.open("rb") as handle:
             head = handle.read(8)

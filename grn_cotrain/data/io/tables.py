@@ -11,6 +11,8 @@ from pathlib import Path
 import pandas as pd
 
 from grn_cotrain.errors import UserError
+from grn_cotrain.strict import gunzip, waits
+from grn_cotrain.text_tables import unguarded
 
 __all__ = ["read_names", "read_table", "read_text", "split_selector"]
 
@@ -27,14 +29,20 @@ def read_text(path: str | Path, *, what: str = "file") -> str:
     if path.is_dir():
         raise UserError(f"{what} '{path}': is a folder; give a file")
     try:
+        if waits(path):
+            raise UserError(f"{what} '{path}': is a pipe or a device; give a file")
         raw = path.read_bytes()
-        text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8-sig")
+        text = (gunzip(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"{what} '{path}': no such file; give an existing one") from None
     except (EOFError, zlib.error, gzip.BadGzipFile):
         raise UserError(f"{what} '{path}': the gzip data are cut short or damaged; fetch the file anew") from None
+    except UserError:
+        raise
     except UnicodeDecodeError:
         raise UserError(f"{what} '{path}': is no UTF-8 text; give a TSV or CSV table") from None
+    except ValueError as error:
+        raise UserError(f"{what} '{path}': {error}; unpack it by hand if you trust it") from None
     except OSError as error:
         raise UserError(f"{what} '{path}': cannot be read ({error.strerror}); give a readable file") from None
     if not text.strip():
@@ -77,6 +85,8 @@ def read_table(path: str | Path, *, what: str = "table", header: bool = True, co
         ) from None
     if table.empty:
         raise UserError(f"{what} '{path}': holds no rows; give a table with content")
+    if "'" in text:  # names that our own writers guarded
+        table = table.map(unguarded).rename(columns=lambda name: unguarded(name) if isinstance(name, str) else name)
     if header:
         table.columns = [str(column).strip() for column in table.columns]
     return table
@@ -85,7 +95,7 @@ def read_table(path: str | Path, *, what: str = "table", header: bool = True, co
 def read_names(path: str | Path, *, what: str = "list") -> list[str]:
     """Read one name a line (first column of a table); comments after ``#`` and repeated names leave."""
     lines = (line.split("#", 1)[0].strip() for line in read_text(path, what=what).splitlines())
-    names = list(dict.fromkeys(line.replace(",", "\t").split("\t")[0].strip() for line in lines if line))
+    names = list(dict.fromkeys(unguarded(line.replace(",", "\t").split("\t")[0].strip()) for line in lines if line))
     if not names:
         raise UserError(f"{what} '{path}': holds no names; give one a line")
     return names

@@ -169,6 +169,34 @@ def test_the_card_says_how_the_model_did_beside_controls(evaluated: Path, tmp_pa
     assert "Warning: only 3 TFs: no claim." in hub.model_card(run)
 
 
+HOSTILE = "a|b`c` <script>alert(1)</script> [x](http://evil) *d*\n# e"
+
+
+def test_names_in_the_card_do_nothing(evaluated: Path, tmp_path: Path) -> None:
+    """Names of runs, data sets, splits and scorers are strangers': they show, and do nothing."""
+    run = Path(shutil.copytree(evaluated, tmp_path / "run"))
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    recipe["prep"] = {"counts": ["cells|<b>.h5ad"], "grn": "edges`[x](y).tsv"}
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    (run / "run.json").write_text(json.dumps(json.loads((run / "run.json").read_text()) | {"name": HOSTILE}))
+    stored = json.loads((run / "links.json").read_text())
+    for row in stored["rows"]:
+        row["scorer"] = row["scorer"].replace("random", HOSTILE)
+    (run / "links.json").write_text(json.dumps(stored | {"warnings": [HOSTILE]}))
+    text = hub.model_card(run)
+    shown = "a\\|b\\`c\\` &lt;script&gt;alert(1)&lt;/script&gt; [x\\]\\(http&#58;//evil) \\*d\\* # e"
+    assert f"\n# {shown}\n" in text
+    assert f"| {shown} (control) |" in text
+    assert f"Warning: {shown}." in text
+    assert "cells\\|&lt;b&gt;.h5ad" in text
+    assert "edges\\`[x\\]\\(y).tsv" in text
+    for raw in ("<script>", "<b>", "](http", "](y)", "\n# e"):
+        assert raw not in text
+    widths = {line.count("|") - line.count("\\|") for line in text.splitlines() if line.startswith("| ")}
+    assert widths == {3, 7}, "every table keeps its width"
+    assert "grn-cotrain export genes RUN --format" in text, "lines for a shell hold no such name"
+
+
 def test_the_sentence_follows_the_interval(evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import pandas as pd
 
