@@ -9,7 +9,6 @@ from typing import Any
 
 from data_prep.counts import prepare_counts, source_list
 from data_prep.fetch import known_format, resolve_source
-from data_prep.lock import folder_lock
 from data_prep.merge import labels_of
 from data_prep.splits import prepare_splits
 from grn_cotrain.config import canonical_hash, to_dict
@@ -17,6 +16,7 @@ from grn_cotrain.data.io.tables import split_selector
 from grn_cotrain.data.prep import FORMAT_VERSION, Prep, check_output
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import atomic_folder, read_json, sha256_file, write_json
+from grn_cotrain.lock import folder_lock
 from grn_cotrain.recipe import PrepConfig
 
 __all__ = ["ensure_prep"]
@@ -27,6 +27,7 @@ PREPARATION_VERSION = 2
 """Raise it when the same files must be prepared differently: folders made by recipes are then prepared again."""
 
 _RECORD = "ensure.json"
+_SHAPE = {"key": str, "files": {str: {"quick": [[None]], "sha256": str}}}
 _FILES = ("grn", "tf_list", "aliases", "orthologs")
 _SPLIT_FILES = ("train", "validation", "test", "index", "source_prep")
 
@@ -35,7 +36,8 @@ def ensure_prep(config: PrepConfig, folder: str | Path) -> Prep:
     """Return the prepared folder of a recipe, made anew if the block, a file it names, or the preparation changed.
 
     Two processes that prepare one folder do it once: the second waits and finds it done. A file counts as unchanged if
-    its size and time of change are those of last time, or else its content is.
+    its size and time of change are those of last time, or else its content is. Files that are gone since, raw data on a
+    scratch disk, count as unchanged too, and are named: the folder was made from them.
 
     Raises
     ------
@@ -47,6 +49,7 @@ def ensure_prep(config: PrepConfig, folder: str | Path) -> Prep:
     config = _fetched(config)
     key, files = _key(config, folder)
     if _up_to_date(folder, key):
+        _tell_gone(config, folder)
         return Prep.open(folder)
     with folder_lock(folder) as waited:
         if waited:  # another process has prepared it meanwhile, perhaps as it is wanted here
@@ -54,11 +57,25 @@ def ensure_prep(config: PrepConfig, folder: str | Path) -> Prep:
             key, files = _key(config, folder)
         if _up_to_date(folder, key):
             return Prep.open(folder)
+        gone = _gone(config)
+        if gone:
+            raise UserError(f"prep: '{gone[0]}' does not exist; correct the recipe's prep: block, or fetch the data")
         logger.info("%s: %s", folder, "stale, prepared anew" if folder.exists() else "prepared")
         with atomic_folder(folder) as temporary:
             _prepare(config, temporary)
             write_json(temporary / _RECORD, {"key": key, "files": files})
         return Prep.open(folder)
+
+
+def _gone(config: PrepConfig) -> list[Path]:
+    return [path for path in _files(config).values() if not path.exists()]
+
+
+def _tell_gone(config: PrepConfig, folder: Path) -> None:
+    gone = _gone(config)
+    if gone:
+        named = ", ".join(f"'{path}'" for path in gone)
+        logger.warning("%s: made from files that are gone (%s); it is used as it is", folder, named)
 
 
 def _prepare(config: PrepConfig, folder: Path) -> None:
@@ -71,7 +88,7 @@ def _prepare(config: PrepConfig, folder: Path) -> None:
 
 
 def _up_to_date(folder: Path, key: str) -> bool:
-    if not (folder / _RECORD).is_file() or read_json(folder / _RECORD, what="record").get("key") != key:
+    if not (folder / _RECORD).is_file() or read_json(folder / _RECORD, what="record", shape=_SHAPE).get("key") != key:
         return False
     logger.info("%s: up to date", folder)
     return True
@@ -79,7 +96,7 @@ def _up_to_date(folder: Path, key: str) -> bool:
 
 def _key(config: PrepConfig, folder: Path) -> tuple[str, dict[str, Any]]:
     """Hash of all that decides about the folder's content, and the fingerprints of the files."""
-    record = read_json(folder / _RECORD, what="record") if (folder / _RECORD).is_file() else {}
+    record = read_json(folder / _RECORD, what="record", shape=_SHAPE) if (folder / _RECORD).is_file() else {}
     files = {name: _fingerprint(path, record.get("files", {}).get(name)) for name, path in _files(config).items()}
     content = {name: file["sha256"] for name, file in files.items()}
     return canonical_hash([PREPARATION_VERSION, FORMAT_VERSION, _without_places(config), content], length=32), files
@@ -129,6 +146,8 @@ def _without_places(config: PrepConfig) -> dict[str, Any]:
 def _fingerprint(path: Path, known: dict[str, Any] | None) -> dict[str, Any]:
     """Size, time of change and content hash; the last is taken from ``known`` where the first two agree."""
     if not path.exists():
+        if known is not None:
+            return known
         raise UserError(f"prep: '{path}' does not exist; correct the recipe's prep: block, or fetch the data")
     try:
         parts = sorted(part for part in path.rglob("*") if part.is_file()) if path.is_dir() else [path]

@@ -12,8 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from grn_cotrain.config import load_yaml
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import read_json, write_json
 
@@ -124,7 +123,7 @@ def _links(folder: Path) -> dict[str, Any]:
 
 
 def _published(name: str) -> list[dict[str, Any]]:
-    table = yaml.safe_load(_PUBLISHED.read_text(encoding="utf-8")) or {}
+    table = load_yaml(_PUBLISHED, what="table of published values")
     return list(table.get(name, []))
 
 

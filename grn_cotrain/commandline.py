@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,10 @@ __all__ = ["console", "run_app", "say"]
 _CommandError: type[Exception] = next(cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException")
 
 
+_LONGEST = 4000
+"""Characters of an error's line."""
+
+
 @cache
 def console() -> Console:
     """The console for results, on stdout."""
@@ -40,14 +45,16 @@ def say(line: str = "", *, style: str | None = None) -> None:
 def run_app(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
     """Run a typer app and return its exit code: 0, or 2 for bad input, or 130 after Ctrl-C.
 
-    :class:`UserError`, usage errors and errors of the operating system become one line. Anything else is a defect of
-    ours and keeps its traceback.
+    :class:`UserError`, usage errors, errors of the operating system and a lack of memory become one line. Anything else
+    is a defect of ours and keeps its traceback.
     """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    strange = [argument for argument in given if not _is_unicode(argument)]
+    if strange:
+        return _fail(f"argument {strange[0]!a}: is not valid UTF-8; rename the file or folder")
     try:
         with _plain_messages():
-            result: Any = typer.main.get_command(app).main(
-                args=None if arguments is None else list(arguments), standalone_mode=False
-            )
+            result: Any = typer.main.get_command(app).main(args=given, standalone_mode=False)
     except UserError as error:
         return _fail(str(error))
     except _CommandError as error:
@@ -62,7 +69,31 @@ def run_app(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         place = f" '{error.filename}'" if error.filename else ""
         return _fail(f"the system refused{place}: {error.strerror or error}; check path, permissions and free space")
+    except RuntimeError as error:
+        told = _of_the_system(error)
+        if told is None:
+            raise
+        return _fail(told)
     return result if isinstance(result, int) else 0
+
+
+def _is_unicode(argument: str) -> bool:
+    """Whether a name can be printed and recorded; bytes that are not UTF-8 reach Python as lone surrogates."""
+    try:
+        argument.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _of_the_system(error: RuntimeError) -> str | None:
+    """What the system refused, where a library wraps it: torch's lack of memory, Python's loop of links."""
+    text = str(error).splitlines()[0] if str(error) else ""
+    if re.search(r"can't allocate memory|not enough memory|out of memory", text, re.IGNORECASE):
+        return f"out of memory ({text[:200]}); take fewer cells or genes, a smaller model, or a larger machine"
+    if text.startswith("Symlink loop"):
+        return f"the system refused: {text}; a link leads back to itself, give another path"
+    return None
 
 
 @contextmanager
@@ -83,7 +114,10 @@ def _plain_messages() -> Iterator[None]:
 
 
 def _fail(message: str) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    line = " ".join(message.split())
+    if len(line) > _LONGEST:  # a stranger's file may hold a name of megabytes; the fix stands at the end
+        line = f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 2 :]}"
+    print(f"error: {line}", file=sys.stderr)
     return 2
 
 

@@ -12,13 +12,12 @@ import os
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
-import yaml
-
 from grn_cotrain.errors import UserError, did_you_mean
+from grn_cotrain.strict import MAX_YAML_BYTES, parse_yaml, read_limited, shown
 
 __all__ = [
     "LARGEST_SEED",
@@ -47,6 +46,30 @@ _ENVIRONMENT_HINTS = {
 }
 
 
+_EXPANDED = "GRN_COTRAIN_"
+
+# Sizes that a stranger's recipe or config.json may ask for, by the last word of the key: nothing is allocated, and no
+# loop runs, before they are checked. They lie far above what any model here has.
+_LARGEST = {
+    "layers": 512,
+    "heads": 1 << 12,
+    "width": 1 << 15,
+    "hidden": 1 << 16,
+    "rank": 1 << 16,
+    "ranks": 1 << 22,
+    "bins": 1 << 16,
+    "features": 1 << 16,
+    "latents": 1 << 16,
+    "bases": 1 << 12,
+    "buckets": 1 << 20,
+    "tokens": 1 << 24,
+    "batch": 1 << 27,
+    "accumulate": 1 << 16,
+    "bootstrap": 1 << 20,
+}
+_LARGEST_WHOLE = (1 << 63) - 1
+
+
 @dataclasses.dataclass(frozen=True)
 class ComponentSpec:
     """A registered component and its options, as a recipe writes it: ``{name: sage, num_layers: 2}`` or ``sage``."""
@@ -55,38 +78,70 @@ class ComponentSpec:
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def load_yaml(path: str | Path) -> dict[str, Any]:
-    """Read one YAML mapping; every failure is a one-line :class:`UserError` that names the file."""
-    path = Path(path)
+def load_yaml(path: str | Path, *, what: str = "recipe") -> dict[str, Any]:
+    """Read one YAML mapping strictly; every failure is a one-line :class:`UserError` that names the file.
+
+    The limits are those of :func:`grn_cotrain.strict.parse_yaml`: size, depth, aliases, digits, repeated keys.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_limited(path, MAX_YAML_BYTES)
     except FileNotFoundError:
-        raise UserError(f"recipe '{path}': no such file; give the path of a YAML recipe") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"recipe '{path}': cannot be read ({error}); give a UTF-8 YAML file") from None
+        raise UserError(f"{what} '{path}': no such file; give the path of a YAML file") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{what} '{path}': cannot be read ({error}); give a UTF-8 YAML file") from None
     try:
-        loaded = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"recipe '{path}': not valid YAML ({error}); mend it at that place") from None
+        loaded = parse_yaml(text)
+    except ValueError as error:
+        raise UserError(f"{what} '{path}': not valid YAML ({error}); mend it at that place") from None
     if not isinstance(loaded, dict):
-        raise UserError(f"recipe '{path}': holds {type(loaded).__name__}; it must hold a mapping of keys to values")
+        raise UserError(f"{what} '{path}': holds {type(loaded).__name__}; it must hold a mapping of keys to values")
     return loaded
 
 
-def expand_environment(value: Any) -> Any:
-    """Replace ``${NAME}`` in every string; an unset name is an error that says how to set it."""
+def expand_environment(value: Any, paths: Collection[str] | None = None, *, key: str = "") -> Any:
+    """Replace ``${GRN_COTRAIN_...}`` in paths. No other variable is read: it could hold a secret that a run publishes.
+
+    Parameters
+    ----------
+    value
+        Text, or lists and mappings of it.
+    paths
+        Full keys whose values are paths, with ``[]`` for any place of a list (``prep.counts[]``). Default: every text
+        is one.
+    key
+        Full key of ``value``, for messages.
+
+    Raises
+    ------
+    UserError
+        A name that does not begin with ``GRN_COTRAIN_``, a name outside a path, a variable that is not set.
+    """
     if isinstance(value, dict):
-        return {key: expand_environment(item) for key, item in value.items()}
+        return {
+            name: expand_environment(item, paths, key=f"{key}.{name}" if key else str(name))
+            for name, item in value.items()
+        }
     if isinstance(value, list):
-        return [expand_environment(item) for item in value]
+        return [expand_environment(item, paths, key=f"{key}[{i}]") for i, item in enumerate(value)]
     if not isinstance(value, str):
         return value
+    place = f"{key}: '{value}'" if key else f"'{value}'"
 
     def substitute(match: re.Match[str]) -> str:
         name = match.group(1)
+        if not name.startswith(_EXPANDED):
+            raise UserError(
+                f"{place}: names the environment variable {name}; only names that begin with {_EXPANDED} are expanded,"
+                " and only in paths: write the value itself"
+            )
+        if paths is not None and re.sub(r"\[\d+\]", "[]", key) not in paths:
+            raise UserError(
+                f"{place}: names the environment variable {name}, but {key} is not a path, and variables are expanded"
+                " in paths alone: write the value itself"
+            )
         if not os.environ.get(name):
             hint = _ENVIRONMENT_HINTS.get(name, f"set it: export {name}=...")
-            raise UserError(f"environment variable {name} is not set, but '{value}' needs it; {hint}")
+            raise UserError(f"environment variable {name} is not set, but {place} needs it; {hint}")
         return os.environ[name]
 
     return re.sub(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}", substitute, value)
@@ -100,9 +155,11 @@ def apply_overrides(mapping: Mapping[str, Any], overrides: Sequence[str]) -> dic
         if not separator or not key.strip():
             raise UserError(f"--set '{override}': not of the form a.b=c; write for example --set train.max_steps=100")
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise UserError(f"--set '{override}': '{text}' is not a YAML value; quote it") from None
+            value = parse_yaml(text)
+        except ValueError as error:
+            raise UserError(
+                f"--set '{override[:200]}': '{text[:80]}' is not a YAML value ({str(error)[:120]}); quote it"
+            ) from None
         node = result
         *parents, leaf = key.strip().split(".")
         for parent in parents:
@@ -122,7 +179,7 @@ def apply_overrides(mapping: Mapping[str, Any], overrides: Sequence[str]) -> dic
 def parse(cls: type[C], mapping: Any, *, path: str = "") -> C:
     """Build dataclass ``cls`` from ``mapping``, refusing unknown keys and wrong types by their full path."""
     if not isinstance(mapping, Mapping):
-        raise UserError(f"{path or cls.__name__}: got {mapping!r}; it takes a mapping of keys")
+        raise UserError(f"{path or cls.__name__}: got {shown(mapping)}; it takes a mapping of keys")
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
     for key in mapping:
@@ -160,10 +217,16 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         assert problem is not None
         raise problem
     if origin is Literal:
-        if value in arguments and not (isinstance(value, bool) and True not in arguments and False not in arguments):
+        if (
+            isinstance(value, (str, int, float))
+            and value in arguments
+            and not (isinstance(value, bool) and True not in arguments and False not in arguments)
+        ):
             return value
         choices = ", ".join(str(choice) for choice in arguments)
-        raise UserError(f"{path}: got {value!r}; choose from {choices}{did_you_mean(str(value), map(str, arguments))}")
+        raise UserError(
+            f"{path}: got {shown(value)}; choose from {choices}{did_you_mean(str(value), map(str, arguments))}"
+        )
     if hint is ComponentSpec:
         if isinstance(value, ComponentSpec):
             return value
@@ -171,28 +234,31 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
             return ComponentSpec(value)
         if isinstance(value, Mapping) and isinstance(value.get("name"), str):
             return ComponentSpec(value["name"], {key: item for key, item in value.items() if key != "name"})
-        raise UserError(f"{path}: got {value!r}; give a component's name, or a mapping with the key 'name'")
+        raise UserError(f"{path}: got {shown(value)}; give a component's name, or a mapping with the key 'name'")
     if dataclasses.is_dataclass(hint):
         return value if isinstance(value, hint) else parse(hint, value, path=path)  # type: ignore[arg-type]
     if origin in (tuple, list):
         if isinstance(value, str) or not isinstance(value, Sequence):
-            raise UserError(f"{path}: got {value!r}; it takes a list")
+            raise UserError(f"{path}: got {shown(value)}; it takes a list")
         member = arguments[0] if arguments else Any
         return origin(_convert(member, item, f"{path}[{i}]") for i, item in enumerate(value))
     if origin is dict:
         if not isinstance(value, Mapping):
-            raise UserError(f"{path}: got {value!r}; it takes a mapping")
+            raise UserError(f"{path}: got {shown(value)}; it takes a mapping")
         return {str(key): _convert(arguments[1], item, f"{path}.{key}") for key, item in value.items()}
     if hint is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
-        with contextlib.suppress(ValueError):  # YAML reads 1e-3 as text
+        with contextlib.suppress(ValueError, OverflowError):  # YAML reads 1e-3 as text
             number = float(value)
             if math.isfinite(number):  # JSON, and so the canonical hash, knows no other
                 return number
     if hint is int and isinstance(value, int) and not isinstance(value, bool):
+        largest = _LARGEST.get(re.split(r"[._]", path)[-1], _LARGEST_WHOLE)
+        if abs(value) > largest:
+            raise UserError(f"{path}: got {shown(value)}; give at most {largest:,}")
         return value
     if hint in (str, bool) and isinstance(value, hint):
         return value
-    raise UserError(f"{path}: got {value!r}; it takes {getattr(hint, '__name__', hint)}")
+    raise UserError(f"{path}: got {shown(value)}; it takes {getattr(hint, '__name__', hint)}")
 
 
 def to_dict(value: Any) -> Any:

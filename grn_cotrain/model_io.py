@@ -17,13 +17,38 @@ from grn_cotrain.data.io.sparse_check import index_in_range
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import atomic_folder, read_json, sha256_file, write_json
+from grn_cotrain.manifest import MODEL_MANIFEST, RUN_MANIFEST, Manifest
 from grn_cotrain.model import CoTrainModel, ModelInputs
 from grn_cotrain.nn.link_decoders import PairEvidence
 from grn_cotrain.recipe import ModelConfig
+from grn_cotrain.strict import check_shape, shown
 
-__all__ = ["FORMAT_VERSION", "check_model_output", "find_model", "load_model", "read_tensors", "save_model"]
+__all__ = [
+    "FORMAT_VERSION",
+    "add_to_model",
+    "check_model_output",
+    "find_model",
+    "load_model",
+    "read_tensors",
+    "save_model",
+]
 
 FORMAT_VERSION = 1
+_META = ("recipe_hash", "values", "split", "split_hash", "schedule", "links")
+_CONFIG_SHAPE = {
+    "model": {str: None},
+    "objectives": {str: {str: None}},
+    "features": {str: [int]},
+    "evidence?": [str],
+    "bidirectional": bool,
+    "covariates?": {str: [str]},
+    "backend": str,
+    "vocab_hash": str,
+    "sha256": {
+        str: str,
+    },
+    "meta": {"step?": int, "validation?": {str: (float, type(None))}, **{f"{name}?": str for name in _META}},
+}
 _CONFIG_KEYS = (
     "model",
     "objectives",
@@ -37,18 +62,25 @@ _CONFIG_KEYS = (
 )
 
 
+_MANIFEST_FACTS = ("run_id", "recipe_hash", "split", "split_hash", "step")
+
+
 def find_model(path: str | Path) -> Path:
     """The model folder at ``path``: itself, or ``model/`` of a run folder.
 
     Raises
     ------
     UserError
-        Neither.
+        Neither; or a run whose files do not belong together.
     """
+    from grn_cotrain.run_folder import RunFolder
+
     path = Path(path)
-    for folder in (path, path / "model"):
-        if (folder / "config.json").is_file():
-            return folder
+    if (path / "config.json").is_file():
+        return path
+    if (path / "model" / "config.json").is_file():
+        # A folder that holds model/ and nothing else of a run is somebody's copy: the model's own manifest has to do.
+        return RunFolder.open(path).model if (path / "recipe.yaml").is_file() else path / "model"
     what = "holds no model" if path.is_dir() else "is a file" if path.exists() else "no such folder"
     raise UserError(f"model '{path}': {what}; give a model folder or the folder of a finished run")
 
@@ -69,7 +101,8 @@ def check_model_output(path: str | Path, *, overwrite: bool) -> None:
 def save_model(folder: str | Path, model: CoTrainModel, *, backend: str, meta: dict[str, Any]) -> None:
     """Write ``model`` to ``folder``: config.json, vocab.json, and the weights, graph and evidence as safetensors.
 
-    ``meta`` is kept in config.json: hashes of recipe, split and data, step, validation metrics.
+    ``meta`` is kept in config.json: hashes of recipe, split and data, step, validation metrics. ``model_manifest.json``
+    lists all files, and what of ``meta`` ties the model to its run.
     """
     inputs = model.inputs
     with atomic_folder(folder) as temporary:
@@ -97,8 +130,29 @@ def save_model(folder: str | Path, model: CoTrainModel, *, backend: str, meta: d
             "vocab_hash": inputs.vocab.content_hash,
             "sha256": {name: sha256_file(temporary / name) for name in files},
             "meta": meta,
+            "manifest": MODEL_MANIFEST,
         }
         write_json(temporary / "config.json", config)
+        facts = {key: meta[key] for key in _MANIFEST_FACTS if key in meta}
+        manifest = Manifest(facts | {"vocab_hash": inputs.vocab.content_hash})
+        manifest.with_files(temporary, [*files, "config.json"]).write(temporary / MODEL_MANIFEST)
+    _enter(Path(folder))
+
+
+def _enter(folder: Path) -> None:
+    """Enter the manifest of a model in that of its run, where it is listed there already."""
+    path, name = folder.parent / RUN_MANIFEST, f"{folder.name}/{MODEL_MANIFEST}"
+    if path.is_file() and name in (listed := Manifest.read(path)).files:
+        listed.with_files(folder.parent, [name]).write(path)
+
+
+def add_to_model(folder: str | Path, name: str) -> None:
+    """Enter in the manifest of a model a file that was just written beside it, such as ``platt.json``."""
+    folder = Path(folder)
+    if not (folder / MODEL_MANIFEST).is_file():  # an earlier version wrote it
+        return
+    Manifest.read(folder / MODEL_MANIFEST).with_files(folder, [name]).write(folder / MODEL_MANIFEST)
+    _enter(folder)
 
 
 def read_tensors(path: Path, *, sha256: str | None = None, numpy: bool = False) -> dict[str, Any]:
@@ -123,6 +177,17 @@ def _check_graph(graph: dict[str, Any], num_genes: int, what: str) -> None:
     index_in_range(message_2E, num_genes, what, name="ends of edges")
 
 
+def _check_sizes(config: dict[str, Any], width: int, num_genes: int, state: dict[str, Any], where: str) -> None:
+    """Refuse sizes that the weights do not have, before anything of that size is allocated."""
+    shapes = {tuple(tensor.shape) for tensor in state.values()}
+    fix = "copy the model folder whole"
+    if not any(len(shape) > 1 and width in shape for shape in shapes):
+        raise UserError(f"{where}: key 'model.width' holds {width}, which no weight has; {fix}")
+    for name, shape in config["features"].items():
+        if len(shape) != 2 or shape[0] != num_genes or tuple(shape) not in shapes:
+            raise UserError(f"{where}: key 'features.{name}' holds {shown(shape)}, which no weight has; {fix}")
+
+
 def load_model(folder: str | Path, *, backend: str | None = None) -> tuple[CoTrainModel, dict[str, Any]]:
     """Read a model folder; returns the model in evaluation mode and its config.json.
 
@@ -141,7 +206,7 @@ def load_model(folder: str | Path, *, backend: str | None = None) -> tuple[CoTra
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"model folder '{folder}': no such folder; train first, or give the folder of a finished run")
-    config = read_json(folder / "config.json", what="model configuration")
+    config = read_json(folder / "config.json", what="model configuration", shape={})
     if config.get("format_version") != FORMAT_VERSION:
         raise UserError(
             f"model folder '{folder}': format_version {config.get('format_version')!r}, this version reads"
@@ -150,18 +215,21 @@ def load_model(folder: str | Path, *, backend: str | None = None) -> tuple[CoTra
     missing = [key for key in _CONFIG_KEYS if key not in config]
     if missing:
         raise UserError(f"model folder '{folder}': config.json lacks {', '.join(missing)}; copy the folder whole")
-    sums = config["sha256"]
+    where = f"model configuration '{folder / 'config.json'}'"
+    check_shape(config, _CONFIG_SHAPE, where)
+    sums = {} if _listed(folder, config) else config["sha256"]
     vocab = FeatureVocab.load(folder / "vocab.json")
     if vocab.content_hash != config["vocab_hash"]:
         raise UserError(f"model folder '{folder}': vocab.json belongs to another model; copy the folder whole")
-    state = read_tensors(folder / "model.safetensors", sha256=sums["model.safetensors"])
-    graph = read_tensors(folder / "graph.safetensors", sha256=sums["graph.safetensors"], numpy=True)
+    state = read_tensors(folder / "model.safetensors", sha256=sums.get("model.safetensors"))
+    graph = read_tensors(folder / "graph.safetensors", sha256=sums.get("graph.safetensors"), numpy=True)
     _check_graph(graph, vocab.num_features, f"file '{folder / 'graph.safetensors'}'")
     evidence = None
     if config["evidence"] is not None:
-        arrays = read_tensors(folder / "evidence.safetensors", sha256=sums["evidence.safetensors"], numpy=True)
+        arrays = read_tensors(folder / "evidence.safetensors", sha256=sums.get("evidence.safetensors"), numpy=True)
         evidence = PairEvidence.from_arrays(arrays, names=tuple(config["evidence"]))
     model_config = parse(ModelConfig, config["model"], path="model")
+    _check_sizes(config, model_config.width, vocab.num_features, state, where)
     inputs = ModelInputs(
         vocab=vocab,
         # Starting rows only need the right shape: the saved state overwrites them.
@@ -184,3 +252,20 @@ def load_model(folder: str | Path, *, backend: str | None = None) -> tuple[CoTra
     model.meta = dict(config["meta"])
     model.eval()
     return model, config
+
+
+def _listed(folder: Path, config: dict[str, Any]) -> bool:
+    """Compare a model folder with its manifest; False where an earlier version wrote it, without one.
+
+    Raises
+    ------
+    UserError
+        A file is missing, differs, or was added by another hand.
+    """
+    path = folder / MODEL_MANIFEST
+    if not path.is_file():
+        if "manifest" in config:
+            raise UserError(f"model folder '{folder}': {MODEL_MANIFEST} is missing; copy the folder whole")
+        return False
+    Manifest.check_model(folder)
+    return True

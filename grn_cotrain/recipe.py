@@ -22,6 +22,7 @@ from grn_cotrain.config import (
 from grn_cotrain.recipe_model import ModelConfig, TableConfig, TokenConfig
 
 __all__ = [
+    "PATHS",
     "DataConfig",
     "EvaluateConfig",
     "GraphConfig",
@@ -36,6 +37,16 @@ __all__ = [
     "WeightingConfig",
     "load_recipe",
 ]
+
+PATHS = frozenset(
+    (
+        "data.prep",
+        "model.table.feature_matrix",
+        *(f"prep.{name}" for name in ("counts", "counts[]", "aliases", "orthologs", "grn", "tf_list")),
+        *(f"prep.splits[].{name}" for name in ("train", "validation", "test", "index", "source_prep")),
+    )
+)
+"""Keys of a recipe whose values are paths: in these alone an environment variable is expanded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -406,6 +417,6 @@ class Recipe:
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a YAML recipe, apply ``--set`` overrides, expand ``${NAME}``, and parse it strictly."""
+    """Read a YAML recipe, apply ``--set`` overrides, expand ``${GRN_COTRAIN_...}`` in its paths, parse it strictly."""
     mapping = load_yaml(path)
-    return parse(Recipe, expand_environment(apply_overrides(mapping, overrides)))
+    return parse(Recipe, expand_environment(apply_overrides(mapping, overrides), PATHS))

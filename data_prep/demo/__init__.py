@@ -16,6 +16,7 @@ from scipy import sparse
 
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import atomic_file
+from grn_cotrain.text_tables import write_delimited
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -91,5 +92,5 @@ def prepare_demo(out: str | Path) -> tuple[Path, Path]:
     with atomic_file(counts) as temporary:
         pbmc_counts().write_h5ad(temporary)
     with atomic_file(edges) as temporary:
-        blood_network().rename(columns={"reference": "evidence"}).to_csv(temporary, sep="\t", index=False)
+        write_delimited(blood_network().rename(columns={"reference": "evidence"}), temporary)
     return counts, edges

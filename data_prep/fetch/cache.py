@@ -8,7 +8,6 @@ start, and says so when it is written.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from grn_cotrain.errors import UserError
-from grn_cotrain.files import sha256_file, write_json
+from grn_cotrain.files import read_json, sha256_file, write_json
 
 __all__ = ["CACHE_VARIABLE", "Slot", "cache_folder"]
 
@@ -57,10 +56,9 @@ class Slot:
     def record(self) -> dict[str, Any]:
         """What ``lock.json`` says; empty where there is none or it is damaged."""
         try:
-            found = json.loads((self.folder / RECORD).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return dict(read_json(self.folder / RECORD, what="record", shape={}))
+        except (OSError, UserError):
             return {}
-        return found if isinstance(found, dict) else {}
 
     @property
     def path(self) -> Path:

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import yaml
-
 from grn_cotrain.errors import UserError, did_you_mean
+from grn_cotrain.strict import MAX_YAML_BYTES, parse_yaml, read_limited
 
 __all__ = [
     "CATALOGUE_VARIABLE",
@@ -174,12 +173,12 @@ def read_catalogue(
     """
     what = f"catalogue '{path}'"
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = parse_yaml(read_limited(path, MAX_YAML_BYTES))
     except FileNotFoundError:
         raise UserError(f"{what}: no such file; give a YAML file with a list 'resources'") from None
     except OSError as error:
         raise UserError(f"{what}: cannot be read ({error.strerror}); give a readable file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise UserError(f"{what}: is no valid YAML ({error})") from None
     if not isinstance(content, dict) or not isinstance(content.get("resources"), list):
         raise UserError(f"{what}: must hold a list under the key 'resources'; see the documentation of grn-prep fetch")

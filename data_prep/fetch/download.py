@@ -22,6 +22,8 @@ from urllib.parse import urlsplit, urlunsplit
 from data_prep.fetch.catalogue import file_name, human_size
 from data_prep.fetch.progress import Meter
 from grn_cotrain import __version__
+from grn_cotrain.errors import UserError
+from grn_cotrain.files import read_json
 
 __all__ = ["DownloadError", "ResumingDownloader", "redact"]
 
@@ -190,8 +192,8 @@ class ResumingDownloader:
         if not self._size():
             return {}
         try:
-            earlier = json.loads(self._record.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            earlier = read_json(self._record, what="record of a download")
+        except (OSError, UserError):
             earlier = {}
         if not isinstance(earlier, dict) or earlier.get("url") != redact(url):
             self.forget()
@@ -226,8 +228,8 @@ class ResumingDownloader:
         if not match or int(match[1]) != offset:
             return False
         try:
-            promised = json.loads(self._record.read_text(encoding="utf-8")).get("total")
-        except (OSError, ValueError, AttributeError):
+            promised = read_json(self._record, what="record of a download", shape={}).get("total")
+        except (OSError, UserError):
             promised = None
         return promised is None or match[2] == "*" or int(match[2]) == promised
 

@@ -10,6 +10,7 @@ from data_prep.fetch.unpack import gunzip, unpack
 from grn_cotrain.data.io.tables import read_table, read_text
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import atomic_file
+from grn_cotrain.text_tables import write_delimited
 
 __all__ = ["PROCESS_VERSION", "made_name", "make"]
 
@@ -64,7 +65,7 @@ def _dorothea(download: Path, target: Path) -> list[str]:
     table["mor"] = negative.map({True: "-1", False: "1"})
     frame = table[["tf", "confidence", "target", "mor"]].drop_duplicates(["tf", "confidence", "target"])
     with atomic_file(target) as temporary:
-        frame.to_csv(temporary, sep="\t", index=False)
+        write_delimited(frame, temporary)
     unsigned = int((~up & ~down).sum())
     note = f"{unsigned:,} of {len(table):,} rows have no sign and count as activation, as in DoRothEA itself"
     return [note] if unsigned else []

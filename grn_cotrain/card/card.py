@@ -118,7 +118,7 @@ class GeneCard:
         """
         path = Path(path)
         path = path / "card.json" if path.is_dir() else path
-        content = read_json(path, what="card")
+        content = read_json(path, what="card", shape={})
         if not isinstance(content, dict) or content.get("schema") != SCHEMA:
             raise UserError(f"card '{path}': is no gene-embedding card; make one with `grn-cotrain card RUN`")
         if content.get("schema_version") != SCHEMA_VERSION:
@@ -137,6 +137,7 @@ def build_card(
     genes: Sequence[str] = (),
     pathways: str | Path | Mapping[str, Sequence[str]] | None = None,
     chromosomes: str | Path | Mapping[str, str] | None = None,
+    prep: str | Path | None = None,
     seed: int = 0,
     replicates: int = 200,
     say: Say = print,
@@ -157,6 +158,8 @@ def build_card(
         GMT file, or name -> gene names.
     chromosomes
         TSV or CSV file with the columns ``gene, chrom``, or gene name -> chromosome.
+    prep
+        New place of the run's prepared folder; default: it is looked for.
     seed, replicates
         Of folds, random vectors and bootstrap; equal ones give an equal card.
     say
@@ -169,7 +172,7 @@ def build_card(
     """
     if replicates < 2:
         raise UserError(f"replicates '{replicates}': give 2 or more")
-    inputs = read_inputs(run, kind=kind, say=say)
+    inputs = read_inputs(run, kind=kind, prep=prep, say=say)
     # Everything a user gave is looked at before the long computations.
     rows = list(dict.fromkeys(inputs.row(name) for name in genes)) or default_genes(inputs)
     sets = pathways_of(pathways, inputs.vocab, say=say)

@@ -43,6 +43,7 @@ from grn_cotrain.card.stability import Agreement, agreement_of, shared_rows
 from grn_cotrain.config import to_dict
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.evaluate.bootstrap import interval
+from grn_cotrain.evaluate.cells import CELLS_SHAPE
 from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.export.genes import KINDS
 from grn_cotrain.files import read_json, write_json
@@ -266,7 +267,7 @@ def _cells(a: RunFolder, b: RunFolder) -> dict[str, Any]:
             return {"status": "not run", "reason": f"run {name} has no table of masked values", "rows": []}
     tables = []
     for path in paths:
-        rows = read_json(path, what="table of masked values")
+        rows = read_json(path, what="table of masked values", shape=CELLS_SHAPE)
         tables.append({(row["scorer"], row["metric"]): row["value"] for row in rows if row["metric"] in _CELL_METRICS})
     rows = [
         {

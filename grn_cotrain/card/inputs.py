@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.export.gene_frame import GeneEmbeddings
 from grn_cotrain.export.genes import gene_embeddings
 from grn_cotrain.files import read_json
+from grn_cotrain.model import CoTrainModel
 from grn_cotrain.model_io import load_model
 from grn_cotrain.run_folder import RunFolder
 
@@ -194,7 +195,9 @@ def _names(embedding: GeneEmbeddings) -> list[tuple[str, str]]:
     return list(zip(*columns, strict=True))
 
 
-def read_inputs(run: str | Path, *, kind: str = "graph", say: Say = print) -> CardInputs:
+def read_inputs(
+    run: str | Path, *, kind: str = "graph", prep: str | Path | None = None, say: Say = print
+) -> CardInputs:
     """Read a run for a card.
 
     Raises
@@ -204,7 +207,7 @@ def read_inputs(run: str | Path, *, kind: str = "graph", say: Say = print) -> Ca
     """
     folder = RunFolder.open(run)
     model, config = load_model(folder.require_model())
-    embedding = gene_embeddings(folder.folder, kind)
+    embedding = gene_embeddings(folder.folder, kind, prep=prep)
     vocab = model.vocab
     rows_GD = embedding.matrix()
     index = {name: i for i, name in enumerate(zip(vocab.modality, vocab.symbols, strict=True))}
@@ -213,7 +216,7 @@ def read_inputs(run: str | Path, *, kind: str = "graph", say: Say = print) -> Ca
     rows_GD, feature_G = rows_GD[finite_G], feature_G[finite_G]
     if len(rows_GD) < 3:
         raise UserError(f"run '{run}': only {len(rows_GD)} genes have a finite {kind} embedding; a card needs 3")
-    data, missing = _data(folder, vocab, config, say)
+    data, missing = _data(folder, model, config, prep, say)
     tfs = np.unique(model.inputs.message_2E[0]) if data is None else data.prep.tf_index
     known_G = getattr(model.table, "known_G", torch.ones(vocab.num_features, dtype=torch.bool)).numpy()
     recipe = folder.recipe()
@@ -242,12 +245,14 @@ def read_inputs(run: str | Path, *, kind: str = "graph", say: Say = print) -> Ca
     )
 
 
-def _data(folder: RunFolder, vocab: FeatureVocab, config: Mapping[str, Any], say: Say) -> tuple[RunData | None, str]:
+def _data(
+    folder: RunFolder, model: CoTrainModel, config: Mapping[str, Any], prep: str | Path | None, say: Say
+) -> tuple[RunData | None, str]:
     """Cells, split and TFs of the run; where they cannot be had the card goes on without them, and says so."""
     try:
-        # Without its prep: block a recipe opens its folder as it is: a card reads, it never prepares anything anew.
-        data = load_run_data(replace(folder.recipe(), prep=None))
-        folder.check_data(data, vocab, config["meta"])
+        # The folder is opened as it is: a card reads, it never prepares anything again.
+        data = load_run_data(folder.recipe(), folder.require_prep(prep))
+        folder.check_data(data, model.vocab, config["meta"], model=model)
     except UserError as error:
         say(f"warning: no expression, held-out edges or TF list, so parts of the card are not run: {error}")
         return None, "the prepared folder of the run is not at hand, or not as it was in training"

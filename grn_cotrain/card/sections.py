@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from grn_cotrain.markdown import escape, escape_block
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -60,23 +62,19 @@ def number(value: float | None, digits: int = 3, *, sign: bool = False) -> str:
 
 def to_markdown(title: str, sections: Sequence[Section]) -> str:
     """One Markdown page (pipe tables)."""
-    parts = [f"# {title}"]
+    parts = [f"# {escape(title)}"]
     for section in sections:
-        parts.append(f"## {section.title}")
-        parts += section.paragraphs
+        parts.append(f"## {escape(section.title)}")
+        parts += [escape_block(paragraph) for paragraph in section.paragraphs]
         for table in section.tables:
             if table.caption:
-                parts.append(f"**{table.caption}**")
+                parts.append(f"**{escape(table.caption)}**")
             marks = ["---:" if i in table.right else "---" for i in range(len(table.header))]
             lines = [table.header, marks, *table.rows]
-            parts.append("\n".join(f"| {' | '.join(_escaped(cell) for cell in line)} |" for line in lines))
+            parts.append("\n".join(f"| {' | '.join(escape(cell) for cell in line)} |" for line in lines))
             if table.note:
-                parts.append(f"*{table.note}*")
+                parts.append(f"*{escape(table.note)}*")
     return "\n\n".join(parts) + "\n"
-
-
-def _escaped(cell: str) -> str:
-    return cell.replace("|", "\\|").replace("\n", " ")
 
 
 def render(sections: Sequence[Section], console: Console) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from grn_cotrain.cli.apps import app
+from grn_cotrain.cli.apps import app, exit_code_of_signals
 from grn_cotrain.cli.options import (
     Aliases,
     Cells,
@@ -15,6 +15,7 @@ from grn_cotrain.cli.options import (
     MinMapped,
     Modality,
     Orthologs,
+    RawText,
     Run,
     Seed,
     pair,
@@ -51,6 +52,7 @@ def finetune(
     aliases: Aliases = None,
     orthologs: Orthologs = None,
     min_mapped: MinMapped = 0.5,
+    raw_text: RawText = False,
 ) -> None:
     """Fine-tune a model for cell-type annotation and judge it on held-out cells beside plain classifiers."""
     from grn_cotrain.config import ComponentSpec, parse
@@ -76,23 +78,24 @@ def finetune(
             f" accuracy {report.validation_accuracy:.3f}"
         )
 
-    table = finetune_run(
-        resolve_run(run, say=say),
-        cells,
-        out,
-        label=label,
-        config=config,
-        test=test,
-        validation=validation,
-        test_by=pair(test_by, "--test-by"),
-        bootstrap=bootstrap,
-        layer=layer,
-        modality=modality,
-        min_mapped=min_mapped,
-        say=say,
-        on_epoch=told,
-        **read_tables(aliases, orthologs),
-    )
+    with exit_code_of_signals():
+        table = finetune_run(
+            resolve_run(run, say=say),
+            cells,
+            out,
+            label=label,
+            config=config,
+            test=test,
+            validation=validation,
+            test_by=pair(test_by, "--test-by"),
+            bootstrap=bootstrap,
+            layer=layer,
+            modality=modality,
+            min_mapped=min_mapped,
+            say=say,
+            on_epoch=told,
+            **read_tables(aliases, orthologs),
+        )
     _print("held-out cells, 95 % intervals over cells", table.wide())
     _print("fine-tuned, by class", table.per_class.round(3))
     say(f"table: {out / 'annotation.tsv'}, per_class.tsv, confusion.tsv, predictions.tsv, history.tsv")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import typer
@@ -9,7 +11,16 @@ import typer
 from grn_cotrain.commandline import console, say
 from grn_cotrain.errors import UserError
 
-__all__ = ["app", "embed_app", "evaluate_app", "export_app", "number", "progress", "require_out"]
+__all__ = [
+    "app",
+    "embed_app",
+    "evaluate_app",
+    "exit_code_of_signals",
+    "export_app",
+    "number",
+    "progress",
+    "require_out",
+]
 
 app = typer.Typer(
     add_completion=False,
@@ -34,6 +45,18 @@ def progress(text: str) -> None:
     """What is going on, for people at a terminal."""
     if console().is_terminal:
         say(f"  {text}", style="dim")
+
+
+@contextmanager
+def exit_code_of_signals() -> Iterator[None]:
+    """Training that a signal stopped ends with one line and the signal's exit code, 130 or 143."""
+    from grn_cotrain.train.stopping import TrainingStopped
+
+    try:
+        yield
+    except TrainingStopped as stopped:
+        say(str(stopped))
+        raise typer.Exit(stopped.exit_code) from None
 
 
 def require_out(run: str, out: Path | None) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from grn_cotrain.cli.apps import app, progress
-from grn_cotrain.cli.options import Seed
+from grn_cotrain.cli.options import PrepPlace, Seed, tell_unfinished
 from grn_cotrain.commandline import console, say
 from grn_cotrain.errors import UserError
 
@@ -35,16 +35,19 @@ def card(
         Path | None, typer.Option(metavar="FILE.tsv", help="columns gene, chrom: the negative control")
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="folder for the card; default: RUN")] = None,
+    prep: PrepPlace = None,
     seed: Seed = 0,
 ) -> None:
     """Write the card of the gene embedding: neighbours, degree, probes beside controls, stability (json, md, html)."""
     from grn_cotrain.card import build_card
     from grn_cotrain.card.sections import render
     from grn_cotrain.report.card_page import write_card_page
+    from grn_cotrain.run_folder import RunFolder
 
     target = out or run
     if target.exists() and not target.is_dir():
         raise UserError(f"--out '{target}': is a file; give a folder")
+    tell_unfinished(run)
 
     def tell(text: str) -> None:  # steps are for people at a terminal; everything else is for everyone
         (progress if text.endswith("...") else say)(text)
@@ -56,11 +59,13 @@ def card(
         genes=_named(genes),
         pathways=pathways,
         chromosomes=annotation,
+        prep=prep,
         seed=seed,
         say=tell,
     )
     paths = list(made.write(target))
     paths.append(write_card_page(made, target / "card.html"))
+    RunFolder(run).register(path.absolute() for path in paths)
     render(made.sections()[:1], console())
     say(f"card: {', '.join(str(path) for path in paths)}")
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from grn_cotrain.cli.apps import export_app, require_out
-from grn_cotrain.cli.options import Run
+from grn_cotrain.cli.options import PrepPlace, RawText, Run, tell_unfinished
 from grn_cotrain.commandline import say
 from grn_cotrain.errors import UserError, did_you_mean
+from grn_cotrain.strict import parse_yaml
 
 __all__ = ["export_edges"]
 
@@ -38,13 +38,15 @@ def export_edges(
     option: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="option of the format; may be repeated")
     ] = None,
-    prep: Annotated[Path | None, typer.Option(help="the run's prepared folder, where it has moved")] = None,
+    prep: PrepPlace = None,
     out: Annotated[Path | None, typer.Option(help="file to write; default: in the run folder")] = None,
+    raw_text: RawText = False,
 ) -> None:
     """Score all TF x gene pairs and write the best for another tool; known edges are labelled."""
     if known not in _KNOWN:
         raise UserError(f"--known '{known}': choose from {', '.join(_KNOWN)}{did_you_mean(known, _KNOWN)}")
     require_out(run, out)
+    tell_unfinished(run)
     from grn_cotrain.cli.progress import counted
     from grn_cotrain.export.edge_file import export_edges as export
     from grn_cotrain.hub import resolve_run
@@ -96,7 +98,7 @@ def _options(pairs: list[str]) -> dict[str, Any]:
         if not equals or not name.strip():
             raise UserError(f"--option '{pair}': give NAME=VALUE")
         try:
-            options[name.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
+            options[name.strip()] = parse_yaml(value)
+        except ValueError:
             options[name.strip()] = value
     return options

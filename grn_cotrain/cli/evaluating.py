@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from grn_cotrain.cli.apps import app, evaluate_app, number, progress
-from grn_cotrain.cli.options import Seed
+from grn_cotrain.cli.options import PrepPlace, RawText, Seed, tell_unfinished
 from grn_cotrain.commandline import console, say
 from grn_cotrain.errors import UserError
 
@@ -35,6 +35,7 @@ def evaluate_links(
     attention: Annotated[
         bool, typer.Option("--attention", help="rows for the cell encoder's attention, trained and untrained too")
     ] = False,
+    prep: PrepPlace = None,
 ) -> None:
     """Print and write the link-prediction table: model beside controls, intervals, prevalence, audit.
 
@@ -51,6 +52,8 @@ def evaluate_links(
     from grn_cotrain.evaluate.run import evaluate_prep, evaluate_run
 
     if (target / "prep.json").is_file():
+        if prep is not None:
+            raise UserError(f"--prep '{prep}': '{target}' is a prepared folder itself; leave the option out")
         if attention:
             raise UserError(f"--attention: '{target}' is a prepared folder and has no encoder; give a run folder")
         table = evaluate_prep(
@@ -67,6 +70,7 @@ def evaluate_links(
             table.write(place)
     else:
         place = out or target
+        tell_unfinished(target)
         from grn_cotrain.train.build import build_model
 
         table = evaluate_run(
@@ -77,6 +81,7 @@ def evaluate_links(
             bootstrap=bootstrap,
             attention=AttentionConfig() if attention else None,
             initial=build_model,
+            prep=prep,
             say=progress,
         )
     table.render(console())
@@ -115,18 +120,19 @@ def evaluate_cells(
     by: Annotated[
         str | None, typer.Option(help="column of obs, such as cell_type: its groups too (with --by-sparsity)")
     ] = None,
+    prep: PrepPlace = None,
 ) -> None:
     """Print and write the R2 of hidden values of held-out cells: model beside gene mean and factor analysis."""
     if by is not None and not by_sparsity:
         raise UserError(f"--by '{by}': groups are of --by-sparsity; give it too")
-    from grn_cotrain.data.run_data import load_run_data
     from grn_cotrain.evaluate.run import SPARSITY_FILE, evaluate_cells_by_sparsity
     from grn_cotrain.evaluate.run import evaluate_cells as evaluate
     from grn_cotrain.evaluate.sparsity import column_groups
     from grn_cotrain.run_folder import RunFolder
 
+    tell_unfinished(run)
     folder = RunFolder.open(run)
-    data = load_run_data(folder.recipe())
+    data = folder.load_data(prep)
     if by is not None:
         column_groups(data.cells, data.cell_split, by)  # a wrong name is told before anything is read or written
     frame = evaluate(folder, data)
@@ -205,6 +211,8 @@ def evaluate_attention(
     edges: Annotated[
         str | None, typer.Option(metavar="FORMAT", help="write the edges of each type in this edge format too")
     ] = None,
+    prep: PrepPlace = None,
+    raw_text: RawText = False,
 ) -> None:
     """Read who attends to whom, by cell type: TF, target scores beside model and controls; centrality of genes."""
     if bootstrap is not None and bootstrap < 0:
@@ -236,6 +244,7 @@ def evaluate_attention(
         max_cells=max_cells,
         seed=seed,
     )
+    tell_unfinished(run)
     told: list[str] = []
     files: list[Path] = []
     with staged_files(out) as folder:  # opened first: a place that can't be written is told before the work
@@ -250,6 +259,7 @@ def evaluate_attention(
                 controls=controls,
                 initial=build_model if untrained else None,
                 check=check,
+                prep=prep,
                 say=progress,
                 progress=reading,
             )
@@ -282,8 +292,10 @@ def score(
     format: Annotated[
         str, typer.Option(help="as of grn-prep grn; tsv:source=COLUMN,target=COLUMN says which is which")
     ] = "auto",
+    raw_text: RawText = False,
 ) -> None:
     """Score any TF, target pairs; one row out for each row in, unknown genes are named."""
+    tell_unfinished(run)
     from grn_cotrain.evaluate.score import score_pairs
 
     score_pairs(run, pairs, out, format=format, say=say)

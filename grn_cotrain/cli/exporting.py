@@ -8,7 +8,19 @@ from typing import Annotated
 import typer
 
 from grn_cotrain.cli.apps import embed_app, export_app, require_out
-from grn_cotrain.cli.options import Aliases, Cells, Layer, MinMapped, Modality, Orthologs, Run, read_tables
+from grn_cotrain.cli.options import (
+    Aliases,
+    Cells,
+    Layer,
+    MinMapped,
+    Modality,
+    Orthologs,
+    PrepPlace,
+    RawText,
+    Run,
+    read_tables,
+    tell_unfinished,
+)
 from grn_cotrain.commandline import say
 
 __all__ = ["embed_cells", "export_genes"]
@@ -27,7 +39,9 @@ def export_genes(
     key_added: Annotated[str, typer.Option(help="varm: key in varm")] = "grn_cotrain",
     aliases: Aliases = None,
     orthologs: Orthologs = None,
+    prep: PrepPlace = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="varm: replace a key of that name")] = False,
+    raw_text: RawText = False,
 ) -> None:
     """Export gene embeddings with symbols, ids and the vocabulary's hash."""
     from grn_cotrain.cli.progress import counted
@@ -35,6 +49,7 @@ def export_genes(
     from grn_cotrain.hub import resolve_run
 
     require_out(run, out)
+    tell_unfinished(run)
     with counted("cells", "cells") as progress:
         export(
             resolve_run(run, say=say),
@@ -42,6 +57,7 @@ def export_genes(
             format,
             out,
             by=by,
+            prep=prep,
             into=into,
             key_added=key_added,
             overwrite=overwrite,
@@ -72,6 +88,7 @@ def embed_cells(
     from grn_cotrain.export import embed_cells as embed
     from grn_cotrain.hub import resolve_run
 
+    tell_unfinished(run)
     with counted("cells", "cells") as progress:
         embed(
             resolve_run(run, say=say),

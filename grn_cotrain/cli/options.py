@@ -7,8 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from grn_cotrain.commandline import say
 from grn_cotrain.config import LARGEST_SEED
 from grn_cotrain.errors import UserError
+from grn_cotrain.text_tables import formula_guard
 
 __all__ = [
     "Aliases",
@@ -17,10 +19,13 @@ __all__ = [
     "MinMapped",
     "Modality",
     "Orthologs",
+    "PrepPlace",
+    "RawText",
     "Run",
     "Seed",
     "pair",
     "read_tables",
+    "tell_unfinished",
 ]
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="run folder, or hf://NAME/REPOSITORY")]
@@ -31,8 +36,28 @@ Layer = Annotated[str | None, typer.Option(help="layer that holds the counts")]
 Modality = Annotated[str | None, typer.Option(help="modality of several: rna, or rna,prot")]
 Aliases = Annotated[Path | None, typer.Option(metavar="FILE", help="table of old gene symbols")]
 Orthologs = Annotated[Path | None, typer.Option(metavar="FILE", help="table of human and mouse orthologs")]
+PrepPlace = Annotated[
+    Path | None,
+    typer.Option("--prep", metavar="DIR", help="new place of the run's prepared folder; default: it is looked for"),
+]
 MinMapped = Annotated[
     float, typer.Option(min=0.0, max=1.0, help="least share of genes found, of the fewer of file and model")
+]
+
+
+def _raw_text(context: typer.Context, value: bool) -> bool:
+    context.with_resource(formula_guard(not value))
+    return value
+
+
+RawText = Annotated[
+    bool,
+    typer.Option(
+        "--raw-text",
+        callback=_raw_text,
+        help="Write names that begin with = + - @ as they are, without the apostrophe that keeps spreadsheets from"
+        " running them as formulas.",
+    ),
 ]
 
 
@@ -64,3 +89,12 @@ def read_tables(aliases: Path | None, orthologs: Path | None) -> dict[str, Any]:
         "aliases": AliasTable.read(aliases) if aliases is not None else None,
         "orthologs": OrthologTable.read(orthologs) if orthologs is not None else None,
     }
+
+
+def tell_unfinished(*runs: str | Path) -> None:
+    """Print, before anything else, that a run is not finished, where it is not. What is no run is not looked at."""
+    from grn_cotrain.run_folder import RunFolder
+
+    for run in runs:
+        if (Path(run) / "recipe.yaml").is_file():
+            RunFolder.open(run).tell_unfinished(say)

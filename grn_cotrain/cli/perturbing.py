@@ -8,7 +8,20 @@ from typing import Annotated, Any
 import typer
 
 from grn_cotrain.cli.apps import app
-from grn_cotrain.cli.options import Aliases, Layer, MinMapped, Modality, Orthologs, Run, Seed, pair, read_tables
+from grn_cotrain.cli.options import (
+    Aliases,
+    Layer,
+    MinMapped,
+    Modality,
+    Orthologs,
+    PrepPlace,
+    RawText,
+    Run,
+    Seed,
+    pair,
+    read_tables,
+    tell_unfinished,
+)
 from grn_cotrain.commandline import say
 
 __all__ = ["perturb"]
@@ -37,13 +50,16 @@ def perturb(
     aliases: Aliases = None,
     orthologs: Orthologs = None,
     min_mapped: MinMapped = 0.5,
+    prep: PrepPlace = None,
     seed: Seed = 0,
+    raw_text: RawText = False,
 ) -> None:
     """Delete or over-express genes in silico: how far cells and other genes move, beside random matched genes."""
     from grn_cotrain.cli.progress import counted
     from grn_cotrain.export.perturb import perturb_file
     from grn_cotrain.hub import resolve_run
 
+    tell_unfinished(run)
     with counted("perturbing", "cells") as progress:
         perturb_file(
             resolve_run(run, say=say),
@@ -57,6 +73,7 @@ def perturb(
             max_cells=max_cells or None,
             num_controls=controls,
             min_mapped=min_mapped,
+            prep=prep,
             seed=seed,
             layer=layer,
             modality=modality,

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from grn_cotrain.cli.apps import app
+from grn_cotrain.cli.options import PrepPlace, tell_unfinished
 from grn_cotrain.commandline import say
 
 __all__ = ["report"]
@@ -28,11 +29,13 @@ def report(
     ] = None,
     card: Annotated[bool, typer.Option("--card/--no-card", help="the gene-embedding card")] = True,
     basis: Annotated[str, typer.Option(help="how genes are laid out on maps: umap, or pca, which is quick")] = "umap",
+    prep: PrepPlace = None,
     date: Annotated[str, typer.Option(help="date to show; by default none, so that equal runs give equal files")] = "",
 ) -> None:
     """Write one self-contained HTML page over one or several runs."""
     from grn_cotrain.report import write_report
 
+    tell_unfinished(*runs)
     path = write_report(
         runs,
         out,
@@ -41,6 +44,7 @@ def report(
         tables=table or (),
         card=card,
         basis=basis,  # type: ignore[arg-type]  # checked there
+        prep=prep,
         say=lambda text: say(f"  {text}", style="dim"),
     )
     say(f"report: {path} ({path.stat().st_size / 1e6:.1f} MB)")

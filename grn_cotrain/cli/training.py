@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from grn_cotrain.cli.apps import app
+from grn_cotrain.cli.apps import app, exit_code_of_signals
 from grn_cotrain.commandline import say
 
 __all__ = ["check", "train"]
@@ -48,7 +48,7 @@ def train(
     set_: Overrides = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on from the last checkpoint of RUN")] = False,
 ) -> None:
-    """Co-train a recipe."""
+    """Co-train a recipe. Ctrl-C and SIGTERM save a checkpoint after the step that is going on; --resume goes on."""
     from grn_cotrain.recipe import load_recipe
 
     resolved = load_recipe(recipe, set_ or [])
@@ -56,7 +56,8 @@ def train(
     from grn_cotrain.train.kept import kept_step
     from grn_cotrain.train.run import train as run_training
 
-    run = run_training(resolved, out, resume=resume, reporter=TerminalReporter())
+    with exit_code_of_signals():
+        run = run_training(resolved, out, resume=resume, reporter=TerminalReporter())
     record = run.record()
     say(f"{record['steps']} steps in {record['seconds']:.0f} s; peak {record['peak_memory_mb']:.0f} MiB")
     say(f"model kept: {kept_step(run)}")

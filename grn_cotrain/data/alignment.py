@@ -103,6 +103,16 @@ class AlignmentReport:
         return cls(**known)
 
 
+REPORT_SHAPE: dict[Any, Any] = {
+    "num_given?": int,
+    "mapped?": int,
+    "renamed?": [[str]],
+    **{f"{name}?": [str] for name in ("duplicated", "lost", "reasons", "absent")},
+}
+"""What :meth:`AlignmentReport.to_dict` gives, as files are checked for it."""
+REPORT_SHAPE["files?"] = {str: dict(REPORT_SHAPE)}
+
+
 @dataclass(frozen=True)
 class Alignment:
     """``index_N``: int64 gene index of each given name, -1 where it has none; and the report."""

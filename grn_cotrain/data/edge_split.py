@@ -46,6 +46,13 @@ _HELD_OUT: dict[str, Side] = {
 }
 
 _FORMAT = 1
+_SHAPE = {
+    **dict.fromkeys(("name", "kind", "track", "vocab_hash", "grn_hash", "content_hash"), str),
+    "seed": int,
+    "fold": (int, type(None)),
+    "num_genes": int,
+    "labelled": [str],
+}
 _PAIRS = ("train_2E", "validation_2E", "test_2E", "withheld_2E")
 _NEGATIVES = ("train_negatives_2N", "validation_negatives_2N", "test_negatives_2N")
 _GENES = (
@@ -320,7 +327,7 @@ class EdgeSplit:
         if not path.is_file():
             raise UserError(f"split '{name}': no file {path}; make it with grn-prep splits")
         try:
-            sidecar = read_json(path, what="split")
+            sidecar = read_json(path, what="split", shape=_SHAPE)
             frame = pd.read_parquet(path.with_suffix(".parquet"))
             by_role = {str(role): part for role, part in frame.groupby("role", observed=True)}
             values: dict[str, Any] = {}
@@ -332,7 +339,7 @@ class EdgeSplit:
                 values[role] = by_role.get(role, frame.iloc[:0])["source"].to_numpy(np.int64)
             plain = {f.name: sidecar[f.name] for f in fields(cls) if f.name not in values}
             split, saved_hash = cls(**plain, **values), sidecar["content_hash"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise UserError(
                 f"split '{name}': cannot read {path} ({error}); make it anew with grn-prep splits"
             ) from error

@@ -22,6 +22,7 @@ from grn_cotrain.data.io.edges import load_edges
 from grn_cotrain.data.vocab import FeatureVocab, name_some
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import atomic_file
+from grn_cotrain.text_tables import write_delimited
 
 if TYPE_CHECKING:
     import anndata
@@ -276,7 +277,7 @@ class GRN:
     def to_tsv(self, path: str | Path) -> None:
         """Write ``source, target, weight, sign, evidence``, atomically; reads back as format ``tsv``."""
         with atomic_file(path) as temporary:
-            self.edges[list(EDGE_COLUMNS)].to_csv(temporary, sep="\t", index=False)
+            write_delimited(self.edges[list(EDGE_COLUMNS)], temporary)
 
     def to_decoupler(self) -> pd.DataFrame:
         """Return decoupler's frame ``source, target, weight``; weights carry signs, unknown ones as positive."""

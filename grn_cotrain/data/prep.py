@@ -11,7 +11,7 @@ splits/ controls/    edge splits; cached control scores
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from grn_cotrain.config import canonical_hash
+from grn_cotrain.data.alignment import REPORT_SHAPE
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.grn import GRN, EdgeReport
@@ -37,6 +38,21 @@ FORMAT_VERSION = 1
 _SIZE_FACTOR = "size_factor"
 _UNS = "grn_cotrain_prep"
 _PREPARE = "prepare the folder again"
+_SHAPE = {
+    "format_version?": None,  # another version has other keys: it is said by its number first
+    **{f"{name}?": str for name in ("kind", "species", "vocab_hash", "cells_hash")},
+    **{f"{name}?": int for name in ("num_cells", "num_genes", "num_values")},
+    "tfs?": [str],
+    "notes?": [str],
+    "source?": {str: None},
+}
+_GRN_SHAPE = {
+    "report": {
+        **{f"{entry.name}?": int if isinstance(entry.default, int) else [str] for entry in fields(EdgeReport)},
+        "renamed?": [[str]],
+    },
+    "grn_hash": str,
+}
 
 
 class Prep:
@@ -70,7 +86,7 @@ class Prep:
         if not (folder / "prep.json").is_file():
             what = "holds no prep.json" if folder.is_dir() else "no such folder"
             raise UserError(f"prepared folder '{folder}': {what}; make it with grn-prep counts IN --out {folder}")
-        meta = read_json(folder / "prep.json", what="prepared folder")
+        meta = read_json(folder / "prep.json", what="prepared folder", shape=_SHAPE)
         version = meta.get("format_version") if isinstance(meta, dict) else None
         if version != FORMAT_VERSION:
             raise UserError(
@@ -140,7 +156,7 @@ class Prep:
             raise UserError(
                 f"prepared folder '{self.folder}': holds no network; add one: grn-prep grn EDGES --prep {self.folder}"
             )
-        sidecar = read_json(self.folder / "grn.json", what="network")
+        sidecar = read_json(self.folder / "grn.json", what="network", shape=_GRN_SHAPE)
         try:
             edges = pd.read_parquet(self.folder / "grn.parquet")
             report = EdgeReport.from_dict(sidecar["report"])
@@ -162,7 +178,8 @@ class Prep:
     @property
     def alignment(self) -> AlignmentReport:
         """What became of the names in the raw file."""
-        return AlignmentReport.from_dict(read_json(self.folder / "alignment.json", what="alignment report"))
+        file = self.folder / "alignment.json"
+        return AlignmentReport.from_dict(read_json(file, what="alignment report", shape=REPORT_SHAPE))
 
     def split_names(self) -> list[str]:
         """Names of the edge splits, sorted."""
@@ -188,7 +205,8 @@ class Prep:
     @property
     def content_hash(self) -> str:
         """16 hex digits of vocabulary, cells, TF list and network; splits have their own."""
-        grn_hash = read_json(self.folder / "grn.json", what="network").get("grn_hash") if self.has_grn else None
+        file, shape = self.folder / "grn.json", _GRN_SHAPE
+        grn_hash = read_json(file, what="network", shape=shape)["grn_hash"] if self.has_grn else None
         keys = ("vocab_hash", "cells_hash", "kind", "tfs")
         return canonical_hash([*(self.meta.get(key) for key in keys), grn_hash])
 

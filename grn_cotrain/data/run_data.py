@@ -6,7 +6,9 @@ Dimension letters: E edges, M pairs, C cells, G genes.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from grn_cotrain.data.cells import CellMatrix, CellSplit, cell_split
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.grn import GRN
 from grn_cotrain.data.leakage import assert_no_leak
-from grn_cotrain.data.pairs import pair_keys
+from grn_cotrain.data.pairs import pair_keys, pairs_from_keys
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.data.prep_hook import open_prepared
 from grn_cotrain.data.rewire import random_graph, rewired
@@ -25,6 +27,13 @@ from grn_cotrain.recipe import Recipe
 __all__ = ["Messages", "RunData", "load_run_data", "message_edges"]
 
 logger = logging.getLogger(__name__)
+
+
+class _StoredGraph(Protocol):
+    @property
+    def message_2E(self) -> np.ndarray: ...
+    @property
+    def sign_E(self) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,45 @@ class Messages:
             return supervised_2M
         at_M = np.searchsorted(self.train_keys_E, pair_keys(supervised_2M, self.num_genes))
         return np.concatenate([supervised_2M, self.pairs_2E[:, at_M]], axis=1)
+
+    def require_same(self, stored: _StoredGraph, split: EdgeSplit, symbols: Sequence[str], *, what: str) -> None:
+        """Refuse the messages that a model was saved with, if they are not these.
+
+        Parameters
+        ----------
+        stored
+            Has ``message_2E`` and ``sign_E``, as :class:`~grn_cotrain.model.ModelInputs` does; the scores come from
+            them, whatever the recipe says.
+        split
+            Says which of the others are held out.
+        symbols
+            Gene symbols, for examples.
+        what
+            Where they are stored, for the message.
+
+        Raises
+        ------
+        UserError
+            Edges that are not these, or other signs.
+        """
+        size = max(self.num_genes, int(stored.message_2E.max(initial=0)) + 1, int(self.pairs_2E.max(initial=0)) + 1)
+        mine_E, found_E = pair_keys(self.pairs_2E, size), pair_keys(stored.message_2E, size)
+        added, lost = np.setdiff1d(found_E, mine_E), np.setdiff1d(mine_E, found_E)
+        if added.size or lost.size or mine_E.size != found_E.size:
+            held = np.concatenate([pair_keys(split.positives(part), size) for part in ("validation", "test")])
+            leaked = np.intersect1d(added, held)
+            named = [
+                " -> ".join(str(symbols[int(gene)]) if gene < len(symbols) else str(gene) for gene in pair)
+                for pair in pairs_from_keys(np.concatenate([leaked, added, lost])[:3], size).T
+            ]
+            raise UserError(
+                f"{what}: its messages are not those of the run: {added.size:,} more edges, {leaked.size:,} of them"
+                f" validation or test positives, {lost.size:,} fewer ({', '.join(named) or 'edges are repeated'}); such"
+                " scores would leak: copy the model again, or train again"
+            )
+        order_E, other_E = np.argsort(mine_E, kind="stable"), np.argsort(found_E, kind="stable")
+        if not np.array_equal(self.sign_E[order_E], stored.sign_E[other_E]):
+            raise UserError(f"{what}: its signs are not those of the run; copy the model again, or train again")
 
 
 def message_edges(kind: str, split: EdgeSplit, grn: GRN, *, seed: int, weights: bool = True) -> Messages:
@@ -122,15 +170,23 @@ class RunData:
     messages: Messages
 
 
-def load_run_data(recipe: Recipe) -> RunData:
+def load_run_data(recipe: Recipe, prep: Prep | None = None) -> RunData:
     """Open (and, by the recipe's ``prep:`` block, prepare) the data of a run and audit them.
+
+    Parameters
+    ----------
+    recipe
+        Resolved recipe.
+    prep
+        The prepared folder, opened, where it is known already: nothing is prepared then. A run that was trained finds
+        its own with :meth:`~grn_cotrain.run_folder.RunFolder.load_data`.
 
     Raises
     ------
     UserError
         The folder or split is missing or belongs to other data, or the leak audit found an error.
     """
-    prep = open_prepared(recipe)
+    prep = open_prepared(recipe) if prep is None else prep
     split = prep.split(recipe.data.split)
     if split.vocab_hash != prep.vocab.content_hash:
         raise UserError(

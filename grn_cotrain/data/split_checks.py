@@ -10,14 +10,15 @@ from grn_cotrain.errors import UserError
 __all__ = ["density_note", "one_sided", "refuse_one_class", "split_warnings"]
 
 _HELD: tuple[Part, ...] = ("validation", "test")
+_ALL: tuple[Part, ...] = ("train", *_HELD)
 _FEW = 5
 
 
 def density_note(split: EdgeSplit) -> str:
     """Share of positives among the candidates of each part, in a line."""
     shares = []
-    for part in ("train", *_HELD):
-        positives, pairs = split.counts(part)  # type: ignore[arg-type]
+    for part in _ALL:
+        positives, pairs = split.counts(part)
         shares.append(f"{part} {positives / pairs:.3%}" if pairs else f"{part} has no candidates")
     return f"density of edges among the candidate pairs of {split.name}: {', '.join(shares)}"
 

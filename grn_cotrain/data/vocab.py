@@ -23,6 +23,7 @@ from grn_cotrain.data.diagnosis import diagnose
 from grn_cotrain.data.gene_names import detect_species, is_ensembl_id, is_spike_in, without_version
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.files import read_json, write_json
+from grn_cotrain.strict import check_shape
 
 __all__ = [
     "CLS_ID",
@@ -47,6 +48,8 @@ NUM_SPECIAL = 3
 Species = Literal["human", "mouse", "simulated", "unknown"]
 _SPECIES = ("human", "mouse", "simulated", "unknown")
 MODALITIES = ("gene", "peak", "protein")  # position = code in a CellBatch; earlier ones are looked up first
+
+_SHAPE = {"species": str, "symbols": [str], "ids": [str], "modality": [str], "is_token": [bool], "content_hash?": str}
 
 
 @dataclass(frozen=True)
@@ -312,6 +315,7 @@ class FeatureVocab:
     @classmethod
     def from_dict(cls, mapping: dict[str, Any]) -> FeatureVocab:
         """Inverse of :meth:`to_dict`; a ``content_hash`` among the keys must agree."""
+        check_shape(mapping, _SHAPE, "vocabulary: not a vocabulary")
         keys = ("symbols", "ids", "modality", "is_token")
         try:
             vocab = cls(**{key: tuple(mapping[key]) for key in keys}, species=mapping["species"])
@@ -330,7 +334,11 @@ class FeatureVocab:
     @classmethod
     def load(cls, path: str | Path) -> FeatureVocab:
         """Read what :meth:`save` wrote."""
-        return cls.from_dict(read_json(path, what="vocabulary"))
+        loaded = read_json(path, what="vocabulary")
+        try:
+            return cls.from_dict(loaded)
+        except UserError as error:
+            raise UserError(f"vocabulary '{path}': {str(error).removeprefix('vocabulary: ')}") from None
 
 
 def _without_version(value: str) -> str:

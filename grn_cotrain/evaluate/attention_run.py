@@ -19,7 +19,7 @@ from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.pairs import pair_keys
-from grn_cotrain.data.run_data import RunData, load_run_data
+from grn_cotrain.data.run_data import RunData
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.attention import (
@@ -176,9 +176,9 @@ def attention_of_tfs(
     """
     config = config or AttentionConfig()
     folder = RunFolder.open(run)
-    data = load_run_data(folder.recipe())
+    data = folder.load_data()
     model, stored = load_model(folder.require_model())
-    folder.check_data(data, model.vocab, stored["meta"])
+    folder.check_data(data, model.vocab, stored["meta"], model=model)
     sources_S = np.array([data.vocab.index(name) for name in tfs], dtype=np.int64)
     groups, _ = cell_groups(data.cells, by, max_cells=config.max_cells, seed=config.seed)
     most = len(tfs) * data.vocab.num_features
@@ -200,6 +200,7 @@ def evaluate_attention(
     controls: str | None = None,
     initial: InitialModel | None = None,
     check: Callable[[FeatureVocab, Sequence[str]], None] = lambda vocab, groups: None,
+    prep: str | Path | None = None,
     say: Callable[[str], None] = lambda text: None,
     progress: Callable[[int, int], None] | None = None,
 ) -> AttentionReport:
@@ -225,6 +226,8 @@ def evaluate_attention(
         Builds the model before training, for the untrained encoder's rows; None: there are none.
     check
         Called before anything is read, with the genes and the names of the groups; raises if it has no use for them.
+    prep
+        New place of the run's prepared folder; default: it is looked for.
     say, progress
         Told of what is being done; of the number of cells read and in all.
 
@@ -240,10 +243,10 @@ def evaluate_attention(
     config = config or AttentionConfig()
     folder = RunFolder.open(run)
     recipe = folder.recipe()
-    data = load_run_data(recipe)
+    data = folder.load_data(prep)
     supervised = ModelScorer(folder.folder)
     trained = supervised.model
-    folder.check_data(data, trained.vocab, supervised.config["meta"])
+    folder.check_data(data, trained.vocab, supervised.config["meta"], model=trained)
     groups, unlabelled = cell_groups(data.cells, by, max_cells=config.max_cells, seed=config.seed)
     check(data.vocab, [group.name for group in groups])
     fewest, notes = _fewest(groups, min_cells)
@@ -297,6 +300,8 @@ def evaluate_attention(
         data.split,
         [*scorers, *beside],
         data.prep.cells,
+        message_2E=trained.inputs.message_2E,
+        audit_options={"control_graph": recipe.graph.messages != "true", "symbols": data.vocab.symbols},
         bootstrap=replicates,
         seed=recipe.seed,
         recipe_hash=canonical_hash(recipe),

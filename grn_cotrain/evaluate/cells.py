@@ -37,6 +37,7 @@ from grn_cotrain.objectives.masking import hide
 from grn_cotrain.recipe import TokenConfig
 
 __all__ = [
+    "CELLS_SHAPE",
     "HIDDEN_SHARE",
     "MIN_DETECTED",
     "EntryErrors",
@@ -54,6 +55,16 @@ __all__ = [
 
 HIDDEN_SHARE = 0.15
 MIN_DETECTED = 0.05
+CELLS_SHAPE = [
+    {
+        "scorer": str,
+        "metric": str,
+        **{f"{name}?": float for name in ("value", "low", "high", "seconds")},
+        **{f"{name}?": int for name in ("num_genes", "num_entries", "num_cells", "seed")},
+        "note?": str,
+    }
+]
+"""What ``cells.json`` holds, as it is checked when it is read."""
 _MAX_FIT_CELLS = 4000  # factor analysis is fitted on a seeded sample of at most so many training cells
 _RANKS = (2, 4, 8, 16, 32)
 

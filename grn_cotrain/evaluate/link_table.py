@@ -21,6 +21,7 @@ from grn_cotrain.evaluate.bootstrap import MIN_TFS, SeedResult, interval
 from grn_cotrain.evaluate.calibration import calibration_sentence
 from grn_cotrain.evaluate.link_files import (
     CURVES_FILE,
+    LINK_FILES,
     PER_TF_FILE,
     REPLICATES_FILE,
     ROWS_FILE,
@@ -29,6 +30,7 @@ from grn_cotrain.evaluate.link_files import (
 )
 from grn_cotrain.evaluate.link_rows import TITLES, LinkRow, digits, link_rows, printed_metrics
 from grn_cotrain.files import atomic_file, read_json, write_json
+from grn_cotrain.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,6 +38,13 @@ if TYPE_CHECKING:
 
 __all__ = ["COLUMNS", "LinkTable"]
 
+_SHAPE = {
+    "headline_split": str,
+    "bootstrap": {"keys": {str: str}, "two_way": bool},
+    "audits": {str: str},
+    "notes": [str],
+    "reliability": {str: [{str: (float, type(None))}]},
+}
 COLUMNS = {
     "split": "str",
     "scorer": "str",
@@ -187,12 +196,14 @@ class LinkTable:
             "reliability": json.loads(json.dumps(self.reliability)),
         }
         write_json(folder / TABLE_FILE, {**header, "rows": rows})
+        RunFolder(folder).register(LINK_FILES)
 
     @classmethod
     def read(cls, folder: str | Path) -> Self:
         """Read what :meth:`write` wrote."""
         folder = Path(folder)
-        stored = read_json(folder / TABLE_FILE, what="link table")
+        RunFolder(folder).check_tables(LINK_FILES)
+        stored = read_json(folder / TABLE_FILE, what="link table", shape=_SHAPE)
         try:
             frame = pd.read_parquet(folder / ROWS_FILE)
             beside = [

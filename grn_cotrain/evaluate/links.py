@@ -58,7 +58,7 @@ def evaluate_links(
     recipe_hash: str = "",
     commit: str = "",
     cache: ControlCache | None = None,
-    message_2E: np.ndarray | None = None,
+    message_2E: np.ndarray | Mapping[str, np.ndarray] | None = None,
     audit_options: Mapping[str, Any] | None = None,
     min_positives: int = MIN_POSITIVES,
     bootstrap_seed: int = 0,
@@ -86,7 +86,7 @@ def evaluate_links(
     cache
         Where scores of controls are kept.
     message_2E, audit_options
-        For :func:`~grn_cotrain.data.leakage.assert_no_leak`.
+        For :func:`~grn_cotrain.data.leakage.assert_no_leak`; messages of several splits by the names of these.
     min_positives
         Test positives that a TF needs for macro metrics.
     symbols
@@ -103,7 +103,8 @@ def evaluate_links(
     if not splits:
         raise UserError("split: none given; make one with grn-prep splits")
     cache = cache or ControlCache(None)
-    tests = [_Test.build(one, cache, cells, message_2E, dict(audit_options or {})) for one in splits]
+    messages = message_2E if isinstance(message_2E, Mapping) else {one.name: message_2E for one in splits}
+    tests = [_Test.build(one, cache, cells, messages.get(one.name), dict(audit_options or {})) for one in splits]
     plan = _plan(tests, bootstrap, bootstrap_seed)
     if symbols is None:
         symbols = cells.vocab.symbols if cells is not None else [str(gene) for gene in range(splits[0].num_genes)]

@@ -93,7 +93,7 @@ class Platt:
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read what :meth:`save` wrote; a file that is none is an error in one line."""
-        return cls._read(read_json(path, what="Platt scaling"), path)
+        return cls._read(read_json(path, what="Platt scaling", shape={}), path)
 
     @classmethod
     def _read(cls, loaded: Any, path: str | Path) -> Self:
@@ -101,7 +101,7 @@ class Platt:
             platt = cls(
                 float(loaded["slope"]), float(loaded["offset"]), int(loaded["num_pairs"]), float(loaded["prevalence"])
             )
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise UserError(f"Platt scaling '{path}': keys are missing or not numbers; train the run again") from None
         if not (math.isfinite(platt.slope) and math.isfinite(platt.offset)):
             raise UserError(f"Platt scaling '{path}': slope or offset is not finite; train the run again")

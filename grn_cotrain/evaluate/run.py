@@ -12,12 +12,13 @@ import pandas as pd
 from grn_cotrain.config import canonical_hash
 from grn_cotrain.controls import LinkScorer
 from grn_cotrain.data.prep import Prep
-from grn_cotrain.data.run_data import RunData, load_run_data
+from grn_cotrain.data.run_data import RunData
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.attention import AttentionConfig
 from grn_cotrain.evaluate.attention_scorer import InitialModel, attention_scorers
 from grn_cotrain.evaluate.cells import Predict, Tokenize, masked_value_table
 from grn_cotrain.evaluate.control_cache import ControlCache
+from grn_cotrain.evaluate.link_files import LINK_FILES
 from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.evaluate.links import evaluate_links
 from grn_cotrain.evaluate.model_scorer import ModelScorer, arm_name
@@ -31,6 +32,7 @@ from grn_cotrain.run_folder import RunFolder
 __all__ = ["SPARSITY_FILE", "evaluate_cells", "evaluate_cells_by_sparsity", "evaluate_prep", "evaluate_run"]
 
 SPARSITY_FILE = "cells_by_sparsity.parquet"
+_WHAT = "evaluate"  # what it calls itself when it locks a run
 
 Say = Callable[[str], None]
 
@@ -48,6 +50,7 @@ def evaluate_run(
     bootstrap: int | None = None,
     attention: AttentionConfig | None = None,
     initial: InitialModel | None = None,
+    prep: str | Path | None = None,
     say: Say = _quiet,
 ) -> LinkTable:
     """Model beside controls on the test pairs of its split; held-out R2 of masked values is recorded too.
@@ -69,13 +72,17 @@ def evaluate_run(
     initial
         Builds the model before training, for the attention of an untrained encoder as a control;
         :func:`grn_cotrain.train.build.build_model` does.
+    prep
+        New place of the prepared folder; default: it is looked for, see
+        :meth:`~grn_cotrain.run_folder.RunFolder.load_data`.
     say
         Told of progress and of the cost of costly controls.
 
     Raises
     ------
     UserError
-        No model, other data than it was trained on, a leak.
+        No model, other data than it was trained on, a leak: in the split, or in the messages that the model was saved
+        with. Another process is training the run whose folder the table would go to.
     """
     folders = [RunFolder.open(one) for one in ([run] if isinstance(run, (str, Path)) else run)]
     if not folders:
@@ -87,7 +94,11 @@ def evaluate_run(
                 f"--split '{split}': run '{folder.folder}' was trained on '{recipe.data.split}'; evaluate it there,"
                 " or train on this split"
             )
-    data = [load_run_data(recipe) for recipe in recipes]
+    target = Path(out) if out is not None else (folders[0].folder if len(folders) == 1 else None)
+    if out is None:
+        for folder in folders:
+            folder.require_free(_WHAT)
+    data = [folder.load_data(prep) for folder in folders]
     by_split = {one.split.name: index for index, one in enumerate(data)}
     if len(by_split) < len(folders):
         raise UserError("RUN: two runs of one split; give one run a fold")
@@ -95,7 +106,9 @@ def evaluate_run(
     models = {name: ModelScorer(folders[index].folder) for name, index in by_split.items()}
     for name, index in by_split.items():  # before anything costly
         model = models[name]
-        folders[index].check_data(data[index], model.model.vocab, model.config["meta"], appended=True)
+        folders[index].check_data(
+            data[index], model.model.vocab, model.config["meta"], model=model.model, appended=True
+        )
     estimate = cost_estimate(chosen, [one.split for one in data], data[0].cells)
     if estimate:
         say(estimate)
@@ -108,6 +121,13 @@ def evaluate_run(
         lambda one: [*scorers[one.name], *chosen],
         # Controls read the true expression, whatever the ablation: they are the bar, not part of the arm.
         data[0].prep.cells,
+        # The messages of the models themselves, not those that the recipes would make: scores come from the former.
+        message_2E={name: model.model.inputs.message_2E for name, model in models.items()},
+        audit_options={
+            "control_graph": recipes[0].graph.messages != "true",
+            "vocab_hash": data[0].vocab.content_hash,
+            "symbols": data[0].vocab.symbols,
+        },
         bootstrap=recipes[0].evaluate.bootstrap if bootstrap is None else bootstrap,
         seed=recipes[0].seed,
         recipe_hash=canonical_hash(recipes[0]),
@@ -117,10 +137,14 @@ def evaluate_run(
         progress=say,
     )
     for folder, one in zip(folders, data, strict=True):
+        if out is not None and folder.is_being_trained:
+            say(f"{folder.folder}: it is being trained; masked values, which go there, are not evaluated")
+            continue
         evaluate_cells(folder, one)
-    target = Path(out) if out is not None else (folders[0].folder if len(folders) == 1 else None)
     if target is not None:
-        table.write(target)
+        with folders[0].lock(_WHAT):
+            table.write(target)
+            folders[0].register((target / name).absolute() for name in LINK_FILES)
     return table
 
 
@@ -177,7 +201,8 @@ def evaluate_cells(run: RunFolder, data: RunData | None = None) -> pd.DataFrame:
         No model, other data than it was trained on (:meth:`~grn_cotrain.run_folder.RunFolder.check_data`).
     """
     recipe = run.recipe()
-    data = data or load_run_data(recipe)
+    run.require_free(_WHAT)
+    data = data or run.load_data()
     name = arm_name(recipe)
     predictors, tokenize = _predictors(run, data)
     options: dict[str, Any] = {"seed": data.split.seed, "num_bins": recipe.model.tokens.num_bins}
@@ -203,16 +228,18 @@ def evaluate_cells(run: RunFolder, data: RunData | None = None) -> pd.DataFrame:
             ),
         )
     frame = pd.concat(frames, ignore_index=True)
-    with atomic_file(run.folder / "cells.parquet") as temporary:
-        frame.to_parquet(temporary, index=False)
     values = frame[frame["metric"] == "r2"].set_index("scorer")["value"]
-    record = run.record() if run.record_file.is_file() else {}
     cells: dict[str, Any] = {
         f"{str(scorer).replace(' ', '_')}_r2": float(value) for scorer, value in values.items() if scorer != name
     }
     cells["r2"] = float(values[name]) if name in values else None
-    run.write_record(record | {"cells": cells})
-    write_json(run.folder / "cells.json", frame.astype(object).where(frame.notna(), None).to_dict(orient="records"))
+    with run.lock(_WHAT):
+        with atomic_file(run.folder / "cells.parquet") as temporary:
+            frame.to_parquet(temporary, index=False)
+        record = run.record() if run.record_file.is_file() else {}
+        run.write_record(record | {"cells": cells})
+        write_json(run.folder / "cells.json", frame.astype(object).where(frame.notna(), None).to_dict(orient="records"))
+        run.register(("cells.parquet", "cells.json"))
     return frame
 
 
@@ -238,7 +265,7 @@ def evaluate_cells_by_sparsity(
         column.
     """
     recipe = run.recipe()
-    data = data or load_run_data(recipe)
+    data = data or run.load_data()
     predictors, tokenize = _predictors(run, data)
     frame = masked_value_by_sparsity(
         predictors,
@@ -252,6 +279,7 @@ def evaluate_cells_by_sparsity(
     )
     with atomic_file(run.folder / SPARSITY_FILE) as temporary:
         frame.to_parquet(temporary, index=False)
+    run.register((SPARSITY_FILE,))
     return frame
 
 

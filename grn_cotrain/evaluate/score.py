@@ -19,6 +19,7 @@ from grn_cotrain.data.vocab import name_some
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.model_scorer import ModelScorer
 from grn_cotrain.files import atomic_file
+from grn_cotrain.text_tables import write_delimited
 
 __all__ = ["ScoredPairs", "score_named", "score_pairs"]
 
@@ -145,7 +146,7 @@ def score_pairs(
     read = load_pairs(pairs, format)
     scored = score_named(run, read.frame, what=f"--pairs '{pairs}'")
     with atomic_file(out) as temporary:
-        scored.frame.to_csv(temporary, sep="\t", index=False, float_format="%.6g")
+        write_delimited(scored.frame, temporary, float_format="%.6g")
     for line in (*(f"pairs: {note}" for note in read.notes), *scored.lines()):
         say(line)
     return scored

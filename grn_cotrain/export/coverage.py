@@ -7,14 +7,12 @@ Dimension letters: C cells.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.io.counts import CountsFile
-from grn_cotrain.data.prep import Prep
 from grn_cotrain.data.vocab import FeatureVocab, detect_species
 from grn_cotrain.errors import UserError
 from grn_cotrain.recipe import TokenConfig
@@ -153,10 +151,9 @@ def _prepared_names(folder: RunFolder) -> set[str] | None:
     """Barcodes of the run's prepared folder, if it is still the one that the run was trained on."""
     expected = folder.record().get("cells_hash") if folder.record_file.is_file() else None
     try:
-        place = Path(folder.recipe().data.prep)
-        if expected is None or not (place / "prep.json").is_file():
+        prep = None if expected is None else folder.find_prep()
+        if prep is None:
             return None
-        prep = Prep.open(place)
         return set(prep.cell_names()) if prep.meta.get("cells_hash") == expected else None
     except UserError:  # a recipe of another version, a folder that was damaged since: no reason to refuse new cells
         return None

@@ -75,6 +75,8 @@ def export_edges(
     path = Path(out) if out is not None else RunFolder.open(run).folder / f"edges_{name}.{writer.suffix}"
     with atomic_file(path) as temporary:
         notes = writer.write(edges, temporary)
+    if out is None:
+        RunFolder.open(run).register([path.absolute()])
     for note in notes:
         say(note)
     say(f"{len(edges):,} edges, format {name}: {path}")

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from grn_cotrain.config import canonical_hash
 from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.io.align import align_cells
 from grn_cotrain.data.io.counts import CountsFile, load_counts
+from grn_cotrain.data.prep_hook import place_for
 from grn_cotrain.data.vocab import MODALITIES, FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.platt import PLATT_FILE
@@ -18,7 +20,7 @@ from grn_cotrain.export.cells import species_of
 from grn_cotrain.export.identity import RunIdentity
 from grn_cotrain.files import atomic_folder, write_json
 from grn_cotrain.model_extend import extend_model
-from grn_cotrain.model_io import load_model, save_model
+from grn_cotrain.model_io import add_to_model, load_model, save_model
 from grn_cotrain.run_folder import RunFolder
 from grn_cotrain.train.classifier import CLASSES_FILE, Classifier
 
@@ -141,6 +143,8 @@ def extend_run(
     if counts is not None:
         aligned = align_cells(counts, vocab, min_mapped=0.0)[0]
     extended = extend_model(model, vocab, cells=aligned, seed=seed)
+    identity = RunIdentity.of(base, config).to_dict()
+    extended.meta = {**extended.meta, "run_id": canonical_hash([identity, vocab.content_hash, seed])}
     before = model.vocab.num_features
     new = Counter(vocab.modality[before:])
     listed = ", ".join(f"{number:,} {kind}s" for kind, number in new.items())
@@ -157,17 +161,20 @@ def extend_run(
             save_model(folder / "model", extended, backend=extended.backend, meta=extended.meta)
         if (base.model / PLATT_FILE).is_file():
             shutil.copyfile(base.model / PLATT_FILE, folder / "model" / PLATT_FILE)
+            add_to_model(folder / "model", PLATT_FILE)
         shutil.copyfile(base.recipe_file, folder / base.recipe_file.name)
         record: dict[str, Any] = base.record() if base.record_file.is_file() else {}
-        record |= {
+        record |= place_for(record) | {
             "kind": "extended",
-            "base": RunIdentity.of(base, config).to_dict(),
+            "base": identity,
+            "run_id": extended.meta["run_id"],
             "vocab_hash": vocab.content_hash,
             "num_features_added": dict(new),
             "features_from": Path(str(features or cells)).name,
             "status": "finished",
         }
         write_json(folder / base.record_file.name, record)
+        RunFolder(folder).seal({"run_id": record["run_id"], "name": record.get("name")})
     return vocab
 
 

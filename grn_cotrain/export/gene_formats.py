@@ -18,6 +18,7 @@ from grn_cotrain.export.annotate import UNS_KEY
 from grn_cotrain.export.gene_frame import GeneEmbeddings, tell_apart
 from grn_cotrain.export.gene_varm import Into, write_varm
 from grn_cotrain.files import atomic_file, write_json
+from grn_cotrain.text_tables import write_delimited
 
 __all__ = ["FORMATS", "GENE_FORMATS", "GeneFormat", "gene_format", "write_genes", "write_safetensors", "write_word2vec"]
 
@@ -63,7 +64,7 @@ def write_tsv(embeddings: GeneEmbeddings, path: Path) -> list[str]:
     header = "; ".join([*(f"{name}={value}" for name, value in facts.items()), f"vocab_hash={vocab_hash}"])
     with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8") as handle:
         handle.write(f"# grn_cotrain {kind} gene embeddings; {header}\n")
-        embeddings.frame.to_csv(handle, sep="\t", index=False, float_format="%.9g")
+        write_delimited(embeddings.frame, handle, float_format="%.9g")
     return []
 
 

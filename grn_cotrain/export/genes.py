@@ -16,7 +16,6 @@ import torch
 from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.obs import as_labels, obs_column
-from grn_cotrain.data.run_data import load_run_data
 from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError, did_you_mean
@@ -43,6 +42,7 @@ def gene_embeddings(
     kind: str = "graph",
     *,
     by: str | None = None,
+    prep: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> GeneEmbeddings:
     """Compute gene embeddings of a run; nothing is written.
@@ -56,6 +56,8 @@ def gene_embeddings(
         ``contextual``: mean final state over the cells in which the gene is a token.
     by
         Column of ``obs``: contextual means per group of cells.
+    prep
+        New place of the run's prepared folder, for contextual embeddings; default: it is looked for.
     progress
         Told ``(cells done, cells in all)`` of contextual embeddings.
 
@@ -74,7 +76,7 @@ def gene_embeddings(
     model, config = load_model(folder.require_model())
     notes: tuple[str, ...] = ()
     if kind == "contextual":
-        data = load_run_data(folder.recipe())
+        data = folder.load_data(prep)
         folder.check_data(data, model.vocab, config["meta"])
         frame, notes = _contextual(model, data.cells, by, progress)
     else:
@@ -92,6 +94,7 @@ def export_genes(
     out: str | Path | None = None,
     *,
     by: str | None = None,
+    prep: str | Path | None = None,
     into: str | Path | None = None,
     key_added: str = VARM_KEY,
     overwrite: bool = False,
@@ -106,7 +109,7 @@ def export_genes(
     ----------
     run
         Run folder.
-    kind, by, progress
+    kind, by, prep, progress
         As in :func:`gene_embeddings`.
     format
         ``parquet``, ``tsv``, ``word2vec``, ``safetensors`` or ``h5ad``: a file of genes, see
@@ -138,9 +141,11 @@ def export_genes(
     else:
         suffix = GENE_FORMATS[format].suffix
         path = Path(out) if out is not None else RunFolder.open(run).folder / f"genes_{kind}.{suffix}"
-    result = gene_embeddings(run, kind, by=by, progress=progress)
+    result = gene_embeddings(run, kind, by=by, prep=prep, progress=progress)
     for note in [*result.notes, *write_genes(result, path, format, into=target)]:
         say(note)
+    if out is None:
+        RunFolder.open(run).register(path.parent.absolute().glob(f"{path.stem}.*"))
     say(f"{len(result.frame):,} {kind} embeddings of width {len(result.dimensions)}: {path}")
     return result
 

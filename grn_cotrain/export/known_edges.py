@@ -84,7 +84,7 @@ def known_edges(
     folder, model, config
         The run, its model and the model's config.json.
     prep
-        Prepared folder of the run, where it has moved; default: the one its recipe names.
+        Prepared folder of the run, where it has moved; default: it is looked for.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def known_edges(
         ``prep`` was given and is not the folder that the run was trained on.
     """
     try:
-        opened, split = _open(prep or folder.recipe().data.prep, config["meta"])
+        opened, split = _open(folder.require_prep(prep), config["meta"])
     except UserError as error:
         if prep is not None:
             raise
@@ -105,13 +105,12 @@ def known_edges(
     return _from_split(opened, split), []
 
 
-def _open(place: str | Path, meta: dict[str, Any]) -> tuple[Prep, EdgeSplit]:
-    prep = Prep.open(place)
+def _open(prep: Prep, meta: dict[str, Any]) -> tuple[Prep, EdgeSplit]:
     split = prep.split(meta["split"])
     if split.content_hash != meta["split_hash"]:
         raise UserError(
-            f"prepared folder '{place}': its split '{split.name}' ({split.content_hash}) is not the one that the model"
-            f" was trained on ({meta['split_hash']}); give the run's own folder as --prep"
+            f"prepared folder '{prep.folder}': its split '{split.name}' ({split.content_hash}) is not the one that the"
+            f" model was trained on ({meta['split_hash']}); give the run's own folder as --prep"
         )
     return prep, split
 

@@ -19,7 +19,6 @@ from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.io.align import align_cells
 from grn_cotrain.data.io.counts import CountsFile, load_counts
 from grn_cotrain.data.obs import as_labels, canonical_text, obs_column
-from grn_cotrain.data.run_data import load_run_data
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.evaluate.in_silico import InSilico, Level, perturb_cells
 from grn_cotrain.export.cells import species_of
@@ -28,6 +27,7 @@ from grn_cotrain.export.identity import RunIdentity
 from grn_cotrain.files import atomic_file, refuse_input, same_place
 from grn_cotrain.model_io import load_model
 from grn_cotrain.run_folder import RunFolder
+from grn_cotrain.text_tables import write_delimited
 
 if TYPE_CHECKING:
     from grn_cotrain.data.io.names import AliasTable, OrthologTable
@@ -48,6 +48,7 @@ def perturb_genes(
     max_cells: int | None = 256,
     num_controls: int = 20,
     min_mapped: float = 0.5,
+    prep: str | Path | None = None,
     seed: int = 0,
     say: Callable[[str], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -69,6 +70,8 @@ def perturb_genes(
         A column of ``obs`` and the value that cells must have there.
     min_mapped
         Least share of genes found, of the fewer of the file's and the model's.
+    prep
+        New place of the run's prepared folder, where no cells are given; default: it is looked for.
     say
         Told what is done with which cells before the work begins.
 
@@ -88,7 +91,7 @@ def perturb_genes(
     index = [model.vocab.index(name) for name in genes]  # before anything costly: names are what people mistype
     notes: list[str] = []
     if counts is None:
-        data = load_run_data(folder.recipe())
+        data = folder.load_data(prep)
         folder.check_data(data, model.vocab, config["meta"], fix="give --cells")
         cells = data.cells
     else:
@@ -143,6 +146,7 @@ def perturb_file(
     max_cells: int | None = 256,
     num_controls: int = 20,
     min_mapped: float = 0.5,
+    prep: str | Path | None = None,
     seed: int = 0,
     layer: str | None = None,
     modality: str | None = None,
@@ -155,7 +159,7 @@ def perturb_file(
 
     Parameters
     ----------
-    run, genes, mode, level, only, max_cells, num_controls, min_mapped, seed, progress
+    run, genes, mode, level, only, max_cells, num_controls, min_mapped, prep, seed, progress
         See :func:`perturb_genes`.
     out
         ``.tsv`` or ``.parquet``: the table of genes, with the summary in its first line or its schema's metadata.
@@ -193,6 +197,7 @@ def perturb_file(
             max_cells=max_cells,
             num_controls=num_controls,
             min_mapped=min_mapped,
+            prep=prep,
             seed=seed,
             say=say,
             progress=progress,
@@ -268,7 +273,7 @@ def write_perturbation(result: InSilico, frame: pd.DataFrame, path: str | Path) 
         if Path(path).suffix.lower() == ".tsv":
             with temporary.open("w", encoding="utf-8") as handle:
                 handle.write(f"# grn_cotrain in-silico perturbation {facts}\n")
-                frame.to_csv(handle, sep="\t", index=False, float_format="%.6g")
+                write_delimited(frame, handle, float_format="%.6g")
             return
         import pyarrow as pa
         import pyarrow.parquet as pq

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from grn_cotrain.evaluate.annotation import FINE_TUNED
 from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.evaluate.model_scorer import arm_name
 from grn_cotrain.files import read_json
+from grn_cotrain.markdown import code, escape, escape_block
 from grn_cotrain.model import CoTrainModel
 from grn_cotrain.model_io import load_model
 from grn_cotrain.recipe import Recipe
@@ -79,12 +81,12 @@ def model_card(
     }
     species = "" if model.vocab.species in ("unknown", "simulated") else f"{model.vocab.species} "
     sections = [
-        f"# {name}",
+        f"# {escape(name)}",
         f"One table of embeddings of {model.vocab.num_features:,} {species}genes, under a cell encoder that reads"
         " expression and a graph encoder that reads a gene regulatory network; trained with"
-        f" `grn_cotrain` as `{arm_name(recipe)}`. It gives gene embeddings, cell embeddings and scores of"
+        f" `grn_cotrain` as {code(arm_name(recipe))}. It gives gene embeddings, cell embeddings and scores of"
         " regulatory links"
-        + (f", and cell types: it was fine-tuned for `{classifier.label}`." if classifier is not None else "."),
+        + (f", and cell types: it was fine-tuned for {code(classifier.label)}." if classifier is not None else "."),
         *_model_section(recipe, record, config, model.vocab.species),
         *_data_section(recipe, record, config, num_scrubbed),
         *_results_section(folder, config),
@@ -95,7 +97,7 @@ def model_card(
         "## Limitations",
         _limits(recipe, config, model.vocab.species, classifier),
         "## Licence",
-        f"`{licence}`, given by the author." if licence else "None was given: ask the author before you use it.",
+        f"{code(licence)}, given by the author." if licence else "None was given: ask the author before you use it.",
         "## How to load it",
         _loading(repo_id, name, classifier),
     ]
@@ -130,14 +132,14 @@ def _model_section(recipe: Recipe, record: dict[str, Any], config: dict[str, Any
         ("width", f"{parts.width}" + (f"; {parameters:,} parameters" if parameters else "")),
         (
             "parts",
-            f"graph encoder `{parts.graph_encoder.name}`, coupling `{parts.coupling.name}`, cell encoder"
-            f" `{parts.cell_encoder.name}`, link decoder `{parts.link_decoder.name}`",
+            f"graph encoder {code(parts.graph_encoder.name)}, coupling {code(parts.coupling.name)}, cell encoder"
+            f" {code(parts.cell_encoder.name)}, link decoder {code(parts.link_decoder.name)}",
         ),
-        ("objectives", ", ".join(f"`{name}`" for name in recipe.objectives)),
+        ("objectives", ", ".join(map(code, recipe.objectives))),
         ("message edges", edges),
-        ("species; values", f"{species}; {meta.get('values', '-')}"),
+        ("species; values", f"{species}; {escape(meta.get('values', '-'))}"),
         ("training", _training(recipe, record, meta)),
-        ("hashes", f"recipe `{meta.get('recipe_hash', '-')}`, vocabulary `{config['vocab_hash']}`"),
+        ("hashes", f"recipe {code(meta.get('recipe_hash', '-'))}, vocabulary {code(config['vocab_hash'])}"),
     ]
     return ["## The model", _table(rows)]
 
@@ -146,8 +148,8 @@ def _training(recipe: Recipe, record: dict[str, Any], meta: dict[str, Any]) -> s
     # A fine-tuned run's record is of the fine-tuning: of the training before it, the model knows its step.
     best = f"best at step {meta['step']}" if "step" in meta else "-"
     steps = f"{record['steps']} steps, best at {record['best_step']} by validation" if "steps" in record else best
-    version = f"; grn_cotrain {record['version']}" if record.get("version") else ""
-    commit = f", commit {record['commit']}" if record.get("commit") else ""
+    version = f"; grn_cotrain {escape(record['version'])}" if record.get("version") else ""
+    commit = f", commit {escape(record['commit'])}" if record.get("commit") else ""
     return f"seed {recipe.seed}; {steps}{version}{commit}"
 
 
@@ -158,12 +160,12 @@ def _data_section(
     has_size = {"num_cells", "num_genes"} <= set(record)
     cells = f"{record['num_cells']:,} cells x {record['num_genes']:,} features" if has_size else "-"
     given: Any = () if prep is None else (prep.counts,) if isinstance(prep.counts, str) else prep.counts
-    source = f" from {', '.join(f'`{Path(name).name}`' for name in given)}" if given else ""
+    source = f" from {', '.join(code(Path(name).name) for name in given)}" if given else ""
     kind = next((kind for kind in sorted(_SPLITS, key=len, reverse=True) if recipe.data.split.startswith(kind)), "")
     rows = [
-        ("cells", f"{cells}{source}; hash `{record.get('cells_hash', '-')}`"),
-        ("network", f"`{Path(prep.grn).name}`" if prep and prep.grn else "-"),
-        ("split", f"`{recipe.data.split}`, hash `{meta.get('split_hash', '-')}`"),
+        ("cells", f"{cells}{source}; hash {code(record.get('cells_hash', '-'))}"),
+        ("network", code(Path(prep.grn).name) if prep and prep.grn else "-"),
+        ("split", f"{code(recipe.data.split)}, hash {code(meta.get('split_hash', '-'))}"),
         ("what it holds out", _SPLITS.get(kind, "see its name")),
     ]
     scrubbed = (
@@ -196,14 +198,14 @@ def _results_section(folder: RunFolder, config: dict[str, Any]) -> list[str]:
     # Fine-tuned runs of earlier versions hold the name of a file there.
     if isinstance(cells, dict) and cells.get("r2") is not None:
         others = ", ".join(
-            f"{name[:-3].replace('_', ' ')} {value:.3f}" for name, value in cells.items() if name != "r2"
+            f"{escape(name[:-3].replace('_', ' '))} {value:.3f}" for name, value in cells.items() if name != "r2"
         )
         sections.append(f"Masked values of held-out cells, R2: **{cells['r2']:.3f}**; beside it {others}.")
     return sections
 
 
 def _links(folder: RunFolder, config: dict[str, Any]) -> list[str]:
-    stored = read_json(folder.folder / "links.json", what="link table")
+    stored = read_json(folder.folder / "links.json", what="link table", shape={"rows": [{}]})
     try:
         rows, headline, warnings = pd.DataFrame(stored["rows"]), stored["headline_split"], stored["warnings"]
         audits = list(stored["audits"].values())
@@ -226,32 +228,38 @@ def _links(folder: RunFolder, config: dict[str, Any]) -> list[str]:
     ]
     for name in [*models, *controls[:_CONTROLS_SHOWN]]:
         shown = [_cell(rows, name, metric) for metric, _ in _METRICS]
-        label = f"**{name}**" if order[name] == "model" else f"{name} ({order[name]})"
+        label = f"**{escape(name)}**" if order[name] == "model" else f"{escape(name)} ({escape(order[name])})"
         lines.append(f"| {label} | " + " | ".join(shown) + " |")
     about = (
-        f"Link prediction on `{headline}`: {facts['num_pairs']:,} candidate pairs, {facts['num_tfs']} TFs, prevalence"
-        f" {facts['prevalence']:.4f}; the model beside the best {min(_CONTROLS_SHOWN, len(controls))} of"
+        f"Link prediction on {code(headline)}: {facts['num_pairs']:,} candidate pairs, {facts['num_tfs']} TFs,"
+        f" prevalence {facts['prevalence']:.4f}; the model beside the best {min(_CONTROLS_SHOWN, len(controls))} of"
         f" {len(controls)} controls, which need no deep model. Brackets: 95 % bootstrap intervals."
     )
-    sentence = [f"**{text}**" for text in _verdict(folder, controls)]
-    return [about, "\n".join(lines), *sentence, *(f"Warning: {warning}." for warning in warnings), *audits]
+    sentence = [f"**{escape(text)}**" for text in _verdict(folder, controls)]
+    return [
+        about,
+        "\n".join(lines),
+        *sentence,
+        *(f"Warning: {escape(warning)}." for warning in warnings),
+        *map(escape_block, audits),
+    ]
 
 
 def _cell_types_section(classifier: Classifier, record: dict[str, Any]) -> list[str]:
     """What the classifier was tuned for, on which cells, and how it did beside classifiers without a network."""
     classes = classifier.classes
-    on = f" of `{record['cells_file']}`" if record.get("cells_file") else ""
+    on = f" of {code(record['cells_file'])}" if record.get("cells_file") else ""
     about = [
-        f"Fine-tuned for the labels `{classifier.label}`{on} with head `{classifier.spec.name}`; {len(classes)}"
-        f" classes: {name_some(classes, _CLASSES_SHOWN)}."
+        f"Fine-tuned for the labels {code(classifier.label)}{on} with head {code(classifier.spec.name)}; {len(classes)}"
+        f" classes: {escape(name_some(classes, _CLASSES_SHOWN))}."
     ]
     if {"num_train", "num_validation", "num_test", "split"} <= set(record):
         about.append(
             f"Trained on {record['num_train']:,} cells, its epoch picked on {record['num_validation']:,} others, judged"
-            f" on {record['num_test']:,} that neither has seen ({record['split']})."
+            f" on {record['num_test']:,} that neither has seen ({escape(record['split'])})."
         )
     if record.get("unseen_classes"):
-        about.append(f"Classes among those alone, which it cannot find: {name_some(record['unseen_classes'])}.")
+        about.append(f"Classes among those alone, which it cannot find: {escape(name_some(record['unseen_classes']))}.")
     sections = ["## Cell types", " ".join(about)]
     if not record.get("annotation"):
         return [*sections, "How it did beside baselines is **not in this run's record**: nothing is claimed."]
@@ -264,13 +272,16 @@ def _cell_types_section(classifier: Classifier, record: dict[str, Any]) -> list[
     ]
     for name in (FINE_TUNED, *others.index):
         shown = [_cell(rows, name, metric) for metric, _ in _CELL_TYPE_METRICS]
-        lines.append(f"| {f'**{name}**' if name == FINE_TUNED else f'{name} (baseline)'} | " + " | ".join(shown) + " |")
+        lines.append(
+            f"| {f'**{name}**' if name == FINE_TUNED else f'{escape(name)} (baseline)'} | " + " | ".join(shown) + " |"
+        )
     best, mine = float(others.iloc[0]), float(macro[FINE_TUNED])
     verdict = "is above" if mine > best else "is not above"
     return [
         *sections,
         "\n".join(lines),
-        f"**By macro F1 it {verdict} the best baseline, {others.index[0]}: {_number(mine)} beside {_number(best)}.**"
+        f"**By macro F1 it {verdict} the best baseline, {escape(others.index[0])}: {_number(mine)} beside"
+        f" {_number(best)}.**"
         " All were fitted on the same cells and judged on the same held-out cells. Brackets: 95 % bootstrap intervals"
         " over cells, of each by itself and not of the difference.",
     ]
@@ -325,7 +336,7 @@ def _or_low(value: float) -> float:
 
 
 def _limits(recipe: Recipe, config: dict[str, Any], species: str, classifier: Classifier | None) -> str:
-    values = config["meta"].get("values", "the values that it was trained on")
+    values = escape(config["meta"].get("values", "the values that it was trained on"))
     items = [
         "A score of a link is no evidence of regulation: it says that the pair resembles pairs of the prior network,"
         " with that network's gaps and fashions (well-studied TFs have more known targets).",
@@ -334,7 +345,7 @@ def _limits(recipe: Recipe, config: dict[str, Any], species: str, classifier: Cl
         "Read its numbers on the split above alone: other splits hold out other things and are not comparable.",
     ]
     if recipe.data.expression != "true" or recipe.graph.messages != "true" or recipe.model.table.mode != "trainable":
-        items.insert(0, f"This run is an **ablation** (`{arm_name(recipe)}`), made for comparison, not for use.")
+        items.insert(0, f"This run is an **ablation** ({code(arm_name(recipe))}), made for comparison, not for use.")
     if config["meta"].get("links") == "probe":
         items.append("Its schedule never trained links: the link decoder was fitted afterwards on frozen embeddings.")
     if classifier is not None:
@@ -347,6 +358,7 @@ def _limits(recipe: Recipe, config: dict[str, Any], species: str, classifier: Cl
 
 def _loading(repo_id: str | None, name: str, classifier: Classifier | None) -> str:
     repo = repo_id or "NAME/REPOSITORY"
+    name = name if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", name) else "RUN"  # lines that people paste into a shell
     annotate = "" if classifier is None else f"grn-cotrain annotate {name} CELLS.h5ad --out OUT.h5ad\n"
     return f"""```bash
 grn-cotrain hub fetch {repo} --out {name}

@@ -17,6 +17,7 @@ from grn_cotrain.files import atomic_folder, read_json, write_json, write_text
 from grn_cotrain.hub.manifest import MANIFEST, README, accepted, safe_name, write_manifest
 from grn_cotrain.hub.model_card import load_whole, model_card
 from grn_cotrain.hub.scrub import Scrubber
+from grn_cotrain.manifest import MODEL_MANIFEST, RUN_MANIFEST, Manifest
 from grn_cotrain.run_folder import RunFolder
 from grn_cotrain.train.classifier import CLASSES_FILE, HEAD_FILE
 
@@ -98,21 +99,30 @@ def stage_run(
         raise UserError(f"folder '{folder}': exists and is not empty; give a new one")
     config = load_whole(source)[2]
     extras = _extras(source.folder, include)
+    source.check_tables(name for name in extras if name in DEFAULT_EXTRAS)
     scrubber = Scrubber()
     with atomic_folder(folder) as temporary:
         recipe = scrubber.value(load_yaml(source.recipe_file))
         write_text(temporary / "recipe.yaml", yaml.safe_dump(recipe, sort_keys=False))
         if source.record_file.is_file():
             record = source.record()
+            record.pop("prep", None)  # where the data are on this machine
             names_alone = {key: record.pop(key) for key in _NAMES_IN_RECORD if key in record}
             write_json(temporary / "run.json", scrubber.value(record) | names_alone)
         (temporary / "model").mkdir()
-        for name in (*config["sha256"], "config.json", PLATT_FILE):
-            if (source.model / name).is_file():
-                _copy(source.model / name, temporary / "model" / name, scrubber, source)
+        model_files = [
+            name for name in (*config["sha256"], "config.json", PLATT_FILE) if (source.model / name).is_file()
+        ]
+        for name in model_files:
+            _copy(source.model / name, temporary / "model" / name, scrubber, source)
+        # Of the files as they are pushed: a path that was replaced changes the hash of its file.
+        facts = {"run_id": config["meta"].get("run_id"), "vocab_hash": config["vocab_hash"]}
+        listed = Manifest(facts).with_files(temporary / "model", model_files)
+        listed.write(temporary / "model" / MODEL_MANIFEST)
         for name in extras:
             _copy(source.folder / name, temporary / name, scrubber, source)
         card = model_card(run, repo_id=repo_id, licence=licence, num_scrubbed=len(scrubber.replaced))
+        RunFolder(temporary).seal({"run_id": facts["run_id"]})
         write_text(temporary / README, scrubber.text(card))
         names = [path.relative_to(temporary).as_posix() for path in temporary.rglob("*") if path.is_file()]
         write_manifest(temporary, names, {**RunIdentity.of(source, config).to_dict()})
@@ -131,7 +141,7 @@ def _extras(folder: Path, include: Sequence[str]) -> list[str]:
     found = [name for name in DEFAULT_EXTRAS if (folder / name).is_file()]
     if (folder / CLASSES_FILE).is_file():
         found += [CLASSES_FILE, HEAD_FILE]
-    made_here = {"recipe.yaml", "run.json", README, MANIFEST}
+    made_here = {"recipe.yaml", "run.json", README, MANIFEST, RUN_MANIFEST}
     return [
         name for name in dict.fromkeys([*found, *include]) if name not in made_here and name.split("/")[0] != "model"
     ]

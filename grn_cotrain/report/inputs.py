@@ -16,6 +16,7 @@ from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.leakage import LeakReport, audit
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
+from grn_cotrain.evaluate.cells import CELLS_SHAPE
 from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.evaluate.model_scorer import arm_name
 from grn_cotrain.files import read_json
@@ -64,11 +65,14 @@ class RunInputs:
         Letter by which several runs are told apart; empty where there is one.
     recipe
         The resolved recipe.
+    given_prep
+        New place of its prepared folder; None: it is looked for.
     """
 
     run: RunFolder
     label: str
     recipe: Recipe
+    given_prep: str | Path | None = None
 
     @property
     def place(self) -> str:
@@ -133,7 +137,7 @@ class RunInputs:
         return Part.attempt(self._open_prep)
 
     def _open_prep(self) -> Prep:
-        prep = Prep.open(self.recipe.data.prep)
+        prep = self.run.require_prep(self.given_prep)
         expected = self.record.get("vocab_hash")
         if expected is not None and prep.vocab.content_hash != expected:
             raise UserError(
@@ -186,7 +190,12 @@ class RunInputs:
         path = self.run.folder / "cells.json"
         if not path.is_file():
             return Part(None, "masked values were not evaluated yet")
-        return Part.attempt(lambda: pd.DataFrame(read_json(path, what="table of masked values")))
+
+        def read() -> pd.DataFrame:
+            self.run.check_tables([path.name])
+            return pd.DataFrame(read_json(path, what="table of masked values", shape=CELLS_SHAPE))
+
+        return Part.attempt(read)
 
 
 @dataclass(frozen=True)
@@ -205,7 +214,7 @@ class ReportInputs:
         return len(self.runs) > 1
 
 
-def open_runs(folders: Sequence[str | Path]) -> list[RunInputs]:
+def open_runs(folders: Sequence[str | Path], prep: str | Path | None = None) -> list[RunInputs]:
     """Open run folders in the order given; anything else among them is a one-line error."""
     if not folders:
         raise UserError("RUN: none given; give a run folder")
@@ -217,4 +226,4 @@ def open_runs(folders: Sequence[str | Path]) -> list[RunInputs]:
     if twice:
         raise UserError(f"RUN '{twice[0]}': given twice; give each run once")
     labels = [""] if len(runs) == 1 else list(_LABELS[: len(runs)])
-    return [RunInputs(run, label, run.recipe()) for run, label in zip(runs, labels, strict=True)]
+    return [RunInputs(run, label, run.recipe(), prep) for run, label in zip(runs, labels, strict=True)]

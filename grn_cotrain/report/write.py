@@ -37,6 +37,7 @@ def write_report(
     tables: Sequence[str | Path] = (),
     card: bool = True,
     basis: _Basis = "umap",
+    prep: str | Path | None = None,
     say: Callable[[str], None] = _quiet,
 ) -> Path:
     """Write one HTML file over one or several runs; it needs nothing but itself.
@@ -60,8 +61,10 @@ def write_report(
         Whether to include the gene-embedding card.
     basis
         How genes are laid out on maps; ``umap`` spends some twenty seconds before it starts, ``pca`` none.
+    prep
+        New place of the prepared folder of the runs; default: it is looked for.
     say
-        Told of progress, one line a section.
+        Told of progress, one line a section; first of runs that are not finished.
 
     Returns
     -------
@@ -76,7 +79,9 @@ def write_report(
     """
     if basis not in get_args(_Basis):
         raise UserError(f"basis '{basis}': choose from {', '.join(get_args(_Basis))}")
-    opened = open_runs(runs)
+    opened = open_runs(runs, prep)
+    for run in opened:
+        run.run.tell_unfinished()
     path = Path(out) if out is not None else opened[0].run.folder / REPORT_FILE
     if path.is_dir():
         raise UserError(f"--out '{path}': is a folder; give the name of a file, such as {path / REPORT_FILE}")
@@ -94,6 +99,7 @@ def write_report(
         date=date,
     )
     write_text(path, render_page(page))
+    opened[0].run.register([path.absolute()])
     return path
 
 

@@ -131,7 +131,7 @@ class Classifier:
                 f"run '{folder}': it has no classes ({CLASSES_FILE}); fine-tune it first:"
                 f" grn-cotrain finetune {folder} CELLS --label COLUMN --out DIR"
             )
-        about = read_json(file, what="classes")
+        about = read_json(file, what="classes", shape={})
         try:
             version, label = about["format_version"], str(about["label"])
             classes, sums = tuple(map(str, about["classes"])), dict(about["sha256"])

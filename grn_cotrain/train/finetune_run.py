@@ -5,8 +5,10 @@ Dimension letters: C cells.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +18,12 @@ import pandas as pd
 import torch
 
 import grn_cotrain
-from grn_cotrain.config import to_dict
+from grn_cotrain.config import canonical_hash, to_dict
 from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.io.align import align_cells
 from grn_cotrain.data.io.counts import load_counts
 from grn_cotrain.data.obs import as_labels, obs_column
+from grn_cotrain.data.prep_hook import place_for
 from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
@@ -30,14 +33,18 @@ from grn_cotrain.export.cells import species_of
 from grn_cotrain.export.coverage import Coverage, values_and_species
 from grn_cotrain.export.identity import RunIdentity
 from grn_cotrain.files import atomic_folder, sha256_file, write_json
+from grn_cotrain.lock import Busy, folder_lock
 from grn_cotrain.model import CoTrainModel
 from grn_cotrain.model_io import load_model
 from grn_cotrain.provenance import git_commit
 from grn_cotrain.run_folder import RunFolder
+from grn_cotrain.text_tables import write_delimited
 from grn_cotrain.train.classifier import Classifier
 from grn_cotrain.train.environment import environment
 from grn_cotrain.train.fabric import find_device
 from grn_cotrain.train.finetune import EpochReport, FinetuneConfig, fit
+from grn_cotrain.train.launchers import refuse_several_processes
+from grn_cotrain.train.stopping import stop_cleanly
 
 if TYPE_CHECKING:
     from grn_cotrain.data.io.names import AliasTable, OrthologTable
@@ -173,9 +180,12 @@ def finetune_run(
     Raises
     ------
     UserError
-        ``out`` is not new; a device that is not there; no model; no such column; fewer than two classes; too few genes
-        known.
+        ``out`` is not new, or another process is writing it; a device that is not there; no model; no such column;
+        fewer than two classes; too few genes known.
+    TrainingStopped
+        Ctrl-C or SIGTERM came; nothing was written.
     """
+    refuse_several_processes(os.environ, command="grn-cotrain finetune")
     config = config or FinetuneConfig()
     out = _new_folder(out)
     device = find_device(config.device, option="--device")  # before anything costly
@@ -195,7 +205,10 @@ def finetune_run(
     for line in [*told, *(f"warning: {warning}" for warning in warnings)]:
         say(line)
 
-    with atomic_folder(out) as folder:  # opened first: a place that can't be written is told before the work
+    with (
+        _alone(out),
+        atomic_folder(out) as folder,
+    ):  # opened first: a place that can't be written is told before the work
         classes = tuple(sorted(set(labels.labels_C[train_C])))
         classifier = Classifier.new(model, config.head, classes, label, seed=config.seed)
         tokenizer = model.tokenizer(aligned)
@@ -215,14 +228,16 @@ def finetune_run(
             bootstrap=bootstrap,
             seed=config.seed,
         )
-        model.meta = {**model.meta, "fine_tuned_for": label}
+        origin = _origin(base, model_config, cells)
+        settings = {"label": label, "finetune": to_dict(config), "split": split.name}
+        run_id = canonical_hash([origin["base"], origin["cells_sha256"], settings])
+        model.meta = {**model.meta, "fine_tuned_for": label, "run_id": run_id}
         classifier.save(folder, backend=model.backend)
         shutil.copyfile(base.recipe_file, folder / base.recipe_file.name)
         record = {
-            **_origin(base, model_config, cells),
-            "label": label,
-            "finetune": to_dict(config),
-            "split": split.name,
+            **origin,
+            **settings,
+            "run_id": run_id,
             "num_train": len(train_C),
             "num_validation": len(validation_C),
             "num_test": len(split.test_C),
@@ -258,9 +273,23 @@ def finetune_run(
             "history": pd.DataFrame([asdict(epoch) for epoch in result.history]),
         }
         for name, frame in frames.items():
-            frame.to_csv(folder / f"{name}.tsv", sep="\t", index=False)
-        table.confusion.to_csv(folder / "confusion.tsv", sep="\t")
+            write_delimited(frame, folder / f"{name}.tsv")
+        write_delimited(table.confusion, folder / "confusion.tsv", index=True)
+        RunFolder(folder).seal({"run_id": run_id, "name": record["name"]})
     return table
+
+
+@contextlib.contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """No other process writes ``out`` meanwhile: both would say success, and one user would get the other's model."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(folder_lock(out, what="finetune", wait=1.0))
+        except Busy as busy:
+            raise UserError(f"--out '{out}': {busy.who} is writing it; give another folder") from None
+        _new_folder(out)
+        stack.enter_context(stop_cleanly(f"nothing was written to '{out}'; run the same command again"))
+        yield
 
 
 def _new_folder(out: str | Path) -> Path:
@@ -323,6 +352,7 @@ def _origin(base: RunFolder, model_config: dict[str, Any], cells: str | Path) ->
         "base": RunIdentity.of(base, model_config).to_dict(),
         # Of the base run, so that its own cells are recognised when they are embedded, annotated or evaluated.
         **{key: record[key] for key in _OF_THE_BASE if key in record},
+        **place_for(record),
         "cells_file": cells.name,
         "cells_sha256": sha256_file(cells) if cells.is_file() else None,
     }

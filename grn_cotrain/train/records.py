@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import json
+import logging
 import math
 from pathlib import Path
 from typing import Any
 
-from grn_cotrain.files import atomic_file
+from grn_cotrain.errors import UserError
+from grn_cotrain.files import atomic_file, disk_full_in_one_line
+from grn_cotrain.strict import check_shape, parse_json
+from grn_cotrain.text_tables import write_rows
 
 __all__ = ["RunRecords"]
+
+logger = logging.getLogger(__name__)
 
 
 class RunRecords:
@@ -26,19 +31,28 @@ class RunRecords:
     def append(self, record: dict[str, Any]) -> None:
         """Add one record."""
         plain = {key: _finite(value) for key, value in record.items()}
-        with self.jsonl.open("a", encoding="utf-8") as handle:
+        with disk_full_in_one_line(self.jsonl), self.jsonl.open("a", encoding="utf-8") as handle:
             handle.write(json.dumps(plain, allow_nan=False) + "\n")
 
     def read(self) -> list[dict[str, Any]]:
-        """All complete records; a line that a kill cut short is dropped."""
+        """All complete records. A last line that a kill cut short is dropped; any other that is damaged is named."""
         if not self.jsonl.is_file():
             return []
         records = []
-        for line in self.jsonl.read_text(encoding="utf-8").splitlines():
+        try:
+            lines = self.jsonl.read_text(encoding="utf-8").splitlines()
+        except UnicodeDecodeError as error:
+            raise UserError(f"metrics '{self.jsonl}': cannot be read ({error}); it is damaged, remove it") from None
+        for number, line in enumerate(lines, 1):
+            where = f"metrics '{self.jsonl}', line {number}"
             try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:
+                record = parse_json(line, where)
+                check_shape(record, {"step?": int, "kind?": str}, where)
+            except UserError as error:
+                if number < len(lines):
+                    logger.warning("%s; this record is left out", error)
                 continue
+            records.append(record)
         return records
 
     def cut_after(self, step: int) -> None:
@@ -52,9 +66,7 @@ class RunRecords:
         records = self.read()
         columns = list(dict.fromkeys(key for record in records for key in record))
         with atomic_file(self.csv) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
-            writer = csv.DictWriter(handle, columns)
-            writer.writeheader()
-            writer.writerows(records)
+            write_rows(handle, columns, ([record.get(name, "") for name in columns] for record in records))
 
 
 def _finite(value: Any) -> Any:

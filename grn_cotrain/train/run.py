@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import resource
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +14,28 @@ import torch
 
 import grn_cotrain
 from grn_cotrain.config import canonical_hash
+from grn_cotrain.data.prep_hook import prepared_place
 from grn_cotrain.data.run_data import RunData, load_run_data
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.platt import PLATT_FILE, Calibration
-from grn_cotrain.model_io import read_tensors
+from grn_cotrain.files import clear_leftovers
+from grn_cotrain.model_io import add_to_model, read_tensors
 from grn_cotrain.provenance import git_commit
 from grn_cotrain.recipe import Recipe
-from grn_cotrain.run_folder import RunFolder
+from grn_cotrain.run_folder import TRAIN, RunFolder
 from grn_cotrain.train.build import build_model, weights_note
 from grn_cotrain.train.checkpoint import weights_hash
 from grn_cotrain.train.environment import deterministic, environment
+from grn_cotrain.train.launchers import refuse_several_processes
 from grn_cotrain.train.probe import fit_probe
 from grn_cotrain.train.progress import LogReporter, Reporter
+from grn_cotrain.train.stopping import TrainingStopped
 from grn_cotrain.train.trainer import Trainer
 
 __all__ = ["calibrate", "peak_memory_mb", "train"]
+
+_FACTS = ("run_id", "name", "seed", "recipe_hash", "vocab_hash", "cells_hash", "split", "split_hash")
+"""What the manifest of a run says of it."""
 
 
 def peak_memory_mb() -> float:
@@ -37,12 +47,14 @@ def peak_memory_mb() -> float:
 def train(recipe: Recipe, out: str | Path, *, resume: bool = False, reporter: Reporter | None = None) -> RunFolder:
     """Train ``recipe`` in the folder ``out``.
 
+    Ctrl-C and SIGTERM save a checkpoint after the step that is going on.
+
     Parameters
     ----------
     recipe
         Resolved recipe.
     out
-        Run folder; must be empty or absent unless ``resume``.
+        Run folder; must be empty or absent unless ``resume``. One process at a time trains in it.
     resume
         Go on from the last checkpoint of ``out``; a finished run is left as it is.
     reporter
@@ -51,25 +63,49 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, reporter: Re
     Raises
     ------
     UserError
-        ``out`` holds something else, the recipe or data do not fit, or the loss is not finite.
+        ``out`` holds something else, or another process trains in it; the recipe or data do not fit, or are not those
+        that the run began with; the loss is not finite; this process is one of several of a launcher.
+    TrainingStopped
+        A signal came; the exception says how to go on.
     """
+    refuse_several_processes(os.environ)
     run = RunFolder(Path(out))
     reporter = reporter or LogReporter()
-    if _already_finished(run, recipe, resume, reporter):
-        return run
-    with deterministic(recipe.train.deterministic, threads=recipe.train.threads):
-        # Everything that can refuse does so before the folder is made.
-        data = load_run_data(recipe)
-        model = build_model(recipe, data)
-        trainer = Trainer(recipe, data, model, run, reporter)
-        run.folder.mkdir(parents=True, exist_ok=True)
-        resumed = resume and trainer.resume()
-        run.write_recipe(recipe)
-        note = weights_note(recipe, data)
-        if note is not None:
-            reporter.note(note)
-        record = _record(recipe, data, trainer)
-        run.write_record({**record, "status": "running"})
+    if run.folder.exists() and not run.folder.is_dir():
+        raise UserError(f"--out '{run.folder}': is a file; give a folder")
+    with run.lock(TRAIN):
+        clear_leftovers(run.folder)
+        if _already_finished(run, recipe, resume, reporter):
+            return run
+        with deterministic(recipe.train.deterministic, threads=recipe.train.threads):
+            _train(run, recipe, resume, reporter)
+    return run
+
+
+def _train(run: RunFolder, recipe: Recipe, resume: bool, reporter: Reporter) -> None:
+    # Everything that can refuse does so before anything is written.
+    before = run.record() if run.record_file.is_file() else {}
+    # A run that goes on finds its prepared folder from any working folder, and needs no raw files.
+    same = run.find_prep() if resume and "prep" in before else None
+    if same is not None and same.content_hash != before["prep"].get("content_hash"):
+        same = None
+    data = load_run_data(recipe, same)
+    model = build_model(recipe, data)
+    trainer = Trainer(recipe, data, model, run, reporter)
+    note = weights_note(recipe, data)
+    if note is not None:
+        reporter.note(note)
+    record = _record(recipe, data, trainer)
+    if before.get("run_id", record["run_id"]) != record["run_id"]:
+        raise UserError(
+            f"--resume '{run.folder}': its prepared folder '{data.prep.folder}' has other genes, cells or edges now"
+            " than when training began; prepare it as it was, or train in another folder"
+        )
+    resumed = resume and trainer.resume()
+    run.write_recipe(recipe)
+    run.begin({key: record[key] for key in _FACTS})
+    run.write_record({**record, "status": "running"})
+    with _failure_recorded(run, record, reporter):
         state = trainer.fit()
         final_hash = weights_hash(trainer.model)
         validation: dict[str, float] | None = None
@@ -91,7 +127,28 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, reporter: Re
                 "weights_sha256": final_hash,
             }
         )
-    return run
+        run.seal()
+
+
+@contextlib.contextmanager
+def _failure_recorded(run: RunFolder, record: dict[str, Any], reporter: Reporter) -> Iterator[None]:
+    """Write into run.json why training ended, if not by itself; the last checkpoint stays as it is."""
+
+    def write(status: str, **more: Any) -> None:
+        with contextlib.suppress(UserError, OSError):  # a full disk, perhaps: what happened is what counts
+            run.write_record({**record, "status": status, **more})
+
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        write("interrupted")
+        if not isinstance(stopped, TrainingStopped):  # that one says so itself
+            reporter.note(f"stopped at once; go on from the last checkpoint with: {run.how_to_resume()}")
+        raise
+    except Exception as error:
+        text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        write("failed", error=" ".join(text.split()))
+        raise
 
 
 def calibrate(trainer: Trainer) -> Calibration | None:
@@ -106,14 +163,13 @@ def calibrate(trainer: Trainer) -> Calibration | None:
     calibration = Calibration.fit(scores_M, pairs, trainer.data.split)
     if calibration is not None:
         calibration.save(trainer.run.model / PLATT_FILE)
+        add_to_model(trainer.run.model, PLATT_FILE)
     return calibration
 
 
 def _already_finished(run: RunFolder, recipe: Recipe, resume: bool, reporter: Reporter) -> bool:
     folder = run.folder
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"--out '{folder}': is a file; give a folder")
-    if not folder.exists() or not any(folder.iterdir()):
+    if run.is_new():
         return False
     if not run.recipe_file.is_file():
         raise UserError(f"--out '{folder}': holds other files; give an empty or new folder")
@@ -149,4 +205,6 @@ def _record(recipe: Recipe, data: RunData, trainer: Trainer) -> dict[str, Any]:
         "message_edges": int(data.messages.pairs_2E.shape[1]),
         "parameters": parameters | {"total": sum(p.numel() for p in model.parameters())},
         "environment": environment(str(trainer.fabric.device)),
+        "run_id": trainer.run_id,
+        "prep": prepared_place(data.prep, trainer.run.folder, recipe),
     }

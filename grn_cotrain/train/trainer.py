@@ -30,6 +30,7 @@ from grn_cotrain.train.records import RunRecords
 from grn_cotrain.train.schedule import Schedule
 from grn_cotrain.train.seeds import Purpose, numpy_generator, step_seed, torch_generator
 from grn_cotrain.train.step import StepInputs, StepReport, accumulate_gradients, gradient_cosine
+from grn_cotrain.train.stopping import TrainingStopped, stop_at_next_step
 from grn_cotrain.train.validation import Validator
 from grn_cotrain.train.weighting import build_weighting
 
@@ -106,6 +107,13 @@ class Trainer:
         self.checkpoints = Checkpoints(run.checkpoints, keep=self.config.keep_checkpoints)
         self.state = TrainState(recipe_hash=canonical_hash(recipe), environment=environment(str(self.fabric.device)))
 
+    @property
+    def run_id(self) -> str:
+        """Hash of all that decides about the run: equal runs have one id, so that equal runs write equal files."""
+        data = self.data
+        hashes = (data.vocab.content_hash, data.cells.content_hash, data.split.content_hash)
+        return canonical_hash([self.state.recipe_hash, *hashes])
+
     def build_sampler(self) -> LinkSampler:
         """Sampler of the supervision that the first link objective asks for."""
         config = self.model.objective(self.schedule.link_objectives[0]).config
@@ -141,21 +149,36 @@ class Trainer:
         return True
 
     def fit(self) -> TrainState:
-        """Train to ``max_steps``, ``patience`` or ``max_minutes``; the best model by validation lies in ``model/``."""
+        """Train to ``max_steps``, ``patience`` or ``max_minutes``; the best model by validation is in ``model/``.
+
+        Raises
+        ------
+        TrainingStopped
+            Ctrl-C or SIGTERM came; the step that was going on is finished and a checkpoint is saved.
+        """
         config, state = self.config, self.state
         self.reporter.start(f"train {self.recipe.name}", total=config.max_steps, done=state.step)
         started = time.monotonic() - state.seconds
         try:
-            while state.step < config.max_steps and not self._should_stop(started):
-                self.one_step(state.step)
-                state.step += 1
-                if state.step % config.validate_every == 0 or state.step == config.max_steps:
-                    self._validate()
-                if state.step % config.checkpoint_every == 0 or state.step == config.max_steps:
-                    state.seconds = time.monotonic() - started
-                    state.stream = self.stream.state_dict()
-                    self.checkpoints.save(state, self.model, self.weighting, self.optimizer)
-            if state.best_value is None:  # stopped before any validation
+            with stop_at_next_step() as stop:
+                while state.step < config.max_steps and not self._should_stop(started):
+                    self.one_step(state.step)
+                    state.step += 1
+                    if state.step % config.validate_every == 0 or state.step == config.max_steps:
+                        self._validate()
+                    due = state.step % config.checkpoint_every == 0 or state.step == config.max_steps
+                    if due or stop.number is not None:
+                        state.seconds = time.monotonic() - started
+                        state.stream = self.stream.state_dict()
+                        self.checkpoints.save(state, self.model, self.weighting, self.optimizer)
+                    if stop.number is not None:
+                        raise TrainingStopped(
+                            stop.number,
+                            f"stopped by {stop.by} after step {state.step:,} of {config.max_steps:,}, and a checkpoint"
+                            f" was saved; go on with: {self.run.how_to_resume()}",
+                        )
+            if state.best_value is None or not self.run.has_model:  # stopped before any validation; or it was removed
+                state.best_value = None
                 self._validate()
             state.seconds = time.monotonic() - started
         finally:
@@ -280,6 +303,7 @@ class Trainer:
             backend=self.recipe.graph.backend,
             meta={
                 "step": self.state.step,
+                "run_id": self.run_id,
                 "recipe_hash": self.state.recipe_hash,
                 "values": self.data.cells.kind,
                 "split": self.data.split.name,

@@ -41,6 +41,7 @@ def changed_recipe(run: Path, **changes: object) -> None:
             part = part[block]
         part[leaf] = value
     (run / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
+    RunFolder(run).write_recipe(RunFolder(run).recipe())  # a run of these settings, as it were
 
 
 def with_noise(run: Path, scale: float = 0.5) -> None:

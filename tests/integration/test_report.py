@@ -28,6 +28,7 @@ from grn_cotrain.report.inputs import ReportInputs, open_runs
 from grn_cotrain.report.page import Page, render_page
 from grn_cotrain.report.sections.data import section as data_section
 from grn_cotrain.report.sections.overview import section as overview_section
+from grn_cotrain.run_folder import RunFolder
 from grn_cotrain.train.run import train
 from tests.integration.refusals import refused
 from tests.unit.report.html_checks import Parsed, external_resources
@@ -231,6 +232,7 @@ def test_two_runs_stand_side_by_side(evaluated: Path, tmp_path: Path) -> None:
     recipe = yaml.safe_load((other / "recipe.yaml").read_text())
     recipe["train"]["clip_norm"] = 0.25
     (other / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
+    RunFolder(other).write_recipe(RunFolder(other).recipe())  # a run of these settings, as it were
     text = report([evaluated, other], tmp_path / "two.html", card=True)
     parsed = Parsed(text)
     assert "differences" in parsed.ids

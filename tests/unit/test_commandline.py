@@ -44,6 +44,12 @@ def failing(error: BaseException):
             "error: the system refused '/out': No space left on device",
         ),
         (MemoryError("8 GiB"), 2, "error: out of memory (8 GiB)"),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+            2,
+            "error: out of memory ([enforce fail] DefaultCPUAllocator: can't allocate memory",
+        ),
+        (RuntimeError("Symlink loop from '/x'"), 2, "error: the system refused: Symlink loop from '/x'"),
         (KeyboardInterrupt(), 130, ""),
         (typer.Exit(3), 3, ""),
         (typer.Abort(), 130, ""),
@@ -91,3 +97,15 @@ def test_library_warnings_are_shown_and_developers_warnings_are_not(capsys) -> N
     assert capsys.readouterr().err == "WARNING: two TFs lost\n"
     assert logging.getLogger().handlers == handlers
     assert list(warnings.filters) == filters
+
+
+def test_names_that_are_no_text_and_lines_without_end(capsys) -> None:
+    assert run_app(make_app(lambda: None), ["go", "caf\udce9.h5ad"]) == 2
+    assert (
+        capsys.readouterr().err == "error: argument 'caf\\udce9.h5ad': is not valid UTF-8; rename the file or folder\n"
+    )
+    assert run_app(failing(UserError(f"gene '{'A' * 10**6}': unknown; give another")), ["go"]) == 2
+    line = capsys.readouterr().err
+    assert line.endswith("unknown; give another\n")
+    assert line.startswith("error: gene 'AAA")
+    assert len(line) < 4100

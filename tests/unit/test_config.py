@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
+import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +22,7 @@ from grn_cotrain.config import (
     to_dict,
 )
 from grn_cotrain.errors import UserError
-from grn_cotrain.recipe import Recipe
+from grn_cotrain.recipe import PATHS, Recipe, load_recipe
 from tests.worlds import tiny_recipe
 
 
@@ -125,14 +127,65 @@ def test_overrides() -> None:
 
 
 def test_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SOME_PLACE", "here")
-    assert expand_environment({"a": ["${SOME_PLACE}/x", 1], "b": "$SOME_PLACE"}) == {
+    monkeypatch.setenv("GRN_COTRAIN_PLACE", "here")
+    assert expand_environment({"a": ["${GRN_COTRAIN_PLACE}/x", 1], "b": "$GRN_COTRAIN_PLACE"}) == {
         "a": ["here/x", 1],
-        "b": "$SOME_PLACE",
+        "b": "$GRN_COTRAIN_PLACE",
     }
-    monkeypatch.setenv("SOME_PLACE", "")
-    with pytest.raises(UserError, match=r"environment variable SOME_PLACE is not set.*export SOME_PLACE="):
-        expand_environment("${SOME_PLACE}")
+    monkeypatch.setenv("GRN_COTRAIN_PLACE", "")
+    with pytest.raises(
+        UserError, match=r"environment variable GRN_COTRAIN_PLACE is not set.*export GRN_COTRAIN_PLACE="
+    ):
+        expand_environment("${GRN_COTRAIN_PLACE}")
+
+
+def _recipe_file(folder: Path, **changes: str) -> Path:
+    lines = {"name": "name: x", "data": "data: {prep: '${GRN_COTRAIN_PLACE}/p', split: s}"} | changes
+    (folder / "r.yaml").write_text("\n".join(lines.values()) + "\n")
+    return folder / "r.yaml"
+
+
+def test_a_recipe_takes_no_secret_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only GRN_COTRAIN_* and only in paths: the resolved recipe is published with the run."""
+    monkeypatch.setenv("GRN_COTRAIN_PLACE", "here")
+    monkeypatch.setenv("SOME_TOKEN", "hidden-word")
+    recipe = load_recipe(
+        _recipe_file(
+            tmp_path,
+            prep="prep: {counts: ['${GRN_COTRAIN_PLACE}/a.h5ad'], splits: [{kind: transfer, source_prep:"
+            " '${GRN_COTRAIN_PLACE}/q'}]}",
+        )
+    )
+    assert recipe.data.prep == "here/p"
+    assert recipe.prep is not None
+    assert recipe.prep.counts == ("here/a.h5ad",)
+    assert recipe.prep.splits[0].source_prep == "here/q"
+    for changes, key, variable in (
+        ({"name": "name: '${SOME_TOKEN}'"}, "name", "SOME_TOKEN"),
+        ({"name": "name: 'run of ${GRN_COTRAIN_PLACE}'"}, "name", "GRN_COTRAIN_PLACE"),
+        ({"data": "data: {prep: '${SOME_TOKEN}/p', split: s}"}, "data.prep", "SOME_TOKEN"),
+        ({"data": "data: {prep: p, split: '${GRN_COTRAIN_PLACE}'}"}, "data.split", "GRN_COTRAIN_PLACE"),
+        ({"prep": "prep: {counts: a, layer: '${HOME}'}"}, "prep.layer", "HOME"),
+        ({"train": "train: {loggers: ['${HOME}']}"}, "train.loggers[0]", "HOME"),
+    ):
+        with pytest.raises(UserError) as caught:
+            load_recipe(_recipe_file(tmp_path, **changes))
+        assert str(caught.value).startswith(f"{key}: ")
+        assert f"environment variable {variable}" in str(caught.value)
+        assert "hidden-word" not in str(caught.value)
+
+
+def test_every_path_of_a_recipe_is_a_key_of_it() -> None:
+    for path in PATHS:
+        cls: Any = Recipe
+        for part in path.replace("[]", "").split("."):
+            hint = typing.get_type_hints(cls)[part]
+            cls = next((kind for kind in flat(hint) if dataclasses.is_dataclass(kind)), hint)
+        assert str in flat(cls), path
+
+
+def flat(hint: Any) -> list[Any]:
+    return [hint, *(kind for inner in typing.get_args(hint) for kind in flat(inner))]
 
 
 def test_hash_depends_on_content_alone() -> None:
@@ -150,3 +203,32 @@ def test_yaml_files(tmp_path: Path) -> None:
     (tmp_path / "code.yaml").write_text("a: !!python/object/apply:os.getcwd []\n")
     with pytest.raises(UserError, match="not valid YAML"):
         load_yaml(tmp_path / "code.yaml")
+    with pytest.raises(UserError, match=r"catalogue '.*none\.yaml': no such file"):
+        load_yaml(tmp_path / "none.yaml", what="catalogue")
+    with pytest.raises(UserError, match="Is a directory"):
+        load_yaml(tmp_path)
+    (tmp_path / "long.yaml").write_text("a: " + "x" * (1 << 18))
+    with pytest.raises(UserError, match="more than 262,144 bytes"):
+        load_yaml(tmp_path / "long.yaml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["model.width=100000000"], "model.width: got 100000000; give at most 32,768"),
+        (["model.tokens.num_bins=100000000"], "model.tokens.num_bins: got 100000000; give at most 65,536"),
+        (["model.tokens.max_tokens=100000000"], "give at most 16,777,216"),
+        (["train.tokens_per_batch=1000000000000"], "give at most 134,217,728"),
+        (["evaluate.bootstrap=100000000"], "give at most 1,048,576"),
+        ([f"train.max_steps={'9' * 30}"], "give at most 9,223,372,036,854,775,807"),
+        ([f"train.max_steps={'9' * 6000}"], "is not a YAML value (line 1: a number has 6,000 digits"),
+        ([f"train.learning_rate={'9' * 100}e999"], "it takes float"),
+        (["train.learning_rate=.inf"], "'.inf' is not a finite number"),
+        ([f"name=[{'x, ' * 500}]"], "..."),
+    ],
+)
+def test_sizes_and_numbers_have_a_limit(tmp_path: Path, changes: list[str], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load_recipe(_recipe_file(tmp_path, data="data: {prep: p, split: s}"), changes)
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 500

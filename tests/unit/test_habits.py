@@ -20,17 +20,17 @@ GENERATED = {"constraints.txt", "LICENSE", "experiments/RESULTS.md"}
 
 # Rooms of grn_cotrain from the bottom up; a room imports rooms of lower rank (or its own), never a higher one.
 RANKS = [
-    {"errors", "files", "provenance"},
+    {"errors", "files", "provenance", "strict", "text_tables", "markdown"},
     {"config"},
     {"plugins"},
-    {"registry", "commandline", "progress"},
+    {"registry", "commandline", "progress", "lock", "manifest"},
     {"recipe_model"},
     {"recipe"},
     {"data"},
     {"controls"},
     {"nn"},
     {"objectives"},
-    {"model", "model_io", "model_extend", "run_folder"},
+    {"model", "model_io", "model_extend", "run_files", "run_folder"},
     {"evaluate"},
     {"train", "export"},
     {"card"},

@@ -17,6 +17,7 @@ from grn_cotrain.data.run_data import RunData, load_run_data
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import sha256_file
+from grn_cotrain.manifest import MODEL_MANIFEST, Manifest
 from grn_cotrain.model import CoTrainModel
 from grn_cotrain.model_io import load_model, save_model
 from grn_cotrain.nn.couplings import COUPLINGS
@@ -115,6 +116,7 @@ def test_nothing_is_pickled(tiny_world: Path, data: RunData, tmp_path: Path) -> 
     files = {path.name for path in (tmp_path / "model").iterdir()}
     assert files == {
         "config.json",
+        "model_manifest.json",
         "vocab.json",
         "model.safetensors",
         "graph.safetensors",
@@ -144,6 +146,10 @@ def test_weights_of_another_width_are_refused(tiny_world: Path, data: RunData, t
     config = json.loads((folder / "config.json").read_text())
     config["sha256"]["model.safetensors"] = sha256_file(folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"config\.json': damaged \(checksum differs from the recorded one"):
+        load_model(folder)  # one repaired checksum is not enough: the manifest lists config.json too
+    manifest = Manifest.read(folder / MODEL_MANIFEST)
+    manifest.with_files(folder, list(manifest.files)).write(folder / MODEL_MANIFEST)
     with pytest.raises(UserError, match=r"weights do not fit config\.json") as caught:
         load_model(folder)
     assert "\n" not in str(caught.value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from grn_cotrain.data.io.header import with_header
 from grn_cotrain.data.io.tables import decode, parse_table, read_bytes
 from grn_cotrain.data.vocab import name_some
 from grn_cotrain.errors import UserError, did_you_mean
+from grn_cotrain.strict import parse_json
 
 __all__ = ["EdgeTable", "open_table"]
 
@@ -155,6 +155,11 @@ def _graphml(path: Path, text: str) -> EdgeTable:
 
     from grn_cotrain.data.grn_convert import frame_from_networkx
 
+    if re.match(r"\s*<(?:!doctype\s+html|html|head)", text, re.IGNORECASE):
+        raise UserError(
+            f"{_WHAT} '{path}': is a web page, not a table: the download gave a page instead of the data; "
+            "fetch the file itself"
+        )
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise UserError(f"{_WHAT} '{path}': is XML with definitions of its own; give plain GraphML")
     if "<graphml" not in text[:10_000]:
@@ -170,10 +175,7 @@ def _graphml(path: Path, text: str) -> EdgeTable:
 
 
 def _dictionary(path: Path, text: str) -> EdgeTable:
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{_WHAT} '{path}': is no readable JSON ({_first(error)}); give a whole file") from None
+    content = parse_json(text, f"{_WHAT} '{path}'")
     pairs: Any = content.items() if isinstance(content, dict) else ()
     rows = [(key, name) for key, names in pairs if isinstance(names, list) for name in names if isinstance(name, str)]
     if not rows or len(rows) != sum(len(names) if isinstance(names, list) else 1 for _, names in pairs):

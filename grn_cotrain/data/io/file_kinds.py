@@ -10,9 +10,9 @@ from pathlib import Path
 
 from grn_cotrain.data.io.packed import DAMAGE, compression_of, open_unpacked
 
-__all__ = ["FileKind", "kind_of"]
+__all__ = ["HEAD_BYTES", "FileKind", "kind_of", "kind_of_head"]
 
-_HEAD = 1024
+HEAD_BYTES = 1024
 _CSV = "write it as CSV: pandas.read_{}(FILE).to_csv('counts.csv')"
 _R_STEP = "in R: SeuratObject or zellkonverter writes h5ad, DropletUtils::write10xCounts a folder with mtx"
 _OPEN_IN_BROWSER = (
@@ -118,6 +118,11 @@ _INSIDE_ZIP: tuple[tuple[str, FileKind], ...] = (
 )
 
 
+def kind_of_head(head: bytes) -> FileKind | None:
+    """The kind of a file by its first :data:`HEAD_BYTES` bytes, unpacked; None where it may be text."""
+    return next((kind for kind in _KINDS if kind.matches(head)), None)
+
+
 def kind_of(path: Path) -> FileKind | None:
     """The kind of a file by its content, looked at through its compression; None where it may be text.
 
@@ -129,8 +134,8 @@ def kind_of(path: Path) -> FileKind | None:
     with path.open("rb") as handle:
         packed = compression_of(handle.read(8))
     with open_unpacked(path) as stream:
-        head = stream.read(_HEAD)
-    found = next((kind for kind in _KINDS if kind.matches(head)), None)
+        head = stream.read(HEAD_BYTES)
+    found = kind_of_head(head)
     if found is None:
         return None
     if found.reader == "zip" and packed is None:

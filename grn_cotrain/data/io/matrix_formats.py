@@ -23,6 +23,7 @@ from grn_cotrain.data.io.raw_matrix import RawMatrix
 from grn_cotrain.data.io.storage_errors import reading
 from grn_cotrain.data.vocab import name_some
 from grn_cotrain.errors import UserError
+from grn_cotrain.strict import waits
 
 if TYPE_CHECKING:
     import h5py
@@ -77,6 +78,8 @@ def _read_any(path: Path, asked: _Asked, what: str) -> RawMatrix:
             return _stored(_read_zarr, path, asked, what)
         _refuse_layer(asked.layer, path)
         return read_mtx(path, what)
+    if waits(path):
+        raise UserError(f"{what}: is a pipe or a device; give a file")
     if path.stat().st_size == 0:
         raise UserError(f"{what}: is an empty file; fetch it again")
     with reading(what):

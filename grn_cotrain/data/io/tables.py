@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import re
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,12 +12,15 @@ from pathlib import Path
 
 import pandas as pd
 
+from grn_cotrain.data.io.file_kinds import HEAD_BYTES, kind_of_head
+from grn_cotrain.data.io.packed import DAMAGE, open_unpacked
 from grn_cotrain.errors import UserError
+from grn_cotrain.strict import waits
+from grn_cotrain.text_tables import unguarded
 
 __all__ = [
     "RawTable",
     "decode",
-    "gunzipped",
     "parse_table",
     "read_bytes",
     "read_raw",
@@ -32,15 +33,7 @@ _MARKS = ("\t", ",", ";", "|")
 _SAMPLE = 300  # lines that decide about the delimiter
 _SAMPLE_SIZE = 500_000  # characters; three lines are looked at in any case
 _COMMENT = re.compile(r"^(?:#|%|//|sep=.\r?$).*(?:\n|\Z)", re.MULTILINE)
-_ARCHIVES = (
-    (b"PK\x03\x04", "a zip archive (or a spreadsheet)", "unpack it, or save the table as TSV"),
-    (b"BZh", "compressed with bzip2", "unpack it with bunzip2"),
-    (b"\xfd7zXZ", "compressed with xz", "unpack it with unxz"),
-    (b"\x28\xb5\x2f\xfd", "compressed with zstd", "unpack it with unzstd"),
-    (b"\xd0\xcf\x11\xe0", "an old spreadsheet", "save the table as TSV"),
-    (b"RDX", "an R data file", "write the table in R with write.table"),
-    (b"%PDF", "a PDF", "give the table as TSV or CSV"),
-)
+_TEXT_KINDS = ("JSON text", "an HTML or XML page")  # readers of edges know such files
 
 
 @dataclass
@@ -55,29 +48,29 @@ class RawTable:
 
 
 def read_bytes(path: str | Path, *, what: str = "file") -> bytes:
-    """Content of a file, gunzipped where it is gzipped (by content, not by name).
+    """Content of a file, unpacked where it is compressed (by content, not by name), within limits.
 
     Raises
     ------
     UserError
-        Missing, a folder, unreadable, cut short.
+        Missing, a folder, a pipe, unreadable, cut short, or a file that unpacks to hundreds of times its size.
     """
     path = Path(path)
     if path.is_dir():
         raise UserError(f"{what} '{path}': is a folder; give a file")
+    if waits(path):
+        raise UserError(f"{what} '{path}': is a pipe or a device; give a file")
     try:
-        return gunzipped(path.read_bytes())
+        with open_unpacked(path) as stream:
+            return stream.read()
     except FileNotFoundError:
         raise UserError(f"{what} '{path}': no such file; give an existing one") from None
-    except (EOFError, zlib.error, gzip.BadGzipFile):
-        raise UserError(f"{what} '{path}': the gzip data are cut short or damaged; fetch the file again") from None
+    except DAMAGE:
+        raise UserError(
+            f"{what} '{path}': the compressed data are cut short or damaged; fetch the file again"
+        ) from None
     except OSError as error:
-        raise UserError(f"{what} '{path}': cannot be read ({error.strerror}); give a readable file") from None
-
-
-def gunzipped(raw: bytes) -> bytes:
-    """The bytes behind gzip, or the bytes themselves."""
-    return gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+        raise UserError(f"{what} '{path}': cannot be read ({error.strerror or error}); give a readable file") from None
 
 
 def read_text(path: str | Path, *, what: str = "file") -> str:
@@ -93,14 +86,14 @@ def read_text(path: str | Path, *, what: str = "file") -> str:
 
 def decode(raw: bytes, path: str | Path, *, what: str) -> str:
     """Bytes as text, or a :class:`UserError` that says what they are."""
-    for magic, kind, remedy in _ARCHIVES:
-        if raw.startswith(magic):
-            raise UserError(f"{what} '{path}': is {kind}; {remedy}")
+    kind = kind_of_head(raw[:HEAD_BYTES])
+    if kind is not None and kind.name not in _TEXT_KINDS:
+        raise UserError(f"{what} '{path}': is {kind.name}, not a text table; {kind.step or 'unpack it first'}")
     encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         text = raw.decode(encoding)
     except UnicodeDecodeError:
-        raise UserError(f"{what} '{path}': is no UTF-8 text; give a TSV or CSV table") from None
+        raise UserError(f"{what} '{path}': is not UTF-8 text; save it as UTF-8, as a TSV or CSV table") from None
     if not text.strip():
         raise UserError(f"{what} '{path}': is empty; give a file with content")
     return text
@@ -176,7 +169,10 @@ def parse_table(text: str, path: str | Path, *, what: str = "table", corner: boo
     if table.empty:
         raise UserError(f"{what} '{path}': holds no rows; give a table with content")
     table.columns = pd.RangeIndex(table.shape[1])
-    return RawTable(table.fillna(""), notes)
+    table = table.fillna("")
+    if "'" in text:  # names that our own writers guarded
+        table = table.map(unguarded)
+    return RawTable(table, notes)
 
 
 def _first_lines(text: str) -> Iterator[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from grn_cotrain.export.edge_formats.base import EDGE_FORMATS, READ_AS_MISSING, EdgeFormat, Selection
+from grn_cotrain.text_tables import write_delimited
 
 if TYPE_CHECKING:
     from grn_cotrain.export.edges import PredictedEdges
@@ -38,5 +39,5 @@ class BeelineFormat(EdgeFormat):
         score = edges.frame["score"]
         table = edges.frame[["source", "target"]].set_axis(["Gene1", "Gene2"], axis=1)
         table["EdgeWeight"] = score - score.min() + 1e-6
-        table.to_csv(path, sep="\t", index=False, float_format="%.6f")
+        write_delimited(table, path, float_format="%.6f")
         return ["weights are logits, shifted to be above 0", *self.lost(edges, "signs")]

@@ -10,6 +10,7 @@ import numpy as np
 
 from grn_cotrain.errors import UserError
 from grn_cotrain.export.edge_formats.base import EDGE_FORMATS, READ_AS_MISSING, EdgeFormat
+from grn_cotrain.text_tables import write_delimited
 
 if TYPE_CHECKING:
     from grn_cotrain.export.edges import PredictedEdges
@@ -60,7 +61,7 @@ class DecouplerFormat(EdgeFormat):
             net = net[~unsigned] if dropped else net
         if net.empty:
             raise UserError("unsigned 'drop': no edge has a sign; take unsigned=positive")
-        net.to_csv(path, index=False, float_format="%.6g")
+        write_delimited(net, path, sep=",", float_format="%.6g")
         if (net["weight"] > 0).all():
             notes.append("all weights are positive: --format decoupler reads them back as activating, auto as unsigned")
         return notes

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from grn_cotrain.export.edge_formats.base import EDGE_FORMATS, READ_AS_MISSING, EdgeFormat
+from grn_cotrain.text_tables import write_delimited
 
 if TYPE_CHECKING:
     from grn_cotrain.export.edges import PredictedEdges
@@ -34,5 +35,5 @@ class GearsFormat(EdgeFormat):
     def write(self, edges: PredictedEdges, path: Path) -> list[str]:
         """See :class:`EdgeFormat`."""
         table = edges.frame[["source", "target"]].assign(importance=edges.weights())
-        table.to_csv(path, index=False, float_format="%.9g")
+        write_delimited(table, path, sep=",", float_format="%.9g")
         return self.lost(edges, "signs")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from grn_cotrain.data.vocab import name_some
 from grn_cotrain.errors import UserError
 from grn_cotrain.export.edge_formats.base import CONTROL_CHARACTERS, EDGE_FORMATS, EdgeFormat
+from grn_cotrain.text_tables import guarded
 
 if TYPE_CHECKING:
     from grn_cotrain.export.edges import PredictedEdges
@@ -69,7 +70,7 @@ class GmtFormat(EdgeFormat):
                 small.append(name)
                 continue
             new = int((part["known"] == "").sum())
-            lines.append("\t".join([name, f"tf={tf};targets={len(part)};new={new}", *part["target"]]))
+            lines.append("\t".join(map(guarded, [name, f"tf={tf};targets={len(part)};new={new}", *part["target"]])))
         if small:
             notes.append(
                 f"{len(small):,} regulons have fewer than {self.config.min_size} targets and were left out: "

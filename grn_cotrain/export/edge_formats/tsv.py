@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from grn_cotrain.export.edge_formats.base import EDGE_FORMATS, READ_AS_MISSING, EdgeFormat
+from grn_cotrain.text_tables import write_delimited
 
 if TYPE_CHECKING:
     from grn_cotrain.export.edges import PredictedEdges
@@ -30,5 +31,5 @@ class TsvFormat(EdgeFormat):
 
     def write(self, edges: PredictedEdges, path: Path) -> list[str]:
         """See :class:`EdgeFormat`."""
-        edges.frame.to_csv(path, sep="\t", index=False, float_format="%.9g")
+        write_delimited(edges.frame, path, float_format="%.9g")
         return [] if edges.has_probability else self.lost(edges, "weights, as the run has no probabilities")

@@ -18,9 +18,9 @@ import pytest
 
 import data_prep.ensure
 from data_prep.ensure import ensure_prep
-from data_prep.lock import folder_lock
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
+from grn_cotrain.lock import folder_lock
 from grn_cotrain.recipe import PrepConfig, SplitConfig
 
 

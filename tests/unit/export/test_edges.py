@@ -16,6 +16,7 @@ from grn_cotrain.evaluate.model_scorer import ModelScorer
 from grn_cotrain.export import edges as edges_module
 from grn_cotrain.export.edges import COLUMNS, PredictedEdges, predict_edges
 from grn_cotrain.export.known_edges import correlations
+from grn_cotrain.run_folder import RunFolder
 
 SPLIT = "unseen-target-seed0"
 
@@ -54,6 +55,7 @@ def moved(tiny_run: Path, folder: Path, **changes: str) -> Path:
     recipe["data"]["prep"] = str(folder / "gone")
     recipe["graph"] |= changes
     (copy / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    RunFolder(copy).write_recipe(RunFolder(copy).recipe())  # a run of these settings, as it were
     return copy
 
 

@@ -52,7 +52,7 @@ def test_what_would_be_pushed(evaluated: Path, tmp_path: Path) -> None:
     assert names == {
         *("README.md", "manifest.json", "recipe.yaml", "run.json", "links.json", "cells.json"),
         *(f"model/{name}" for name in ("config.json", "vocab.json", "model.safetensors", "graph.safetensors")),
-        "model/platt.json",
+        *("model/platt.json", "model/model_manifest.json", "run_manifest.json"),
     }
     assert not any("optimizer" in name or "checkpoint" in name or name.endswith((".h5ad", ".pt")) for name in names)
     assert staged.total == sum(path.stat().st_size for path in staged.folder.rglob("*") if path.is_file())
@@ -166,7 +166,36 @@ def test_the_card_says_how_the_model_did_beside_controls(evaluated: Path, tmp_pa
     assert any(word in text for word in ("beats the best control", "does not beat", "is worse than the best control"))
     run = Path(shutil.copytree(evaluated, tmp_path / "run"))
     (run / "links.json").write_text(json.dumps({**stored, "warnings": ["only 3 TFs: no claim"]}))
+    RunFolder(run).register(["links.json"])
     assert "Warning: only 3 TFs: no claim." in hub.model_card(run)
+
+
+HOSTILE = "a|b`c` <script>alert(1)</script> [x](http://evil) *d*\n# e"
+
+
+def test_names_in_the_card_do_nothing(evaluated: Path, tmp_path: Path) -> None:
+    """Names of runs, data sets, splits and scorers are strangers': they show, and do nothing."""
+    run = Path(shutil.copytree(evaluated, tmp_path / "run"))
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    recipe["prep"] = {"counts": ["cells|<b>.h5ad"], "grn": "edges`[x](y).tsv"}
+    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    (run / "run.json").write_text(json.dumps(json.loads((run / "run.json").read_text()) | {"name": HOSTILE}))
+    stored = json.loads((run / "links.json").read_text())
+    for row in stored["rows"]:
+        row["scorer"] = row["scorer"].replace("random", HOSTILE)
+    (run / "links.json").write_text(json.dumps(stored | {"warnings": [HOSTILE]}))
+    text = hub.model_card(run)
+    shown = "a\\|b\\`c\\` &lt;script&gt;alert(1)&lt;/script&gt; [x\\]\\(http&#58;//evil) \\*d\\* # e"
+    assert f"\n# {shown}\n" in text
+    assert f"| {shown} (control) |" in text
+    assert f"Warning: {shown}." in text
+    assert "cells\\|&lt;b&gt;.h5ad" in text
+    assert "edges\\`[x\\]\\(y).tsv" in text
+    for raw in ("<script>", "<b>", "](http", "](y)", "\n# e"):
+        assert raw not in text
+    widths = {line.count("|") - line.count("\\|") for line in text.splitlines() if line.startswith("| ")}
+    assert widths == {3, 7}, "every table keeps its width"
+    assert "grn-cotrain export genes RUN --format" in text, "lines for a shell hold no such name"
 
 
 def test_the_sentence_follows_the_interval(evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,6 +222,7 @@ def test_the_card_claims_nothing_without_a_table(tiny_run: Path, evaluated: Path
     assert "**not evaluated**" in hub.model_card(run)
     for name in ("links.json", "links.parquet"):  # as a fetched run has it: rows, and no replicates
         shutil.copy(evaluated / name, run / name)
+    RunFolder(run).register(["links.json", "links.parquet"])
     text = hub.model_card(run)
     assert "degree_product (control)" in text
     assert "best control" not in text.split("## Results")[1].split("## Intended")[0].replace("best 3 of", "")
@@ -200,6 +230,7 @@ def test_the_card_claims_nothing_without_a_table(tiny_run: Path, evaluated: Path
     for row in stored["rows"]:
         row["split_hash"] = "another"
     (run / "links.json").write_text(json.dumps(stored))
+    RunFolder(run).register(["links.json"])
     with pytest.raises(UserError, match="of another split"):
         hub.model_card(run)
 

@@ -1,0 +1,115 @@
+"""A command in a forked child with a time limit, and what became of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from grn_cotrain.commandline import run_app
+
+__all__ = ["LIMIT", "ONE_LINE", "OUTCOMES", "Outcome", "commands", "run_forked"]
+
+LIMIT = 20.0
+"""Seconds that a command may take on a damaged file."""
+ONE_LINE, RIGHT = "one line + exit 2", "right content"
+OUTCOMES = (ONE_LINE, RIGHT, "other content", "unclear", "traceback", "crash", "hang")
+"""Columns of the table. ``unclear``: exit 2 without exactly one line, or another exit code."""
+_MEMORY = 12 << 30  # address space of a child: a file that asks for more is a fault, not the machine's end
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a child ended: its kind without a look at content (``RIGHT`` stands for exit 0), and what it printed."""
+
+    kind: str
+    code: int
+    err: str
+    seconds: float
+
+    @property
+    def line(self) -> str:
+        """The last line of stderr."""
+        return (self.err.strip().splitlines() or [""])[-1]
+
+
+def run_forked(work: Callable[[], int], folder: Path, *, limit: float = LIMIT) -> Outcome:
+    """Run ``work`` in a child whose working folder is ``folder``; its result is the exit code."""
+    log = folder / ".stderr"
+    started = time.monotonic()
+    pid = os.fork()
+    if pid == 0:
+        _child(work, folder, log)
+    status = _wait(pid, limit)
+    seconds = time.monotonic() - started
+    err = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    if status is None:
+        return Outcome("hang", -1, err, seconds)
+    if os.WIFSIGNALED(status):
+        return Outcome("crash", -os.WTERMSIG(status), err, seconds)
+    code = os.waitstatus_to_exitcode(status)
+    lines = [line for line in err.splitlines() if line.strip() and not line.startswith("WARNING:")]
+    if "Traceback (most recent call last)" in err:
+        kind = "traceback"
+    elif code == 0:
+        kind = RIGHT
+    elif code == 2 and len(lines) == 1 and lines[0].startswith("error: "):
+        kind = ONE_LINE
+    else:
+        kind = "unclear"
+    return Outcome(kind, code, err, seconds)
+
+
+def _child(work: Callable[[], int], folder: Path, log: Path) -> None:
+    import resource
+
+    code = 70
+    try:
+        os.chdir(folder)
+        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        read, write = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        quiet = os.open(os.devnull, os.O_WRONLY)
+        for source, target in ((read, 0), (quiet, 1), (write, 2)):
+            os.dup2(source, target)
+        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", errors="backslashreplace")
+        code = work()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _wait(pid: int, limit: float) -> int | None:
+    """Status of the child, or None if it had to be stopped."""
+    end = time.monotonic() + limit
+    while time.monotonic() < end:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return status
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return None
+
+
+def commands(*steps: tuple[typer.Typer, Sequence[str]]) -> Callable[[], int]:
+    """Run command lines one after the other, until one does not end with 0."""
+
+    def work() -> int:
+        for app, arguments in steps:
+            code = run_app(app, arguments)
+            if code:
+                return code
+        return 0
+
+    return work
