@@ -184,6 +184,7 @@ def test_names_in_the_card_do_nothing(evaluated: Path, tmp_path: Path) -> None:
     for row in stored["rows"]:
         row["scorer"] = row["scorer"].replace("random", HOSTILE)
     (run / "links.json").write_text(json.dumps(stored | {"warnings": [HOSTILE]}))
+    RunFolder(run).register(["links.json", "run.json"])
     text = hub.model_card(run)
     shown = "a\\|b\\`c\\` &lt;script&gt;alert(1)&lt;/script&gt; [x\\]\\(http&#58;//evil) \\*d\\* # e"
     assert f"\n# {shown}\n" in text
