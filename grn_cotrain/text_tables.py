@@ -84,16 +84,7 @@ def write_delimited(
     for place in range(frame.shape[1]):
         column = frame.iloc[:, place]
         if not isinstance(column.dtype, np.dtype) or column.dtype.kind not in "biufcmM":
-            safe.isetitem(
-                place,
-                pd.Series(
-                    [  # type: ignore[arg-type]
-                        guarded(value) for value in column
-                    ],
-                    index=frame.index,
-                    dtype=object,
-                ),
-            )
+            safe.isetitem(place, [guarded(value) for value in column])
     safe = safe.rename(columns=guarded, index=guarded if index else None)
     safe.to_csv(path, sep=sep, index=index, float_format=float_format)
 

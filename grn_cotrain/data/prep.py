@@ -287,7 +287,7 @@ def write_prep(
         vocab.save(temporary / "vocab.json")
         _write_cells(temporary / "cells.h5ad", vocab, replace(cells, obs=obs))
         default = AlignmentReport(num_given=vocab.num_features, mapped=vocab.num_features)
-        write_json(temporary / "alignment.json", (report or default).to_dict())
+        write_json(temporary / "alignment.json", (report or default).to_dict(), checked=True)
         write_json(temporary / "prep.json", content)
         if grn is not None:
             write_grn(temporary, grn)

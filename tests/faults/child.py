@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -42,14 +43,18 @@ class Outcome:
 
 def run_forked(work: Callable[[], int], folder: Path, *, limit: float = LIMIT) -> Outcome:
     """Run ``work`` in a child whose working folder is ``folder``; its result is the exit code."""
-    log = folder / ".stderr"
     started = time.monotonic()
+    ours, theirs = os.pipe()  # not a file: a limit on the size of files must not cut what is said
     pid = os.fork()
     if pid == 0:
-        _child(work, folder, log)
-    status = _wait(pid, limit)
+        os.close(ours)
+        _child(work, folder, theirs)
+    os.close(theirs)
+    os.set_blocking(ours, False)
+    status, raw = _wait(pid, limit, ours)
+    os.close(ours)
     seconds = time.monotonic() - started
-    err = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    err = raw.decode("utf-8", errors="replace")
     if status is None:
         return Outcome("hang", -1, err, seconds)
     if os.WIFSIGNALED(status):
@@ -67,7 +72,7 @@ def run_forked(work: Callable[[], int], folder: Path, *, limit: float = LIMIT) -
     return Outcome(kind, code, err, seconds)
 
 
-def _child(work: Callable[[], int], folder: Path, log: Path) -> None:
+def _child(work: Callable[[], int], folder: Path, write: int) -> None:
     import resource
 
     code = 70
@@ -75,8 +80,7 @@ def _child(work: Callable[[], int], folder: Path, log: Path) -> None:
         os.chdir(folder)
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, resource.RLIM_INFINITY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        read, write = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        quiet = os.open(os.devnull, os.O_WRONLY)
+        read, quiet = os.open(os.devnull, os.O_RDONLY), os.open(os.devnull, os.O_WRONLY)
         for source, target in ((read, 0), (quiet, 1), (write, 2)):
             os.dup2(source, target)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", errors="backslashreplace")
@@ -89,17 +93,21 @@ def _child(work: Callable[[], int], folder: Path, log: Path) -> None:
         os._exit(code)
 
 
-def _wait(pid: int, limit: float) -> int | None:
-    """Status of the child, or None if it had to be stopped."""
+def _wait(pid: int, limit: float, pipe: int) -> tuple[int | None, bytes]:
+    """Status of the child, or None if it had to be stopped; and what it wrote."""
     end = time.monotonic() + limit
+    raw = bytearray()
     while time.monotonic() < end:
         done, status = os.waitpid(pid, os.WNOHANG)
+        with contextlib.suppress(BlockingIOError):
+            while part := os.read(pipe, 1 << 16):
+                raw += part
         if done:
-            return status
+            return status, bytes(raw)
         time.sleep(0.01)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    return None
+    return None, bytes(raw)
 
 
 def commands(*steps: tuple[typer.Typer, Sequence[str]]) -> Callable[[], int]:

@@ -74,7 +74,7 @@ def hostile(subject: Subject, count: int, seed: int) -> Iterator[Try]:
     """Files of strangers: given as arguments, or put in the place of one of ours."""
     tries = hostile_files()
     step = max(1, len(tries) // count)
-    for name, (make, arguments) in list(tries.items())[::step]:
+    for name, (make, arguments) in list(tries.items())[step // 2 + 1 :: step]:
         if isinstance(arguments, str):  # replaces that file
             yield name, _relaxed(subject.try_fault(lambda case, m=make, a=arguments: m(case / a), PLACED[arguments]))
             continue
@@ -165,9 +165,9 @@ def _training(full_at: int | None, counter: Path | None, *, resume: bool = False
 
 
 CLASSES: dict[str, tuple[Callable[[Subject, int, int], Iterator[Try]], int, int]] = {
-    "flipped bytes": (byte_flips, 500, 40),
-    "wrong-typed leaves": (wrong_leaves, 300, 30),
+    "flipped bytes": (byte_flips, 500, 30),
+    "wrong-typed leaves": (wrong_leaves, 300, 20),
     "hostile files": (hostile, 110, 20),
-    "full disk": (full_disk, 22, 5),
+    "full disk": (full_disk, 26, 4),
 }
 """Class -> its tries, how many in full, how many in the short form."""
