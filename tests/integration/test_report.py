@@ -24,10 +24,6 @@ from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.evaluate.run import evaluate_run
 from grn_cotrain.report import write_report
 from grn_cotrain.report.figures import Figure
-from grn_cotrain.report.inputs import ReportInputs, open_runs
-from grn_cotrain.report.page import Page, render_page
-from grn_cotrain.report.sections.data import section as data_section
-from grn_cotrain.report.sections.overview import section as overview_section
 from grn_cotrain.run_folder import RunFolder
 from grn_cotrain.train.run import train
 from tests.integration.refusals import refused
@@ -209,20 +205,6 @@ def test_calibration_is_said_below_its_figure(html: str, evaluated: Path) -> Non
     assert said in part_of(html, "curves")
 
 
-def test_merged_rows_of_the_network_are_counted(evaluated: Path, tiny_world: Path, tmp_path: Path) -> None:
-    prep = Path(shutil.copytree(tiny_world, tmp_path / "prep"))
-    stored = json.loads((prep / "grn.json").read_text())
-    stored["report"] |= {"duplicates": 530, "num_given": stored["report"]["num_edges"] + 530}
-    (prep / "grn.json").write_text(json.dumps(stored))
-    run = copied(evaluated, tmp_path / "run")
-    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
-    recipe["data"]["prep"] = str(prep)
-    (run / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False))
-    section = data_section(ReportInputs(open_runs([run])))
-    said = part_of(render_page(Page("t", "s", [section], version="1")), "data")
-    assert re.search(r"Repeated edges merged\s*530\b", said)
-
-
 # ---- several runs ----------------------------------------------------------------------------------------------------
 
 
@@ -344,39 +326,6 @@ def barely_begun(run: Path) -> None:
     for path in run.iterdir():
         if path.name != "recipe.yaml":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def stopped_at_six(run: Path, status: str) -> None:
-    record = json.loads((run / "run.json").read_text())
-    for key in ("steps", "best_step", "best_value", "criterion"):
-        record.pop(key)
-    (run / "run.json").write_text(json.dumps({**record, "status": status}))
-    lines = [line for line in (run / "metrics.jsonl").read_text().splitlines() if json.loads(line)["step"] <= 6]
-    (run / "metrics.jsonl").write_text("\n".join(lines) + "\n")
-
-
-def overview(runs: list[Path]) -> str:
-    """The text of the first section, without its heading."""
-    page = Page("t", "s", [overview_section(ReportInputs(open_runs(runs)))], version="1")
-    return part_of(render_page(page), "overview").removeprefix("Overview").lstrip()
-
-
-def test_an_unfinished_run_says_so_before_anything_else(evaluated: Path, tmp_path: Path) -> None:
-    run = copied(evaluated, tmp_path / "run")
-    stopped_at_six(run, "running")
-    said = overview([run])
-    assert said.startswith(
-        "The run is not finished: it has reached step 6 of at most 8, and it was interrupted, or still goes on."
-    )
-    assert "Results are those of the model kept so far, of step 4; they may change." in said
-    assert f"grn-cotrain train RECIPE.yaml --out {run.name} --resume" in said
-    assert "step 4 of 6 (" in said
-    assert overview([evaluated, run]).startswith("Run B is not finished: it has reached step 6 of at most 8")
-    shutil.rmtree(run / "model")
-    assert "It has kept no model yet, so there are no results." in overview([run])
-    record = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps({**record, "status": "failed"}))
-    assert "it has reached step 6 of at most 8, and it failed." in overview([run])
 
 
 @pytest.mark.parametrize(
