@@ -9,15 +9,15 @@ from grn_cotrain.errors import UserError
 
 __all__ = ["density_note", "refuse_one_class", "split_warnings"]
 
-_HELD: tuple[Part, ...] = ("validation", "test")
+_PARTS: tuple[Part, ...] = ("train", "validation", "test")
 _FEW = 5
 
 
 def density_note(split: EdgeSplit) -> str:
     """Share of positives among the candidates of each part, in a line."""
     shares = []
-    for part in ("train", *_HELD):
-        positives, pairs = split.counts(part)  # type: ignore[arg-type]
+    for part in _PARTS:
+        positives, pairs = split.counts(part)
         shares.append(f"{part} {positives / pairs:.3%}" if pairs else f"{part} has no candidates")
     return f"density of edges among the candidate pairs of {split.name}: {', '.join(shares)}"
 
@@ -26,7 +26,7 @@ def split_warnings(split: EdgeSplit) -> tuple[str, ...]:
     """Lines on validation and test parts that are empty or hold very few positives; each names the fix."""
     total = split.all_positives().shape[1]
     found = []
-    for part in _HELD:
+    for part in _PARTS[1:]:
         positives = split.counts(part)[0]
         if positives >= _FEW:
             continue
@@ -51,8 +51,8 @@ def refuse_one_class(splits: Sequence[EdgeSplit]) -> None:
         Training or test candidates are all positives.
     """
     for split in splits:
-        for part in ("train", "test"):
-            positives, pairs = split.counts(part)  # type: ignore[arg-type]
+        for part in (_PARTS[0], _PARTS[2]):
+            positives, pairs = split.counts(part)
             if positives and positives == pairs:
                 raise UserError(
                     f"split '{split.name}': all {pairs:,} {part} candidates are edges, so there is no negative to tell"
