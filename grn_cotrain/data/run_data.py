@@ -47,6 +47,8 @@ class Messages:
     weight_E
         float32 weights relative to the mean weight of the training edges; None where all are equal. In a control graph,
         a stand-in has the sign and the weight of the training edge that it stands for.
+    given_weights
+        Least and largest weight of the network, and its edges of weight 0; None where all weights are equal.
     train_keys_E
         Sorted keys of the training edges, where a control graph replaced them: message edge ``i`` stands for training
         edge ``i``. None for the true graph.
@@ -59,6 +61,7 @@ class Messages:
     train_keys_E: np.ndarray | None
     num_genes: int
     weight_E: np.ndarray | None = None
+    given_weights: tuple[float, float, int] | None = None
 
     def dropped_by(self, supervised_2M: np.ndarray) -> np.ndarray:
         """Message pairs that must not pass while ``supervised_2M`` are supervised.
@@ -134,15 +137,22 @@ def message_edges(kind: str, split: EdgeSplit, grn: GRN, *, seed: int, weights: 
     sign_E = np.where(found_E, grn.sign_E[order_E[at_E]], 0) if grn_keys_E.size else np.zeros(keys_E.size)
     sign_E = sign_E.astype(np.int64)
     if kind == "none":
-        return Messages(train_2E[:, :0], sign_E[:0], None, split.num_genes)
+        return Messages(train_2E[:, :0], sign_E[:0], None, split.num_genes, None, _spread(grn))
     weight_E = _relative(grn.weight_E[order_E[at_E]], found_E) if weights and found_E.any() else None
     if kind == "true":
-        return Messages(train_2E, sign_E, None, split.num_genes, weight_E)
+        return Messages(train_2E, sign_E, None, split.num_genes, weight_E, _spread(grn))
     if kind == "rewired":
         drawn_2E = rewired(train_2E, seed)
     else:
         drawn_2E = random_graph(train_2E, split.num_genes, seed, targets_N=split.train_targets_N)
-    return Messages(drawn_2E, sign_E, keys_E, split.num_genes, weight_E)
+    return Messages(drawn_2E, sign_E, keys_E, split.num_genes, weight_E, _spread(grn))
+
+
+def _spread(grn: GRN) -> tuple[float, float, int] | None:
+    weight_E = np.abs(grn.weight_E)
+    if not weight_E.size or weight_E.min() == weight_E.max():
+        return None
+    return float(weight_E.min()), float(weight_E.max()), int((weight_E == 0).sum())
 
 
 def _relative(weight_E: np.ndarray, found_E: np.ndarray) -> np.ndarray | None:

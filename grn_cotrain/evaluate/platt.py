@@ -129,7 +129,7 @@ class Calibration:
     hidden_targets_N: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     @classmethod
-    def fit(cls, scores_M: np.ndarray, pairs: LabelledPairs, split: EdgeSplit) -> Self | None:
+    def fit(cls, scores_M: np.ndarray, pairs: LabelledPairs, split: EdgeSplit, *, sampled: float = 1.0) -> Self | None:
         """Fit each kind of validation pair that has both classes; None where no kind has.
 
         Parameters
@@ -139,16 +139,15 @@ class Calibration:
         pairs
             Validation pairs, or all positives and a sample of the others.
         split
-            Says which genes are held out, and how many validation pairs there are in all.
+            Says which genes are held out; its pairs are not read.
+        sampled
+            Share of the negatives that are among ``pairs``, whatever their kind.
         """
         side = split.held_out
         given = (side not in ("target",), split.hidden_sources_S), (side not in ("source",), split.hidden_targets_N)
         sources_S, targets_N = (hidden if used else _none() for used, hidden in given)
         found: dict[str, Platt] = {}
         calibration = cls(found, sources_S, targets_N)
-        # Negatives were sampled at one rate, whatever their kind.
-        num_positives, num_pairs = split.counts("validation")
-        sampled = int((~pairs.labels_M).sum()) / max(1, num_pairs - num_positives)
         kind_M = calibration.kinds_of(pairs.pairs_2M)
         for kind in range(len(KINDS)):
             labels_M = pairs.labels_M[kind_M == kind]

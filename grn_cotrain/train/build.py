@@ -61,10 +61,10 @@ def model_inputs(recipe: Recipe, data: RunData) -> ModelInputs:
 
 def weights_note(recipe: Recipe, data: RunData) -> str | None:
     """What becomes of the network's edge weights in this run, in a line; None where all edges weigh alike."""
-    weight_E = np.abs(data.prep.grn.weight_E)
-    if not weight_E.size or weight_E.min() == weight_E.max():
+    if data.messages.given_weights is None:
         return None
-    told = f"edge weights ({weight_E.min():.3g} to {weight_E.max():.3g})"
+    least, most, zero = data.messages.given_weights
+    told = f"edge weights ({least:.3g} to {most:.3g})"
     if not recipe.graph.weights:
         return f"{told} are not used: graph.weights is false"
     if recipe.graph.messages == "none":
@@ -73,7 +73,6 @@ def weights_note(recipe: Recipe, data: RunData) -> str | None:
     if not GRAPH_ENCODERS.get(name).uses_weights:
         users = ", ".join(key for key in GRAPH_ENCODERS.names() if GRAPH_ENCODERS.get(key).uses_weights)
         return f"{told} are not used by the graph encoder {name}; {users} use them"
-    zero = int((weight_E == 0).sum())
     silent = f"; {zero:,} edges of weight 0 carry no message" if zero else ""
     return f"{told} are used by {name}, relative to the mean weight of the training edges{silent}"
 

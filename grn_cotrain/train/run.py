@@ -160,7 +160,7 @@ def calibrate(trainer: Trainer) -> Calibration | None:
     trainer.model.eval()
     with torch.no_grad():
         scores_M = trainer.model.link_logits(trainer.model.encode_graph(), pairs.pairs_2M)
-    calibration = Calibration.fit(scores_M, pairs, trainer.data.split)
+    calibration = Calibration.fit(scores_M, pairs, trainer.data.split, sampled=trainer.validator.sampled)
     if calibration is not None:
         calibration.save(trainer.run.model / PLATT_FILE)
         add_to_model(trainer.run.model, PLATT_FILE)

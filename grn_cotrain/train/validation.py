@@ -58,8 +58,11 @@ class Validator:
             rows_C = validation_C[:_MAX_CELLS]
             self.batches = list(one_pass(tokenizer, rows_C, tokens_per_batch=tokens_per_batch))
         self.pairs: LabelledPairs | None = None
+        self.sampled = 1.0  # share of the negative candidates that are among the pairs
         if split.validation_2E.shape[1]:
-            self.pairs = _sampled(split.pairs("validation"), seed)
+            every = split.pairs("validation")
+            self.pairs = _sampled(every, seed)
+            self.sampled = float((~self.pairs.labels_M).sum() / max(1, (~every.labels_M).sum()))
         # A side that the schedule does not train cannot select: arms of one comparison share a recipe.
         links_select = schedule.trains_links and (select_on != "cells" or not schedule.trains_cells)
         self.selects_on_links = links_select and self.pairs is not None

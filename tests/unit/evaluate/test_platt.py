@@ -128,7 +128,9 @@ def test_a_sample_of_the_negatives_does_not_raise_probabilities() -> None:
     score_M = scores_of(pairs)
     keep_M = pairs.labels_M | (np.random.default_rng(1).random(pairs.num_pairs) < 0.1)
     some = LabelledPairs(pairs.pairs_2M[:, keep_M], pairs.labels_M[keep_M])
-    every, sampled = Calibration.fit(score_M, pairs, split), Calibration.fit(score_M[keep_M], some, split)
+    share = float((~some.labels_M).sum() / (~pairs.labels_M).sum())
+    every = Calibration.fit(score_M, pairs, split)
+    sampled = Calibration.fit(score_M[keep_M], some, split, sampled=share)
     assert every is not None
     assert sampled is not None
     assert sampled.main.prevalence == pytest.approx(every.main.prevalence, rel=1e-9)

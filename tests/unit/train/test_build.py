@@ -58,8 +58,9 @@ def _note(world: Path, weight: Callable[[int], float], graph: dict[str, Any], en
     recipe = tiny_recipe(world, graph=graph, model={"graph_encoder": encoder})
     prep = Prep.open(world)
     weights = [weight(i) for i in range(prep.grn.num_edges)]
-    prep.grn = GRN.from_frame(prep.grn.edges.assign(weight=weights), prep.vocab)
-    return weights_note(recipe, replace(load_run_data(recipe), prep=prep))
+    grn, data = GRN.from_frame(prep.grn.edges.assign(weight=weights), prep.vocab), load_run_data(recipe)
+    messages = message_edges(recipe.graph.messages, data.split, grn, seed=0, weights=recipe.graph.weights)
+    return weights_note(recipe, replace(data, messages=messages))
 
 
 @pytest.mark.parametrize(
