@@ -27,7 +27,7 @@ def split_warnings(split: EdgeSplit) -> tuple[str, ...]:
     """Lines on validation and test parts that are empty or hold very few positives; each names the fix."""
     total = split.all_positives().shape[1]
     found = []
-    for part in _PARTS[1:]:
+    for part in _ALL[1:]:
         positives = split.counts(part)[0]
         if positives >= _FEW:
             continue
