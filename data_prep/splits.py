@@ -81,6 +81,14 @@ def _refuse_one_sided(splits: list[EdgeSplit]) -> None:
     for split in splits:
         if lacking := one_sided(split, "test"):
             raise UserError(lacking)
+        num_positives, num_pairs = split.counts("test")
+        if 2 * num_positives > num_pairs:
+            logger.warning(
+                "split '%s': %s of the %s candidate pairs of its test are edges, so few negatives are left",
+                split.name,
+                f"{num_positives:,}",
+                f"{num_pairs:,}",
+            )
         if lacking := one_sided(split, "validation"):
             logger.warning("%s (training can neither stop early nor calibrate on it)", lacking)
 
