@@ -24,7 +24,7 @@ def density_note(split: EdgeSplit) -> str:
 
 
 def split_warnings(split: EdgeSplit) -> tuple[str, ...]:
-    """Lines on validation and test parts that are empty or hold very few positives; each names the fix."""
+    """Lines on held-out parts that hold very few positives, and on a test of mostly edges; each names the fix."""
     total = split.all_positives().shape[1]
     found = []
     for part in _ALL[1:]:
@@ -39,6 +39,12 @@ def split_warnings(split: EdgeSplit) -> tuple[str, ...]:
         found.append(
             f"split '{split.name}': {positives} {part} positives of {total:,} edges, and {effect}; take another seed or"
             " kind (grn-prep splits --seed, --kind random), or a network with more edges"
+        )
+    positives, pairs = split.counts("test")
+    if 2 * positives > pairs:
+        found.append(
+            f"split '{split.name}': {positives:,} of the {pairs:,} candidate pairs of its test are edges, so few"
+            " negatives are left; keep the strongest edges of the network"
         )
     return tuple(found)
 

@@ -194,7 +194,8 @@ def read_roles(
         sign=signs,
         evidence=to_text(table[evidence]) if evidence else "",
     )
-    if weights is not None and (weights == 0).any() and (weights != 0).any():
+    # A column of 0 and 1 alone says which pairs are edges, as gold standards do; a small importance may round to 0.
+    if weights is not None and set(np.unique(weights)) == {0.0, 1.0}:
         frame = frame[weights != 0].reset_index(drop=True)
         notes.append(f"{int((weights == 0).sum()):,} rows of weight 0 were left out: they are no edges")
     used = [name for name in (ends.source, ends.target, weight, sign, evidence) if name]

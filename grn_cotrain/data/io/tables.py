@@ -88,7 +88,9 @@ def decode(raw: bytes, path: str | Path, *, what: str) -> str:
     """Bytes as text, or a :class:`UserError` that says what they are."""
     kind = kind_of_head(raw[:HEAD_BYTES])
     if kind is not None and kind.name not in _TEXT_KINDS:
-        raise UserError(f"{what} '{path}': is {kind.name}, not a text table; {kind.step or 'unpack it first'}")
+        packed = kind.reader in ("zip", "tar") or "unpack" in kind.step
+        step = "unpack it, and give the table inside" if packed else "write the table as TSV or CSV"
+        raise UserError(f"{what} '{path}': is {kind.name}, not a text table; {step}")
     encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         text = raw.decode(encoding)
