@@ -34,6 +34,8 @@ class _StoredGraph(Protocol):
     def message_2E(self) -> np.ndarray: ...
     @property
     def sign_E(self) -> np.ndarray: ...
+    @property
+    def weight_E(self) -> np.ndarray | None: ...
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,8 @@ class Messages:
         Parameters
         ----------
         stored
-            Has ``message_2E`` and ``sign_E``, as :class:`~grn_cotrain.model.ModelInputs` does; the scores come from
-            them, whatever the recipe says.
+            Has ``message_2E``, ``sign_E`` and ``weight_E``, as :class:`~grn_cotrain.model.ModelInputs` does; the scores
+            come from them, whatever the recipe says.
         split
             Says which of the others are held out.
         symbols
@@ -92,7 +94,7 @@ class Messages:
         Raises
         ------
         UserError
-            Edges that are not these, or other signs.
+            Edges that are not these, or other signs or weights.
         """
         size = max(self.num_genes, int(stored.message_2E.max(initial=0)) + 1, int(self.pairs_2E.max(initial=0)) + 1)
         mine_E, found_E = pair_keys(self.pairs_2E, size), pair_keys(stored.message_2E, size)
@@ -112,6 +114,11 @@ class Messages:
         order_E, other_E = np.argsort(mine_E, kind="stable"), np.argsort(found_E, kind="stable")
         if not np.array_equal(self.sign_E[order_E], stored.sign_E[other_E]):
             raise UserError(f"{what}: its signs are not those of the run; copy the model again, or train again")
+        ones_E = np.ones(mine_E.size, dtype=np.float32)
+        mine_weight_E = ones_E if self.weight_E is None else self.weight_E
+        found_weight_E = ones_E if stored.weight_E is None else stored.weight_E
+        if not np.allclose(mine_weight_E[order_E], found_weight_E[other_E], rtol=1e-5):
+            raise UserError(f"{what}: its edge weights are not those of the run; copy the model again, or train again")
 
 
 def message_edges(kind: str, split: EdgeSplit, grn: GRN, *, seed: int, weights: bool = True) -> Messages:

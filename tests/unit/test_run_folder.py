@@ -168,6 +168,7 @@ def test_messages_that_hold_test_edges_are_found_whatever_the_checksums_say(run:
     more = {
         "message_2E": np.ascontiguousarray(np.concatenate([arrays["message_2E"], leaked_2E], axis=1)),
         "sign_E": np.ascontiguousarray(np.concatenate([arrays["sign_E"], np.zeros(3, arrays["sign_E"].dtype)])),
+        "weight_E": np.ascontiguousarray(np.concatenate([arrays["weight_E"], np.ones(3, np.float32)])),
     }
     save_file({**arrays, **more}, path)
     with pytest.raises(UserError, match=r"graph\.safetensors': damaged"):
@@ -187,6 +188,10 @@ def test_messages_that_hold_test_edges_are_found_whatever_the_checksums_say(run:
     save_file({**arrays, "sign_E": -arrays["sign_E"]}, path)
     repair(run, path.name)
     with pytest.raises(UserError, match="its signs are not those of the run"):
+        evaluated(run)
+    save_file({**arrays, "weight_E": np.ascontiguousarray(arrays["weight_E"][::-1])}, path)
+    repair(run, path.name)
+    with pytest.raises(UserError, match="its edge weights are not those of the run"):
         evaluated(run)
     save_file(arrays, path)
     repair(run, path.name)
