@@ -86,7 +86,7 @@ def load_yaml(path: str | Path, *, what: str = "recipe") -> dict[str, Any]:
     try:
         text = read_limited(path, MAX_YAML_BYTES)
     except FileNotFoundError:
-        raise UserError(f"{what} '{path}': no such file; give the path of a YAML file") from None
+        raise UserError(f"{what} '{path}': no such file; give the path of a YAML {what}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{what} '{path}': cannot be read ({error}); give a UTF-8 YAML file") from None
     try:
@@ -252,7 +252,10 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
             if math.isfinite(number):  # JSON, and so the canonical hash, knows no other
                 return number
     if hint is int and isinstance(value, int) and not isinstance(value, bool):
-        largest = _LARGEST.get(re.split(r"[._]", path)[-1], _LARGEST_WHOLE)
+        word = re.split(r"[._]", path)[-1]
+        largest = _LARGEST.get(word, _LARGEST_WHOLE)
+        if word == "seed":
+            return value  # its own check says what a seed may be
         if abs(value) > largest:
             raise UserError(f"{path}: got {shown(value)}; give at most {largest:,}")
         return value

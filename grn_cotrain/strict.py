@@ -219,13 +219,13 @@ class _Loader(yaml.SafeLoader):
 
 
 def parse_yaml(text: str) -> Any:
-    """Parse one YAML value strictly; the caller names the file.
+    """Parse one YAML value strictly; the caller names the file, and refuses infinity where it knows the key.
 
     Raises
     ------
     ValueError
         In one line, what is wrong: not YAML, a key that occurs twice, aliases that multiply or refer to themselves,
-        depth, digits, infinity, a tag that makes something else than plain values.
+        depth, digits, a tag that makes something else than plain values.
     """
     try:
         loader = _Loader(text)
@@ -272,8 +272,6 @@ def _check_scalar(node: yaml.ScalarNode) -> None:
         raise _RefusedError(f"{place}: tag '{node.tag}' is not read")
     if kind in ("int", "float") and len(text) > MAX_DIGITS:
         raise _RefusedError(f"{place}: a number has {len(text):,} digits, at most {MAX_DIGITS} are read")
-    if kind == "float" and re.fullmatch(r"[-+]?\.(inf|nan)", text.lower()):
-        raise _RefusedError(f"{place}: '{text}' is not a finite number")
     if "\0" in text or _SURROGATE.search(text):
         raise _RefusedError(f"{place}: text holds a character that no file or name can have")
 

@@ -118,7 +118,7 @@ class GeneCard:
         """
         path = Path(path)
         path = path / "card.json" if path.is_dir() else path
-        content = read_json(path, what="card", shape={})
+        content = read_json(path, what="card")
         if not isinstance(content, dict) or content.get("schema") != SCHEMA:
             raise UserError(f"card '{path}': is no gene-embedding card; make one with `grn-cotrain card RUN`")
         if content.get("schema_version") != SCHEMA_VERSION:

@@ -32,7 +32,7 @@ def refused(
     assert captured.err.startswith("error: ")
     assert captured.err.count("\n") == 1, captured.err
     assert "Traceback" not in captured.err
-    assert message in captured.err
+    assert message in captured.err, captured.err
     assert captured.out == "" or not quiet
     if watch:
         assert snapshot(watch) == before

@@ -57,9 +57,9 @@ class PoisonedSplit(EdgeSplit):
 def poison(monkeypatch: pytest.MonkeyPatch) -> None:
     """Training receives poisoned data: no test pairs, and no whole network."""
 
-    def load(recipe: Recipe) -> RunData:
-        data = load_run_data(recipe)
-        folder: Any = SimpleNamespace(folder=data.prep.folder)
+    def load(recipe: Recipe, prep: Prep | None = None) -> RunData:
+        data = load_run_data(recipe, prep)
+        folder: Any = SimpleNamespace(folder=data.prep.folder, content_hash=data.prep.content_hash)
         return replace(data, prep=folder, split=PoisonedSplit.of(data.split))
 
     monkeypatch.setattr(grn_cotrain.train.run, "load_run_data", load)
@@ -105,8 +105,8 @@ def test_other_test_pairs_give_the_same_weights(
     recipe = tiny_recipe(tiny_world, model={"link_decoder": "residual"}, train={"max_steps": 4})
     honest = train(recipe, tmp_path / "honest").record()
 
-    def load(recipe: Recipe) -> RunData:
-        data = load_run_data(recipe)
+    def load(recipe: Recipe, prep: Prep | None = None) -> RunData:
+        data = load_run_data(recipe, prep)
         split = data.split
         targets_E = np.random.default_rng(0).permutation(split.test_2E[1])
         return replace(data, split=replace(split, test_2E=np.stack([split.test_2E[0], targets_E])))

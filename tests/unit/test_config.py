@@ -223,7 +223,6 @@ def test_yaml_files(tmp_path: Path) -> None:
         ([f"train.max_steps={'9' * 30}"], "give at most 9,223,372,036,854,775,807"),
         ([f"train.max_steps={'9' * 6000}"], "is not a YAML value (line 1: a number has 6,000 digits"),
         ([f"train.learning_rate={'9' * 100}e999"], "it takes float"),
-        (["train.learning_rate=.inf"], "'.inf' is not a finite number"),
         ([f"name=[{'x, ' * 500}]"], "..."),
     ],
 )

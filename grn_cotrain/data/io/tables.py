@@ -95,7 +95,7 @@ def decode(raw: bytes, path: str | Path, *, what: str) -> str:
     try:
         text = raw.decode(encoding)
     except UnicodeDecodeError:
-        raise UserError(f"{what} '{path}': is not UTF-8 text; save it as UTF-8, as a TSV or CSV table") from None
+        raise UserError(f"{what} '{path}': is no UTF-8 text; save it as UTF-8, as a TSV or CSV table") from None
     if not text.strip():
         raise UserError(f"{what} '{path}': is empty; give a file with content")
     return text

@@ -94,7 +94,7 @@ def read_chunks(path: Path, what: str, annotations: Sequence[str] = ()) -> TextT
     side = _side_columns(layout, annotations)
     numbers = [i for i in range(1, layout.width) if i not in side]
     if not numbers:
-        raise UserError(f"{what}: no column holds numbers; give a table of counts")
+        raise UserError(f"{what}: no column holds numbers ({_first_text(layout)}); give a table of counts")
     parts = _Parts(side={i: [] for i in side})
     names = [layout.header[i] for i in numbers]
     try:
@@ -140,6 +140,12 @@ def read_chunks(path: Path, what: str, annotations: Sequence[str] = ()) -> TextT
 
 def _rows_of_a_piece(width: int) -> int:
     return max(1, _CHUNK_VALUES // width, min(_LEAST_ROWS, _MOST_VALUES // width))
+
+
+def _first_text(layout: TextLayout) -> str:
+    """Where the first cell stands that should be a number."""
+    row = next((row for row in layout.sample if len(row) == layout.width > 1), None)
+    return "it has one column alone" if row is None else f"for example '{row[1]}' at {row[0]}, {layout.header[1]}"
 
 
 def _side_columns(layout: TextLayout, annotations: Sequence[str]) -> list[int]:

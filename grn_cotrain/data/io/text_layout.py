@@ -114,7 +114,7 @@ def _first_lines(path: Path, what: str) -> list[str]:
                 lines.append(line.rstrip("\r\n"))
     except UnicodeError:
         raise UserError(
-            f"{what}: is not UTF-8 text, and of no kind that is known here; give a TSV or CSV table, an h5ad, or a "
+            f"{what}: is no UTF-8 text, and of no kind that is known here; give a TSV or CSV table, an h5ad, or a "
             "folder with mtx"
         ) from None
     except DAMAGE:
