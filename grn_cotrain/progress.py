@@ -100,7 +100,7 @@ class _Bar:
 
 
 class _Notebook:
-    """One line below the cell of a notebook, written anew every second; it needs no widgets."""
+    """One line below the cell of a notebook, rewritten every second; it needs no widgets."""
 
     def __init__(self, description: str, unit: str) -> None:
         self.description, self.unit = description, unit

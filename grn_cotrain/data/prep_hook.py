@@ -1,4 +1,4 @@
-"""Finds the prepared folder of a recipe or of a run; asks whoever is registered for it to prepare a recipe's data.
+"""Finds the prepared folder of a recipe or of a run; asks the registered preparer to prepare a recipe's data.
 
 Preparation lives in a package above this one; the entry point group ``grn_cotrain.prepare`` turns the arrow round.
 """

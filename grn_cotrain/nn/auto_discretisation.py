@@ -74,7 +74,7 @@ class AutoDiscretisation(ValueEmbedding):
     offsets
         Whether both maps have an offset.
     slope
-        Of the leaky ReLU below 0.
+        Slope of the leaky ReLU below 0.
     """
 
     def __init__(

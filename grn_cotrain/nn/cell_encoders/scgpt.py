@@ -85,7 +85,7 @@ class ScGPTEncoder(TrunkEncoder):
         post_norm
             Norms after each sub-layer (published) instead of before it.
         activation
-            Of the feed-forward part: ``gelu``, or ``relu`` (published).
+            Activation of the feed-forward part: ``gelu``, or ``relu`` (published).
         """
 
         attention_mask: Literal["generative", "full"] = "generative"
