@@ -99,7 +99,7 @@ def file_lock(place: Path, *, what: str, wait: float | None = 1.0) -> Iterator[b
         if _held.pop(key, 0):
             _info(place).unlink(missing_ok=True)
             with contextlib.suppress(OSError):
-                place.unlink(missing_ok=True)  # before the release: another process that locks a file without a name tries again
+                place.unlink(missing_ok=True)  # before the release, so that a waiting process locks a new file
         if locked:
             lock.release()
 

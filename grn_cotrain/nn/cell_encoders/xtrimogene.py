@@ -153,7 +153,7 @@ class XTrimoGeneEncoder(CellEncoder):
             ``pre``: norms precede each sub-layer of the encoder's blocks; ``post``: they follow it, as in the blocks
             that scFoundation released (which end in one more norm).
         activation
-            Activation of the feed-forward part of the encoder's blocks: ``gelu``, or ``relu`` as released with scFoundation.
+            Activation of the encoder's feed-forward blocks: ``gelu``, or ``relu`` as released with scFoundation.
         decoder_layers
             Layers of the decoder; null: published half of ``num_layers``, A 2, with latents 1.
         decoder_width
