@@ -145,8 +145,8 @@ class Prep:
         changed = [name or "the names of the cells" for name, value in recorded.items() if found.get(name) != value]
         if changed:
             raise UserError(
-                f"prepared folder '{self.folder}': obs of cells.h5ad is not as it was prepared ({name_some(changed)}); a"
-                " new column may be added, but to change one, prepare the folder again"
+                f"prepared folder '{self.folder}': obs of cells.h5ad is not as it was prepared ({name_some(changed)});"
+                " a new column may be added, but to change one, prepare the folder again"
             )
 
     def cell_names(self) -> list[str]:

@@ -29,7 +29,7 @@ from grn_cotrain.evaluate.link_files import (
     replace_frame,
 )
 from grn_cotrain.evaluate.link_rows import TITLES, LinkRow, digits, link_rows, printed_metrics
-from grn_cotrain.files import atomic_file, read_json, write_json
+from grn_cotrain.files import atomic_file, read_json, sha256_file, write_json
 from grn_cotrain.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -195,7 +195,9 @@ class LinkTable:
             "notes": list(self.notes),
             "reliability": json.loads(json.dumps(self.reliability)),
         }
-        write_json(folder / TABLE_FILE, {**header, "rows": rows})
+        # A table outside a run is in no manifest.
+        sums = {name: sha256_file(folder / name) for name in LINK_FILES[1:] if (folder / name).is_file()}
+        write_json(folder / TABLE_FILE, {**header, "files": sums, "rows": rows}, checked=True)
         RunFolder(folder).register(LINK_FILES)
 
     @classmethod
@@ -204,6 +206,11 @@ class LinkTable:
         folder = Path(folder)
         RunFolder(folder).check_tables(LINK_FILES)
         stored = read_json(folder / TABLE_FILE, what="link table", shape=_SHAPE)
+        for name, recorded in stored.get("files", {}).items():
+            if name in LINK_FILES and (folder / name).is_file() and sha256_file(folder / name) != recorded:
+                raise UserError(
+                    f"link table '{folder}': {name} is not the file that was written with it; evaluate again"
+                )
         try:
             frame = pd.read_parquet(folder / ROWS_FILE)
             beside = [

@@ -65,13 +65,15 @@ class RunRecords:
 
         ``sha256`` is what :attr:`sha256` was then, if that is known: records that differ are warned of.
         """
+        if not self.jsonl.is_file() and not sha256:
+            return  # nothing is written into a new folder before its recipe
         kept = [record for record in self.read() if record.get("step", 0) <= step]
         with atomic_file(self.jsonl) as temporary:
             temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
         if sha256 and self.sha256 != sha256:
             logger.warning(
-                "metrics '%s': is not what training wrote up to step %d; the weights do not depend on it, its curves and"
-                " tables do", self.jsonl, step
+                "metrics '%s': is not what training wrote up to step %d; the weights do not depend on it, its curves"
+                " do", self.jsonl, step
             )  # fmt: skip
 
     def write_csv(self) -> None:

@@ -167,8 +167,8 @@ class Trainer:
         found = Manifest.read(model / MODEL_MANIFEST).facts.get("run_id")
         if found != self.run_id:
             raise UserError(
-                f"--resume '{self.run.folder}': model/ belongs to another run ({found}, this is run {self.run_id}); copy"
-                " the run again, or train in another folder"
+                f"--resume '{self.run.folder}': model/ belongs to another run ({found}, this is run {self.run_id});"
+                " copy the run again, or train in another folder"
             )
 
     def fit(self) -> TrainState:
