@@ -206,11 +206,6 @@ class LinkTable:
         folder = Path(folder)
         RunFolder(folder).check_tables(LINK_FILES)
         stored = read_json(folder / TABLE_FILE, what="link table", shape=_SHAPE)
-        for name, recorded in stored.get("files", {}).items():
-            if name in LINK_FILES and (folder / name).is_file() and sha256_file(folder / name) != recorded:
-                raise UserError(
-                    f"link table '{folder}': {name} is not the file that was written with it; evaluate again"
-                )
         try:
             frame = pd.read_parquet(folder / ROWS_FILE)
             beside = [
@@ -219,7 +214,7 @@ class LinkTable:
             ]
             with np.load(folder / REPLICATES_FILE, allow_pickle=False) as arrays:
                 replicates_LB = arrays["replicates"]
-            return cls(
+            table = cls(
                 frame=frame[list(COLUMNS)],
                 replicates_LB=replicates_LB,
                 keys=stored["bootstrap"]["keys"],
@@ -233,6 +228,12 @@ class LinkTable:
             )
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise UserError(f"link table '{folder}': cannot be read ({error}); evaluate anew") from None
+        for name, recorded in stored.get("files", {}).items():
+            if name in LINK_FILES and (folder / name).is_file() and sha256_file(folder / name) != recorded:
+                raise UserError(
+                    f"link table '{folder}': {name} is not the file that was written with it; evaluate again"
+                )
+        return table
 
     # ---------------------------------------------------------------- printing
 
