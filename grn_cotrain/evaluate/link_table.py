@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pandas as pd
 
+from grn_cotrain.data.io.packed import DAMAGE
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.evaluate.bootstrap import MIN_TFS, SeedResult, interval
 from grn_cotrain.evaluate.calibration import calibration_sentence
@@ -226,7 +227,7 @@ class LinkTable:
                 per_tf=beside[0],
                 curves=beside[1],
             )
-        except (OSError, KeyError, TypeError, ValueError) as error:
+        except (OSError, KeyError, TypeError, ValueError, *DAMAGE) as error:
             raise UserError(f"link table '{folder}': cannot be read ({error}); evaluate anew") from None
         for name, recorded in stored.get("files", {}).items():
             if name in LINK_FILES and (folder / name).is_file() and sha256_file(folder / name) != recorded:
