@@ -247,10 +247,9 @@ def evaluate_cells(run: RunFolder, data: RunData | None = None) -> pd.DataFrame:
     return frame
 
 
-def _plain_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+def _plain_rows(frame: pd.DataFrame) -> list[dict[Any, Any]]:
     """Rows as JSON holds them."""
-    rows: list[dict[str, Any]] = frame.astype(object).where(frame.notna(), None).to_dict(orient="records")
-    return rows
+    return frame.astype(object).where(frame.notna(), None).to_dict(orient="records")
 
 
 def _read_baselines(cached: Path) -> pd.DataFrame | None:
