@@ -35,6 +35,8 @@ _MODEL = f"model/{MODEL_MANIFEST}"
 # What a run is; the other files are made from it, and only those who read them need them whole.
 _CORE = ("recipe.yaml", "run.json", "classes.json", "head.safetensors", _MODEL)
 _NOT_LISTED = ("checkpoints", "model")  # they have checksums of their own
+# Suffixes of files that are compared when a run is opened, but only warned of, and what mends them.
+_WARNED = {".json": "evaluate the run again", ".jsonl": "it is not what training wrote: copy the run again"}
 _TEXTS = (
     "name",
     "schedule",
@@ -255,8 +257,9 @@ class RunFiles:
             # Those who load the model compare these two as well, and say what is wrong with their content.
             Manifest.check_model(self.model, leave=("config.json", "vocab.json"))
         for name in manifest.files:
-            if name not in _CORE and name.endswith(".json") and (problem := manifest.problem(self.folder, name)):
-                self.warn(f"{name} {problem}; evaluate the run again")
+            fix = _WARNED.get(Path(name).suffix)
+            if name not in _CORE and fix is not None and (problem := manifest.problem(self.folder, name)):
+                self.warn(f"{name} {problem}; {fix}")
 
     def require_record(self) -> None:
         """Refuse a run.json that was changed by another hand: numbers would be said to be of another run.

@@ -305,7 +305,7 @@ class EdgeSplit:
         # The sidecar is replaced last: a split whose sidecar is there has its pairs there.
         with atomic_file(path) as temporary:
             frame.to_parquet(temporary, index=False)
-        write_json(path.with_suffix(".json"), self._sidecar())
+        write_json(path.with_suffix(".json"), self._sidecar(), checked=True)
         return path
 
     def _sidecar(self) -> dict[str, Any]:

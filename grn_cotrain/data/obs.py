@@ -5,6 +5,8 @@ Dimension letters: C cells.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Hashable
 from numbers import Integral, Real
@@ -16,7 +18,7 @@ import pandas as pd
 from grn_cotrain.data.alignment import name_some
 from grn_cotrain.errors import UserError, did_you_mean
 
-__all__ = ["as_labels", "canonical_text", "obs_column"]
+__all__ = ["as_labels", "canonical_text", "obs_column", "obs_hashes"]
 
 _SHOWN = 20  # column names in an error; one line stays one line
 _WHOLE = re.compile(r"(-?)(0|[1-9]\d*)\.0+")
@@ -86,3 +88,15 @@ def as_labels(column: pd.Series) -> pd.Series:
         return known[key]
 
     return pd.Series([label(value) for value in column], index=column.index, dtype=object)
+
+
+def obs_hashes(obs: pd.DataFrame) -> dict[str, str]:
+    """Column -> SHA-256 (first 16 hex digits) of its labels ``[C]``; the key ``""`` stands for the names of the cells.
+
+    Labels are those of :func:`as_labels`, so that another way to store the same values changes nothing.
+    """
+    columns = {"": pd.Series(obs.index.astype(str)), **{str(name): obs[name] for name in obs}}
+    return {
+        name: hashlib.sha256(json.dumps(as_labels(column).tolist()).encode()).hexdigest()[:16]
+        for name, column in columns.items()
+    }

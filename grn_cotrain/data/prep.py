@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from grn_cotrain.config import canonical_hash
-from grn_cotrain.data.alignment import REPORT_SHAPE
+from grn_cotrain.data.alignment import REPORT_SHAPE, name_some
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.grn import GRN, EdgeReport
@@ -28,6 +28,7 @@ from grn_cotrain.data.io.storage_errors import reading
 from grn_cotrain.data.io.stored_matrix import read_stored, read_table
 from grn_cotrain.data.io.writable import writable_frame
 from grn_cotrain.data.io.write_h5ad import write_h5ad
+from grn_cotrain.data.obs import obs_hashes
 from grn_cotrain.data.vocab import AlignmentReport, FeatureVocab
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.files import atomic_file, atomic_folder, read_json, write_json
@@ -45,6 +46,7 @@ _SHAPE = {
     "tfs?": [str],
     "notes?": [str],
     "source?": {str: None},
+    "obs_hashes?": {str: str},
 }
 _GRN_SHAPE = {
     "report": {
@@ -133,7 +135,19 @@ class Prep:
             size_factor_C=size_factor_C,
         )
         self._belongs("cells.h5ad", cells.content_hash, self.meta["cells_hash"])
+        self._same_obs(obs)
         return cells
+
+    def _same_obs(self, obs: pd.DataFrame) -> None:
+        """Refuse names and columns of cells that are not as they were prepared; columns may be added."""
+        recorded: Mapping[str, str] = self.meta.get("obs_hashes", {})  # earlier versions recorded none
+        found = obs_hashes(obs[[name for name in obs if name in recorded]])
+        changed = [name or "the names of the cells" for name, value in recorded.items() if found.get(name) != value]
+        if changed:
+            raise UserError(
+                f"prepared folder '{self.folder}': obs of cells.h5ad is not as it was prepared ({name_some(changed)});"
+                " a new column may be added, but to change one, prepare the folder again"
+            )
 
     def cell_names(self) -> list[str]:
         """Barcodes of the cells, without reading their values."""
@@ -281,6 +295,7 @@ def write_prep(
         "num_values": int(cells.values_CG.nnz),
         "vocab_hash": vocab.content_hash,
         "cells_hash": cells.content_hash,
+        "obs_hashes": obs_hashes(obs),
         "tfs": [vocab.symbols[i] for i in sorted({vocab.index(name) for name in tfs})],
     }
     with atomic_folder(folder) as temporary:
@@ -288,7 +303,7 @@ def write_prep(
         _write_cells(temporary / "cells.h5ad", vocab, replace(cells, obs=obs))
         default = AlignmentReport(num_given=vocab.num_features, mapped=vocab.num_features)
         write_json(temporary / "alignment.json", (report or default).to_dict(), checked=True)
-        write_json(temporary / "prep.json", content)
+        write_json(temporary / "prep.json", content, checked=True)
         if grn is not None:
             write_grn(temporary, grn)
     return Prep.open(folder)
@@ -322,7 +337,7 @@ def write_grn(folder: str | Path, grn: GRN) -> None:
         "num_sources": int(grn.source_index.size),
         "report": grn.report.to_dict(),
     }
-    write_json(folder / "grn.json", sidecar)
+    write_json(folder / "grn.json", sidecar, checked=True)
 
 
 def write_split(folder: str | Path, split: EdgeSplit) -> Path:

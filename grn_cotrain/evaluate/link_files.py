@@ -8,6 +8,7 @@ import pandas as pd
 
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import atomic_file
+from grn_cotrain.run_folder import RunFolder
 
 __all__ = [
     "CURVES_FILE",
@@ -91,6 +92,7 @@ def read_curves(folder: str | Path) -> pd.DataFrame:
 def _read(folder: str | Path, name: str, what: str) -> pd.DataFrame:
     place = links_folder(folder)
     again = f"evaluate again: grn-cotrain evaluate links {folder}"
+    RunFolder(place).check_tables([name])
     try:
         return pd.read_parquet(place / name)
     except FileNotFoundError:

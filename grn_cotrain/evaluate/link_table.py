@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pandas as pd
 
+from grn_cotrain.data.io.packed import DAMAGE
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.evaluate.bootstrap import MIN_TFS, SeedResult, interval
 from grn_cotrain.evaluate.calibration import calibration_sentence
@@ -29,7 +30,7 @@ from grn_cotrain.evaluate.link_files import (
     replace_frame,
 )
 from grn_cotrain.evaluate.link_rows import TITLES, LinkRow, digits, link_rows, printed_metrics
-from grn_cotrain.files import atomic_file, read_json, write_json
+from grn_cotrain.files import atomic_file, read_json, sha256_file, write_json
 from grn_cotrain.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -195,7 +196,9 @@ class LinkTable:
             "notes": list(self.notes),
             "reliability": json.loads(json.dumps(self.reliability)),
         }
-        write_json(folder / TABLE_FILE, {**header, "rows": rows})
+        # A table outside a run is in no manifest.
+        sums = {name: sha256_file(folder / name) for name in LINK_FILES[1:] if (folder / name).is_file()}
+        write_json(folder / TABLE_FILE, {**header, "files": sums, "rows": rows}, checked=True)
         RunFolder(folder).register(LINK_FILES)
 
     @classmethod
@@ -212,7 +215,7 @@ class LinkTable:
             ]
             with np.load(folder / REPLICATES_FILE, allow_pickle=False) as arrays:
                 replicates_LB = arrays["replicates"]
-            return cls(
+            table = cls(
                 frame=frame[list(COLUMNS)],
                 replicates_LB=replicates_LB,
                 keys=stored["bootstrap"]["keys"],
@@ -224,8 +227,14 @@ class LinkTable:
                 per_tf=beside[0],
                 curves=beside[1],
             )
-        except (OSError, KeyError, TypeError, ValueError) as error:
+        except (OSError, KeyError, TypeError, ValueError, *DAMAGE) as error:
             raise UserError(f"link table '{folder}': cannot be read ({error}); evaluate anew") from None
+        for name, recorded in stored.get("files", {}).items():
+            if name in LINK_FILES and (folder / name).is_file() and sha256_file(folder / name) != recorded:
+                raise UserError(
+                    f"link table '{folder}': {name} is not the file that was written with it; evaluate again"
+                )
+        return table
 
     # ---------------------------------------------------------------- printing
 

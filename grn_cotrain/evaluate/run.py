@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from grn_cotrain.evaluate.links import evaluate_links
 from grn_cotrain.evaluate.model_scorer import ModelScorer, arm_name
 from grn_cotrain.evaluate.select import cost_estimate, parse_controls
 from grn_cotrain.evaluate.sparsity import masked_value_by_sparsity
-from grn_cotrain.files import atomic_file, write_json
+from grn_cotrain.files import atomic_file, read_json, write_json
 from grn_cotrain.model_io import load_model
 from grn_cotrain.provenance import git_commit
 from grn_cotrain.run_folder import RunFolder
@@ -33,6 +34,8 @@ __all__ = ["SPARSITY_FILE", "evaluate_cells", "evaluate_cells_by_sparsity", "eva
 
 SPARSITY_FILE = "cells_by_sparsity.parquet"
 _WHAT = "evaluate"  # what it calls itself when it locks a run
+
+logger = logging.getLogger(__name__)
 
 Say = Callable[[str], None]
 
@@ -206,14 +209,15 @@ def evaluate_cells(run: RunFolder, data: RunData | None = None) -> pd.DataFrame:
     name = arm_name(recipe)
     predictors, tokenize = _predictors(run, data)
     options: dict[str, Any] = {"seed": data.split.seed, "num_bins": recipe.model.tokens.num_bins}
-    key = canonical_hash([1, data.cells.content_hash, data.cell_split.test_C.tolist(), options])
-    cached = data.prep.folder / "controls" / f"cells-{key}.parquet"
+    key = canonical_hash([2, data.cells.content_hash, data.cell_split.test_C.tolist(), options])
+    cached = data.prep.folder / "controls" / f"cells-{key}.json"
     bootstrap = recipe.evaluate.bootstrap
-    if not cached.is_file():
+    baselines = _read_baselines(cached)
+    if baselines is None:
         baselines = masked_value_table({}, data.cells, data.cell_split, bootstrap=1000, **options)
-        with atomic_file(cached) as temporary:
-            baselines.to_parquet(temporary, index=False)
-    frames = [pd.read_parquet(cached)]
+        types = {name: str(kind) for name, kind in baselines.dtypes.items()}
+        write_json(cached, {"types": types, "rows": _plain_rows(baselines)}, checked=True)
+    frames = [baselines]
     if predictors:
         frames.insert(
             0,
@@ -238,9 +242,26 @@ def evaluate_cells(run: RunFolder, data: RunData | None = None) -> pd.DataFrame:
             frame.to_parquet(temporary, index=False)
         record = run.record() if run.record_file.is_file() else {}
         run.write_record(record | {"cells": cells})
-        write_json(run.folder / "cells.json", frame.astype(object).where(frame.notna(), None).to_dict(orient="records"))
+        write_json(run.folder / "cells.json", _plain_rows(frame))
         run.register(("cells.parquet", "cells.json"))
     return frame
+
+
+def _plain_rows(frame: pd.DataFrame) -> list[dict[Any, Any]]:
+    """Rows as JSON holds them."""
+    return frame.astype(object).where(frame.notna(), None).to_dict(orient="records")
+
+
+def _read_baselines(cached: Path) -> pd.DataFrame | None:
+    """The rows of the controls of cells, from the cache; None where there are none, or where they are damaged."""
+    if not cached.is_file():
+        return None
+    try:
+        stored = read_json(cached, what="cached controls", shape={"types": {str: str}, "rows": [{}]})
+        return pd.DataFrame(stored["rows"], columns=list(stored["types"])).astype(stored["types"])
+    except (UserError, TypeError, ValueError) as error:
+        logger.warning("%s; they are computed again", error)
+        return None
 
 
 def evaluate_cells_by_sparsity(

@@ -78,11 +78,13 @@ def sparsity(run_or_frame: Any, *, metric: str = "r2", by: str = "dropout", ax: 
 
 def _frame(source: Any) -> pd.DataFrame:
     if isinstance(source, (str, Path)):
-        folder = RunFolder.open(source).folder
+        run = RunFolder.open(source)
+        folder = run.folder
         if not (folder / SPARSITY_FILE).is_file():
             raise UserError(
                 f"run '{source}': has no {SPARSITY_FILE}; run `grn-cotrain evaluate cells {source} --by-sparsity`"
             )
+        run.check_tables([SPARSITY_FILE])
         return pd.read_parquet(folder / SPARSITY_FILE)
     if not isinstance(source, pd.DataFrame):
         raise UserError(f"run_or_frame: got {type(source).__name__}; give a run folder or a frame")

@@ -35,6 +35,7 @@ _SHAPE = {
         "stale": int,
         "seconds": float,
         "recipe_hash": str,
+        "records_sha256?": str,
         "environment": {str: None},
     },
     "sha256": {"model.safetensors": str, "optimizer.pt": str},
@@ -64,6 +65,8 @@ class TrainState:
         Early stopping: best validation value, its step, validations since.
     seconds
         Training time so far.
+    records_sha256
+        Checksum of the records so far; empty where it is not known.
     recipe_hash, environment
         What the run was, and torch, threads and machine it ran under: the same numbers are promised for those alone.
     """
@@ -75,6 +78,7 @@ class TrainState:
     stale: int = 0
     seconds: float = 0.0
     recipe_hash: str = ""
+    records_sha256: str = ""
     environment: dict[str, Any] = field(default_factory=dict)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
@@ -21,7 +23,8 @@ __all__ = ["build_evidence"]
 
 logger = logging.getLogger(__name__)
 
-_VERSION = 2  # raise when a control used as evidence changes its scores
+_VERSION = 3  # raise when a control used as evidence changes its scores, or the file its form
+_CHECKSUM = "checksum"
 
 
 def build_evidence(
@@ -44,14 +47,27 @@ def build_evidence(
     path = None if cache is None else cache / f"evidence-{key}.safetensors"
     if path is not None and path.is_file():
         try:
-            return PairEvidence.from_arrays(load_file(path), names=tuple(names))
+            arrays = load_file(path)
+            if arrays.pop(_CHECKSUM).tobytes() != _digest(arrays):
+                raise ValueError("it does not have its checksum")
+            return PairEvidence.from_arrays(arrays, names=tuple(names))
         except (SafetensorError, KeyError, ValueError) as error:
             logger.warning("evidence cache %s is damaged (%s): computed anew", path.name, error)
     evidence = _fit(tuple(names), split, cells, seed)
     if path is not None:
         with atomic_file(path) as temporary:
-            save_file(evidence.to_arrays(), temporary)
+            arrays = evidence.to_arrays()
+            save_file({**arrays, _CHECKSUM: np.frombuffer(_digest(arrays), np.uint8)}, temporary)
     return evidence
+
+
+def _digest(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """SHA-256 of names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name}:{array.dtype}:{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.digest()
 
 
 def _fit(names: tuple[str, ...], split: EdgeSplit, cells: CellMatrix, seed: int) -> PairEvidence:

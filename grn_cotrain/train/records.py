@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from grn_cotrain.errors import UserError
-from grn_cotrain.files import atomic_file, disk_full_in_one_line
+from grn_cotrain.files import atomic_file, disk_full_in_one_line, sha256_file
 from grn_cotrain.strict import check_shape, parse_json
 from grn_cotrain.text_tables import write_rows
 
@@ -55,11 +55,26 @@ class RunRecords:
             records.append(record)
         return records
 
-    def cut_after(self, step: int) -> None:
-        """Keep the records up to ``step``, so that replayed steps do not appear twice."""
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of ``metrics.jsonl``; empty where there is none yet."""
+        return sha256_file(self.jsonl) if self.jsonl.is_file() else ""
+
+    def cut_after(self, step: int, *, sha256: str = "") -> None:
+        """Keep the records up to ``step``, so that replayed steps do not appear twice.
+
+        ``sha256`` is what :attr:`sha256` was then, if that is known: records that differ are warned of.
+        """
+        if not self.jsonl.is_file() and not sha256:
+            return  # nothing is written into a new folder before its recipe
         kept = [record for record in self.read() if record.get("step", 0) <= step]
         with atomic_file(self.jsonl) as temporary:
             temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+        if sha256 and self.sha256 != sha256:
+            logger.warning(
+                "metrics '%s': is not what training wrote up to step %d; the weights do not depend on it, its curves"
+                " do", self.jsonl, step
+            )  # fmt: skip
 
     def write_csv(self) -> None:
         """Write the CSV: the union of all keys as columns, in order of first appearance."""

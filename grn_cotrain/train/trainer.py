@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Sequence
@@ -15,8 +16,10 @@ from grn_cotrain.data.negatives import LinkSampler
 from grn_cotrain.data.run_data import RunData
 from grn_cotrain.data.streams import CellStream
 from grn_cotrain.errors import UserError
+from grn_cotrain.evaluate.platt import PLATT_FILE
+from grn_cotrain.manifest import MODEL_MANIFEST, Manifest
 from grn_cotrain.model import CoTrainModel
-from grn_cotrain.model_io import save_model
+from grn_cotrain.model_io import load_model, save_model
 from grn_cotrain.nn.sparse import MessageGraph
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.run_folder import RunFolder
@@ -137,9 +140,10 @@ class Trainer:
             raise UserError(
                 f"--resume '{self.run.folder}': its checkpoint belongs to another recipe; use another --out"
             )
+        self._check_best()
         if self.state.stream is not None:
             self.stream.load_state_dict(self.state.stream)
-        self.records.cut_after(step)
+        self.records.cut_after(step, sha256=self.state.records_sha256)
         changed = differences(self.state.environment, now)
         if changed:
             self.reporter.note(
@@ -147,6 +151,25 @@ class Trainer:
             )
         self.state.environment = now
         return True
+
+    def _check_best(self) -> None:
+        """Refuse a best model that another hand changed: a run that goes on keeps it until a better one comes.
+
+        platt.json is left: it is fitted again at the end, and a kill may fall between it and the manifest.
+        """
+        model = self.run.model
+        if not self.run.has_model:
+            return
+        if not (model / MODEL_MANIFEST).is_file():  # an earlier version wrote it: its config.json has checksums
+            load_model(model)
+            return
+        Manifest.check_model(model, leave=(PLATT_FILE,))
+        found = Manifest.read(model / MODEL_MANIFEST).facts.get("run_id")
+        if found != self.run_id:
+            raise UserError(
+                f"--resume '{self.run.folder}': model/ belongs to another run ({found}, this is run {self.run_id});"
+                " copy the run again, or train in another folder"
+            )
 
     def fit(self) -> TrainState:
         """Train to ``max_steps``, ``patience`` or ``max_minutes``; the best model by validation is in ``model/``.
@@ -169,7 +192,7 @@ class Trainer:
                     due = state.step % config.checkpoint_every == 0 or state.step == config.max_steps
                     if due or stop.number is not None:
                         state.seconds = time.monotonic() - started
-                        state.stream = self.stream.state_dict()
+                        state.stream, state.records_sha256 = self.stream.state_dict(), self.records.sha256
                         self.checkpoints.save(state, self.model, self.weighting, self.optimizer)
                     if stop.number is not None:
                         raise TrainingStopped(
@@ -181,8 +204,13 @@ class Trainer:
                 state.best_value = None
                 self._validate()
             state.seconds = time.monotonic() - started
-        finally:
+        except BaseException:
+            with contextlib.suppress(UserError, OSError):  # on a full disk, what could not be written first is told
+                self.records.write_csv()
+            raise
+        else:
             self.records.write_csv()
+        finally:
             self.reporter.close()
         return state
 

@@ -16,13 +16,17 @@ import typer
 
 from grn_cotrain.commandline import run_app
 
-__all__ = ["LIMIT", "ONE_LINE", "OUTCOMES", "Outcome", "commands", "run_forked"]
+__all__ = ["LIMIT", "ONE_LINE", "OUTCOMES", "RIGHT", "WARNED", "Outcome", "commands", "run_forked"]
 
 LIMIT = 20.0
 """Seconds that a command may take on a damaged file."""
-ONE_LINE, RIGHT = "one line + exit 2", "right content"
-OUTCOMES = (ONE_LINE, RIGHT, "other content", "unclear", "traceback", "crash", "hang")
-"""Columns of the table. ``unclear``: exit 2 without exactly one line, or another exit code."""
+ONE_LINE, RIGHT, WARNED = "one line + exit 2", "right content", "warned"
+OUTCOMES = (ONE_LINE, RIGHT, WARNED, "other content", "unclear", "traceback", "crash", "hang")
+"""Columns of the table.
+
+``warned``: exit 0, and a warning names the file, which is a log that no number comes from. ``other content``: exit 0
+and another result, without that. ``unclear``: exit 2 without exactly one line, or another exit code.
+"""
 _MEMORY = 12 << 30  # address space of a child: a file that asks for more is a fault, not the machine's end
 
 

@@ -1,23 +1,31 @@
-"""The classes of faults: flipped bytes, wrong types, hostile files, full disks. Each yields named tries."""
+"""The classes of faults: flipped bytes, wrong types, hostile files, full disks, kills. Each yields named tries."""
 
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tests.faults.child import ONE_LINE, RIGHT, Outcome, run_forked
+from tests.faults.child import ONE_LINE, RIGHT, WARNED, Outcome, run_forked
 from tests.faults.hostile import PLACED, hostile_files
 from tests.faults.subject import RUN, Case, Subject, leaves, probe_of
 
-__all__ = ["CLASSES"]
+__all__ = ["CLASSES", "LOGS"]
 
 Try = tuple[str, Case]
+
+LOGS = {
+    "open/metrics.jsonl": "the log of an unfinished run: weights and tables come from elsewhere",
+    "run/metrics.jsonl": "the log of a finished run: the report shows its curves with the warning",
+}
+"""Files of which a damaged one gives a warning and other content, and why that is enough."""
 
 _WRONG: tuple[Any, ...] = (
     *(None, True, -1, 0, 3.5, 10**8, 10**18, -(10**18), 1e300, "", "x", "1", "../..", "\u0000", "a\nb", "<b>"),
@@ -40,7 +48,15 @@ def byte_flips(subject: Subject, count: int, seed: int) -> Iterator[Try]:
                 raw[place] ^= 1 << bit
             (case / name).write_bytes(bytes(raw))
 
-        yield f"{name}, byte {place}, bit {bit}", subject.try_fault(plant, probe_of(name))
+        yield f"{name}, byte {place}, bit {bit}", _told(name, subject.try_fault(plant, probe_of(name)))
+
+
+def _told(name: str, case: Case) -> Case:
+    """A damaged log may be shown as far as it can be read, if a warning names it."""
+    if case.kind != "other content" or name not in LOGS:
+        return case
+    told = any(line.startswith("WARNING:") and Path(name).name in line for line in case.outcome.err.splitlines())
+    return Case(WARNED, case.line, case.outcome) if told else case
 
 
 def wrong_leaves(subject: Subject, count: int, seed: int) -> Iterator[Try]:
@@ -76,7 +92,7 @@ def hostile(subject: Subject, count: int, seed: int) -> Iterator[Try]:
     step = max(1, len(tries) // count)
     for name, (make, arguments) in list(tries.items())[step // 2 + 1 :: step]:
         if isinstance(arguments, str):  # replaces that file
-            yield name, _relaxed(subject.try_fault(lambda case, m=make, a=arguments: m(case / a), PLACED[arguments]))
+            yield name, subject.try_fault(lambda case, m=make, a=arguments: m(case / a), PLACED[arguments])
             continue
         case = subject.work / "case"
         shutil.rmtree(case, ignore_errors=True)
@@ -86,20 +102,43 @@ def hostile(subject: Subject, count: int, seed: int) -> Iterator[Try]:
         yield name, Case(outcome.kind, outcome.line, outcome)
 
 
-def _relaxed(case: Case) -> Case:
-    """A hostile file of ours that is valid after all may give other content: what it says is its author's."""
-    return Case(RIGHT, case.line, case.outcome) if case.kind == "other content" else case
-
-
 def full_disk(subject: Subject, count: int, seed: int) -> Iterator[Try]:
     """From the n-th write on no file can grow; then there is room again and the run goes on to the same weights."""
+    for what, case, outcome, weights in _stopped_writes(subject, count, _fill):
+        yield what, _judge_disk(case, outcome, weights)
+
+
+def killed_writes(subject: Subject, count: int, seed: int) -> Iterator[Try]:
+    """The process is killed in its n-th write, once the temporary file is there; then the run goes on."""
+    for what, case, outcome, weights in _stopped_writes(subject, count, _kill):
+        yield (
+            what,
+            _judge_resume(case, outcome, weights) if outcome.kind == "crash" else _unclear("not killed", outcome),
+        )
+
+
+def _fill() -> None:
+    """A limit of the kernel, which holds in any language."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4, resource.RLIM_INFINITY))
+
+
+def _kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _stopped_writes(
+    subject: Subject, count: int, stop: Callable[[], None]
+) -> Iterator[tuple[str, Path, Outcome, bytes]]:
+    """Trainings that ``stop`` meets in one of their writes: what, the folder, how it ended, and the right weights."""
     whole = subject.work / "whole"
     shutil.rmtree(whole, ignore_errors=True)
     whole.mkdir(parents=True)
     shutil.copytree(subject.folder / "prep", whole / "prep")
     shutil.copy(subject.folder / "recipe.yaml", whole / "recipe.yaml")
     counter = whole / "writes"
-    outcome = run_forked(_training(None, counter), whole, limit=120)
+    outcome = run_forked(_training(counter=counter), whole, limit=120)
     assert outcome.code == 0, outcome.err
     total = int(counter.read_text())
     weights = (whole / "out/model/model.safetensors").read_bytes()
@@ -108,31 +147,45 @@ def full_disk(subject: Subject, count: int, seed: int) -> Iterator[Try]:
         case = subject.work / "case"
         shutil.rmtree(case, ignore_errors=True)
         shutil.copytree(whole, case, ignore=shutil.ignore_patterns("out", "writes"))
-        outcome = run_forked(_training(number, None), case, limit=60)
-        yield f"write {number} of {total}", _judge_disk(case, outcome, weights)
+        outcome = run_forked(_training(number, stop), case, limit=60)
+        yield f"write {number} of {total}", case, outcome, weights
 
 
 def _judge_disk(case: Path, outcome: Outcome, weights: bytes) -> Case:
     if outcome.kind != ONE_LINE:
-        return Case("unclear" if outcome.kind == RIGHT else outcome.kind, f"full: {outcome.line}", outcome)
+        return _unclear("full", outcome) if outcome.kind == RIGHT else Case(outcome.kind, outcome.line, outcome)
     if "disk is full" not in outcome.line:
-        return Case("unclear", f"does not name the disk: {outcome.line}", outcome)
-    left = [path.name for path in case.rglob("*") if ".part" in path.name]
-    if left:
-        return Case("unclear", f"half-written: {', '.join(left)}", outcome)
-    again = run_forked(_training(None, None, resume=True), case, limit=60)
+        return _unclear("does not name the disk", outcome)
+    left = _leftovers(case)
+    return _unclear(f"half-written: {left}", outcome) if left else _judge_resume(case, outcome, weights)
+
+
+def _judge_resume(case: Path, outcome: Outcome, weights: bytes) -> Case:
+    again = run_forked(_training(), case, limit=60)
     if again.kind != RIGHT:
-        return Case("unclear" if again.kind == ONE_LINE else again.kind, f"resume: {again.line}", again)
+        return _unclear("resume", again) if again.kind == ONE_LINE else Case(again.kind, again.line, again)
+    left = _leftovers(case)
+    if left:
+        return _unclear(f"left after the resume: {left}", again)
     same = (case / "out/model/model.safetensors").read_bytes() == weights
-    return Case(ONE_LINE if same else "other content", outcome.line, outcome)
+    good = ONE_LINE if outcome.kind == ONE_LINE else RIGHT
+    return Case(good if same else "other content", outcome.line, outcome)
 
 
-def _training(full_at: int | None, counter: Path | None, *, resume: bool = False) -> Callable[[], int]:
-    """Train in ``out``. The ``full_at``-th write and all after it meet a limit of the kernel, in any language."""
+def _leftovers(case: Path) -> str:
+    return ", ".join(path.name for path in case.rglob("*") if ".part" in path.name)
+
+
+def _unclear(why: str, outcome: Outcome) -> Case:
+    return Case("unclear", f"{why}: {outcome.line}", outcome)
+
+
+def _training(
+    stop_at: int | None = None, stop: Callable[[], None] | None = None, *, counter: Path | None = None
+) -> Callable[[], int]:
+    """Train in ``out``, or go on there; ``stop`` is called in the ``stop_at``-th write."""
 
     def work() -> int:
-        import resource
-
         import grn_cotrain.files
         import grn_cotrain.train.records as records
         from grn_cotrain.commandline import run_app
@@ -142,21 +195,25 @@ def _training(full_at: int | None, counter: Path | None, *, resume: bool = False
         def count() -> None:
             nonlocal writes
             writes += 1
-            if writes == full_at:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (4, resource.RLIM_INFINITY))
+            if writes == stop_at and stop is not None:
+                stop()
 
-        def counted(real: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(real: Callable[..., Any], *, after: bool) -> Callable[..., Any]:
             def wrapped(*args: Any, **kwargs: Any) -> Any:
-                count()
-                return real(*args, **kwargs)
+                if not after:
+                    count()
+                made = real(*args, **kwargs)
+                if after:
+                    count()
+                return made
 
             return wrapped
 
         tempfile = grn_cotrain.files.tempfile
-        tempfile.mkstemp, tempfile.mkdtemp = counted(tempfile.mkstemp), counted(tempfile.mkdtemp)
-        records.RunRecords.append = counted(records.RunRecords.append)  # type: ignore[method-assign]
-        there = resume and (Path("out") / "recipe.yaml").is_file()
-        code = run_app(RUN, ["train", "recipe.yaml", "--out", "out", *(["--resume"] if there else [])])
+        for name in ("mkstemp", "mkdtemp"):
+            setattr(tempfile, name, counted(getattr(tempfile, name), after=True))
+        records.RunRecords.append = counted(records.RunRecords.append, after=False)  # type: ignore[method-assign]
+        code = run_app(RUN, ["train", "recipe.yaml", "--out", "out", "--resume"])
         if counter is not None:
             counter.write_text(str(writes))
         return code
@@ -168,6 +225,7 @@ CLASSES: dict[str, tuple[Callable[[Subject, int, int], Iterator[Try]], int, int]
     "flipped bytes": (byte_flips, 500, 30),
     "wrong-typed leaves": (wrong_leaves, 300, 20),
     "hostile files": (hostile, 110, 20),
-    "full disk": (full_disk, 26, 4),
+    "full disk": (full_disk, 100, 4),
+    "killed writes": (killed_writes, 100, 4),
 }
 """Class -> its tries, how many in full, how many in the short form."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +16,7 @@ from grn_cotrain.data.prep import Prep, check_output, write_grn, write_prep, wri
 from grn_cotrain.data.splits import make_split
 from grn_cotrain.data.vocab import AlignmentReport, FeatureVocab
 from grn_cotrain.errors import UserError
+from grn_cotrain.files import read_json, write_json
 
 NUM_GENES = 30
 
@@ -157,8 +159,27 @@ def _other_values(folder) -> None:
 
 def _edit_json(name: str, **changes):
     def change(folder) -> None:
-        content = json.loads((folder / name).read_text())
-        (folder / name).write_text(json.dumps({**content, **changes}))
+        """With the checksum repaired, where there is one: what the content says has to do."""
+        checked = "checksum" in json.loads((folder / name).read_text())
+        write_json(folder / name, {**read_json(folder / name), **changes}, checked=checked)
+
+    return change
+
+
+def _flip_digit(name: str):
+    def change(folder) -> None:
+        text = (folder / name).read_text()
+        at = next(i for i, letter in enumerate(text) if letter in "2345678" and text[i - 1] == " ")
+        (folder / name).write_text(text[:at] + str(int(text[at]) ^ 1) + text[at + 1 :])
+
+    return change
+
+
+def _edit_obs(edit):
+    def change(folder) -> None:
+        adata = anndata.read_h5ad(folder / "cells.h5ad")
+        adata.obs = edit(adata.obs)
+        adata.write_h5ad(folder / "cells.h5ad")
 
     return change
 
@@ -181,6 +202,11 @@ def _cut(name: str):
         (_edit_json("prep.json", vocab_hash="0"), "does not belong"),
         (_edit_json("prep.json", format_version=99), "has format 99"),
         (_edit_json("vocab.json", species="mouse"), "does not have its hash"),
+        (_flip_digit("prep.json"), "prep.json.*checksum"),
+        (_flip_digit("grn.json"), "grn.json.*checksum"),
+        (_edit_obs(lambda obs: obs.assign(type=obs["type"].to_numpy()[::-1])), r"obs of cells.h5ad .* \(type\)"),
+        (_edit_obs(lambda obs: obs.drop(columns="type")), r"obs of cells.h5ad .* \(type\)"),
+        (_edit_obs(lambda obs: obs.set_axis([f"x{name}" for name in obs.index])), "the names of the cells"),
         (_cut("cells.h5ad"), "damaged|cannot be read"),
         (_cut("grn.parquet"), "cannot be read"),
         (_cut("prep.json"), "prepared folder"),
@@ -201,6 +227,11 @@ def test_files_that_do_not_belong_together_are_refused(folder, change, message) 
     with pytest.raises(UserError, match=message) as caught:
         read()
     assert "\n" not in str(caught.value)
+
+
+def test_a_column_may_be_added_to_obs(folder) -> None:
+    _edit_obs(lambda obs: obs.assign(mine="x"))(folder)
+    assert set(Prep.open(folder).cells.obs["mine"]) == {"x"}
 
 
 def test_foreign_folders_are_never_replaced(tmp_path, folder) -> None:
