@@ -92,7 +92,7 @@ def _parquet(path: Path, selector: str | None) -> EdgeTable:
         table = pd.read_parquet(path)
     except Exception as error:  # pyarrow raises its own kinds, and OSError for a cut file
         raise UserError(f"{_WHAT} '{path}': is no readable parquet file ({_first(error)}); give a whole one") from None
-    if table.index.name is not None and not isinstance(table.index, pd.RangeIndex):
+    if any(name is not None for name in table.index.names) and not isinstance(table.index, pd.RangeIndex):
         table = table.reset_index()
     return _typed(path, table, "parquet", selector)
 

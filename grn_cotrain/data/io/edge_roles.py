@@ -171,7 +171,8 @@ def finish(frame: pd.DataFrame, format_name: str, *, notes: list[str], complexes
 
 def unused_columns(table: pd.DataFrame, used: Iterable[str]) -> list[str]:
     """One note that names the columns that were not used, or none."""
-    rest = [str(name) for name in table.columns if str(name) not in set(used) and str(name).lower() not in _SELECTORS]
+    selectors = _SELECTORS if set(table.columns) >= _SELECTORS else frozenset()
+    rest = [str(name) for name in table.columns if str(name) not in set(used) and str(name).lower() not in selectors]
     return [f"columns not used: {name_some(rest, 8)}"] if rest else []
 
 
@@ -191,10 +192,11 @@ def read_roles(
     """
     told = told or {}
     ends = find_ends(table, source=told.get("source"), target=told.get("target"))
+    table, several = _one_target_a_row(table, ends.target)
     source, target = to_text(table[ends.source]), to_text(table[ends.target])
     _refuse_accessions(source, target)
     free = [str(name) for name in table.columns if str(name) not in (ends.source, ends.target)]
-    notes: list[str] = []
+    notes = [f"{several:,} rows hold several targets, and each of these became an edge"] if several else []
     source, regulon_signs = _without_regulon_marks(source)
     sign, signs = _choose_sign(table, free, told)
     weight, weights = _choose_weight(table, [name for name in free if name != sign], told, notes)
@@ -222,6 +224,16 @@ def read_roles(
         say = f"--format 'tsv:weight={numbers[0]}' takes column '{numbers[0]}'"
         notes.append(f"no column is known as the weight, so each edge has the weight 1; {say}")
     return finish(frame, format_name, notes=notes)
+
+
+def _one_target_a_row(table: pd.DataFrame, target: str) -> tuple[pd.DataFrame, int]:
+    """``IRF1;B2M`` in a cell of targets is two edges; no gene has such a mark in its name. And in how many rows."""
+    values = table[target].astype(str)
+    hit = values.str.contains(r"[;,|]") & ~values.str.contains(r"(?:^|[;,|])\s*[\d.]*\s*(?:[;,|]|$)")
+    if not hit.any():
+        return table, 0
+    parts = [re.split(r"\s*[;,|]\s*", value) if many else value for value, many in zip(values, hit, strict=True)]
+    return table.assign(**{target: parts}).explode(target, ignore_index=True), int(hit.sum())
 
 
 def _may_be_weights(values: pd.Series) -> bool:

@@ -97,6 +97,10 @@ def decode(raw: bytes, path: str | Path, *, what: str) -> str:
         text = raw.decode(encoding)
     except UnicodeDecodeError:
         raise UserError(f"{what} '{path}': is not UTF-8 text; save it as UTF-8, as a TSV or CSV table") from None
+    if "\0" in text:
+        raise UserError(
+            f"{what} '{path}': holds NUL bytes, so it is binary, or UTF-16 without its mark; save it as UTF-8 text"
+        )
     if not text.strip():
         raise UserError(f"{what} '{path}': is empty; give a file with content")
     return text

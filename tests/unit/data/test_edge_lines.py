@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from grn_cotrain.data.io.edges import load_edges, load_pairs
@@ -148,3 +149,31 @@ def test_pairs_of_sif_are_one_row_each(tmp_path: Path) -> None:
     path = tmp_path / "pairs.sif"
     path.write_text("STAT1 pd IRF1 B2M\nSTAT1 pd IRF1\n")
     assert load_pairs(path).frame.to_numpy().tolist() == [["STAT1", "IRF1"], ["STAT1", "B2M"], ["STAT1", "IRF1"]]
+
+
+def test_several_targets_in_a_cell_are_edges(tmp_path: Path) -> None:
+    edges, notes = read(tmp_path, "TF\ttargets\tweight\nSTAT1\tIRF1; B2M\t0.5\nSPI1\tLYZ\t2\n")
+    assert edges == {("STAT1", "IRF1"): (0.5, 0), ("STAT1", "B2M"): (0.5, 0), ("SPI1", "LYZ"): (2, 0)}
+    assert "1 rows hold several targets, and each of these became an edge" in notes
+    edges, _ = read(tmp_path, 'regulon,genes\nSTAT1(+),"IRF1,B2M"\n', "a.csv")
+    assert edges == {("STAT1", "IRF1"): (1, 1), ("STAT1", "B2M"): (1, 1)}
+
+
+def test_a_matrix_may_have_decimal_commas(tmp_path: Path) -> None:
+    edges, _ = read(tmp_path, "TF;IRF1;B2M\nSTAT1;0,5;0\nSPI1;0;1\n", "a.csv")
+    assert edges == {("STAT1", "IRF1"): (0.5, 0), ("SPI1", "B2M"): (1, 0)}
+
+
+def test_the_levels_of_a_parquet_index_are_columns(tmp_path: Path) -> None:
+    index = pd.MultiIndex.from_tuples([("STAT1", "IRF1")], names=["TF", "target"])
+    pd.DataFrame({"weight": [0.5]}, index=index).to_parquet(tmp_path / "a.parquet")
+    assert load_edges(tmp_path / "a.parquet").frame["weight"].tolist() == [0.5]
+
+
+def test_a_column_of_networks_is_named_where_no_selector_reads_it(tmp_path: Path) -> None:
+    assert "columns not used: network" in read(tmp_path, "network\tsource\ttarget\nA\tSTAT1\tIRF1\n")[1]
+
+
+def test_nul_bytes_cut_no_name(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds NUL bytes, so it is binary, or UTF-16 without its mark"):
+        read(tmp_path, "source\ttarget\nSTAT1\tIR\0F1\n")
