@@ -80,6 +80,7 @@ def diagnose(
     *,
     here: str = "the list",
     there: str = "the data",
+    aliases: bool = True,
 ) -> str:
     """Say in one clause why names are not found, and what mends it.
 
@@ -91,13 +92,15 @@ def diagnose(
         Symbols of the other side, and its ids (empty texts where there are none).
     here, there
         How the two sides are called.
+    aliases
+        Whether the command that asks has the option ``--aliases``.
 
     Returns
     -------
     str
         Cause and remedy, without a full stop.
     """
-    found = find_cause(lost, known, known_ids, here=here, there=there)
+    found = find_cause(lost, known, known_ids, here=here, there=there, aliases=aliases)
     if found:
         return found
     if not lost or not known:
@@ -105,7 +108,8 @@ def diagnose(
     kind = _main_kind([str(name) for name in lost[:_MOST]])[0]
     return (
         f"both sides hold {kind} ({here}: {name_some(lost, 3)}; {there}: {name_some(known, 3)}) and share none "
-        "of these: check that both are of one species and release; --aliases brings old symbols up to date"
+        "of these: check that both are of one species and release"
+        + ("; --aliases brings old symbols up to date" if aliases else "")
     )
 
 
@@ -116,6 +120,7 @@ def find_cause(
     *,
     here: str = "the list",
     there: str = "the data",
+    aliases: bool = True,
 ) -> str:
     """The same as :func:`diagnose` where the names show a cause, and an empty text where they do not."""
     lost, known = [str(name) for name in lost[:_MOST]], [str(name) for name in known[:_MOST]]
@@ -127,7 +132,8 @@ def find_cause(
     kind, example = _main_kind(lost)
     other, other_example = _main_kind(known)
     if kind != other:
-        return _two_kinds(lost, kind, example, other, other_example, here, there)
+        option = "give --aliases" if aliases else "translate the names first, with"
+        return _two_kinds(lost, kind, example, other, other_example, here, there, option)
     species, theirs = detect_species(lost)[0], detect_species(known)[0]
     if species is not None and theirs is not None and species != theirs:
         return f"{here} is of {species}, {there} is of {theirs}: give --orthologs a table of human and mouse genes"
@@ -137,7 +143,7 @@ def find_cause(
 
 
 def _two_kinds(
-    lost: Sequence[str], kind: str, example: str, other: str, other_example: str, here: str, there: str
+    lost: Sequence[str], kind: str, example: str, other: str, other_example: str, here: str, there: str, option: str
 ) -> str:
     cause = f"{here} holds {kind} ({example}), {there} holds {other} ({other_example})"
     if kind == "numbers":
@@ -146,10 +152,10 @@ def _two_kinds(
             return f"{cause}: these look like row numbers; {_INDEX}"
         return f"{cause}: these may be Entrez ids or row numbers; give symbols or Ensembl ids"
     if other == "numbers":
-        return f"{cause}: prepare the cells with names of genes; --var or the file's own columns may hold them"
+        return f"{cause}: prepare the cells with names of genes; grn-prep counts --names says which column holds them"
     ids = ("Ensembl ids", "HGNC or MGI ids")
     if {kind, other} == {"Ensembl ids", "symbols"}:
-        return f"{cause}: give --aliases {_TABLE}"
+        return f"{cause}: {option} {_TABLE}"
     if kind in ids or other in ids:
         return f"{cause}: translate one side to the names of the other first"
     return f"{cause}: {_HELP.get(kind) or _HELP.get(other) or 'give names of one kind'}"

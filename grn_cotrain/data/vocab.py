@@ -269,11 +269,11 @@ class FeatureVocab:
                 f"{report.num_given:,} match, {as_written:.0%} of these as written; {remedy}"
             )
 
-    def diagnose(self, lost: Sequence[str], what: str = "the list") -> str:
+    def diagnose(self, lost: Sequence[str], what: str = "the list", *, aliases: bool = True) -> str:
         """Say why names are not found here, and what mends it; see :func:`~grn_cotrain.data.diagnosis.diagnose`."""
         genes = [i for i, modality in enumerate(self.modality) if modality == "gene"] or range(len(self))
         symbols, ids = [self.symbols[i] for i in genes], [self.ids[i] for i in genes]
-        return diagnose(lost, symbols, ids, here=what, there="the data")
+        return diagnose(lost, symbols, ids, here=what, there="the data", aliases=aliases)
 
     # -- growing, saving ---------------------------------------------------------------------------------------------
 

@@ -92,7 +92,7 @@ def score_named(run: str | Path, pairs: pd.DataFrame, *, what: str = "pairs") ->
     unknown = sorted(name for name, found in index_of.items() if found is None and name)
     if not known_N.any():
         named = name_some(unknown, 5) or "none"
-        why = f"; {vocab.diagnose(unknown, 'the table')}" if unknown else ""
+        why = f"; {vocab.diagnose(unknown, 'the table', aliases=False)}" if unknown else ""
         raise UserError(f"{what}: no pair has both genes in the model's vocabulary (unknown: {named}){why}")
     scores_M = scorer.score(index_2N[:, known_N])
     frame = given.assign(score=np.nan)

@@ -105,6 +105,10 @@ _CELL_ANNOTATION_FORMS = re.compile(
     r"|n(?:count|feature)_\w+|.+_snn_res_[\d_]+|(?:leiden|louvain|cluster|clusters|seurat_clusters)_.+"
     r"|(?:x_)?(?:umap|tsne)_?\d+|pc_\d+|unassigned_.+|(?:celltype|cell_type|doublet)_.+"
 )
+_OWN_WORDS = re.compile(  # my_cluster, patientID, barcode2, is_tumor
+    r"(?:is|has)_.+|(?:[a-z0-9]+_)*(?:cluster|barcode|patient|donor|batch|celltype|cell_type|subtype|condition|sample)s?"
+    r"(?:_?(?:id|ids|no|nr|name|names|num|number|label|labels|index|code|\d+))?"
+)
 _WRITTEN_INDEX = re.compile(r"(?:unnamed:_\d+(?:_\d+)?|index|x|_index|row_names|rownames|)")
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d*)?(?:e[+-]?\d+)?", re.IGNORECASE)
 _BARCODE = re.compile(r"(?:.*[_:\-.])?[ACGT]{8,}(?:[-_.].*)?", re.IGNORECASE)
@@ -120,7 +124,9 @@ def folded(name: str) -> str:
 def is_cell_annotation(name: str) -> bool:
     """Whether a column so called describes cells: ``n_counts``, ``cluster``, ``percent.mt``; not a gene."""
     word = folded(name)
-    return word in _CELL_ANNOTATION or _CELL_ANNOTATION_FORMS.fullmatch(word) is not None
+    if word in _CELL_ANNOTATION or _CELL_ANNOTATION_FORMS.fullmatch(word) is not None:
+        return True
+    return _OWN_WORDS.fullmatch(folded(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(name)))) is not None
 
 
 def is_gene_annotation(name: str) -> bool:

@@ -193,12 +193,11 @@ def pick(columns: Iterable[str], role: str) -> list[str]:
 
 
 def is_index(name: object, values: pd.Series) -> bool:
-    """Whether a column is the index that pandas or R wrote: no name of its own, and whole numbers that count up."""
+    """Whether a column below a header is the index that pandas or R wrote: no name of its own, and whole numbers."""
     text = str(name).strip().lower()
     unnamed = text in ("", "index", "nan") or text.startswith("unnamed:")
-    numbers = pd.to_numeric(values.iloc[:1000], errors="coerce")
-    counts_up = bool(numbers.notna().all()) and bool((numbers.diff().iloc[1:] == 1).all())
-    return unnamed and (counts_up or bool(numbers.notna().all()))
+    numbers = pd.to_numeric(values, errors="coerce")
+    return unnamed and bool(numbers.notna().all()) and bool((numbers % 1 == 0).all())  # rows that were chosen have gaps
 
 
 _SYMBOLS = ("hgncsymbol", "genesymbol", "symbol", "approvedsymbol", "symbols", "tfsymbol", "genename", "tfname", "tf",

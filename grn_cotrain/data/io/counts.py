@@ -18,6 +18,7 @@ from scipy import sparse
 
 from grn_cotrain.data.alignment import AlignmentReport, name_some
 from grn_cotrain.data.io.annotations import set_annotations_apart
+from grn_cotrain.data.io.column_words import like_a_barcode
 from grn_cotrain.data.io.features import Features, NameTables, resolve_features
 from grn_cotrain.data.io.format_anndata import MemorySource, read_anndata
 from grn_cotrain.data.io.matrix_formats import read_matrix
@@ -180,6 +181,7 @@ def _validated(raw: RawMatrix, what: str, layer: str | None, modality: str | Non
     if adata.n_obs == 0 or adata.n_vars == 0:
         raise UserError(f"{what}: holds {adata.n_obs} cells x {adata.n_vars} genes; give a matrix with content")
     _refuse_repeated_barcodes(adata.obs_names, what)
+    _refuse_exchanged_axes(adata.obs_names, adata.var_names, what)
     # A reader that knows the file's own names of its parts has chosen already.
     features = resolve_features(adata.var, what, modality=None if raw.modality_taken else modality, tables=tables)
     hint = _hint(raw.counts_at)
@@ -281,6 +283,17 @@ def _with_modalities(obs: pd.DataFrame, var: pd.DataFrame, raw: RawMatrix) -> pd
         return obs.copy()
     everywhere = np.ones(len(obs), dtype=bool)
     return obs.assign(**{HAS_MODALITY.format(name): raw.measured.get(name, everywhere) for name in present})
+
+
+def _refuse_exchanged_axes(cells: pd.Index, features: pd.Index, what: str) -> None:
+    """Barcodes in the place of genes; a gene is never called so."""
+    some_cells, some_features = list(cells[:1000]), list(features[:1000])
+    if np.mean([*map(like_a_barcode, some_features)]) > 0.9 and np.mean([*map(like_a_barcode, some_cells)]) < 0.1:
+        raise UserError(
+            f"{what}: its features are called like barcodes ({some_features[0]}) and its cells are not "
+            f"({some_cells[0]}), so genes and cells are exchanged; transpose the matrix, or exchange the two lists of "
+            "names"
+        )
 
 
 def _refuse_repeated_barcodes(names: pd.Index, what: str) -> None:

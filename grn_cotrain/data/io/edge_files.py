@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from grn_cotrain.data.io.columns import end_of
+from grn_cotrain.data.io.edge_lines import arrows_to_tabs, is_sif, read_sif
 from grn_cotrain.data.io.header import with_header
 from grn_cotrain.data.io.tables import decode, parse_table, read_bytes
 from grn_cotrain.data.vocab import name_some
@@ -66,9 +67,11 @@ def open_table(
         return _dictionary(path, text)
     if gmt or (gmt is None and _looks_like_gmt(path, text)):
         return _gmt(path, text)
-    raw = parse_table(text, path, what=_WHAT)
+    if header is None and is_sif(path, text):
+        return EdgeTable(*read_sif(path, text))
+    raw = parse_table(arrows_to_tabs(text), path, what=_WHAT)
     try:
-        table, notes = with_header(raw.frame, told=header)
+        table, notes = with_header(raw.frame, told=header, ragged=raw.ragged)
     except UserError as error:
         raise UserError(str(error).replace("edge list:", f"edge list '{path}':", 1)) from None
     return EdgeTable(table, [*raw.notes, *notes], selector)
@@ -89,7 +92,7 @@ def _parquet(path: Path, selector: str | None) -> EdgeTable:
         table = pd.read_parquet(path)
     except Exception as error:  # pyarrow raises its own kinds, and OSError for a cut file
         raise UserError(f"{_WHAT} '{path}': is no readable parquet file ({_first(error)}); give a whole one") from None
-    if table.index.name is not None and not isinstance(table.index, pd.RangeIndex):
+    if any(name is not None for name in table.index.names) and not isinstance(table.index, pd.RangeIndex):
         table = table.reset_index()
     return _typed(path, table, "parquet", selector)
 
@@ -175,11 +178,18 @@ def _graphml(path: Path, text: str) -> EdgeTable:
 
 
 def _dictionary(path: Path, text: str) -> EdgeTable:
+    if text.lstrip().startswith("{") and len(lines := text.split("\n")) > 1 and lines[0].rstrip().endswith("}"):
+        text = f"[{','.join(line for line in lines if line.strip())}]"  # one object a line
     content = parse_json(text, f"{_WHAT} '{path}'")
+    if isinstance(content, list) and content and all(isinstance(row, dict) for row in content):
+        return _typed(path, pd.DataFrame(content), "JSON, one object an edge", None)
     pairs: Any = content.items() if isinstance(content, dict) else ()
     rows = [(key, name) for key, names in pairs if isinstance(names, list) for name in names if isinstance(name, str)]
     if not rows or len(rows) != sum(len(names) if isinstance(names, list) else 1 for _, names in pairs):
-        raise UserError(f"{_WHAT} '{path}': is JSON, but not a dictionary of gene -> list of genes; give a table")
+        raise UserError(
+            f"{_WHAT} '{path}': is JSON, but not a dictionary of gene -> list of genes, nor a list of edges; "
+            "give a table"
+        )
     return EdgeTable(pd.DataFrame(rows, columns=["key", "value"]), ["file: JSON dictionary"])
 
 

@@ -109,5 +109,5 @@ def _is_numeric(values: pd.Series) -> bool:
     if pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
         return True
     some = values.iloc[:200].str.strip()
-    some = some[some != ""]
+    some = some[some != ""].str.replace(r"^([+-]?\d+),(\d+)$", r"\1.\2", regex=True)  # a decimal comma
     return len(some) > 0 and bool(pd.to_numeric(some, errors="coerce").notna().all())

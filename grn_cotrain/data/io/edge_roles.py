@@ -31,6 +31,7 @@ __all__ = [
 TOLD = ("source", "target", "weight", "sign", "evidence")
 _STRICT = frozenset(("weight", "weights", "importance", "sign", "mode"))
 _REGULON = re.compile(r"(.+?)[_ ]?\(([+\-?])\)")
+_P_VALUES = frozenset(("p", "pval", "pvalue", "padj", "pvaladj", "adjpvalue", "adjpval", "fdr", "q", "qval", "qvalue"))
 _SELECTORS = frozenset(("network", "cell", "set"))
 
 
@@ -71,8 +72,7 @@ def to_numbers(values: pd.Series, what: str) -> np.ndarray:
         numbers = pd.to_numeric(values, errors="coerce").to_numpy(np.float64, copy=True)
         odd = np.flatnonzero(~np.isfinite(numbers))
         if odd.size:
-            text = values.iloc[odd].str.strip().replace("", "1")
-            text = text.where(~text.str.fullmatch(r"[+-]?\d+,\d+"), text.str.replace(",", "."))  # a decimal comma
+            text = _plain_marks(values.iloc[odd].str.strip().replace("", "1"), what)
             numbers[odd] = pd.to_numeric(text, errors="coerce").to_numpy(np.float64)
     wrong = np.flatnonzero(~np.isfinite(numbers))
     if wrong.size:
@@ -81,6 +81,22 @@ def to_numbers(values: pd.Series, what: str) -> np.ndarray:
             f"({wrong.size:,} such); repair or remove it"
         )
     return numbers
+
+
+def _plain_marks(text: pd.Series, what: str) -> pd.Series:
+    """Numbers with a comma as Python writes them; where both marks occur, the last one is the decimal mark."""
+    thousands = text.str.fullmatch(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+")
+    commas = text[text.str.contains(",", regex=False)]
+    grouped = text.str.fullmatch(r"[+-]?\d{1,3}(?:,\d{3})+\.\d*|[+-]?\d{1,3}(?:,\d{3}){2,}")
+    if len(commas) and thousands[commas.index].all() and not grouped.any():
+        raise UserError(
+            f"edge list: {what} '{commas.iloc[0]}' may be {commas.iloc[0].replace(',', '')} or "
+            f"{commas.iloc[0].replace(',', '.')}; write numbers without marks of thousands, and with a decimal point"
+        )
+    continental = text.str.fullmatch(r"[+-]?\d{1,3}(?:\.\d{3})*,\d+(?:[eE][+-]?\d+)?|[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
+    if grouped.any():
+        return text.where(~(grouped | thousands), text.str.replace(",", ""))
+    return text.where(~continental, text.str.replace(".", "").str.replace(",", "."))
 
 
 def to_signs(values: pd.Series, what: str) -> np.ndarray:
@@ -155,7 +171,8 @@ def finish(frame: pd.DataFrame, format_name: str, *, notes: list[str], complexes
 
 def unused_columns(table: pd.DataFrame, used: Iterable[str]) -> list[str]:
     """One note that names the columns that were not used, or none."""
-    rest = [str(name) for name in table.columns if str(name) not in set(used) and str(name).lower() not in _SELECTORS]
+    selectors = _SELECTORS if set(table.columns) >= _SELECTORS else frozenset()
+    rest = [str(name) for name in table.columns if str(name) not in set(used) and str(name).lower() not in selectors]
     return [f"columns not used: {name_some(rest, 8)}"] if rest else []
 
 
@@ -175,10 +192,11 @@ def read_roles(
     """
     told = told or {}
     ends = find_ends(table, source=told.get("source"), target=told.get("target"))
+    table, several = _one_target_a_row(table, ends.target)
     source, target = to_text(table[ends.source]), to_text(table[ends.target])
     _refuse_accessions(source, target)
     free = [str(name) for name in table.columns if str(name) not in (ends.source, ends.target)]
-    notes: list[str] = []
+    notes = [f"{several:,} rows hold several targets, and each of these became an edge"] if several else []
     source, regulon_signs = _without_regulon_marks(source)
     sign, signs = _choose_sign(table, free, told)
     weight, weights = _choose_weight(table, [name for name in free if name != sign], told, notes)
@@ -201,7 +219,29 @@ def read_roles(
     used = [name for name in (ends.source, ends.target, weight, sign, evidence) if name]
     if weight and fold_column(weight) not in ("weight", "weights"):
         notes.append(f"weights: from column '{weight}'")
-    return finish(frame, format_name, notes=[*notes, *unused_columns(table, used)])
+    notes += unused_columns(table, used)
+    if weight is None and (numbers := [name for name in free if name not in used and _may_be_weights(table[name])]):
+        say = f"--format 'tsv:weight={numbers[0]}' takes column '{numbers[0]}'"
+        notes.append(f"no column is known as the weight, so each edge has the weight 1; {say}")
+    return finish(frame, format_name, notes=notes)
+
+
+def _one_target_a_row(table: pd.DataFrame, target: str) -> tuple[pd.DataFrame, int]:
+    """``IRF1;B2M`` in a cell of targets is two edges; no gene has such a mark in its name. And in how many rows."""
+    values = table[target].astype(str)
+    hit = values.str.contains(r"[;,|]") & ~values.str.contains(r"(?:^|[;,|])\s*[\d.]*\s*(?:[;,|]|$)")
+    if not hit.any():
+        return table, 0
+    parts = [re.split(r"\s*[;,|]\s*", value) if many else value for value, many in zip(values, hit, strict=True)]
+    return table.assign(**{target: parts}).explode(target, ignore_index=True), int(hit.sum())
+
+
+def _may_be_weights(values: pd.Series) -> bool:
+    """Whether a column holds numbers of which some are not whole, and is not called a p value."""
+    if fold_column(values.name) in _P_VALUES or not _mostly_numbers(values):
+        return False
+    numbers = pd.to_numeric(values.iloc[:1000], errors="coerce")
+    return bool((numbers.dropna() % 1 != 0).any())
 
 
 def _is_signed(weight: str | None, told: dict[str, str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from grn_cotrain.data.io.text_chunks import TextTable, read_chunks
 from grn_cotrain.errors import UserError
 
 __all__ = ["genes_are_rows", "read_text_table"]
+
+_SEVERAL_WORDS = re.compile(r"[a-z][a-z0-9]*(?:[_ .][A-Za-z0-9]+)+|[a-z]{2,}[A-Z][A-Za-z]*")
 
 
 def read_text_table(path: Path, what: str, annotations: Sequence[str] = ()) -> RawMatrix:
@@ -59,6 +62,11 @@ def read_text_table(path: Path, what: str, annotations: Sequence[str] = ()) -> R
         notes.append(f"{cells} that describe the genes and are not cells: {name_some(list(of_genes), 8)}")
     if of_cells:
         notes.append(f"{genes} that describe the cells and are not genes, kept in obs: {name_some(list(of_cells), 8)}")
+    if odd := _unlike_genes(gene_names):
+        notes.append(
+            f"{len(odd):,} {genes} are written unlike the other genes ({name_some(odd, 3)}): if they describe cells, "
+            f"keep them apart with --annotations '{odd[0]}'"
+        )
     adata = anndata.AnnData(X=values_CG, obs=frame(cell_names, _typed(of_cells)), var=frame(gene_names, dict(of_genes)))
     return RawMatrix(adata, notes)
 
@@ -81,6 +89,12 @@ def genes_are_rows(rows: Sequence[str], columns: Sequence[str], *, corner: str, 
             f"{name_some(columns, 2)}); write 'gene' or 'cell' into the first cell, for what the rows are"
         )
     return share_rows > share_columns
+
+
+def _unlike_genes(names: Sequence[str]) -> list[str]:
+    """Names of several words in small letters, where hardly any other is written so."""
+    odd = [name for name in names if _SEVERAL_WORDS.fullmatch(name)]
+    return odd if len(odd) <= 0.2 * len(names) else []
 
 
 def _take_back_cells(table: TextTable, annotations: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from grn_cotrain.data.gene_names import clean_name, name_kind
+from grn_cotrain.data.io.column_words import are_running
 from grn_cotrain.data.io.columns import ROLES, end_of, fold_column, is_index
 from grn_cotrain.data.io.signs import SIGN_WORDS
 from grn_cotrain.data.vocab import name_some
@@ -34,7 +35,9 @@ class _Columns:
     names: list[set[str]] = field(default_factory=list)
 
 
-def with_header(table: pd.DataFrame, *, told: bool | None = None) -> tuple[pd.DataFrame, list[str]]:
+def with_header(
+    table: pd.DataFrame, *, told: bool | None = None, ragged: tuple[int, ...] = ()
+) -> tuple[pd.DataFrame, list[str]]:
     """Name the columns of a table by its first line, or by what they hold where that is an edge.
 
     Parameters
@@ -43,6 +46,8 @@ def with_header(table: pd.DataFrame, *, told: bool | None = None) -> tuple[pd.Da
         Text; columns are numbered.
     told
         What the user says about the first line; None: the lines below it decide.
+    ragged
+        Numbers of cells of the lines, where these differ.
 
     Returns
     -------
@@ -52,7 +57,8 @@ def with_header(table: pd.DataFrame, *, told: bool | None = None) -> tuple[pd.Da
     Raises
     ------
     UserError
-        Nothing tells whether the first line is a header.
+        Nothing tells whether the first line is a header; lines of different length whose last cells are names, so
+        that a line may hold several edges.
     """
     table = table.rename(columns=str)
     seen = _look(table)
@@ -67,8 +73,25 @@ def with_header(table: pd.DataFrame, *, told: bool | None = None) -> tuple[pd.Da
         if _is_counter(seen.first) or _is_counter(kept):
             bare, more = _bare(body.set_axis([str(i) for i in range(body.shape[1])], axis=1))
             return bare, [*notes, f"the first line ({name_some(seen.first, 4)}) only counts the columns", *more]
-        return body, [*notes, f"header: {name_some([name for name in names if name], 8)}"]
-    return _bare(table)
+        said = f"header: {name_some([name for name in names if name], 8)}"
+        return body.set_axis([name or f"column {names.index(name) + 1}" for name in kept], axis=1), [*notes, said]
+    bare, notes = _bare(table)
+    _refuse_ragged(bare, ragged)
+    return bare, notes
+
+
+def _refuse_ragged(table: pd.DataFrame, ragged: tuple[int, ...]) -> None:
+    """Names at the end of some lines alone are edges that a table of one edge a line would lose."""
+    if not ragged:
+        return
+    for name in map(str, table.columns):
+        odd = name.startswith("column ") or (name == "sign" and not _are_signs(table[name]))
+        if odd and (table[name].str.strip() == "").any():
+            raise UserError(
+                f"edge list: lines hold {name_some([str(width) for width in ragged], 4)} cells, so some may hold "
+                f"several edges (like {next(value for value in table[name] if value.strip())}); write one edge a line, "
+                "or a GMT or SIF file"
+            )
 
 
 def _look(table: pd.DataFrame) -> _Columns:
@@ -183,7 +206,7 @@ def _without_index(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 def _bare(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Name the columns of a table without a header by what they hold."""
     notes = []
-    if table.shape[1] > 2 and is_index("", table.iloc[:, 0]) and _texts(table)[:2] == [1, 2]:
+    if table.shape[1] > 2 and are_running(list(table.iloc[:, 0].str.strip())) and _texts(table)[:2] == [1, 2]:
         table = table.iloc[:, 1:]
         notes.append("the first column only numbers the rows and was left out")
     table = table.set_axis([f"column {i + 1}" for i in range(table.shape[1])], axis=1)
@@ -219,12 +242,19 @@ def _bare(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _bare_weight(table: pd.DataFrame, numbers: list[int], ends: list[int]) -> int | None:
-    """The first column of numbers behind the ends, unless it may be one of ids (whole numbers between or in pairs)."""
+    """The first column of numbers, unless it may be one of ids: whole numbers in pairs, or before the names."""
     whole = [i for i in numbers if table.iloc[:_ROWS, i].str.strip().str.fullmatch(r"\d{2,}").all()]
     for i in numbers:
-        if i not in whole or (i > max(ends) and len(whole) == 1):
+        if i not in whole or (len(whole) == 1 and (i > max(ends) or _varies(table, i, ends[0]))):
             return i
     return None
+
+
+def _varies(table: pd.DataFrame, column: int, source: int) -> bool:
+    """Whether numbers differ within one TF, and neither count nor number the rows: then they are no ids."""
+    numbers = pd.to_numeric(table.iloc[:_ROWS, column], errors="coerce")
+    in_order = bool((numbers.diff().iloc[1:] > 0).all())
+    return not in_order and bool((numbers.groupby(table.iloc[:_ROWS, source]).nunique() > 1).any())
 
 
 def _texts(table: pd.DataFrame) -> list[int]:

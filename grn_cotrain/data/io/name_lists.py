@@ -16,6 +16,8 @@ from grn_cotrain.errors import UserError
 __all__ = ["read_names"]
 
 _IS_TF = ("istf", "istranscriptionfactor", "tf")
+_NAME = re.compile(r"[A-Za-z][\w.\-@:/]*")
+_NAMED_ROW = re.compile(r'(?:"[^"]*" +"|\d+ +\S)')  # R's write.table
 _NO = ("no", "false", "0", "n")
 _HEADERS = frozenset(
     ("x", "v1", "tf", "tfs", "tfname", "tfnames", "gene", "genes", "genesymbol", "genesymbols", "genename", "genenames",
@@ -43,6 +45,7 @@ def read_names(path: str | Path, *, what: str = "list", notes: list[str] | None 
     """
     notes = [] if notes is None else notes
     text = re.sub(r"\s+#.*$", "", read_text(path, what=what), flags=re.MULTILINE)
+    text = _one_a_line(text, notes)
     table = parse_table(text, path, what=what).frame if _is_table(text) else _one_column(text)
     if table.empty:
         raise UserError(f"{what} '{path}': holds no names; give one a line")
@@ -65,9 +68,22 @@ def _without_header(values: list[str], notes: list[str]) -> list[str]:
     return values
 
 
+def _one_a_line(text: str, notes: list[str]) -> str:
+    """Names that stand side by side in a file of one line, as one name a line; other text as it is."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    parts = re.split(r"[\s,;|]+", lines[0].strip(" []")) if len(lines) == 1 else []
+    cells = [name for part in parts if (name := clean_name(part))]
+    if len(cells) < 2 or not all(_NAME.fullmatch(name) for name in cells):
+        return text
+    notes.append(f"one line holds {len(cells):,} names ({name_some(cells, 3)})")
+    return "\n".join(cells)
+
+
 def _is_table(text: str) -> bool:
     lines = [line for line in text[:200_000].splitlines() if line.strip() and not line.startswith("#")][:200]
-    return any(sum(mark in line for line in lines) > 0.5 * len(lines) for mark in "\t,;")
+    if any(sum(mark in line for line in lines) > 0.5 * len(lines) for mark in "\t,;"):
+        return True
+    return len(lines) > 1 and sum(_NAMED_ROW.match(line) is not None for line in lines) > 0.5 * len(lines)
 
 
 def _one_column(text: str) -> pd.DataFrame:

@@ -28,6 +28,7 @@ _NEAR = 0.1  # of the totals: the least that may still be totals where they don'
 _TIGHT, _LOOSE = 0.2, 0.5  # spread of log(factor / total): scran's factors stay below the second
 _WIDE = 1.0  # two scales in one column spread more
 _LEAST_SLOPE = 0.5  # of log(factor) on log(total); log-totals and square roots lie below
+_FAR, _RANKS = 10.0, 0.5  # so much more than the totals: the column must at least rank the cells as the totals do
 _RELATIVE_MEAN = (0.5, 2.0)  # where the mean, or the median, of relative factors lies
 
 
@@ -98,17 +99,25 @@ def _scale(values_C: np.ndarray, totals_C: np.ndarray) -> tuple[float | None, st
     # Where totals differ little the slope is noise, but reciprocals have a negative one everywhere.
     follows = spread <= _LOOSE and _slope(values, totals) >= (-_LEAST_SLOPE if spread <= _TIGHT else _LEAST_SLOPE)
     more = float(np.mean(ratio >= _NOT_LESS)) >= _MOST_CELLS
-    if more or (follows and 1 / _CLOSE <= middle <= _CLOSE):
-        return 1.0, f"taken from {name}"
-    about = f"{name} (mean {values.mean():.4g}) beside total counts (mean {totals.mean():,.4g})"
+    about = f"{name} (mean {values.mean():,.4g}) beside total counts (mean {totals.mean():,.4g})"
+    far = middle > _FAR and not follows and _ranks(values, totals) < _RANKS
+    if (more and not far) or (follows and 1 / _CLOSE <= middle <= _CLOSE):
+        return 1.0, f"taken from {about}"
     if follows:
         factor = float(totals.mean() / values.mean())
         return factor, f"{about}: relative factors, multiplied by {factor:,.4g} to the scale of the totals"
     low, high = _RELATIVE_MEAN
     relative = low <= values.mean() <= high or low <= np.median(values) <= high
     if _NEAR <= middle <= 1 / _NEAR and spread <= _WIDE and not relative:
-        return 1.0, f"taken from {name}; they do not follow the total counts of these genes"
+        return 1.0, f"taken from {about}; they do not follow the total counts of these genes"
     return None, f"{about} is neither totals nor proportional to them, and is not used; total counts are"
+
+
+def _ranks(values: np.ndarray, totals: np.ndarray) -> float:
+    """Spearman's correlation; 0 where one side is constant."""
+    if np.ptp(values) == 0 or np.ptp(totals) == 0:
+        return 0.0
+    return float(pd.Series(values).corr(pd.Series(totals), method="spearman"))
 
 
 def _slope(values: np.ndarray, totals: np.ndarray) -> float:

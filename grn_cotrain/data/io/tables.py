@@ -40,11 +40,12 @@ _TEXT_KINDS = ("JSON text", "an HTML or XML page")  # readers of edges know such
 class RawTable:
     """A table as it lies in the file: ``frame`` holds text, its columns are numbered, no line is a header yet.
 
-    ``notes`` say which lines were skipped.
+    ``notes`` say which lines were skipped; ``ragged`` gives the numbers of cells of the lines where these differ.
     """
 
     frame: pd.DataFrame
     notes: list[str] = field(default_factory=list)
+    ragged: tuple[int, ...] = ()
 
 
 def read_bytes(path: str | Path, *, what: str = "file") -> bytes:
@@ -96,6 +97,10 @@ def decode(raw: bytes, path: str | Path, *, what: str) -> str:
         text = raw.decode(encoding)
     except UnicodeDecodeError:
         raise UserError(f"{what} '{path}': is no UTF-8 text; save it as UTF-8, as a TSV or CSV table") from None
+    if "\0" in text:
+        raise UserError(
+            f"{what} '{path}': holds NUL bytes, so it is binary, or UTF-16 without its mark; save it as UTF-8 text"
+        )
     if not text.strip():
         raise UserError(f"{what} '{path}': is empty; give a file with content")
     return text
@@ -146,9 +151,11 @@ def parse_table(text: str, path: str | Path, *, what: str = "table", corner: boo
     lines = list(_first_lines(text))
     delimiter, width = _delimiter([line for line in lines if not _COMMENT.match(line)] or lines)
     text, notes = _without_preface(text, lines, delimiter, width)
-    first = next(_first_lines(text), "")
-    short = len(_cells(first, delimiter)) == width - 1
-    if short and (corner or width > 2):  # R writes no cell above the names of rows
+    rows = [_cells(line, delimiter) for line in _first_lines(text)]
+    widths = tuple(sorted({len(row) for row in rows}))
+    short = len(rows[0]) == width - 1 if rows else False
+    trailing = all(row[-1].strip() == "" for row in rows[1:] if len(row) == width)  # a mark at the end of each row
+    if short and not trailing and (corner or width > 2):  # R writes no cell above the names of rows
         text = (delimiter or '"" ') + text.lstrip("\r\n")
     if delimiter and (missing := width - len(_cells(next(_first_lines(text), ""), delimiter))) > 0:
         line, end, rest = text.lstrip("\r\n").partition("\n")
@@ -174,7 +181,7 @@ def parse_table(text: str, path: str | Path, *, what: str = "table", corner: boo
     table = table.fillna("")
     if "'" in text:  # names that our own writers guarded
         table = table.map(unguarded)
-    return RawTable(table, notes)
+    return RawTable(table, notes, widths if len(widths) > 1 else ())
 
 
 def _first_lines(text: str) -> Iterator[str]:

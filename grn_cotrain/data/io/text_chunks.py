@@ -5,6 +5,7 @@ Dimension letters: R rows, K columns of numbers.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -94,6 +95,12 @@ def read_chunks(path: Path, what: str, annotations: Sequence[str] = ()) -> TextT
     side = _side_columns(layout, annotations)
     numbers = [i for i in range(1, layout.width) if i not in side]
     if not numbers:
+        cells = [cell for row in layout.sample[:5] for cell in row[1:]]
+        if marked := next((cell for cell in cells if re.fullmatch(r"\s*\d[\d.]*(?:,\d+)+\s*", cell)), None):
+            raise UserError(
+                f"{what}: its numbers are written with commas ('{marked}'); write them with a decimal point and "
+                "without marks of thousands"
+            )
         raise UserError(f"{what}: no column holds numbers ({_first_text(layout)}); give a table of counts")
     parts = _Parts(side={i: [] for i in side})
     names = [layout.header[i] for i in numbers]

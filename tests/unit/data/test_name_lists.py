@@ -37,6 +37,14 @@ def write(tmp_path: Path, content: str | bytes) -> Path:
         "1\tSTAT1\n2\tSPI1\n3\tGATA1\n",
         "ENSG00000115415\tSTAT1\nENSG00000066336\tSPI1\nENSG00000102145\tGATA1\n",
         "TF;family\nSTAT1;STAT\nSPI1;ETS\nGATA1;GATA\n",
+        '"x"\n"1" "STAT1"\n"2" "SPI1"\n"3" "GATA1"\n',
+        '"tf" "family"\n"1" "STAT1" "STAT"\n"2" "SPI1" "ETS"\n"3" "GATA1" "GATA"\n',
+        "x\n1 STAT1\n2 SPI1\n3 GATA1\n",
+        "STAT1,SPI1,GATA1\n",
+        "# one line\nSTAT1 SPI1 GATA1\n",
+        "STAT1\tSPI1\tGATA1",
+        '"STAT1", "SPI1", "GATA1"\n',
+        "['STAT1', 'SPI1', 'GATA1']",
     ],
 )
 def test_every_layout_gives_the_names(tmp_path: Path, content: str | bytes) -> None:

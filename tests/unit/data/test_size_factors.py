@@ -32,6 +32,7 @@ TAKEN: dict[str, Callable[[], np.ndarray]] = {
     "totals": lambda: TOTALS,
     "totals over more genes": lambda: TOTALS * 7,
     "whole transcriptome beside a panel": lambda: TOTALS + RANDOM.poisson(3000, C),
+    "whole transcriptome beside few genes": lambda: TOTALS * 40 * RANDOM.lognormal(0, 0.6, C),
     "without mitochondrial genes": lambda: np.round(TOTALS * 0.8),
     "text": lambda: TOTALS.astype(str),
 }
@@ -46,6 +47,8 @@ NEITHER: dict[str, Callable[[], np.ndarray]] = {
     "logarithms": lambda: np.log1p(TOTALS),
     "ones": lambda: np.ones(C),
     "noise near 1": lambda: RANDOM.lognormal(0, 0.5, C),
+    "far from the totals": lambda: RANDOM.random(C) * 1e6 + 5e4,
+    "one number for all": lambda: np.full(C, 1e5),
     "two scales in one column": lambda: np.where(np.arange(C) % 2, TOTALS, TOTALS / TOTALS.mean()),
 }
 
@@ -55,7 +58,9 @@ def test_totals_are_taken_as_they_are(name: str) -> None:
     given = TAKEN[name]()
     values, notes = found(given)
     np.testing.assert_allclose(values, np.asarray(given, dtype=np.float64))
-    assert notes == ["size factors: taken from obs['size_factor']"]
+    mean = np.asarray(given, dtype=np.float64).mean()
+    beside = f"(mean {mean:,.4g}) beside total counts (mean {TOTALS.mean():,.4g})"
+    assert notes == [f"size factors: taken from obs['size_factor'] {beside}"]
 
 
 @pytest.mark.parametrize("name", RELATIVE)
