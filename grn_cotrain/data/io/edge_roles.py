@@ -232,8 +232,9 @@ def _one_target_a_row(table: pd.DataFrame, target: str) -> tuple[pd.DataFrame, i
     hit = values.str.contains(r"[;,|]") & ~values.str.contains(r"(?:^|[;,|])\s*[\d.]*\s*(?:[;,|]|$)")
     if not hit.any():
         return table, 0
-    parts = [re.split(r"\s*[;,|]\s*", value) if many else [value] for value, many in zip(values, hit, strict=True)]
-    return table.assign(**{target: pd.Series(parts, index=table.index)}).explode(target, ignore_index=True), int(hit.sum())
+    parts = [re.split(r"\s*[;,|]\s*", value) if many else value for value, many in zip(values, hit, strict=True)]
+    wide = table.assign(**{target: pd.Series(parts, index=table.index, dtype=object)})
+    return wide.explode(target, ignore_index=True), int(hit.sum())
 
 
 def _may_be_weights(values: pd.Series) -> bool:
