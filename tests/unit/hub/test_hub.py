@@ -15,7 +15,7 @@ from grn_cotrain import hub
 from grn_cotrain.errors import MissingExtraError, UserError
 from grn_cotrain.evaluate.run import evaluate_run
 from grn_cotrain.export.genes import gene_embeddings
-from grn_cotrain.files import sha256_file
+from grn_cotrain.files import read_json, sha256_file, write_json
 from grn_cotrain.hub.manifest import safe_name
 from grn_cotrain.hub.scrub import Scrubber
 from grn_cotrain.run_folder import RunFolder
@@ -165,9 +165,14 @@ def test_the_card_says_how_the_model_did_beside_controls(evaluated: Path, tmp_pa
     assert "160 cells x 80 features" in text
     assert any(word in text for word in ("beats the best control", "does not beat", "is worse than the best control"))
     run = Path(shutil.copytree(evaluated, tmp_path / "run"))
-    (run / "links.json").write_text(json.dumps({**stored, "warnings": ["only 3 TFs: no claim"]}))
+    rewrite(run / "links.json", warnings=["only 3 TFs: no claim"])
     RunFolder(run).register(["links.json"])
     assert "Warning: only 3 TFs: no claim." in hub.model_card(run)
+
+
+def rewrite(table: Path, **changes: object) -> None:
+    """Change a link table and repair its checksum."""
+    write_json(table, {**read_json(table), **changes}, checked=True)
 
 
 HOSTILE = "a|b`c` <script>alert(1)</script> [x](http://evil) *d*\n# e"
@@ -183,7 +188,7 @@ def test_names_in_the_card_do_nothing(evaluated: Path, tmp_path: Path) -> None:
     stored = json.loads((run / "links.json").read_text())
     for row in stored["rows"]:
         row["scorer"] = row["scorer"].replace("random", HOSTILE)
-    (run / "links.json").write_text(json.dumps(stored | {"warnings": [HOSTILE]}))
+    rewrite(run / "links.json", rows=stored["rows"], warnings=[HOSTILE])
     RunFolder(run).register(["links.json", "run.json"])
     text = hub.model_card(run)
     shown = "a\\|b\\`c\\` &lt;script&gt;alert(1)&lt;/script&gt; [x\\]\\(http&#58;//evil) \\*d\\* # e"
@@ -230,7 +235,7 @@ def test_the_card_claims_nothing_without_a_table(tiny_run: Path, evaluated: Path
     stored = json.loads((run / "links.json").read_text())
     for row in stored["rows"]:
         row["split_hash"] = "another"
-    (run / "links.json").write_text(json.dumps(stored))
+    rewrite(run / "links.json", rows=stored["rows"])
     RunFolder(run).register(["links.json"])
     with pytest.raises(UserError, match="of another split"):
         hub.model_card(run)
