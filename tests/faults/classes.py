@@ -36,7 +36,7 @@ _WRONG: tuple[Any, ...] = (
 def byte_flips(subject: Subject, count: int, seed: int) -> Iterator[Try]:
     """One random bit of one random byte; every file gets its share."""
     draw = random.Random(seed)
-    files = subject.files()
+    files = _spread(subject.files(), count)
     for number in range(count):
         name = files[number % len(files)]
         size = (subject.folder / name).stat().st_size
@@ -51,6 +51,11 @@ def byte_flips(subject: Subject, count: int, seed: int) -> Iterator[Try]:
         yield f"{name}, byte {place}, bit {bit}", _told(name, subject.try_fault(plant, probe_of(name)))
 
 
+def _spread(files: list[str], count: int) -> list[str]:
+    """Every n-th file where there are more files than tries, so that each part gets some."""
+    return files[:: -(-len(files) // count)]
+
+
 def _told(name: str, case: Case) -> Case:
     """A damaged log may be shown as far as it can be read, if a warning names it."""
     if case.kind != "other content" or name not in LOGS:
@@ -62,7 +67,7 @@ def _told(name: str, case: Case) -> Case:
 def wrong_leaves(subject: Subject, count: int, seed: int) -> Iterator[Try]:
     """One leaf of one JSON or YAML file holds a value of another type or size."""
     draw = random.Random(seed)
-    files = [name for name in subject.files() if name.endswith((".json", ".yaml"))]
+    files = _spread([name for name in subject.files() if name.endswith((".json", ".yaml"))], count)
     for number in range(count):
         name = files[number % len(files)]
         load, dump = (json.loads, json.dumps) if name.endswith(".json") else (yaml.safe_load, yaml.safe_dump)
