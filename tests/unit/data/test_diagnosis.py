@@ -153,3 +153,10 @@ def test_density_is_said_and_a_dense_network_is_warned_of(tmp_path) -> None:
     lines = prepare_grn(tmp_path / "net.tsv", prep).report.lines()
     assert "density: 100.00% of the 7 pairs of a TF and another gene are edges" in lines
     assert any(line.startswith("WARNING: the network holds most of all pairs") for line in lines)
+
+
+def test_an_option_that_a_command_lacks_is_not_named() -> None:
+    for lost in (["ENSG00000115415"], ["FOO1"]):
+        assert "--aliases" in diagnose(lost, ["STAT1", "IRF1"])
+        assert "--aliases" not in diagnose(lost, ["STAT1", "IRF1"], aliases=False)
+    assert "grn-prep counts --names" in diagnose(["STAT1"], ["0", "1"])
