@@ -23,6 +23,7 @@ from grn_cotrain.model_io import load_model, save_model
 from grn_cotrain.nn.sparse import MessageGraph
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.run_folder import RunFolder
+from grn_cotrain.train import free_memory
 from grn_cotrain.train.checkpoint import Checkpoints, TrainState
 from grn_cotrain.train.environment import differences, environment
 from grn_cotrain.train.fabric import build_fabric
@@ -187,6 +188,8 @@ class Trainer:
                 while state.step < config.max_steps and not self._should_stop(started):
                     self.one_step(state.step)
                     state.step += 1
+                    if state.step % free_memory.EVERY == 0:
+                        free_memory.trim()
                     if state.step % config.validate_every == 0 or state.step == config.max_steps:
                         self._validate()
                     due = state.step % config.checkpoint_every == 0 or state.step == config.max_steps
