@@ -204,7 +204,7 @@ class RunFiles:
     def _settings(self) -> str:
         """Hash of what the recipe says but for where the data are: a new place is no other run.
 
-        Of the file as it is, so that a key which a later version adds changes nothing.
+        Hash of the file as it is, so that a key that a later version adds changes nothing.
         """
         recipe = load_yaml(self.recipe_file)
         data = recipe.get("data") if isinstance(recipe, dict) else None

@@ -26,7 +26,7 @@ EXTRAS = {
     "torch_scatter": "scatter",
 }
 
-#: What a machine may lack, or have, whatever is installed on it.
+#: Reasons that depend on the machine alone, not on what is installed on it.
 LISTED = {
     "data": "real data are absent: set GRN_COTRAIN_DATA to the folder of real data sets",
     "cuda": "a CUDA device is absent",
