@@ -20,7 +20,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.model import CoTrainModel
 from grn_cotrain.objectives import Step
 
@@ -109,7 +109,7 @@ def count_flops(function: Callable[[], Any]) -> FlopCount:
     return FlopCount(sum(counts.values()), counts, missed)
 
 
-def step_flops(model: CoTrainModel, batch: CellBatch, objective: str, *, seed: int = 0) -> FlopCount:
+def step_flops(model: CoTrainModel, batch: PackedTokens, objective: str, *, seed: int = 0) -> FlopCount:
     """FLOPs of forward and backward of one cell objective on one batch, the graph's share left out.
 
     The graph is encoded once a step whatever the number of cells, so its cost is no cost per cell: the gene states are

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.covariates import Categories
 from grn_cotrain.data.tokens import MODALITIES, Tokenizer
@@ -233,7 +233,7 @@ class CoTrainModel(nn.Module):
             used = used.to(table_GD.device)
         return GeneStates(table_GD, self.graph_encoder(table_GD, used))
 
-    def encode_cells(self, batch: CellBatch, genes: GeneStates) -> CellStates:
+    def encode_cells(self, batch: PackedTokens, genes: GeneStates) -> CellStates:
         """Encode packed cells over the coupled gene rows."""
         if batch.prompt_BD is not None and not self.cell_encoder.reads_prompt:
             raise UserError(
@@ -255,13 +255,13 @@ class CoTrainModel(nn.Module):
         return features_VD, bias
 
     def cell_attention(
-        self, batch: CellBatch, genes: GeneStates, *, layers: Sequence[int] | None = None
+        self, batch: PackedTokens, genes: GeneStates, *, layers: Sequence[int] | None = None
     ) -> Iterator[Tensor]:
         """Who reads whom in each cell: see :meth:`~grn_cotrain.nn.cell_encoders.CellEncoder.attention`."""
         features_VD, bias = self._features(genes)
         return self.cell_encoder.attention(batch, features_VD, bias, layers=layers)
 
-    def prepare_batch(self, batch: CellBatch) -> CellBatch:
+    def prepare_batch(self, batch: PackedTokens) -> PackedTokens:
         """What the cell encoder must compute before anything is hidden."""
         return self.cell_encoder.prepare_batch(batch)
 

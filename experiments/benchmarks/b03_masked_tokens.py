@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from experiments.benchmarks.harness import Context, Row, assert_agrees, assert_near
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.vocab import CLS_ID, NUM_SPECIAL, PAD_ID
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS, CellStates
 from grn_cotrain.nn.cell_encoders.geneformer import GeneformerEncoder
@@ -82,14 +82,14 @@ class _Ours:
         assert isinstance(objective, MaskedGene)
         nn.init.ones_(objective.norm.weight)  # it starts at 0: neither side would have anything to do
         self.encoder, self.objective = encoder, objective
-        self.shown: CellBatch | None = None
+        self.shown: PackedTokens | None = None
 
     @property
     def link_decoder(self) -> NoReturn:
         """No links here."""
         raise NotImplementedError
 
-    def prepare_batch(self, batch: CellBatch) -> CellBatch:
+    def prepare_batch(self, batch: PackedTokens) -> PackedTokens:
         """Ranks."""
         return self.encoder.prepare_batch(batch)
 
@@ -97,12 +97,12 @@ class _Ours:
         """Rows of the table."""
         return genes.table_GD[feature_ids_T - NUM_SPECIAL]
 
-    def encode_cells(self, batch: CellBatch, genes: GeneStates) -> CellStates:
+    def encode_cells(self, batch: PackedTokens, genes: GeneStates) -> CellStates:
         """States; what was shown is kept, for the peer."""
         self.shown = batch
         return self.encoder(batch, torch.cat([self.special_SD, genes.table_GD]))
 
-    def step(self, batch: CellBatch, generator: torch.Generator) -> Tensor:
+    def step(self, batch: PackedTokens, generator: torch.Generator) -> Tensor:
         """Loss, with gradients of every weight."""
         for module in (self.encoder, self.objective):
             module.zero_grad(set_to_none=True)
@@ -144,7 +144,7 @@ def run(context: Context) -> list[Row]:
         agreed, padded = _agree(ours, peer, batch, context)
         padding = 1 - sum(lengths) / (len(lengths) * max(lengths))
 
-        def our_step(batch: CellBatch = batch) -> None:
+        def our_step(batch: PackedTokens = batch) -> None:
             ours.step(batch, context.generator())
 
         def peer_step(padded: _Padded = padded) -> None:
@@ -181,13 +181,13 @@ def _within(route: Callable[[], AbstractContextManager[Any]], step: Callable[[],
     return timed
 
 
-def _cells(lengths: Sequence[int], num_genes: int, generator: torch.Generator) -> CellBatch:
+def _cells(lengths: Sequence[int], num_genes: int, generator: torch.Generator) -> PackedTokens:
     """Cells of these lengths, CLS included: random genes by id, values without ties."""
     ids = [torch.randperm(num_genes, generator=generator)[: length - 1].sort().values for length in lengths]
     values = [torch.rand(length - 1, generator=generator) + 0.5 for length in lengths]
     ids_T = torch.cat([part for own in ids for part in (torch.tensor([CLS_ID]), own + NUM_SPECIAL)])
     values_T = torch.cat([part for own in values for part in (torch.zeros(1), own)])
-    return CellBatch(
+    return PackedTokens(
         feature_ids_T=ids_T,
         values_T=values_T,
         bins_T=(values_T > 0).long(),
@@ -198,7 +198,7 @@ def _cells(lengths: Sequence[int], num_genes: int, generator: torch.Generator) -
     )
 
 
-def _agree(ours: _Ours, peer: Any, batch: CellBatch, context: Context) -> tuple[str, _Padded]:
+def _agree(ours: _Ours, peer: Any, batch: PackedTokens, context: Context) -> tuple[str, _Padded]:
     """Run both once; the note, and the peer's inputs."""
     our_loss = ours.step(batch, context.generator())
     our_gradient = ours.table_GD.grad
@@ -217,7 +217,7 @@ def _agree(ours: _Ours, peer: Any, batch: CellBatch, context: Context) -> tuple[
     return agreed, padded
 
 
-def _in_rank_order(batch: CellBatch, shown: CellBatch, chosen_T: Tensor) -> _Padded:
+def _in_rank_order(batch: PackedTokens, shown: PackedTokens, chosen_T: Tensor) -> _Padded:
     """What the encoder was shown as padded sequences, CLS first, then genes by rank; labels at chosen positions."""
     assert shown.ranks_T is not None
     shape = (batch.num_cells, batch.max_len)

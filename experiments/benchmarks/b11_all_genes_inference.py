@@ -19,7 +19,7 @@ from experiments.benchmarks.harness import Context, Row, assert_agrees
 from experiments.encoders.designs import WIDTH, design_options
 from experiments.encoders.full_transcriptome import NUM_GENES, full_batch, full_cells, full_model
 from experiments.encoders.gate import gate_note
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.model import CoTrainModel
@@ -53,7 +53,7 @@ def inference_model(form: str, cells: CellMatrix, width: int) -> CoTrainModel:
     return model
 
 
-def asking_for_all(batch: CellBatch) -> CellBatch:
+def asking_for_all(batch: PackedTokens) -> PackedTokens:
     """Zeros, and every third value, are asked for; the other values are what the cell shows."""
     gene_T = batch.feature_ids_T >= NUM_SPECIAL
     return replace(batch, masked_T=gene_T & ((batch.values_T == 0) | (batch.feature_ids_T % 3 == 0)))
@@ -91,7 +91,7 @@ def run(context: Context) -> list[Row]:
     return rows
 
 
-def _predict(model: CoTrainModel, batch: CellBatch) -> Callable[[], Tensor]:
+def _predict(model: CoTrainModel, batch: PackedTokens) -> Callable[[], Tensor]:
     with torch.no_grad():
         genes = model.encode_graph()
     predictor = model.value_predictor()
@@ -99,7 +99,7 @@ def _predict(model: CoTrainModel, batch: CellBatch) -> Callable[[], Tensor]:
     return lambda: predictor.predict_values(model, batch, genes)
 
 
-def _subset_agrees(model: CoTrainModel, batch: CellBatch, found_M: Tensor) -> str:
+def _subset_agrees(model: CoTrainModel, batch: PackedTokens, found_M: Tensor) -> str:
     """A zero that is not asked for is not read either, so fewer questions leave the other answers as they are."""
     assert batch.masked_T is not None
     where_M = torch.nonzero(batch.masked_T).squeeze(1)

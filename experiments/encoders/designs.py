@@ -12,7 +12,7 @@ from typing import Any
 
 from experiments.encoders.full_transcriptome import DENSITY, full_batch, full_model
 from experiments.flops import FlopCount, step_flops
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.model import CoTrainModel
 
@@ -71,7 +71,7 @@ def design_model(form: str, cells: CellMatrix, *, width: int = WIDTH, **options:
     )
 
 
-def design_batch(form: str, cells: CellMatrix, model: CoTrainModel) -> CellBatch:
+def design_batch(form: str, cells: CellMatrix, model: CoTrainModel) -> PackedTokens:
     """One cell as the form reads it."""
     del form
     return full_batch(model, cells, num_cells=1)

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import sparse
 
 from grn_cotrain.config import parse
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.model import CoTrainModel, ModelInputs
@@ -72,6 +72,6 @@ def full_model(
     return model
 
 
-def full_batch(model: CoTrainModel, cells: CellMatrix, *, num_cells: int = 1) -> CellBatch:
+def full_batch(model: CoTrainModel, cells: CellMatrix, *, num_cells: int = 1) -> PackedTokens:
     """The first cells, as the model reads them."""
     return model.prepare_batch(model.tokenizer(cells).batch(np.arange(num_cells), np.random.default_rng(0)))

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
-    from grn_cotrain.data.batch import CellBatch
+    from grn_cotrain.data.batch import PackedTokens
     from grn_cotrain.data.cells import CellMatrix
     from grn_cotrain.data.run_data import RunData
     from grn_cotrain.model import CoTrainModel
@@ -239,7 +239,7 @@ def embeddings(model: CoTrainModel, cells: CellMatrix) -> dict[str, np.ndarray]:
     return {"cell": own_CD, "mean": mean_CD}
 
 
-def mean_states(batch: CellBatch, tokens_TD: Tensor) -> Tensor:
+def mean_states(batch: PackedTokens, tokens_TD: Tensor) -> Tensor:
     """Mean state of the tokens with a value that is not zero ``[B, D]``; zeros where a cell has none."""
     import torch
 
@@ -327,7 +327,7 @@ def _step(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
 
 def timed_step(
     model: CoTrainModel,
-    batch: CellBatch,
+    batch: PackedTokens,
     objectives: Sequence[str],
     *,
     clock: Callable[[], float] = time.perf_counter,

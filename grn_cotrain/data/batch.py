@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["CellBatch"]
+__all__ = ["PackedTokens"]
 
 
 @dataclass(frozen=True)
-class CellBatch:
+class PackedTokens:
     """Cells as packed tokens; cell ``b`` owns tokens ``cu_lens[b]:cu_lens[b + 1]`` and its first token is CLS.
 
     What objectives hide is hidden in one of two ways. *Values and modalities* stay in place as targets, and a flag says
@@ -100,11 +100,11 @@ class CellBatch:
         """bool, True where the value is hidden; all False where ``masked_T`` is None."""
         return torch.zeros_like(self.feature_ids_T, dtype=torch.bool) if self.masked_T is None else self.masked_T
 
-    def with_mask(self, masked_T: Tensor) -> CellBatch:
+    def with_mask(self, masked_T: Tensor) -> PackedTokens:
         """The same cells with other hidden positions."""
         return replace(self, masked_T=masked_T)
 
-    def to(self, device: torch.device | str) -> CellBatch:
+    def to(self, device: torch.device | str) -> PackedTokens:
         """Copy to ``device``."""
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         moved = {name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)}

@@ -17,7 +17,7 @@ from grn_cotrain.errors import UserError
 __all__ = ["UNKNOWN", "Categories", "categories_of", "covariate_codes", "unknown_notes"]
 
 Categories = Mapping[str, tuple[str, ...]]
-"""Column of ``obs`` -> its categories, sorted; the order of columns is that of ``CellBatch.covariates_BK``."""
+"""Column of ``obs`` -> its categories, sorted; the order of columns is that of ``PackedTokens.covariates_BK``."""
 
 UNKNOWN = -1
 """Code of a category that training has not seen, and of every cell of a file that lacks the column."""

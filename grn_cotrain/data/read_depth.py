@@ -12,7 +12,7 @@ import torch
 from scipy import special
 from torch import Tensor
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import TARGET_SUM, CellMatrix
 from grn_cotrain.errors import UserError
 
@@ -45,7 +45,7 @@ def check_counts(cells: CellMatrix, rows_C: np.ndarray) -> None:
         )
 
 
-def counts_of(batch: CellBatch) -> Tensor:
+def counts_of(batch: PackedTokens) -> Tensor:
     r"""Raw counts behind the visible values of a batch: ``round(expm1(values) * total / 10 000)``.
 
     float32 values hold a count to within 6e-7 of itself, so this is exact up to some 800 000 reads of one feature.
@@ -71,7 +71,7 @@ def counts_of(batch: CellBatch) -> Tensor:
 
 
 def draw_rates(
-    batch: CellBatch,
+    batch: PackedTokens,
     generator: torch.Generator,
     *,
     share: float = 0.5,
@@ -98,7 +98,7 @@ def draw_rates(
     return torch.where(thinned_B, rate_B, 1.0).to(batch.values_T.device)
 
 
-def thin(batch: CellBatch, rate_B: Tensor, generator: torch.Generator) -> CellBatch:
+def thin(batch: PackedTokens, rate_B: Tensor, generator: torch.Generator) -> PackedTokens:
     r"""Keep each read with the chance of its cell.
 
     .. math::
@@ -119,7 +119,7 @@ def thin(batch: CellBatch, rate_B: Tensor, generator: torch.Generator) -> CellBa
 
     Returns
     -------
-    CellBatch
+    PackedTokens
         The same tokens; those without a read are zeros now (value 0, bin 0), and so are hidden ones, whose targets
         stay in ``batch``. ``depth_B2`` is ``log(1 + T), log(1 + S)`` and ``total_B`` is S. Bins of the other tokens
         are those of the raw cell until someone bins them anew (as :func:`grn_cotrain.objectives.masking.hide` does).

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
 
@@ -23,7 +23,7 @@ def _cut(length_C: np.ndarray, start: int, budget: int, most: int | None = None)
     return start + max(1, int(np.searchsorted(total, budget, side="right")))
 
 
-class CellStream(Iterator[CellBatch]):
+class CellStream(Iterator[PackedTokens]):
     """Infinite iterator of batches whose tokens sum to at most ``tokens_per_batch`` (a longer cell comes alone).
 
     Every epoch visits each row once, in an order drawn from ``(seed, epoch)``; down-sampling within a batch is drawn
@@ -76,7 +76,7 @@ class CellStream(Iterator[CellBatch]):
         self._order_C = np.random.default_rng((self._seed, epoch)).permutation(self._rows_C)
         self._length_C = self._tokenizer.lengths_C[self._order_C]
 
-    def __next__(self) -> CellBatch:
+    def __next__(self) -> PackedTokens:
         if self.position >= len(self._order_C):
             self._start_epoch(self.epoch + 1)
         generator = np.random.default_rng((self._seed, self.epoch, self.position))
@@ -107,7 +107,7 @@ class CellStream(Iterator[CellBatch]):
         self.position = int(state["position"])
 
 
-def one_pass(tokenizer: Tokenizer, rows: np.ndarray, *, tokens_per_batch: int) -> Iterator[CellBatch]:
+def one_pass(tokenizer: Tokenizer, rows: np.ndarray, *, tokens_per_batch: int) -> Iterator[PackedTokens]:
     """Each row once, in order, without randomness: for validation, test and export."""
     rows_C = np.asarray(rows, dtype=np.int64)
     length_C = tokenizer.lengths_C[rows_C]

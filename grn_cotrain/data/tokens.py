@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.binning import quantile_bins
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.covariates import Categories, categories_of, covariate_codes
@@ -19,13 +19,13 @@ from grn_cotrain.recipe import TokenConfig
 __all__ = ["MODALITIES", "Tokenizer"]
 
 MODALITIES = ("gene", "peak", "protein")
-"""Names behind ``CellBatch.modality_T``."""
+"""Names behind ``PackedTokens.modality_T``."""
 
 _ZERO_SEED = 20  # stream of the sampled zeros where no generator is given
 
 
 class Tokenizer:
-    """Turns rows of a :class:`CellMatrix` into :class:`CellBatch`.
+    """Turns rows of a :class:`CellMatrix` into :class:`PackedTokens`.
 
     Only non-zero features that the vocabulary marks ``is_token`` become tokens (spike-ins never do). ``max_tokens``
     bounds a cell's tokens, CLS and sampled zeros included: a longer cell loses non-zero tokens **at random at each
@@ -108,7 +108,7 @@ class Tokenizer:
         self.lengths_C = 1 + np.minimum(nonzero_C, self._max_nonzero) + self._zeros_C
         """int64 tokens of every cell as drawn: CLS, non-zeros up to the cap, zeros."""
 
-    def batch(self, rows: np.ndarray, generator: np.random.Generator | None = None) -> CellBatch:
+    def batch(self, rows: np.ndarray, generator: np.random.Generator | None = None) -> PackedTokens:
         """Pack the cells at ``rows``, in that order.
 
         ``generator`` drives down-sampling and the choice of zeros; with None both depend on the cell alone.
@@ -137,7 +137,7 @@ class Tokenizer:
         modality_T = self._modality_K[column_T] if len(self._modality_K) else column_T.copy()
         feature_ids_T[cu_lens[:-1]] = CLS_ID
         modality_T[cu_lens[:-1]] = 0
-        return CellBatch(
+        return PackedTokens(
             feature_ids_T=torch.from_numpy(feature_ids_T),
             values_T=torch.from_numpy(value_T),
             bins_T=torch.from_numpy(bin_T),

@@ -47,7 +47,7 @@ NUM_SPECIAL = 3
 
 Species = Literal["human", "mouse", "simulated", "unknown"]
 _SPECIES = ("human", "mouse", "simulated", "unknown")
-MODALITIES = ("gene", "peak", "protein")  # position = code in a CellBatch; earlier ones are looked up first
+MODALITIES = ("gene", "peak", "protein")  # position = code in a PackedTokens; earlier ones are looked up first
 
 _SHAPE = {"species": str, "symbols": [str], "ids": [str], "modality": [str], "is_token": [bool], "content_hash?": str}
 

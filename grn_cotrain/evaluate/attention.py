@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from grn_cotrain.config import require_seed
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.obs import as_labels, obs_column
 from grn_cotrain.data.streams import one_pass
@@ -63,7 +63,7 @@ class AttentionModel(Protocol):
         ...
 
     def cell_attention(
-        self, batch: CellBatch, genes: GeneStates, *, layers: Sequence[int] | None = None
+        self, batch: PackedTokens, genes: GeneStates, *, layers: Sequence[int] | None = None
     ) -> Iterator[Tensor]:
         """One ``[L, L]`` matrix a cell, rows read columns."""
         ...

@@ -24,7 +24,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix, CellSplit
 from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.tokens import Tokenizer
@@ -68,7 +68,7 @@ CELLS_SHAPE = [
 _MAX_FIT_CELLS = 4000  # factor analysis is fitted on a seeded sample of at most so many training cells
 _RANKS = (2, 4, 8, 16, 32)
 
-Predict = Callable[[CellBatch], "Tensor | np.ndarray"]
+Predict = Callable[[PackedTokens], "Tensor | np.ndarray"]
 """Batch with ``masked_T`` -> values of its hidden tokens, on the scale of ``values_T``, in the order of
 ``nonzero(masked_T)``: :meth:`grn_cotrain.objectives.ValuePredictor.predict_values`, its model bound."""
 
@@ -90,7 +90,7 @@ class HiddenCells:
         Hidden entries, in the order of the batches: row of ``visible_CG``, gene index, normalised value.
     """
 
-    batches: list[CellBatch]
+    batches: list[PackedTokens]
     visible_CG: sparse.csr_matrix
     cell_N: np.ndarray
     gene_N: np.ndarray

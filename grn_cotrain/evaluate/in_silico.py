@@ -29,7 +29,7 @@ from scipy import sparse
 from torch import Tensor
 
 from grn_cotrain.config import require_seed
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.vocab import MODALITIES, NUM_SPECIAL
@@ -139,7 +139,7 @@ class _Shifts:
         self.cells: list[list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = [[] for _ in range(num_perturbations)]
 
     def add(
-        self, row: int, base: CellBatch, before: CellStates, edited: EditedCells, after: CellStates, genes: Tensor
+        self, row: int, base: PackedTokens, before: CellStates, edited: EditedCells, after: CellStates, genes: Tensor
     ) -> None:
         """Add the cells of one batch; ``before`` and ``after`` are the encoder's states."""
         # A pooled state holds the edited genes' own before the edit, which says nothing of what they do to others.

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.binning import quantile_bins
 from grn_cotrain.data.ranks import ranks_within_cells
 from grn_cotrain.data.vocab import NUM_SPECIAL
@@ -34,7 +34,7 @@ class EditedCells:
         int64 cells of that batch, in the order of ``batch``.
     """
 
-    batch: CellBatch
+    batch: PackedTokens
     source_N: Tensor
     cells_B: Tensor
 
@@ -44,7 +44,7 @@ class EditedCells:
         return EditedCells(self.batch, source_N, whole.cells_B[self.cells_B])
 
 
-def take_cells(batch: CellBatch, cells_B: Tensor) -> EditedCells:
+def take_cells(batch: PackedTokens, cells_B: Tensor) -> EditedCells:
     """The cells ``cells_B`` (int64, rising) as they are."""
     wanted_B = torch.zeros(batch.num_cells, dtype=torch.bool, device=cells_B.device).index_fill(0, cells_B, True)
     cell_T = batch.cell_of_token_T
@@ -52,12 +52,12 @@ def take_cells(batch: CellBatch, cells_B: Tensor) -> EditedCells:
     return EditedCells(_gather(batch, source_N, cell_T[source_N], cells_B), source_N, cells_B)
 
 
-def rebin(batch: CellBatch, *, num_bins: int) -> CellBatch:
+def rebin(batch: PackedTokens, *, num_bins: int) -> PackedTokens:
     """Bin the values that the batch shows among themselves, as they are after any edit."""
     return replace(batch, bins_T=quantile_bins(batch.values_T, batch.cell_of_token_T, num_bins))
 
 
-def delete_genes(batch: CellBatch, genes: Tensor, *, num_bins: int, keep_as_zeros: bool) -> EditedCells | None:
+def delete_genes(batch: PackedTokens, genes: Tensor, *, num_bins: int, keep_as_zeros: bool) -> EditedCells | None:
     """Take the tokens of ``genes`` away from the cells that express one of them; None if no cell does.
 
     Other values stay as they are (they are not normalised anew); bins are formed among what is left.
@@ -86,13 +86,13 @@ def delete_genes(batch: CellBatch, genes: Tensor, *, num_bins: int, keep_as_zero
 
 
 def overexpress_genes(
-    batch: CellBatch,
+    batch: PackedTokens,
     genes: Tensor,
     values: Tensor,
     modality: Tensor,
     *,
     num_bins: int,
-    prepare: Callable[[CellBatch], CellBatch],
+    prepare: Callable[[PackedTokens], PackedTokens],
 ) -> EditedCells:
     """Turn ``genes`` up in every cell; where a gene is no token of a cell, it becomes one.
 
@@ -142,7 +142,7 @@ def overexpress_genes(
     return EditedCells(edited, source_N, every)
 
 
-def _first(batch: CellBatch, turned_T: Tensor, ranks_T: Tensor) -> Tensor:
+def _first(batch: PackedTokens, turned_T: Tensor, ranks_T: Tensor) -> Tensor:
     """Ranks with the turned-up tokens before all others of their cell."""
     ranked_N = torch.nonzero(ranks_T > 0).squeeze(1)
     score_N = torch.where(turned_T[ranked_N], 1, -ranks_T[ranked_N])
@@ -151,7 +151,7 @@ def _first(batch: CellBatch, turned_T: Tensor, ranks_T: Tensor) -> Tensor:
     return result_T
 
 
-def _gather(batch: CellBatch, source_N: Tensor, cell_N: Tensor, cells_B: Tensor) -> CellBatch:
+def _gather(batch: PackedTokens, source_N: Tensor, cell_N: Tensor, cells_B: Tensor) -> PackedTokens:
     """The tokens ``source_N``, sorted by their cells ``cell_N``; of the cells only ``cells_B``. Ranks are forgotten."""
     chosen: dict[str, Any] = {}
     for field in fields(batch):

@@ -30,7 +30,7 @@ from scipy import sparse
 from torch import Tensor
 
 from grn_cotrain.data.alignment import name_some
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix, CellSplit
 from grn_cotrain.data.obs import as_labels, obs_column
 from grn_cotrain.data.vocab import NUM_SPECIAL
@@ -173,7 +173,7 @@ def drop_values(
     return replace(test, batches=batches, visible_CG=visible_CG)
 
 
-def _without(batch: CellBatch, gone_T: Tensor, num_features: int, num_bins: int) -> CellBatch:
+def _without(batch: PackedTokens, gone_T: Tensor, num_features: int, num_bins: int) -> PackedTokens:
     """The batch with these values zero: their tokens leave cells that do not show all of their zeros."""
     values_T = batch.values_T.masked_fill(gone_T, 0.0)
     batch = replace(batch, values_T=values_T, bins_T=batch.bins_T.masked_fill(gone_T, 0))

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from grn_cotrain.config import require_seed
 from grn_cotrain.data.alignment import name_some
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.covariates import unknown_notes
 from grn_cotrain.data.io.align import align_measured
@@ -280,7 +280,7 @@ class _Pick:
         text = f"{num_named - len(lacking):,} of {num_named:,} named genes"
         return replace(self, named_V=kept_V, text=text), lacking
 
-    def __call__(self, batch: CellBatch) -> tuple[Tensor, Tensor]:
+    def __call__(self, batch: PackedTokens) -> tuple[Tensor, Tensor]:
         """Known and asked tokens, bool ``[T]`` each; sampled zeros may be neither: they are read, and not reported."""
         is_gene_T, is_value_T = batch.feature_ids_T >= NUM_SPECIAL, batch.values_T != 0
         if self.named_V is not None:
@@ -297,7 +297,7 @@ class _Table:
     def __init__(self) -> None:
         self._parts: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
 
-    def add(self, batch: CellBatch, name: str, where_T: Tensor, value_T: Tensor) -> None:
+    def add(self, batch: PackedTokens, name: str, where_T: Tensor, value_T: Tensor) -> None:
         """The entries at ``where_T``."""
         cell_T = batch.cell_index_B[batch.cell_of_token_T]
         gene_T = batch.feature_ids_T - NUM_SPECIAL

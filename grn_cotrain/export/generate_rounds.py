@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.ranks import ranks_within_cells
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.model import CoTrainModel
@@ -22,7 +22,7 @@ from grn_cotrain.objectives.value_target import ConfidentPredictor, Guess
 
 __all__ = ["CellDraws", "Drawn", "GuessValues", "generate_values", "guesser"]
 
-GuessValues = Callable[[CellBatch], Guess]
+GuessValues = Callable[[PackedTokens], Guess]
 """Batch with hidden values -> what is believed of them."""
 
 _HALVINGS = 2  # second predictions by which a predictor without a confidence of its own is judged
@@ -48,15 +48,15 @@ class CellDraws:
         """Draws of another purpose."""
         return replace(self, streams=(*self.streams, *streams))
 
-    def uniform(self, batch: CellBatch) -> Tensor:
+    def uniform(self, batch: PackedTokens) -> Tensor:
         """Float64 ``[T]`` in [0, 1)."""
         return self._tokens(batch, lambda generator, length: generator.random(length))
 
-    def normal(self, batch: CellBatch) -> Tensor:
+    def normal(self, batch: PackedTokens) -> Tensor:
         """Float64 ``[T]``, standard normal."""
         return self._tokens(batch, lambda generator, length: generator.standard_normal(length))
 
-    def _tokens(self, batch: CellBatch, draw: Callable[[np.random.Generator, int], np.ndarray]) -> Tensor:
+    def _tokens(self, batch: PackedTokens, draw: Callable[[np.random.Generator, int], np.ndarray]) -> Tensor:
         rows = zip(batch.cell_index_B.tolist(), batch.cu_lens.diff().tolist(), strict=True)
         draws = [draw(np.random.default_rng((self.seed, *self.streams, row)), length) for row, length in rows]
         return torch.from_numpy(np.concatenate(draws)).to(batch.values_T.device)
@@ -84,7 +84,7 @@ class Drawn:
 @torch.no_grad()
 def generate_values(
     guess: GuessValues,
-    batch: CellBatch,
+    batch: PackedTokens,
     unknown_T: Tensor,
     *,
     rounds: int,
@@ -150,7 +150,7 @@ def generate_values(
     return Drawn(values_T, round_T, chance_T)
 
 
-def _values(found: Guess, draws: CellDraws | None, batch: CellBatch, where_M: Tensor) -> Tensor:
+def _values(found: Guess, draws: CellDraws | None, batch: PackedTokens, where_M: Tensor) -> Tensor:
     """Values never below 0: no value on a log1p scale is, and the next round reads them."""
     if draws is None:
         values_M = found.values_M.clamp_min(0.0)
@@ -173,7 +173,7 @@ def guesser(
     if isinstance(predictor, ConfidentPredictor):
         return lambda batch: predictor.guess_values(model, batch, genes)
 
-    def stable(batch: CellBatch) -> Guess:
+    def stable(batch: PackedTokens) -> Guess:
         values_M = predictor.predict_values(model, batch, genes)
         squares_M = torch.zeros_like(values_M)
         for number in range(_HALVINGS):

@@ -51,7 +51,7 @@ class ValueEmbedding(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, values_M: Tensor) -> Tensor:
-        """Vectors ``[M, D]`` of visible non-zero values, on the scale of ``CellBatch.values_T``."""
+        """Vectors ``[M, D]`` of visible non-zero values, on the scale of ``PackedTokens.values_T``."""
 
 
 class AutoDiscretisation(ValueEmbedding):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.covariates import UNKNOWN
 
 __all__ = ["ConditionEmbedding"]
@@ -28,7 +28,7 @@ class ConditionEmbedding(nn.Module):
     Parameters
     ----------
     covariates
-        Covariate -> number of its categories, in the order of ``CellBatch.covariates_BK``.
+        Covariate -> number of its categories, in the order of ``PackedTokens.covariates_BK``.
     width
         D.
     dropout
@@ -49,7 +49,7 @@ class ConditionEmbedding(nn.Module):
         self.rows = nn.Embedding(int((sizes_K + 1).sum()), width)
         nn.init.normal_(self.rows.weight, std=_STD)
 
-    def forward(self, batch: CellBatch) -> Tensor:
+    def forward(self, batch: PackedTokens) -> Tensor:
         """Sum of the rows of each cell: ``[B, D]``; zeros where the model has no covariates."""
         num_covariates = len(self.first_K)
         code_BK = batch.covariates_BK

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.nn.packed_transformer import Activation, PackedBlocks, TransformerBlock, chosen_layers
 from grn_cotrain.nn.ragged_attention import ragged_attention
 
@@ -45,7 +45,7 @@ class KnownKeys:
     max_len: int
 
     @classmethod
-    def of(cls, batch: CellBatch) -> KnownKeys | None:
+    def of(cls, batch: PackedTokens) -> KnownKeys | None:
         """Of the batch's hidden values; None where nothing is hidden, when every token reads every other."""
         if batch.masked_T is None or not bool(batch.masked_T.any()):
             return None

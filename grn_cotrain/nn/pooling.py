@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.vocab import CLS_ID, PAD_ID
 
 __all__ = ["Pooling", "pool_cells"]
@@ -18,7 +18,7 @@ __all__ = ["Pooling", "pool_cells"]
 Pooling = Literal["cls", "mean", "max"]
 
 
-def pool_cells(batch: CellBatch, states_TD: Tensor, pooling: Pooling) -> Tensor:
+def pool_cells(batch: PackedTokens, states_TD: Tensor, pooling: Pooling) -> Tensor:
     """State of every cell ``[B, D]``: that of CLS, or the mean or largest entries over its genes.
 
     Genes whose zero is visible are left out: where every gene is a token they are nine in ten, and the mean would

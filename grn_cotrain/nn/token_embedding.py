@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.value_statistics import ValueStatistics
 from grn_cotrain.data.vocab import MASK_ID, NUM_SPECIAL
 
@@ -74,7 +74,7 @@ class TokenEmbedding(nn.Module):
         self.mean_G.copy_(torch.from_numpy(np.ascontiguousarray(statistics.mean_G)))
         self.std_G.copy_(torch.from_numpy(np.ascontiguousarray(statistics.std_G)))
 
-    def forward(self, batch: CellBatch, features_VD: Tensor) -> Tensor:
+    def forward(self, batch: PackedTokens, features_VD: Tensor) -> Tensor:
         """Return token inputs ``[T, D]``."""
         ids_T = batch.feature_ids_T
         rows_TD = F.embedding(ids_T, features_VD)
@@ -88,10 +88,10 @@ class TokenEmbedding(nn.Module):
             modality_TD = modality_TD.masked_fill(batch.modality_hidden_T[:, None], 0.0)
         return rows_TD * (1 + gain_TD) + shift_TD + modality_TD
 
-    def _bins(self, batch: CellBatch, masked_T: Tensor) -> Tensor:
+    def _bins(self, batch: PackedTokens, masked_T: Tensor) -> Tensor:
         return self.bins(batch.bins_T.masked_fill(masked_T, self.mask_bin))
 
-    def _continuous(self, batch: CellBatch, masked_T: Tensor) -> Tensor:
+    def _continuous(self, batch: PackedTokens, masked_T: Tensor) -> Tensor:
         gene_T = (batch.feature_ids_T - NUM_SPECIAL).clamp_min(0)
         value_T = batch.values_T.masked_fill(masked_T, 0.0)
         deviation_T = ((value_T - self.mean_G[gene_T]) / self.std_G[gene_T]).clamp(-_CLIP, _CLIP)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 
 __all__ = ["TokenSubset", "only_tokens"]
 
@@ -35,7 +35,7 @@ class TokenSubset:
     max_len: int
 
     @classmethod
-    def of(cls, batch: CellBatch, chosen_T: Tensor) -> TokenSubset:
+    def of(cls, batch: PackedTokens, chosen_T: Tensor) -> TokenSubset:
         """The tokens where ``chosen_T`` is True; nothing is padded and no token is looped over."""
         before_T = F.pad(chosen_T.cumsum(0), (1, 0))
         cu_lens = before_T[batch.cu_lens.long()].int()
@@ -44,13 +44,13 @@ class TokenSubset:
     def __len__(self) -> int:
         return len(self.where_M)
 
-    def places(self, batch: CellBatch) -> tuple[Tensor, ...]:
+    def places(self, batch: PackedTokens) -> tuple[Tensor, ...]:
         """For each cell, the positions of its chosen tokens among its own tokens."""
         first_M = batch.cu_lens[:-1].long().repeat_interleave(self.cu_lens.diff().long())
         return (self.where_M - first_M).split(self.cu_lens.diff().tolist())
 
 
-def only_tokens(batch: CellBatch, kept_T: Tensor) -> CellBatch:
+def only_tokens(batch: PackedTokens, kept_T: Tensor) -> PackedTokens:
     """The same cells with those of their tokens alone; CLS must be among them."""
     subset = TokenSubset.of(batch, kept_T)
     where_M = subset.where_M

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.negatives import LinkSupervision
 from grn_cotrain.nn.cell_encoders.base import CellStates
@@ -46,13 +46,13 @@ class ModelView(Protocol):
     @property
     def link_decoder(self) -> LinkDecoder: ...
 
-    def encode_cells(self, batch: CellBatch, genes: GeneStates) -> CellStates: ...
+    def encode_cells(self, batch: PackedTokens, genes: GeneStates) -> CellStates: ...
 
     def gene_rows(self, genes: GeneStates, feature_ids_T: Tensor) -> Tensor:
         """Rows of the shared table for vocabulary ids (for tied output heads)."""
         ...
 
-    def prepare_batch(self, batch: CellBatch) -> CellBatch:
+    def prepare_batch(self, batch: PackedTokens) -> PackedTokens:
         """What the cell encoder must compute before anything is hidden; call it before names are."""
         ...
 
@@ -61,7 +61,7 @@ class ModelView(Protocol):
 class ValuePredictor(Protocol):
     """An objective whose head predicts hidden values, so that its R2 stands in the table of masked values."""
 
-    def predict_values(self, model: ModelView, batch: CellBatch, genes: GeneStates) -> Tensor:
+    def predict_values(self, model: ModelView, batch: PackedTokens, genes: GeneStates) -> Tensor:
         """float32 ``[M]`` on the scale of ``batch.values_T``, given that they are not zero, in the order of
         ``nonzero(masked_T)``."""
         ...
@@ -72,7 +72,7 @@ class Step:
     """What one micro-batch offers to the objectives; a field is None where the schedule leaves that side out."""
 
     genes: GeneStates
-    cells: CellBatch | None
+    cells: PackedTokens | None
     links: LinkSupervision | None
     generator: torch.Generator
 

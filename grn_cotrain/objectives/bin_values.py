@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 
 __all__ = [
     "fill_empty_bins",
@@ -26,13 +26,13 @@ __all__ = [
 ]
 
 
-def visible_bin_values(batch: CellBatch, num_bins: int) -> Tensor:
+def visible_bin_values(batch: PackedTokens, num_bins: int) -> Tensor:
     """Mean visible value of each cell's bins, float32 ``[B, K]``; empty bins as :func:`fill_empty_bins` says."""
     sums_BK, counts_BK = _visible(batch, batch.bins_T - 1, num_bins)
     return fill_empty_bins((sums_BK / counts_BK.clamp_min(1)).float(), counts_BK > 0)
 
 
-def visible_class_values(batch: CellBatch, class_T: Tensor, empty_C: Tensor) -> Tensor:
+def visible_class_values(batch: PackedTokens, class_T: Tensor, empty_C: Tensor) -> Tensor:
     """Mean visible non-zero value of each class in each cell, float32 ``[B, C]``; of an empty class its ``empty_C``.
 
     ``class_T`` (int64, in 0..C-1) is read at visible non-zero tokens alone.
@@ -111,7 +111,7 @@ def read_table(table_RK: Tensor, row_M: Tensor, place_M: Tensor) -> Tensor:
     return torch.lerp(table_RK[row_M, below_M], table_RK[row_M, above_M], place_M - below_M)
 
 
-def _visible(batch: CellBatch, class_T: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+def _visible(batch: PackedTokens, class_T: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
     """Sum and number of the visible non-zero values of each class: float64 and int64 ``[B, C]``."""
     seen_T = torch.nonzero(~batch.hidden_T & (batch.values_T != 0)).squeeze(1)
     slot_T = batch.cell_of_token_T[seen_T] * num_classes + class_T[seen_T]

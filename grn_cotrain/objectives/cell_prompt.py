@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import NO_COVARIATES
@@ -125,12 +125,12 @@ class GeneFromCell(Objective):
         return LossOutput(error + zeros, len(where_M), parts)
 
     @torch.no_grad()
-    def predict_values(self, model: ModelView, batch: CellBatch, genes: GeneStates) -> Tensor:
+    def predict_values(self, model: ModelView, batch: PackedTokens, genes: GeneStates) -> Tensor:
         """Hidden values from the cells' states: see :class:`~grn_cotrain.objectives.ValuePredictor`."""
         where_M, outputs_MK = self._outputs(model, batch, genes)
         return self.target.values(batch, where_M, outputs_MK[:, 0])
 
-    def _outputs(self, model: ModelView, batch: CellBatch, genes: GeneStates) -> tuple[Tensor, Tensor]:
+    def _outputs(self, model: ModelView, batch: PackedTokens, genes: GeneStates) -> tuple[Tensor, Tensor]:
         """Positions of hidden tokens, and for each the products of its queries with its cell."""
         where_M = torch.nonzero(batch.hidden_T).squeeze(1)
         told_BD = self.state_map(model.encode_cells(batch, genes).cells_BD)

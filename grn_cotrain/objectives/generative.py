@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
@@ -141,7 +141,7 @@ class Generative(Objective):
             return LossOutput(0.0 * loss, 0)
         return LossOutput(loss, len(where_M), parts)
 
-    def draw_unknown(self, batch: CellBatch, generator: torch.Generator) -> Tensor:
+    def draw_unknown(self, batch: PackedTokens, generator: torch.Generator) -> Tensor:
         """Which values are unknown, bool ``[T]``: each of a cell's with the chance that was drawn for the cell."""
         shares = torch.tensor(self.config.shares)
         index_B = torch.randint(len(shares), (batch.num_cells,), generator=generator, device=generator.device)
@@ -149,12 +149,12 @@ class Generative(Objective):
         share_B = shares[index_B.cpu()].to(draw_T.device)
         return (draw_T < share_B[batch.cell_of_token_T]) & self._may_hide(batch)
 
-    def _may_hide(self, batch: CellBatch) -> Tensor:
+    def _may_hide(self, batch: PackedTokens) -> Tensor:
         is_gene_T = batch.feature_ids_T >= NUM_SPECIAL
         return is_gene_T if self.config.hide_zeros else is_gene_T & (batch.values_T != 0)
 
     def _loss(
-        self, batch: CellBatch, where_M: Tensor, states_TD: Tensor, prefix: str
+        self, batch: PackedTokens, where_M: Tensor, states_TD: Tensor, prefix: str
     ) -> tuple[Tensor, dict[str, Tensor]]:
         state_MD = states_TD[where_M]
         value_M, nonzero_M = self._head(state_MD)
@@ -175,12 +175,12 @@ class Generative(Objective):
         return outputs_MK[:, 0], outputs_MK[:, 1] if self.config.hide_zeros else None
 
     @torch.no_grad()
-    def predict_values(self, model: ModelView, batch: CellBatch, genes: GeneStates) -> Tensor:
+    def predict_values(self, model: ModelView, batch: PackedTokens, genes: GeneStates) -> Tensor:
         """See :class:`~grn_cotrain.objectives.ValuePredictor`; with ``batch.prompt_BD``, cell-prompted."""
         return self.guess_values(model, batch, genes).values_M
 
     @torch.no_grad()
-    def guess_values(self, model: ModelView, batch: CellBatch, genes: GeneStates) -> Guess:
+    def guess_values(self, model: ModelView, batch: PackedTokens, genes: GeneStates) -> Guess:
         """Values of the hidden tokens and the expected error of each, in units of the regression target."""
         where_M = torch.nonzero(batch.hidden_T).squeeze(1)
         state_MD = model.encode_cells(batch, genes).tokens_TD[where_M]

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.binning import rounded_bins
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.value_statistics import ValueStatistics
@@ -181,7 +181,7 @@ class MaskedValue(Objective):
         return self._score(batch, where_M, outputs_MK, batch.values_T[where_M], batch.bins_T[where_M])
 
     def _score(
-        self, batch: CellBatch, where_M: Tensor, outputs_MK: Tensor, value_M: Tensor, bin_M: Tensor
+        self, batch: PackedTokens, where_M: Tensor, outputs_MK: Tensor, value_M: Tensor, bin_M: Tensor
     ) -> LossOutput:
         """Loss of the outputs for hidden tokens ``where_M`` whose true values and bins are given."""
         count = len(where_M)
@@ -209,7 +209,7 @@ class MaskedValue(Objective):
             loss = loss + zero
         return LossOutput(loss, count, parts)
 
-    def _mask(self, batch: CellBatch, generator: torch.Generator) -> Tensor:
+    def _mask(self, batch: PackedTokens, generator: torch.Generator) -> Tensor:
         config = self.config
         if config.classes == "rounded":  # what is in class 0 is a zero to scBERT
             is_low_T = rounded_bins(batch.values_T, self.num_bins) == 0
@@ -220,14 +220,14 @@ class MaskedValue(Objective):
             batch, generator, share=config.mask_share, balance=config.mask_balance, num_features=self.num_features
         )
 
-    def _norm_of(self, batch: CellBatch) -> int:
+    def _norm_of(self, batch: PackedTokens) -> int:
         """``(n - m) c`` of equation 5; at least 1."""
         visible_T = (batch.values_T != 0) & ~batch.hidden_T
         most = int(torch.bincount(batch.cell_of_token_T[visible_T], minlength=batch.num_cells).max())
         return max(1, (self.num_features - most) * batch.num_cells)
 
     @torch.no_grad()
-    def predict_values(self, model: ModelView, batch: CellBatch, genes: GeneStates) -> Tensor:
+    def predict_values(self, model: ModelView, batch: PackedTokens, genes: GeneStates) -> Tensor:
         """Predict hidden values, given that they are not zero (``target: value``: as they are, zeros and all).
 
         Parameters
@@ -251,14 +251,14 @@ class MaskedValue(Objective):
         share_MC = outputs_MK[:, -values_BC.shape[1] :].softmax(dim=-1)
         return (share_MC * values_BC[batch.cell_of_token_T[where_M]]).sum(dim=-1)
 
-    def _class_values(self, batch: CellBatch) -> Tensor:
+    def _class_values(self, batch: PackedTokens) -> Tensor:
         """What each class that a non-zero value may have is worth in each cell: ``[B, K]``, rounded ``[B, K + 1]``."""
         if self.config.classes == "quantile":
             return visible_bin_values(batch, self.num_bins)
         middle_C = (torch.arange(self.num_bins + 1, device=batch.values_T.device) + 0.5) * math.log(2)
         return visible_class_values(batch, rounded_bins(batch.values_T, self.num_bins), middle_C)
 
-    def _outputs(self, model: ModelView, batch: CellBatch, genes: GeneStates) -> tuple[Tensor, Tensor]:
+    def _outputs(self, model: ModelView, batch: PackedTokens, genes: GeneStates) -> tuple[Tensor, Tensor]:
         """Positions of hidden tokens and the head's outputs there; only these rows pass the head."""
         assert batch.masked_T is not None
         where_M = torch.nonzero(batch.masked_T).squeeze(1)

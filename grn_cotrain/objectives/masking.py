@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.binning import quantile_bins
 from grn_cotrain.data.vocab import MASK_ID, NUM_SPECIAL
 
@@ -24,7 +24,7 @@ _RATIO = 10.0  # xTrimoGene hides zeros at a tenth of the ratio of non-zeros
 
 
 def draw_mask(
-    batch: CellBatch, generator: torch.Generator, *, share: float, zero_share: float | Tensor = 0.0
+    batch: PackedTokens, generator: torch.Generator, *, share: float, zero_share: float | Tensor = 0.0
 ) -> Tensor:
     """Hide each non-zero value with chance ``share`` and each zero token with chance ``zero_share``.
 
@@ -40,7 +40,7 @@ def draw_mask(
 
 
 def draw_balanced_mask(
-    batch: CellBatch, generator: torch.Generator, *, share: float, balance: MaskBalance, num_features: int
+    batch: PackedTokens, generator: torch.Generator, *, share: float, balance: MaskBalance, num_features: int
 ) -> Tensor:
     """Hide values with chance ``share``, and zeros beside them.
 
@@ -90,18 +90,18 @@ def draw_balanced_mask(
     return masked_T
 
 
-def _draws(batch: CellBatch, generator: torch.Generator) -> Tensor:
+def _draws(batch: PackedTokens, generator: torch.Generator) -> Tensor:
     """A uniform number for every token."""
     return torch.rand(batch.num_tokens, generator=generator, device=generator.device).to(batch.values_T.device)
 
 
-def _below(draw_T: Tensor, batch: CellBatch, share: float, zero_share: float | Tensor) -> Tensor:
+def _below(draw_T: Tensor, batch: PackedTokens, share: float, zero_share: float | Tensor) -> Tensor:
     """True where the draw is below the token's chance; never at special tokens."""
     chance_T = torch.where(batch.values_T != 0, share, zero_share)
     return (draw_T < chance_T) & (batch.feature_ids_T >= NUM_SPECIAL)
 
 
-def hide(batch: CellBatch, masked_T: Tensor, *, num_bins: int) -> CellBatch:
+def hide(batch: PackedTokens, masked_T: Tensor, *, num_bins: int) -> PackedTokens:
     """Hide values, and bin the *visible* ones among themselves.
 
     Bins of the whole cell would tell what is hidden: each bin's size is known, so the visible counts give away the
@@ -113,7 +113,7 @@ def hide(batch: CellBatch, masked_T: Tensor, *, num_bins: int) -> CellBatch:
     return replace(batch, bins_T=bins_T, masked_T=masked_T)
 
 
-def hide_names(batch: CellBatch, hidden_T: Tensor) -> CellBatch:
+def hide_names(batch: PackedTokens, hidden_T: Tensor) -> PackedTokens:
     """Put MASK in the place of feature ids; whoever hides names keeps the ids as targets.
 
     Values, bins and ranks stay visible: they are what the name is guessed from. The modality is that of the feature's

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.tokens import MODALITIES
 from grn_cotrain.data.vocab import NUM_SPECIAL
@@ -139,7 +139,7 @@ class Modality(Objective):
         }
 
     @torch.no_grad()
-    def predict_values(self, model: ModelView, batch: CellBatch, genes: GeneStates) -> Tensor:
+    def predict_values(self, model: ModelView, batch: PackedTokens, genes: GeneStates) -> Tensor:
         """Expected hidden values: class probabilities times the mean visible value of each bin in the same cell.
 
         See :class:`~grn_cotrain.objectives.ValuePredictor`. The modality is hidden as in training.
@@ -150,7 +150,7 @@ class Modality(Objective):
         bin_values_BK = visible_bin_values(batch, self.num_bins)
         return (value_MK.float().softmax(dim=-1) * bin_values_BK[batch.cell_of_token_T[where_M]]).sum(dim=-1)
 
-    def _value_logits(self, model: ModelView, batch: CellBatch, genes: GeneStates) -> tuple[Tensor, Tensor, Tensor]:
+    def _value_logits(self, model: ModelView, batch: PackedTokens, genes: GeneStates) -> tuple[Tensor, Tensor, Tensor]:
         """Positions of hidden tokens, the decoder's states and the logits of the bins there."""
         where_M = torch.nonzero(batch.hidden_T).squeeze(1)
         state_MD = self.decoder(model.encode_cells(batch, genes).tokens_TD[where_M])

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.read_depth import check_counts, draw_rates, thin
 from grn_cotrain.errors import UserError
@@ -114,7 +114,7 @@ class ReadDepth(MaskedValue):
         return replace(output, metrics={**output.metrics, "reads_kept": float(kept_B.mean())})
 
     @torch.no_grad()
-    def predict_values(self, model: ModelView, batch: CellBatch, genes: GeneStates) -> Tensor:
+    def predict_values(self, model: ModelView, batch: PackedTokens, genes: GeneStates) -> Tensor:
         """Predict hidden values of a cell of depth T; where the batch does not say which, of the cell's own."""
         if batch.depth_B2 is None and batch.total_B is not None:
             batch = replace(batch, depth_B2=batch.total_B.log1p()[:, None].repeat(1, 2))

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.binning import quantile_bins
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.value_statistics import ValueStatistics
@@ -47,7 +47,7 @@ class Guess:
     Attributes
     ----------
     values_M
-        float32 values, given that they are not zero, on the scale of ``CellBatch.values_T``.
+        float32 values, given that they are not zero, on the scale of ``PackedTokens.values_T``.
     spread_M
         float32 expected error, in units in which genes can be compared; the smallest is the most confident guess.
     deviation_M
@@ -66,7 +66,7 @@ class Guess:
 class ConfidentPredictor(Protocol):
     """A :class:`~grn_cotrain.objectives.ValuePredictor` that says how sure it is of each value."""
 
-    def guess_values(self, model: ModelView, batch: CellBatch, genes: GeneStates) -> Guess:
+    def guess_values(self, model: ModelView, batch: PackedTokens, genes: GeneStates) -> Guess:
         """Values of the hidden tokens, and how sure they are."""
         ...
 
@@ -122,7 +122,7 @@ class ValueTarget(nn.Module):
         bin_N = quantile_bins(value_N, cell_N, self.num_bins)
         self.bin_values_K.copy_(torch.from_numpy(pooled_bin_values(bin_N.numpy(), values_CG.data, self.num_bins)))
 
-    def of(self, batch: CellBatch, where_M: Tensor) -> Tensor:
+    def of(self, batch: PackedTokens, where_M: Tensor) -> Tensor:
         """What the tokens at ``where_M`` should be predicted as: ``[M]``."""
         if self.target == "bin":
             return batch.bins_T[where_M] / self.num_bins - 0.5
@@ -130,7 +130,7 @@ class ValueTarget(nn.Module):
         return (batch.values_T[where_M] - self.mean_G[gene_M]) / self.std_G[gene_M]
 
     def loss(
-        self, batch: CellBatch, where_M: Tensor, value_M: Tensor, nonzero_M: Tensor | None
+        self, batch: PackedTokens, where_M: Tensor, value_M: Tensor, nonzero_M: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Mean squared error over non-zero values in units of ``bin_scale``, and mean cross-entropy of "not zero".
 
@@ -145,7 +145,7 @@ class ValueTarget(nn.Module):
             return error, nonzero_M.sum()
         return error, F.binary_cross_entropy_with_logits(nonzero_M, is_value_M.to(nonzero_M.dtype))
 
-    def values(self, batch: CellBatch, where_M: Tensor, predicted_M: Tensor) -> Tensor:
+    def values(self, batch: PackedTokens, where_M: Tensor, predicted_M: Tensor) -> Tensor:
         """Predictions on the scale of ``batch.values_T``, float32 ``[M]``; never below 0."""
         predicted_M = predicted_M.float()
         if self.target == "value":
@@ -154,7 +154,7 @@ class ValueTarget(nn.Module):
         table_BK, place_M = self._table(batch), self._place(predicted_M)
         return read_table(table_BK, batch.cell_of_token_T[where_M], place_M.clamp(0, self.num_bins - 1))
 
-    def deviations(self, batch: CellBatch, where_M: Tensor, predicted_M: Tensor, spread_M: Tensor) -> Tensor:
+    def deviations(self, batch: PackedTokens, where_M: Tensor, predicted_M: Tensor, spread_M: Tensor) -> Tensor:
         """What an error of ``spread_M`` in the target is on the scale of the values, float32 ``[M]``.
 
         The spread times the local slope of the way back: for ``value`` the gene's deviation, for ``bin`` the mean slope
@@ -172,7 +172,7 @@ class ValueTarget(nn.Module):
         """Predictions as places in a table of bins: 0 is bin 1."""
         return (predicted_M + 0.5) * self.num_bins - 1
 
-    def _table(self, batch: CellBatch) -> Tensor:
+    def _table(self, batch: PackedTokens) -> Tensor:
         """Value of each bin in each cell ``[B, K]``; of training cells where a cell shows no value."""
         seen_BK = visible_bin_values(batch, self.num_bins)
         return torch.where(seen_BK[:, -1:] > 0, seen_BK, self.bin_values_K)

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from grn_cotrain.config import ComponentSpec, to_dict
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
@@ -74,7 +74,7 @@ class Classifier:
             head = _build_head(spec, model, len(classes))
         return cls(model, head, spec, classes, label)
 
-    def logits(self, batch: CellBatch, genes: GeneStates) -> Tensor:
+    def logits(self, batch: PackedTokens, genes: GeneStates) -> Tensor:
         """Logits ``[B, C]``."""
         logits_BC: Tensor = self.head(batch, self.model.encode_cells(batch, genes))
         return logits_BC.float()

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from grn_cotrain.config import ComponentSpec, require, require_number
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.streams import CellStream
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
@@ -273,7 +273,7 @@ def _fit(
     )
 
 
-def _one_epoch(stream: CellStream, num_cells: int) -> Iterator[CellBatch]:
+def _one_epoch(stream: CellStream, num_cells: int) -> Iterator[PackedTokens]:
     """Batches until every training cell was given out once."""
     while True:
         yield next(stream)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.negatives import LinkSupervision
 from grn_cotrain.model import CoTrainModel
 from grn_cotrain.nn.sparse import MessageGraph
@@ -44,7 +44,7 @@ class StepInputs:
     """
 
     graph: MessageGraph
-    batches: Sequence[CellBatch]
+    batches: Sequence[PackedTokens]
     links: LinkSupervision | None
     table_generator: torch.Generator
     cell_generators: Sequence[torch.Generator]
@@ -75,9 +75,9 @@ def _sides(model: CoTrainModel, active: frozenset[str]) -> tuple[frozenset[str],
 
 def _micro_batches(
     inputs: StepInputs, cells: frozenset[str], links: frozenset[str]
-) -> list[tuple[CellBatch | None, LinkSupervision | None, torch.Generator, frozenset[str], float]]:
+) -> list[tuple[PackedTokens | None, LinkSupervision | None, torch.Generator, frozenset[str], float]]:
     """What is evaluated one after another: each batch of cells with its share, and link objectives once a step."""
-    work: list[tuple[CellBatch | None, LinkSupervision | None, torch.Generator, frozenset[str], float]] = []
+    work: list[tuple[PackedTokens | None, LinkSupervision | None, torch.Generator, frozenset[str], float]] = []
     if cells:
         share = 1.0 / len(inputs.batches)
         work += [

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.edge_split import EdgeSplit, LabelledPairs
 from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.tokens import Tokenizer
@@ -53,7 +53,7 @@ class Validator:
     ) -> None:
         self.seed = seed
         self.schedule = schedule
-        self.batches: list[CellBatch] = []
+        self.batches: list[PackedTokens] = []
         if schedule.trains_cells:
             rows_C = validation_C[:_MAX_CELLS]
             self.batches = list(one_pass(tokenizer, rows_C, tokens_per_batch=tokens_per_batch))

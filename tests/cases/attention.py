@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import NUM_SPECIAL
@@ -36,7 +36,9 @@ class PlantedModel:
         """Of the tokens given."""
         return Tokenizer(cells, self.tokens)
 
-    def cell_attention(self, batch: CellBatch, genes: Any, *, layers: Sequence[int] | None = None) -> Iterator[Tensor]:
+    def cell_attention(
+        self, batch: PackedTokens, genes: Any, *, layers: Sequence[int] | None = None
+    ) -> Iterator[Tensor]:
         """The rule's matrix, bordered by CLS."""
         del genes, layers
         for place, (start, end) in enumerate(zip(batch.cu_lens[:-1].tolist(), batch.cu_lens[1:].tolist(), strict=True)):
@@ -60,7 +62,9 @@ class EncoderModel:
         """Of the tokens given."""
         return Tokenizer(cells, self.tokens)
 
-    def cell_attention(self, batch: CellBatch, genes: Any, *, layers: Sequence[int] | None = None) -> Iterator[Tensor]:
+    def cell_attention(
+        self, batch: PackedTokens, genes: Any, *, layers: Sequence[int] | None = None
+    ) -> Iterator[Tensor]:
         """The encoder's own."""
         del genes
         return self.encoder.attention(batch, self.features_VD, None, layers=layers)

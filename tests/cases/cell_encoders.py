@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import CLS_ID, MASK_ID, NUM_SPECIAL
 from grn_cotrain.errors import UserError
@@ -57,7 +57,7 @@ class CellEncoderCase:
         return encoder.eval()
 
     @staticmethod
-    def batch(rows: list[int] | None = None) -> CellBatch:
+    def batch(rows: list[int] | None = None) -> PackedTokens:
         """Cells with zeros among their tokens and a third of the values hidden, the same for a cell in any batch."""
         cells = toy_cells()
         tokenizer = Tokenizer(cells, TokenConfig(num_bins=NUM_BINS, zeros_per_cell=3))

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import CellStates
@@ -40,13 +40,13 @@ class HeadCase:
             return HEADS.build(self.name, self.options, width=WIDTH, num_classes=NUM_CLASSES).eval()
 
     @staticmethod
-    def batch(rows: list[int] | None = None) -> CellBatch:
+    def batch(rows: list[int] | None = None) -> PackedTokens:
         """Cells with some zeros among their tokens."""
         tokenizer = Tokenizer(toy_cells(), TokenConfig(num_bins=5, zeros_per_cell=2))
         return tokenizer.batch(np.asarray(rows if rows is not None else [0, 1, 2, 3]))
 
     @staticmethod
-    def states(batch: CellBatch) -> CellStates:
+    def states(batch: PackedTokens) -> CellStates:
         """States that depend on cell and feature alone, so that they are the same for a cell in any batch."""
         cell_T = batch.cell_index_B[batch.cell_of_token_T]
         phase_TD = (1.0 + batch.feature_ids_T + 7.3 * cell_T)[:, None] * torch.arange(1, WIDTH + 1) ** 0.5
@@ -104,7 +104,7 @@ class HeadCase:
         assert (per_cell_B > 0).all()
 
     @staticmethod
-    def _per_cell(batch: CellBatch, grad_TD: Tensor) -> Tensor:
+    def _per_cell(batch: PackedTokens, grad_TD: Tensor) -> Tensor:
         return torch.zeros(batch.num_cells).index_add(0, batch.cell_of_token_T, grad_TD.abs().sum(1))
 
     def test_unknown_option_names_its_path(self) -> None:

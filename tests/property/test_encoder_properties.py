@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import CLS_ID, NUM_SPECIAL
@@ -34,7 +34,7 @@ CELLS = toy_cells(num_cells=12)
 TOKENIZER = Tokenizer(CELLS, TokenConfig(num_bins=NUM_BINS, zeros_per_cell=4))
 
 
-def _batch(rows: list[int], seed: int, share: float) -> CellBatch:
+def _batch(rows: list[int], seed: int, share: float) -> PackedTokens:
     """Cells with a share of the values hidden, drawn per cell, so that company does not change the draw."""
     batch = TOKENIZER.batch(np.asarray(rows))
     draws = [
@@ -44,7 +44,7 @@ def _batch(rows: list[int], seed: int, share: float) -> CellBatch:
     return hide(batch, masked_T, num_bins=NUM_BINS)
 
 
-def _reordered(batch: CellBatch, seed: int) -> tuple[CellBatch, Tensor]:
+def _reordered(batch: PackedTokens, seed: int) -> tuple[PackedTokens, Tensor]:
     """The same cells, the tokens of each but CLS in another order; and where each token came from."""
     generator = torch.Generator().manual_seed(seed)
     order_T = torch.cat(

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.ranks import ranks_within_cells
 from grn_cotrain.data.tokens import Tokenizer
@@ -38,7 +38,7 @@ def encoder(cells: CellMatrix) -> GeneformerEncoder:
     return built.eval()
 
 
-def ranked(built: GeneformerEncoder, batch: CellBatch) -> list[dict[int, int]]:
+def ranked(built: GeneformerEncoder, batch: PackedTokens) -> list[dict[int, int]]:
     """Rank of each gene token, cell by cell."""
     ranks_T = built.prepare_batch(batch).ranks_T
     assert ranks_T is not None
@@ -53,7 +53,7 @@ def ranked(built: GeneformerEncoder, batch: CellBatch) -> list[dict[int, int]]:
     return result
 
 
-def batch_of(cells: CellMatrix, rows: list[int] | None = None) -> CellBatch:
+def batch_of(cells: CellMatrix, rows: list[int] | None = None) -> PackedTokens:
     tokenizer = Tokenizer(cells, TokenConfig(num_bins=4, zeros_per_cell="all"))
     return tokenizer.batch(np.arange(cells.num_cells) if rows is None else np.array(rows))
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.registry import Registry
 
@@ -35,7 +35,7 @@ class AttentionBias:
     key_VR: Tensor
 
 
-def token_bias(batch: CellBatch, bias: AttentionBias | None) -> tuple[Tensor, Tensor] | None:
+def token_bias(batch: PackedTokens, bias: AttentionBias | None) -> tuple[Tensor, Tensor] | None:
     """Query and key factors ``[T, R]`` of each token; None where there is no bias."""
     if bias is None:
         return None
@@ -97,7 +97,7 @@ class CellEncoder(nn.Module, ABC):
         """Receive the training cells once, before training, for statistics kept as buffers. Default: nothing."""
         del cells, rows_C
 
-    def prepare_batch(self, batch: CellBatch) -> CellBatch:
+    def prepare_batch(self, batch: PackedTokens) -> PackedTokens:
         """Compute what must be known before anything is hidden (ranks). Objectives that hide names call it first.
 
         Default: the batch as it is. Calling it twice changes nothing.
@@ -115,7 +115,7 @@ class CellEncoder(nn.Module, ABC):
     @abstractmethod
     def attention(
         self,
-        batch: CellBatch,
+        batch: PackedTokens,
         features_VD: Tensor,
         bias: AttentionBias | None = None,
         *,
@@ -129,5 +129,5 @@ class CellEncoder(nn.Module, ABC):
         """
 
     @abstractmethod
-    def forward(self, batch: CellBatch, features_VD: Tensor, bias: AttentionBias | None = None) -> CellStates:
+    def forward(self, batch: PackedTokens, features_VD: Tensor, bias: AttentionBias | None = None) -> CellStates:
         """Encode ``batch``; ``features_VD`` holds the rows of the special tokens first, then one row a feature."""

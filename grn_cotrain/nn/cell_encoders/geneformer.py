@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from scipy import sparse
 from torch import Tensor, nn
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.ranks import ranks_within_cells
 from grn_cotrain.data.vocab import MASK_ID, NUM_SPECIAL
@@ -171,7 +171,7 @@ class GeneformerEncoder(TrunkEncoder):
             )
         self.median_G.copy_(torch.from_numpy(median_G))
 
-    def prepare_batch(self, batch: CellBatch) -> CellBatch:
+    def prepare_batch(self, batch: PackedTokens) -> PackedTokens:
         """Rank the visible non-zero tokens of each cell, where ``ranks_T`` is not there yet; 0 is "no rank".
 
         Raises
@@ -190,12 +190,12 @@ class GeneformerEncoder(TrunkEncoder):
         return replace(batch, ranks_T=_ranks(batch, ranked_N, ratio_N))
 
     @staticmethod
-    def _rankable(batch: CellBatch) -> Tensor:
+    def _rankable(batch: PackedTokens) -> Tensor:
         """Positions of gene tokens (hidden names too) with a visible value that is not zero."""
         is_gene_T = (batch.feature_ids_T >= NUM_SPECIAL) | (batch.feature_ids_T == MASK_ID)
         return torch.nonzero(is_gene_T & ~batch.hidden_T & (batch.values_T != 0)).squeeze(1)
 
-    def inputs(self, batch: CellBatch, features_VD: Tensor) -> Tensor:
+    def inputs(self, batch: PackedTokens, features_VD: Tensor) -> Tensor:
         """Gene row plus rank row, normalised: ``[T, D]``."""
         ranks_T = self.prepare_batch(batch).ranks_T
         assert ranks_T is not None
@@ -212,7 +212,7 @@ class GeneformerEncoder(TrunkEncoder):
         rank_TD = self.ranks(row_T).masked_fill(special_T[:, None], 0.0)
         return self.norm(F.embedding(ids_T, features_VD) + rank_TD)
 
-    def forward(self, batch: CellBatch, features_VD: Tensor, bias: AttentionBias | None = None) -> CellStates:
+    def forward(self, batch: PackedTokens, features_VD: Tensor, bias: AttentionBias | None = None) -> CellStates:
         """See :class:`~grn_cotrain.nn.cell_encoders.CellEncoder`."""
         inputs_TD = prompted(batch, self.inputs(batch, features_VD))
         before_TD, tokens_TD = self.trunk.two_last(inputs_TD, batch.cu_lens, batch.max_len, token_bias(batch, bias))
@@ -224,7 +224,7 @@ class GeneformerEncoder(TrunkEncoder):
         return CellStates(tokens_TD, pool_cells(batch, read_TD, self.config.pooling), pooled)
 
 
-def _ranks(batch: CellBatch, ranked_N: Tensor, score_N: Tensor) -> Tensor:
+def _ranks(batch: PackedTokens, ranked_N: Tensor, score_N: Tensor) -> Tensor:
     ranks_T = torch.zeros_like(batch.feature_ids_T)
     ids_N = batch.feature_ids_T[ranked_N]
     ranks_T[ranked_N] = ranks_within_cells(score_N, batch.cell_of_token_T[ranked_N], ids_N)

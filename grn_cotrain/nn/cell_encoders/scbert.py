@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.binning import rounded_bins
 from grn_cotrain.data.vocab import MASK_ID, NUM_SPECIAL
 from grn_cotrain.errors import UserError
@@ -130,7 +130,7 @@ class ScBERTEncoder(TrunkEncoder):
         nn.init.normal_(self.values.weight, std=0.02)  # BERT's; rows as long as the genes' drown them at the start
         self.trunk = config.build(width)
 
-    def value_ids(self, batch: CellBatch) -> Tensor:
+    def value_ids(self, batch: PackedTokens) -> Tensor:
         """Row of each token among values, int64 ``[T]``: its class past the special ids; MASK where hidden."""
         if self.config.bins == "quantile":
             class_T = batch.bins_T
@@ -141,10 +141,10 @@ class ScBERTEncoder(TrunkEncoder):
         special_T = (batch.feature_ids_T < NUM_SPECIAL) & (batch.feature_ids_T != MASK_ID)
         return torch.where(special_T, batch.feature_ids_T, ids_T)
 
-    def inputs(self, batch: CellBatch, features_VD: Tensor) -> Tensor:
+    def inputs(self, batch: PackedTokens, features_VD: Tensor) -> Tensor:
         """Gene row plus value row: ``[T, D]``."""
         return F.embedding(batch.feature_ids_T, features_VD) + self.values(self.value_ids(batch))
 
-    def cells(self, batch: CellBatch, tokens_TD: Tensor) -> Tensor:
+    def cells(self, batch: PackedTokens, tokens_TD: Tensor) -> Tensor:
         """See :func:`~grn_cotrain.nn.pooling.pool_cells`."""
         return pool_cells(batch, tokens_TD, self.config.pooling)

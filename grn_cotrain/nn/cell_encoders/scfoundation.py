@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS, NO_COVARIATES, AttentionBias, CellStates
 from grn_cotrain.nn.cell_encoders.xtrimogene import XTrimoGeneEncoder
@@ -97,7 +97,7 @@ class ScFoundationEncoder(XTrimoGeneEncoder):
         if cells.kind == "counts":
             self.depth.prepare(np.log1p(cells.size_factor_C[rows_C]))
 
-    def forward(self, batch: CellBatch, features_VD: Tensor, bias: AttentionBias | None = None) -> CellStates:
+    def forward(self, batch: PackedTokens, features_VD: Tensor, bias: AttentionBias | None = None) -> CellStates:
         """See :class:`CellEncoder`."""
         deeper, features_XD, bias, kept_T = self._with_depth(batch, features_VD, bias)
         states = super().forward(deeper, features_XD, bias)
@@ -111,7 +111,7 @@ class ScFoundationEncoder(XTrimoGeneEncoder):
     @torch.no_grad()
     def attention(
         self,
-        batch: CellBatch,
+        batch: PackedTokens,
         features_VD: Tensor,
         bias: AttentionBias | None = None,
         *,
@@ -124,7 +124,7 @@ class ScFoundationEncoder(XTrimoGeneEncoder):
             sums_L1 = share_LL.sum(1, keepdim=True)
             yield share_LL / torch.where(sums_L1 > 0, sums_L1, 1.0)
 
-    def cells(self, batch: CellBatch, decoded: Decoded) -> Tensor:
+    def cells(self, batch: PackedTokens, decoded: Decoded) -> Tensor:
         """State of every cell: ``[B, D]``."""
         if self.cell_map is None:
             return super().cells(batch, decoded)
@@ -141,11 +141,11 @@ class ScFoundationEncoder(XTrimoGeneEncoder):
         cells_BD: Tensor = self.cell_map(torch.cat(parts, dim=1))
         return cells_BD
 
-    def reads(self, batch: CellBatch) -> Tensor:
+    def reads(self, batch: PackedTokens) -> Tensor:
         """bool ``[X]``: CLS, T, S, and values that are neither hidden nor zero."""
         return super().reads(batch) | self._is_depth(batch)
 
-    def embed_values(self, batch: CellBatch, where_M: Tensor) -> Tensor:
+    def embed_values(self, batch: PackedTokens, where_M: Tensor) -> Tensor:
         """Value vectors ``[M, D]``; those of T and S have an embedding of their own."""
         is_depth_M = self._is_depth(batch)[where_M]
         # A depth is no expression value, and NaN where it is not known.
@@ -158,15 +158,15 @@ class ScFoundationEncoder(XTrimoGeneEncoder):
         return rows_MD.index_copy(0, torch.nonzero(is_depth_M).squeeze(1), depth_ND.to(rows_MD.dtype))
 
     @staticmethod
-    def _is_depth(batch: CellBatch) -> Tensor:
+    def _is_depth(batch: PackedTokens) -> Tensor:
         """bool ``[X]``: the last two tokens of every cell."""
         ends_B = batch.cu_lens[1:].long()
         is_depth_X = torch.zeros_like(batch.feature_ids_T, dtype=torch.bool)
         return is_depth_X.index_fill_(0, torch.cat([ends_B - 2, ends_B - 1]), True)
 
     def _with_depth(
-        self, batch: CellBatch, features_VD: Tensor, bias: AttentionBias | None
-    ) -> tuple[CellBatch, Tensor, AttentionBias | None, Tensor]:
+        self, batch: PackedTokens, features_VD: Tensor, bias: AttentionBias | None
+    ) -> tuple[PackedTokens, Tensor, AttentionBias | None, Tensor]:
         """The batch with T and S at the end of every cell, rows for their names, and where the other tokens went."""
         num_features, num_cells = len(features_VD), batch.num_cells
         cell_T, cells_B = batch.cell_of_token_T, torch.arange(num_cells, device=features_VD.device)
@@ -198,7 +198,7 @@ class ScFoundationEncoder(XTrimoGeneEncoder):
         return deeper, features_XD, bias, kept_T
 
 
-def log_depth(batch: CellBatch) -> Tensor:
+def log_depth(batch: PackedTokens) -> Tensor:
     """Natural logarithm of 1 + total counts of target and source, float32 ``[B, 2]``; NaN where not known."""
     if batch.depth_B2 is not None:
         return batch.depth_B2

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.vocab import CLS_ID, PAD_ID
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS, NO_COVARIATES, AttentionBias, CellStates, token_bias
@@ -45,8 +45,8 @@ class ScGPTEncoder(TrunkEncoder):
     this way when it integrates: what predicts values knows the batch, and the state of CLS has no need to. (Published:
     concatenated; the first linear map of a head makes the same of a sum.)
 
-    The cell's state is that of CLS. ``CellBatch.prompt_BD`` stands in the place of CLS at the input, for cell-prompted
-    generation. The modality is not read but through the feature's own row.
+    The cell's state is that of CLS. ``PackedTokens.prompt_BD`` stands in the place of CLS at the input, for
+    cell-prompted generation. The modality is read through the feature's own row alone.
 
     Published size: ``width: 512``, 12 layers, 8 heads, ``ffn_multiplier: 1``, ``dropout: 0.2``, post-norm, ReLU, 51
     bins, up to 1,200 genes; its rows of genes and values are normalised one by one where here their sum is.
@@ -137,7 +137,7 @@ class ScGPTEncoder(TrunkEncoder):
         self.norm = nn.LayerNorm(width)
         self.trunk: GenerativeTransformer = config.build(width)
 
-    def inputs(self, batch: CellBatch, features_VD: Tensor) -> Tensor:
+    def inputs(self, batch: PackedTokens, features_VD: Tensor) -> Tensor:
         """Gene, value and (by default) conditions, summed and normalised: ``[T, D]``."""
         ids_T = batch.feature_ids_T
         described_TD = torch.where(batch.hidden_T[:, None], self.hidden_value_D, self._values(batch))
@@ -146,7 +146,7 @@ class ScGPTEncoder(TrunkEncoder):
         is_gene_T = (ids_T != CLS_ID) & (ids_T != PAD_ID)
         return self.norm(F.embedding(ids_T, features_VD) + described_TD * is_gene_T[:, None])
 
-    def _values(self, batch: CellBatch) -> Tensor:
+    def _values(self, batch: PackedTokens) -> Tensor:
         """What is read of each value, ``[T, D]``; of hidden ones something that does not depend on them."""
         bin_T = batch.bins_T.masked_fill(batch.hidden_T, 0)
         if self.config.values == "bins":
@@ -156,7 +156,7 @@ class ScGPTEncoder(TrunkEncoder):
             number_T = batch.values_T.masked_fill(batch.hidden_T, 0.0)
         return self.value_mlp(number_T.to(self.hidden_value_D.dtype)[:, None])
 
-    def forward(self, batch: CellBatch, features_VD: Tensor, bias: AttentionBias | None = None) -> CellStates:
+    def forward(self, batch: PackedTokens, features_VD: Tensor, bias: AttentionBias | None = None) -> CellStates:
         """See :class:`~grn_cotrain.nn.cell_encoders.CellEncoder`."""
         keys = KnownKeys.of(batch) if self.config.attention_mask == "generative" else None
         inputs_TD = prompted(batch, self.inputs(batch, features_VD))
@@ -170,7 +170,7 @@ class ScGPTEncoder(TrunkEncoder):
     @torch.no_grad()
     def attention(
         self,
-        batch: CellBatch,
+        batch: PackedTokens,
         features_VD: Tensor,
         bias: AttentionBias | None = None,
         *,

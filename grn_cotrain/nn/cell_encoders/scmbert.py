@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.vocab import CLS_ID, PAD_ID
 from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS, NO_COVARIATES
 from grn_cotrain.nn.cell_encoders.trunk import TrunkConfig, TrunkEncoder
@@ -73,7 +73,7 @@ class ScMBERTEncoder(TrunkEncoder):
         self.norm = nn.LayerNorm(width)
         self.trunk = config.build(width)
 
-    def inputs(self, batch: CellBatch, features_VD: Tensor) -> Tensor:
+    def inputs(self, batch: PackedTokens, features_VD: Tensor) -> Tensor:
         """Sum of the three embeddings, normalised: ``[T, D]``."""
         ids_T = batch.feature_ids_T
         bin_T = batch.bins_T.masked_fill(batch.hidden_T, self.mask_bin)

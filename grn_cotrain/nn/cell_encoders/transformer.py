@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from torch import Tensor
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.value_statistics import ValueStatistics
 from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS, NO_COVARIATES
@@ -67,6 +67,6 @@ class TransformerEncoder(TrunkEncoder):
         """Standardise values by the statistics of these cells from now on."""
         self.embedding.prepare(ValueStatistics.of(cells.normalised()[rows_C]))
 
-    def inputs(self, batch: CellBatch, features_VD: Tensor) -> Tensor:
+    def inputs(self, batch: PackedTokens, features_VD: Tensor) -> Tensor:
         """See :class:`~grn_cotrain.nn.token_embedding.TokenEmbedding`."""
         return self.embedding(batch, features_VD)

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders.base import AttentionBias, CellEncoder, CellStates, token_bias
 from grn_cotrain.nn.packed_transformer import PackedBlocks, PackedTransformer, default_num_heads
@@ -72,27 +72,27 @@ class TrunkEncoder(CellEncoder):
     trunk: PackedBlocks
 
     @abstractmethod
-    def inputs(self, batch: CellBatch, features_VD: Tensor) -> Tensor:
+    def inputs(self, batch: PackedTokens, features_VD: Tensor) -> Tensor:
         """What the first block reads, but for a prompt: ``[T, D]``."""
 
-    def forward(self, batch: CellBatch, features_VD: Tensor, bias: AttentionBias | None = None) -> CellStates:
+    def forward(self, batch: PackedTokens, features_VD: Tensor, bias: AttentionBias | None = None) -> CellStates:
         """See :class:`CellEncoder`."""
         inputs_TD = prompted(batch, self.inputs(batch, features_VD))
         tokens_TD = self.trunk(inputs_TD, batch.cu_lens, batch.max_len, token_bias(batch, bias))
         return CellStates(tokens_TD, self.cells(batch, tokens_TD), partial(self._cells_without, batch, tokens_TD))
 
-    def cells(self, batch: CellBatch, tokens_TD: Tensor) -> Tensor:
+    def cells(self, batch: PackedTokens, tokens_TD: Tensor) -> Tensor:
         """State of every cell from the final states of its tokens: ``[B, D]``."""
         return tokens_TD[batch.cls_positions_B]
 
-    def _cells_without(self, batch: CellBatch, tokens_TD: Tensor, left_out_T: Tensor) -> Tensor:
+    def _cells_without(self, batch: PackedTokens, tokens_TD: Tensor, left_out_T: Tensor) -> Tensor:
         """See :meth:`~grn_cotrain.nn.cell_encoders.CellStates.cells_without`."""
         return self.cells(only_tokens(batch, ~left_out_T), tokens_TD[~left_out_T])
 
     @torch.no_grad()
     def attention(
         self,
-        batch: CellBatch,
+        batch: PackedTokens,
         features_VD: Tensor,
         bias: AttentionBias | None = None,
         *,
@@ -103,7 +103,7 @@ class TrunkEncoder(CellEncoder):
         yield from self.trunk.attention(inputs_TD, batch.cu_lens, token_bias(batch, bias), layers=layers)
 
 
-def prompted(batch: CellBatch, inputs_TD: Tensor) -> Tensor:
+def prompted(batch: PackedTokens, inputs_TD: Tensor) -> Tensor:
     """The inputs ``[T, D]`` with the cells' prompts, where there are any, in the place of CLS."""
     if batch.prompt_BD is None:
         return inputs_TD

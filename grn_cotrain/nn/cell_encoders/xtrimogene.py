@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from grn_cotrain.config import require, require_number
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.vocab import CLS_ID
 from grn_cotrain.errors import UserError
@@ -307,7 +307,7 @@ class XTrimoGeneEncoder(CellEncoder):
         """Show the values of these cells to the value embedding, for bins that depend on them."""
         self.values.prepare(cells.normalised()[rows_C].data)
 
-    def forward(self, batch: CellBatch, features_VD: Tensor, bias: AttentionBias | None = None) -> CellStates:
+    def forward(self, batch: PackedTokens, features_VD: Tensor, bias: AttentionBias | None = None) -> CellStates:
         """See :class:`CellEncoder`."""
         decoded = self.decoder(self.encode(batch, features_VD, bias))
         return CellStates(
@@ -316,7 +316,7 @@ class XTrimoGeneEncoder(CellEncoder):
             lambda left_out_T: self.cells(batch, decoded.without(left_out_T)),
         )
 
-    def cells(self, batch: CellBatch, decoded: Decoded) -> Tensor:
+    def cells(self, batch: PackedTokens, decoded: Decoded) -> Tensor:
         """State of every cell: ``[B, D]``."""
         if self.config.pooling == "cls":
             return decoded.tokens_TD[batch.cls_positions_B]
@@ -324,23 +324,23 @@ class XTrimoGeneEncoder(CellEncoder):
             decoded.summary_PD, self.config.pooling, lengths=decoded.summary_cu.diff().long(), axis=0
         )
 
-    def reads(self, batch: CellBatch) -> Tensor:
+    def reads(self, batch: PackedTokens) -> Tensor:
         """bool ``[T]``: CLS, and values that are neither hidden nor zero."""
         return (batch.feature_ids_T == CLS_ID) | ((batch.values_T != 0) & ~batch.hidden_T)
 
-    def embed_values(self, batch: CellBatch, where_M: Tensor) -> Tensor:
+    def embed_values(self, batch: PackedTokens, where_M: Tensor) -> Tensor:
         """Value vectors ``[M, D]`` of tokens that the encoder reads; CLS has none."""
         is_cls_M = batch.feature_ids_T[where_M] == CLS_ID
         return self.values(batch.values_T[where_M]).masked_fill(is_cls_M[:, None], 0.0)
 
-    def encode(self, batch: CellBatch, features_VD: Tensor, bias: AttentionBias | None) -> Encoded:
+    def encode(self, batch: PackedTokens, features_VD: Tensor, bias: AttentionBias | None) -> Encoded:
         """Run the encoder: its tokens are gathered once and packed, and no other token is touched."""
         rows_TD, read, inputs_MD, bias_MR = self._inputs(batch, features_VD, bias)
         states_MD = self.trunk(inputs_MD, read.cu_lens, read.max_len, bias_MR)
         return Encoded(batch, bias, rows_TD, read, states_MD, self.values.zero_D, self.values.mask_D)
 
     def _inputs(
-        self, batch: CellBatch, features_VD: Tensor, bias: AttentionBias | None
+        self, batch: PackedTokens, features_VD: Tensor, bias: AttentionBias | None
     ) -> tuple[Tensor, TokenSubset, Tensor, tuple[Tensor, Tensor] | None]:
         """Rows of all tokens; which are read, what the first block reads of them, and their factors of the bias."""
         if bias is not None and len(self.trunk.blocks) == 0:
@@ -358,7 +358,7 @@ class XTrimoGeneEncoder(CellEncoder):
     @torch.no_grad()
     def attention(
         self,
-        batch: CellBatch,
+        batch: PackedTokens,
         features_VD: Tensor,
         bias: AttentionBias | None = None,
         *,

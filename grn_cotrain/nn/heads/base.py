@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.nn.cell_encoders import CellStates
 from grn_cotrain.registry import Registry
 
@@ -29,5 +29,5 @@ class Head(nn.Module, ABC):
     Config: ClassVar[type[Any]]
 
     @abstractmethod
-    def forward(self, batch: CellBatch, states: CellStates) -> Tensor:
+    def forward(self, batch: PackedTokens, states: CellStates) -> Tensor:
         """Return logits ``[B, C]``; their softmax over C is the probability of each class."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from grn_cotrain.config import require, require_number
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.nn.cell_encoders import CellStates
 from grn_cotrain.nn.heads.base import HEADS, Head
 
@@ -71,7 +71,7 @@ class ClsMLP(Head):
             width = hidden
         self.layers = nn.Sequential(*layers, nn.Linear(width, num_classes))
 
-    def forward(self, batch: CellBatch, states: CellStates) -> Tensor:
+    def forward(self, batch: PackedTokens, states: CellStates) -> Tensor:
         """See :class:`Head`."""
         del batch
         return self.layers(states.cells_BD)

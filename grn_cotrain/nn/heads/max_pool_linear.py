@@ -10,7 +10,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.nn.cell_encoders import CellStates
 from grn_cotrain.nn.heads.base import HEADS, Head
 from grn_cotrain.nn.pooling import pool_cells
@@ -54,6 +54,6 @@ class MaxPoolLinear(Head):
         self.config = config
         self.linear = nn.Linear(width, num_classes)
 
-    def forward(self, batch: CellBatch, states: CellStates) -> Tensor:
+    def forward(self, batch: PackedTokens, states: CellStates) -> Tensor:
         """See :class:`Head`."""
         return self.linear(pool_cells(batch, states.tokens_TD, self.config.pooling))

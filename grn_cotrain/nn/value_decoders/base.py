@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.nn.cell_encoders.base import AttentionBias
 from grn_cotrain.nn.token_subset import TokenSubset
 
@@ -43,7 +43,7 @@ class Encoded:
         Value vectors of a zero and of a hidden value.
     """
 
-    batch: CellBatch
+    batch: PackedTokens
     bias: AttentionBias | None
     rows_TD: Tensor
     read: TokenSubset

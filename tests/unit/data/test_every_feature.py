@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import CLS_ID, NUM_SPECIAL, FeatureVocab
@@ -34,7 +34,7 @@ def brute_force(cells: CellMatrix, row: int) -> dict[int, tuple[float, int, int]
     return tokens
 
 
-def tokens_of(batch: CellBatch, place: int) -> list[tuple[int, tuple[float, int, int]]]:
+def tokens_of(batch: PackedTokens, place: int) -> list[tuple[int, tuple[float, int, int]]]:
     start, end = batch.cu_lens[place : place + 2].tolist()
     columns = (batch.feature_ids_T, batch.values_T, batch.bins_T, batch.modality_T)
     ids, values, bins, modality = (column[start:end].tolist() for column in columns)

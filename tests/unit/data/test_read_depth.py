@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import stats
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.read_depth import check_counts, counts_of, draw_rates, thin
 from grn_cotrain.data.tokens import Tokenizer
@@ -30,7 +30,7 @@ def same_cells(num_cells: int = 4000, *, extra: int = OUTSIDE) -> CellMatrix:
     return CellMatrix.build(vocab, counts, kind="counts", size_factor_C=totals)
 
 
-def batch_of(cells: CellMatrix, **options: object) -> CellBatch:
+def batch_of(cells: CellMatrix, **options: object) -> PackedTokens:
     return Tokenizer(cells, TokenConfig(num_bins=4, **options)).batch(np.arange(cells.num_cells))  # type: ignore[arg-type]
 
 
@@ -38,7 +38,7 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def dense(batch: CellBatch, token_T: torch.Tensor) -> np.ndarray:
+def dense(batch: PackedTokens, token_T: torch.Tensor) -> np.ndarray:
     """Tokens -> cells x genes."""
     found = np.zeros((batch.num_cells, len(COUNTS_G)))
     is_gene_T = batch.feature_ids_T >= NUM_SPECIAL

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.vocab import (
     CLS_ID,
     MASK_ID,
@@ -38,7 +38,7 @@ def test_special_tokens_are_distinct_and_features_follow(vocab: FeatureVocab) ->
 
 def test_modality_codes_are_those_of_a_batch() -> None:
     assert MODALITIES == ("gene", "peak", "protein")
-    assert "0 gene, 1 peak, 2 protein" in (CellBatch.__doc__ or "")
+    assert "0 gene, 1 peak, 2 protein" in (PackedTokens.__doc__ or "")
 
 
 def test_spike_ins_are_no_tokens_but_a_gene_of_that_name_is(vocab: FeatureVocab) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import sparse
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix, cell_split
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
@@ -29,12 +29,12 @@ CELLS = _low_rank()
 SPLIT = cell_split(CELLS.num_cells, test=0.2)
 
 
-def _truth(batch: CellBatch) -> torch.Tensor:
+def _truth(batch: PackedTokens) -> torch.Tensor:
     return batch.values_T[batch.masked_T]
 
 
 def test_the_definition_by_a_plain_loop() -> None:
-    def predict(batch: CellBatch) -> np.ndarray:
+    def predict(batch: PackedTokens) -> np.ndarray:
         return _truth(batch).numpy() * 0.9 + 0.1
 
     table = masked_value_table({"mine": predict}, CELLS, SPLIT, seed=4, bootstrap=0).set_index(["scorer", "metric"])
@@ -132,7 +132,7 @@ def test_bad_predictors_and_empty_data_are_refused() -> None:
 
 
 def test_replicates_are_those_of_the_table_and_paired() -> None:
-    def predict(batch: CellBatch) -> np.ndarray:
+    def predict(batch: PackedTokens) -> np.ndarray:
         return _truth(batch).numpy() * 0.9 + 0.1
 
     table = masked_value_table({"mine": predict}, CELLS, SPLIT, seed=4, bootstrap=40, baselines=False)

@@ -17,7 +17,7 @@ import grn_cotrain as gc
 from grn_cotrain.cli import app
 from grn_cotrain.commandline import run_app
 from grn_cotrain.config import parse
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
@@ -67,7 +67,7 @@ def changed(cells: CellMatrix, rows: list[int], genes: list[int], value: Any) ->
     return CellMatrix.build(cells.vocab, dense[rows], kind="log")
 
 
-def by_id(batch: CellBatch) -> list[tuple[int, int, float, int, int]]:
+def by_id(batch: PackedTokens) -> list[tuple[int, int, float, int, int]]:
     """Tokens as (cell, feature, value, bin, modality), sorted."""
     return sorted(
         zip(

@@ -13,7 +13,7 @@ import torch
 
 from grn_cotrain.cli import app
 from grn_cotrain.commandline import run_app
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.binning import quantile_bins
 from grn_cotrain.data.cells import CellMatrix, cell_split
 from grn_cotrain.data.run_data import load_run_data
@@ -34,7 +34,7 @@ SPLIT = cell_split(300, test=0.2)
 NUM_FEATURES = int(np.asarray(CELLS.vocab.is_token).sum())
 
 
-def noisy(batch: CellBatch) -> np.ndarray:
+def noisy(batch: PackedTokens) -> np.ndarray:
     """A predictor that depends on hidden positions alone."""
     assert batch.masked_T is not None
     return batch.values_T[batch.masked_T].numpy() * 0.8 + 0.3
@@ -44,7 +44,7 @@ def with_zeros(cells: CellMatrix) -> Tokenizer:
     return Tokenizer(cells, TokenConfig(num_bins=4, zeros_per_cell="all", max_tokens=100))
 
 
-def shown(test: HiddenCells, batch: CellBatch) -> set[tuple[int, int, float]]:
+def shown(test: HiddenCells, batch: PackedTokens) -> set[tuple[int, int, float]]:
     """(cell, gene, value) of the visible non-zeros of a batch."""
     seen_T = ~batch.hidden_T & (batch.values_T != 0)
     cell_T = batch.cell_index_B[batch.cell_of_token_T]

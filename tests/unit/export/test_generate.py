@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 import grn_cotrain as gc
 from grn_cotrain.cli import app
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.io.counts import counts_from_anndata
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
@@ -39,7 +39,7 @@ from tests.worlds import tiny_recipe
 NUM_BINS = 4
 
 
-def toy_batch(rows: list[int]) -> CellBatch:
+def toy_batch(rows: list[int]) -> PackedTokens:
     return Tokenizer(toy_cells(), TokenConfig(num_bins=NUM_BINS, zeros_per_cell=2)).batch(np.asarray(rows))
 
 
@@ -47,10 +47,10 @@ class Rule:
     """A predictor whose guesses follow from what is visible: mean of the visible values plus the gene's own number."""
 
     def __init__(self, chance: bool = False) -> None:
-        self.seen: list[CellBatch] = []
+        self.seen: list[PackedTokens] = []
         self.chance = chance
 
-    def __call__(self, batch: CellBatch) -> Guess:
+    def __call__(self, batch: PackedTokens) -> Guess:
         self.seen.append(batch)
         where_M = torch.nonzero(batch.hidden_T).squeeze(1)
         cell_T, visible_T = batch.cell_of_token_T, ~batch.hidden_T & (batch.values_T != 0)
@@ -118,7 +118,7 @@ def test_chances_decide_zeros_and_draws_follow_their_distribution() -> None:
     expected = (batch.feature_ids_T[unknown_T] % 5) / 10 * (batch.feature_ids_T[unknown_T] % 3 != 0)
     torch.testing.assert_close(plain.values_T[unknown_T], expected)
 
-    def certain(batch: CellBatch) -> Guess:
+    def certain(batch: PackedTokens) -> Guess:
         count = int(batch.hidden_T.sum())
         values_M = torch.full((count,), 10.0)
         return Guess(values_M, torch.ones(count), torch.full((count,), 0.5), torch.full((count,), 0.7))
@@ -140,7 +140,7 @@ def test_a_predictor_without_confidence_is_judged_by_its_stability() -> None:
     class Steady:
         """Gene 3, 6 ... depend on the visible values, all others do not."""
 
-        def predict_values(self, model: Any, batch: CellBatch, genes: Any) -> torch.Tensor:
+        def predict_values(self, model: Any, batch: PackedTokens, genes: Any) -> torch.Tensor:
             found = Rule()(batch)
             fixed_M = batch.feature_ids_T[batch.hidden_T] % 3 != 0
             return torch.where(fixed_M, 1.0, found.values_M)
@@ -157,7 +157,7 @@ def test_a_predictor_without_confidence_is_judged_by_its_stability() -> None:
 class Visible:
     """Each hidden value is the mean of what its cell shows, less a number of the gene: below 0 for some."""
 
-    def predict_values(self, model: Any, batch: CellBatch, genes: Any) -> torch.Tensor:
+    def predict_values(self, model: Any, batch: PackedTokens, genes: Any) -> torch.Tensor:
         shown_T = ~batch.hidden_T & (batch.values_T != 0)
         cell_T = batch.cell_of_token_T
         sums = torch.bincount(cell_T[shown_T], batch.values_T[shown_T].double(), minlength=batch.num_cells)

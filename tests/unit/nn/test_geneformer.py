@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import CLS_ID, NUM_SPECIAL
 from grn_cotrain.errors import UserError
@@ -41,7 +41,7 @@ def build(**options: Any) -> GeneformerEncoder:
     return encoder.eval()
 
 
-def toy_batch() -> CellBatch:
+def toy_batch() -> PackedTokens:
     return Tokenizer(toy_cells(), TokenConfig(num_bins=4, zeros_per_cell=3)).batch(np.arange(4))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.binning import rounded_bins
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.tokens import Tokenizer
@@ -39,7 +39,7 @@ def encoder(seed: int = 0, *, width: int = WIDTH, **options: Any) -> ScBERTEncod
     return built.eval()
 
 
-def batch(rows: list[int] | None = None) -> CellBatch:
+def batch(rows: list[int] | None = None) -> PackedTokens:
     """Every gene of cells 0 to 3, each third value hidden."""
     tokens = Tokenizer(CELLS, EVERY_GENE).batch(np.asarray(rows or [0, 1, 2, 3]))
     return tokens.with_mask((tokens.feature_ids_T % 3 == 0) & (tokens.feature_ids_T >= NUM_SPECIAL))
@@ -216,10 +216,10 @@ class TestObjective:
         objective = OBJECTIVES.build(
             "masked_value", {"loss": "cross_entropy"}, width=WIDTH, num_bins=NUM_BINS, num_genes=CELLS.num_genes
         )
-        seen: list[CellBatch] = []
+        seen: list[PackedTokens] = []
 
         class Spy(torch.nn.Module):
-            def forward(self, tokens: CellBatch, features_VD: torch.Tensor) -> Any:
+            def forward(self, tokens: PackedTokens, features_VD: torch.Tensor) -> Any:
                 seen.append(tokens)
                 return encoder()(tokens, features_VD)
 

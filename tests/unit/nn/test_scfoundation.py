@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
@@ -44,7 +44,7 @@ def _features() -> Tensor:
     return torch.randn(NUM_SPECIAL + 30, WIDTH, generator=torch.Generator().manual_seed(1))
 
 
-def _batch(kind: str = "counts") -> CellBatch:
+def _batch(kind: str = "counts") -> PackedTokens:
     cells = toy_cells(kind=kind)  # type: ignore[arg-type]
     batch = Tokenizer(cells, TokenConfig(num_bins=5, zeros_per_cell="all")).batch(np.arange(3))
     return batch.with_mask((batch.feature_ids_T % 3 == 0) & (batch.feature_ids_T >= NUM_SPECIAL))

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS, AttentionBias, CellEncoder
@@ -28,7 +28,7 @@ WIDTH, NUM_BINS = 16, 5
 COVARIATES = {"batch": 2, "donor": 3}
 
 
-def batch_of(rows: list[int], share: float = 0.4, seed: int = 0) -> CellBatch:
+def batch_of(rows: list[int], share: float = 0.4, seed: int = 0) -> PackedTokens:
     tokenizer = Tokenizer(toy_cells(), TokenConfig(num_bins=NUM_BINS, zeros_per_cell=3))
     batch = tokenizer.batch(np.asarray(rows))
     draw_T = torch.rand(batch.num_tokens, generator=torch.Generator().manual_seed(seed))

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.vocab import CLS_ID, MASK_ID, NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS, AttentionBias
@@ -57,7 +57,7 @@ def _features() -> Tensor:
     return torch.randn(NUM_SPECIAL + GENES, WIDTH, generator=generator).double()
 
 
-def _batch(num_cells: int = 3, *, genes: int = GENES, seed: int = 2) -> CellBatch:
+def _batch(num_cells: int = 3, *, genes: int = GENES, seed: int = 2) -> PackedTokens:
     """Every gene a token; each cell has visible and hidden values and zeros."""
     generator = torch.Generator().manual_seed(seed)
     ids, values, masked = [], [], []
@@ -70,7 +70,7 @@ def _batch(num_cells: int = 3, *, genes: int = GENES, seed: int = 2) -> CellBatc
         hidden[0] = False
         masked.append(hidden)
     ids_T = torch.cat(ids)
-    return CellBatch(
+    return PackedTokens(
         feature_ids_T=ids_T,
         values_T=torch.cat(values),
         bins_T=torch.zeros_like(ids_T),
@@ -82,7 +82,7 @@ def _batch(num_cells: int = 3, *, genes: int = GENES, seed: int = 2) -> CellBatc
     )
 
 
-def _kept(batch: CellBatch, keep_T: Tensor) -> CellBatch:
+def _kept(batch: PackedTokens, keep_T: Tensor) -> PackedTokens:
     """The batch without some of its tokens."""
     cells = batch.cell_of_token_T[keep_T]
     cu_lens = F.pad(torch.bincount(cells, minlength=batch.num_cells).cumsum(0), (1, 0)).int()
@@ -126,7 +126,7 @@ def _dense_stack(stack: Any, x_LD: Tensor) -> Tensor:
     return F.layer_norm(x_LD, x_LD.shape[1:], stack.final_norm.weight, stack.final_norm.bias)
 
 
-def _published_by_hand(encoder: XTrimoGeneEncoder, batch: CellBatch, features_VD: Tensor) -> Tensor:
+def _published_by_hand(encoder: XTrimoGeneEncoder, batch: PackedTokens, features_VD: Tensor) -> Tensor:
     """Equations 1 to 4, cell by cell, token by token."""
     decoder = encoder.decoder
     assert isinstance(decoder, FullLengthDecoder)
@@ -463,7 +463,7 @@ def test_order_of_work_at_the_size_of_a_transcriptome() -> None:
     hidden_T[num_visible + 1 : num_visible + 1 + 2 * num_hidden] = True
     zeros_T = torch.zeros_like(ids_T)
     cu_lens = torch.tensor([0, len(ids_T)]).int()
-    batch = CellBatch(ids_T, values_T, zeros_T, zeros_T, cu_lens, len(ids_T), torch.zeros(1).long(), hidden_T)
+    batch = PackedTokens(ids_T, values_T, zeros_T, zeros_T, cu_lens, len(ids_T), torch.zeros(1).long(), hidden_T)
     features = torch.randn(NUM_SPECIAL + num_genes, 64, generator=torch.Generator().manual_seed(0))
     work = {}
     for decoder in FORMS:

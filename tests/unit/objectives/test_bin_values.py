@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.vocab import CLS_ID, NUM_SPECIAL
 from grn_cotrain.objectives.bin_values import (
     fill_empty_bins,
@@ -30,13 +30,13 @@ ONE, TWO, FIVE = 1.0, 1.6, 2.5
 COUNTS = {ONE: 36, TWO: 10, FIVE: 5}
 
 
-def cell_of(values: list[float], hidden: list[float]) -> CellBatch:
+def cell_of(values: list[float], hidden: list[float]) -> PackedTokens:
     """One cell of these visible and hidden values."""
     every = torch.tensor([0.0, *values, *hidden])
     length = len(every)
     ids_T = torch.arange(length) + NUM_SPECIAL - 1
     ids_T[0] = CLS_ID
-    batch = CellBatch(
+    batch = PackedTokens(
         feature_ids_T=ids_T,
         values_T=every,
         bins_T=torch.zeros(length, dtype=torch.int64),
@@ -48,7 +48,7 @@ def cell_of(values: list[float], hidden: list[float]) -> CellBatch:
     return hide(batch, torch.arange(length) > len(values), num_bins=NUM_BINS)
 
 
-def molecules(hidden: list[float]) -> CellBatch:
+def molecules(hidden: list[float]) -> PackedTokens:
     """A cell of few molecules."""
     return cell_of([value for value, count in COUNTS.items() for _ in range(count)], hidden)
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
@@ -34,10 +34,10 @@ class Watching(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.batches: list[CellBatch] = []
+        self.batches: list[PackedTokens] = []
         self.states: list[CellStates] = []
 
-    def forward(self, batch: CellBatch, features_VD: Tensor) -> CellStates:
+    def forward(self, batch: PackedTokens, features_VD: Tensor) -> CellStates:
         generator = torch.Generator().manual_seed(len(self.batches))
         tokens_TD = torch.randn(batch.num_tokens, WIDTH, generator=generator).requires_grad_()
         self.batches.append(batch)
@@ -57,16 +57,16 @@ def build(name: str, *, covariates: dict[str, int] | None = None, **options: Any
     return objective
 
 
-def tokens(rows: int = 12, cells: CellMatrix = CELLS, **config: Any) -> CellBatch:
+def tokens(rows: int = 12, cells: CellMatrix = CELLS, **config: Any) -> PackedTokens:
     return Tokenizer(cells, TokenConfig(num_bins=NUM_BINS, zeros_per_cell=4, **config)).batch(np.arange(rows))
 
 
-def step(batch: CellBatch | None = None, seed: int = 1) -> Step:
+def step(batch: PackedTokens | None = None, seed: int = 1) -> Step:
     table_GD = torch.randn(CELLS.num_genes, WIDTH, generator=torch.Generator().manual_seed(0))
     return Step(GeneStates(table_GD, table_GD), batch or tokens(), None, torch.Generator().manual_seed(seed))
 
 
-def standardised(batch: CellBatch) -> Tensor:
+def standardised(batch: PackedTokens) -> Tensor:
     """Values standardised by hand over the non-zero values of all cells, with three pseudo-observations."""
     values = np.asarray(CELLS.normalised().todense(), dtype=np.float64)
     overall = values[values > 0].mean()
@@ -163,7 +163,7 @@ def test_the_prompt_trains_the_cell_only_on_demand(through: bool) -> None:
     prompts: list[Tensor] = []
     plain = model.encode_cells
 
-    def watched(batch: CellBatch, genes: GeneStates) -> CellStates:
+    def watched(batch: PackedTokens, genes: GeneStates) -> CellStates:
         if batch.prompt_BD is not None:
             prompts.append(batch.prompt_BD)
         return plain(batch, genes)
@@ -286,7 +286,7 @@ def adversary(ramp: int = 0, **options: Any) -> Objective:
     return build("adversarial_covariate", covariates=covariates, strength=2.0, ramp_steps=ramp, **options)
 
 
-def with_codes(codes: list[int]) -> CellBatch:
+def with_codes(codes: list[int]) -> PackedTokens:
     code_BK = torch.tensor([[0, code] for code in codes])
     return replace(tokens(len(codes)), covariates_BK=code_BK)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import MASK_ID, NUM_SPECIAL
 from grn_cotrain.errors import UserError
@@ -71,16 +71,16 @@ def test_under_autocast_only_the_products_are_coarse() -> None:
 class Spy(ToyModel):
     """Keeps what the encoder was shown."""
 
-    shown: CellBatch
+    shown: PackedTokens
 
-    def encode_cells(self, batch: CellBatch, genes: GeneStates) -> Any:
+    def encode_cells(self, batch: PackedTokens, genes: GeneStates) -> Any:
         self.shown = batch
         return super().encode_cells(batch, genes)
 
 
 def setup(
     encoder: str = "geneformer", num_cells: int = 60, **options: Any
-) -> tuple[MaskedGene, Spy, CellBatch, GeneStates]:
+) -> tuple[MaskedGene, Spy, PackedTokens, GeneStates]:
     cells = toy_cells(num_cells, seed=1)
     every = np.arange(num_cells)
     with torch.random.fork_rng(devices=[]):
@@ -96,7 +96,7 @@ def setup(
     return objective, Spy(module.eval(), WIDTH), batch, GeneStates(table_GD, table_GD)
 
 
-def run(objective: MaskedGene, model: Spy, batch: CellBatch, genes: GeneStates, seed: int = 0) -> Any:
+def run(objective: MaskedGene, model: Spy, batch: PackedTokens, genes: GeneStates, seed: int = 0) -> Any:
     return objective(model, Step(genes, batch, None, torch.Generator().manual_seed(seed)))
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.value_statistics import ValueStatistics
@@ -29,7 +29,7 @@ CELLS = toy_cells(num_cells=20)
 class _Still(torch.nn.Module):
     """An encoder that tells nothing."""
 
-    def forward(self, batch: CellBatch, features_VD: Tensor) -> CellStates:
+    def forward(self, batch: PackedTokens, features_VD: Tensor) -> CellStates:
         return CellStates(torch.ones(batch.num_tokens, WIDTH), torch.ones(batch.num_cells, WIDTH))
 
 
@@ -45,7 +45,7 @@ def _genes() -> GeneStates:
     return GeneStates(table_GD, table_GD)
 
 
-def _hidden(zeros: int = 0) -> CellBatch:
+def _hidden(zeros: int = 0) -> PackedTokens:
     batch = Tokenizer(CELLS, TokenConfig(num_bins=NUM_BINS, zeros_per_cell=zeros)).batch(np.arange(10))
     return hide(batch, draw_mask(batch, torch.Generator().manual_seed(0), share=0.4), num_bins=NUM_BINS)
 
@@ -136,10 +136,10 @@ def test_class_0_is_hidden_where_zeros_are_and_only_there(zeros: bool) -> None:
     batch = Tokenizer(CELLS, TokenConfig(num_bins=NUM_BINS, zeros_per_cell=6)).batch(np.arange(20))
     batch = replace(batch, values_T=0.12 * batch.values_T)
     low_T = (batch.values_T > 0) & (batch.values_T < np.log(2) - 1e-4)
-    seen: list[CellBatch] = []
+    seen: list[PackedTokens] = []
 
     class Watching(_Still):
-        def forward(self, batch: CellBatch, features_VD: Tensor) -> CellStates:
+        def forward(self, batch: PackedTokens, features_VD: Tensor) -> CellStates:
             seen.append(batch)
             return super().forward(batch, features_VD)
 
@@ -196,12 +196,12 @@ def test_impossible_share(share: float) -> None:
 # ---- balance of zeros, norms, heads ----------------------------------------------------------------------------------
 
 
-def _with_zeros(zeros: int | str) -> CellBatch:
+def _with_zeros(zeros: int | str) -> PackedTokens:
     tokens = TokenConfig(num_bins=NUM_BINS, zeros_per_cell=zeros)  # type: ignore[arg-type]
     return Tokenizer(CELLS, tokens).batch(np.arange(20))
 
 
-def _counts(batch: CellBatch, masked_T: Tensor) -> tuple[np.ndarray, np.ndarray]:
+def _counts(batch: PackedTokens, masked_T: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Hidden values and hidden zeros of each cell, by a plain loop."""
     values, zeros = np.zeros(batch.num_cells, int), np.zeros(batch.num_cells, int)
     for t, cell in enumerate(batch.cell_of_token_T.tolist()):
@@ -269,7 +269,7 @@ def test_too_few_zero_tokens_are_all_hidden() -> None:
 class _Linear(torch.nn.Module):
     """An encoder whose states are known numbers."""
 
-    def forward(self, batch: CellBatch, features_VD: Tensor) -> CellStates:
+    def forward(self, batch: PackedTokens, features_VD: Tensor) -> CellStates:
         states_TD = torch.sin(torch.arange(batch.num_tokens * WIDTH).float()).view(-1, WIDTH)
         return CellStates(states_TD, states_TD[batch.cls_positions_B])
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import FeatureVocab
@@ -39,7 +39,7 @@ CELLS = _cells()
 class _Watching(torch.nn.Module):
     """An encoder that keeps what it was shown and returns fixed states."""
 
-    def forward(self, batch: CellBatch, features_VD: Tensor) -> CellStates:
+    def forward(self, batch: PackedTokens, features_VD: Tensor) -> CellStates:
         self.batch = batch
         states_TD = torch.randn(batch.num_tokens, WIDTH, generator=torch.Generator().manual_seed(4))
         return CellStates(states_TD, states_TD[batch.cls_positions_B])

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.binning import quantile_bins
 from grn_cotrain.data.read_depth import counts_of
 from grn_cotrain.data.tokens import Tokenizer
@@ -33,9 +33,9 @@ class Spy(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen: list[CellBatch] = []
+        self.seen: list[PackedTokens] = []
 
-    def forward(self, batch: CellBatch, features_VD: Tensor) -> CellStates:
+    def forward(self, batch: PackedTokens, features_VD: Tensor) -> CellStates:
         self.seen.append(batch)
         return CellStates(torch.ones(batch.num_tokens, WIDTH), torch.ones(batch.num_cells, WIDTH))
 
@@ -47,7 +47,7 @@ def objective_of(name: str = "read_depth", **options: Any) -> MaskedValue:
     return objective
 
 
-def raw_batch(zeros: Any = 0) -> CellBatch:
+def raw_batch(zeros: Any = 0) -> PackedTokens:
     config = TokenConfig(num_bins=NUM_BINS, zeros_per_cell=zeros)
     return Tokenizer(CELLS, config).batch(np.arange(CELLS.num_cells))
 
@@ -57,7 +57,7 @@ def genes() -> GeneStates:
     return GeneStates(table_GD, table_GD)
 
 
-def run(objective: MaskedValue, batch: CellBatch, seed: int = 0) -> tuple[CellBatch, LossOutput]:
+def run(objective: MaskedValue, batch: PackedTokens, seed: int = 0) -> tuple[PackedTokens, LossOutput]:
     """What the encoder saw, and the record."""
     spy = Spy()
     output = objective(ToyModel(spy, WIDTH), Step(genes(), batch, None, torch.Generator().manual_seed(seed)))
