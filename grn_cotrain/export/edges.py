@@ -253,7 +253,7 @@ def predict_edges(
     rows = int(np.clip(_TILE_VALUES // max(1, vocab.num_features), 1, _TILE_SOURCES))
     for first in range(0, sources_S.size, rows):
         tile_S = sources_S[first : first + rows]
-        logits_SG = scorer.model.link_decoder.block(genes.graph_GD, torch.from_numpy(tile_S)).double().numpy()
+        logits_SG = scorer.model.link_decoder.block(genes.linked_GD, torch.from_numpy(tile_S)).double().numpy()
         scores_SN = logits_SG[:, targets_N]
         allowed_SN = tile_S[:, None] != targets_N[None, :]
         if include_known is not True:

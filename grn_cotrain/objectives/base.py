@@ -34,10 +34,26 @@ class LossOutput:
 
 @dataclass(frozen=True)
 class GeneStates:
-    """``table_GD`` rows of the shared table, ``graph_GD`` the graph encoder's output on this step's message edges."""
+    """States of the nodes, genes first.
+
+    Attributes
+    ----------
+    table_GD
+        Rows of the shared table.
+    graph_GD
+        The graph encoder's output on this step's message edges.
+    num_genes
+        Leading nodes that take part in links; None: all.
+    """
 
     table_GD: Tensor
     graph_GD: Tensor
+    num_genes: int | None = None
+
+    @property
+    def linked_GD(self) -> Tensor:
+        """Encoded genes, without other nodes: what link decoders read."""
+        return self.graph_GD[: self.num_genes]
 
 
 class ModelView(Protocol):

@@ -35,7 +35,7 @@ def auroc(positive_P: Tensor, negative_N: Tensor) -> float:
 class LinkPrediction(Objective):
     """Loss of the model's link decoder on encoded genes, plus the decoder's own penalty.
 
-    Reads ``step.genes.graph_GD``, whose messages passed without the supervised pairs, and ``step.links``.
+    Reads ``step.genes.linked_GD``, whose messages passed without the supervised pairs, and ``step.links``.
     ``parts``: those of the loss, and ``regulariser``. ``metrics``: ``auroc`` of the supervised pairs (in rows mode: of
     the first block of rows) and those of the loss.
 
@@ -107,7 +107,7 @@ class LinkPrediction(Objective):
         """See :class:`Objective`."""
         if step.links is None:
             raise ValueError("link_prediction: the step brings no link supervision")
-        output = self.loss(model.link_decoder, step.genes.graph_GD, step.links)
+        output = self.loss(model.link_decoder, step.genes.linked_GD, step.links)
         loss, parts = output.loss, dict(output.parts)
         penalty = model.link_decoder.regulariser()
         if penalty is not None:

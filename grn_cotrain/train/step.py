@@ -8,7 +8,7 @@ carries the sum through the graph encoder into the table. Exact, because the gra
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -132,7 +132,9 @@ def accumulate_gradients(
 
 
 def _as_leaves(genes: GeneStates) -> GeneStates:
-    return GeneStates(genes.table_GD.detach().requires_grad_(), genes.graph_GD.detach().requires_grad_())
+    return replace(
+        genes, table_GD=genes.table_GD.detach().requires_grad_(), graph_GD=genes.graph_GD.detach().requires_grad_()
+    )
 
 
 def _through_graph(genes: GeneStates, leaves: GeneStates, *, retain_graph: bool = False) -> None:

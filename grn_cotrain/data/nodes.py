@@ -1,0 +1,128 @@
+"""Which features of a vocabulary are nodes: they have a row in the shared table and may carry messages.
+
+Dimension letters: F features of the vocabulary, N nodes, E edges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from grn_cotrain.data.vocab import FeatureVocab
+from grn_cotrain.errors import UserError
+
+__all__ = ["Nodes"]
+
+
+@dataclass(frozen=True, eq=False)
+class Nodes:
+    """Rows of the shared table, in the order of the vocabulary, in which genes come first.
+
+    Attributes
+    ----------
+    feature_N
+        int64 index in the vocabulary of each node, ascending.
+    num_features
+        F.
+    num_genes
+        Leading nodes between which regulation is scored. Link decoders, evidence and splits know these alone.
+    """
+
+    feature_N: np.ndarray
+    num_features: int
+    num_genes: int
+
+    def __post_init__(self) -> None:
+        index_N = self.feature_N
+        ascending = index_N.ndim == 1 and bool((np.diff(index_N) > 0).all())
+        if not ascending or (index_N.size and not 0 <= index_N[0] <= index_N[-1] < self.num_features):
+            raise UserError(f"nodes: not ascending indices of the {self.num_features:,} features")
+        if not 0 <= self.num_genes <= index_N.size:
+            raise UserError(f"nodes: {self.num_genes:,} genes among {index_N.size:,} nodes")
+
+    @classmethod
+    def of(cls, vocab: FeatureVocab, spaces: Collection[str] = ("gene",), linked: np.ndarray | None = None) -> Nodes:
+        """The genes, and of other spaces the features that an edge names.
+
+        Parameters
+        ----------
+        vocab
+            Features.
+        spaces
+            Modalities that may be nodes; ``gene`` is one of them. In a vocabulary without genes every feature of the
+            first modality stands for a gene.
+        linked
+            Indices of features that edges name, in any order and shape; None: every feature of the other spaces is a
+            node too.
+
+        Raises
+        ------
+        UserError
+            ``linked`` names a feature of a space that has no nodes.
+        """
+        modality_F = np.asarray(vocab.modality, dtype=object)
+        is_gene_F = modality_F == "gene"
+        if not is_gene_F.any():
+            is_gene_F = modality_F == modality_F[0] if len(modality_F) else is_gene_F
+        is_node_F = is_gene_F | np.isin(modality_F, list(spaces))
+        if linked is not None:
+            is_linked_F = np.zeros(len(modality_F), dtype=bool)
+            is_linked_F[np.asarray(linked, dtype=np.int64).ravel()] = True
+            strange = np.flatnonzero(is_linked_F & ~is_node_F)
+            if strange.size:
+                space = modality_F[strange[0]]
+                raise UserError(
+                    f"model.table.nodes: {', '.join(spaces)}, but {strange.size:,} features of space '{space}' have edges"
+                    f" ({vocab.symbols[strange[0]]}); add {space} to model.table.nodes, or leave these relations out with"
+                    " graph.relations"
+                )
+            is_node_F &= is_gene_F | is_linked_F
+        feature_N = np.flatnonzero(is_node_F).astype(np.int64)
+        return cls(feature_N, len(modality_F), int(np.flatnonzero(is_gene_F[feature_N]).max(initial=-1)) + 1)
+
+    @classmethod
+    def every(cls, num_features: int) -> Nodes:
+        """Every feature is a node, and takes part in links: models of format 1."""
+        return cls(np.arange(num_features, dtype=np.int64), num_features, num_features)
+
+    @property
+    def num_nodes(self) -> int:
+        """N."""
+        return int(self.feature_N.size)
+
+    @property
+    def are_leading(self) -> bool:
+        """Whether node ``i`` is feature ``i``."""
+        return self.num_nodes == 0 or int(self.feature_N[-1]) == self.num_nodes - 1
+
+    @cached_property
+    def node_F(self) -> np.ndarray:
+        """int64 ``[F]``: the node of each feature, -1 where it is none."""
+        node_F = np.full(self.num_features, -1, dtype=np.int64)
+        node_F[self.feature_N] = np.arange(self.num_nodes)
+        return node_F
+
+    @property
+    def others_P(self) -> np.ndarray:
+        """int64 features without a node, ascending."""
+        return np.flatnonzero(self.node_F < 0)
+
+    def pairs(self, pairs_2E: np.ndarray) -> np.ndarray:
+        """Node indices of pairs of features.
+
+        Raises
+        ------
+        UserError
+            An end that is not a node.
+        """
+        node_2E = self.node_F[np.asarray(pairs_2E, dtype=np.int64)]
+        if node_2E.size and node_2E.min() < 0:
+            raise UserError(f"edges: {int((node_2E < 0).any(0).sum()):,} have an end without a row in the table")
+        return node_2E
+
+    def vocab(self, vocab: FeatureVocab) -> FeatureVocab:
+        """The vocabulary of the nodes."""
+        return vocab if self.num_nodes == len(vocab) else vocab.select(self.feature_N.tolist())
