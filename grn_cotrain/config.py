@@ -273,7 +273,9 @@ def to_dict(value: Any) -> Any:
     if isinstance(value, ComponentSpec):
         return {"name": value.name, **to_dict(value.options)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        kept = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if not _omitted(field, value)}
+        kept = {
+            field.name: getattr(value, field.name) for field in dataclasses.fields(value) if not _omitted(field, value)
+        }
         return {name: to_dict(item) for name, item in kept.items()}
     if isinstance(value, Mapping):
         return {str(key): to_dict(item) for key, item in value.items()}

@@ -17,21 +17,19 @@ from torch import Tensor, nn
 
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
-from grn_cotrain.data.covariates import Categories
 from grn_cotrain.data.nodes import Nodes
-from grn_cotrain.data.relations import RelationEdges
-from grn_cotrain.data.tokens import MODALITIES, Tokenizer
-from grn_cotrain.data.vocab import NUM_SPECIAL, FeatureVocab
+from grn_cotrain.data.tokens import Tokenizer
+from grn_cotrain.data.vocab import MODALITIES, NUM_SPECIAL
 from grn_cotrain.errors import UserError
+from grn_cotrain.model_inputs import ModelInputs, assays_read, message_graph
 from grn_cotrain.nn.backends import get_backend
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS, AttentionBias, CellEncoder, CellStates
 from grn_cotrain.nn.couplings import COUPLINGS
 from grn_cotrain.nn.encoder_parts import TokenPart, joined_states, token_part
 from grn_cotrain.nn.feature_rows import FeatureRows
 from grn_cotrain.nn.graph_encoders import GRAPH_ENCODERS
-from grn_cotrain.nn.link_decoders import LINK_DECODERS, PairEvidence
+from grn_cotrain.nn.link_decoders import LINK_DECODERS
 from grn_cotrain.nn.node_table import NodeTable
-from grn_cotrain.model_inputs import ModelInputs, assays_read, message_graph
 from grn_cotrain.nn.sparse import MessageGraph
 from grn_cotrain.objectives import OBJECTIVES, GeneStates, LossOutput, Objective, Step, ValuePredictor
 from grn_cotrain.recipe import ModelConfig
@@ -226,7 +224,10 @@ class CoTrainModel(nn.Module):
         return encoder(tokens, features_VD, bias)
 
     def encode_cells(self, batch: PackedTokens, genes: GeneStates) -> CellStates:
-        """Encode packed cells of all assays: each encoder reads its own, see :func:`~grn_cotrain.nn.encoder_parts.joined_states`."""
+        """Encode packed cells of all assays: each encoder reads its own.
+
+        See :func:`~grn_cotrain.nn.encoder_parts.joined_states` for what becomes of several.
+        """
         if self.config.encoders is None:
             return self.encode(ONE_ENCODER, batch, genes)
         parts = [(name, self.part_of(batch, name)) for name in self.encoders]
@@ -277,7 +278,7 @@ class CoTrainModel(nn.Module):
         return self.encoders[name].attention(batch, features_VD, bias, layers=layers)
 
     def only_encoder(self, what: str) -> str:
-        """Name of the model's one encoder; a UserError where it has several, for what does not know which one to ask."""
+        """Name of the model's one encoder; a UserError where it has several, for what reads one alone."""
         if len(self.encoders) > 1:
             raise UserError(f"{what}: reads one encoder, and the model has {', '.join(self.encoders)}; train one alone")
         return next(iter(self.encoders))
@@ -303,10 +304,10 @@ class CoTrainModel(nn.Module):
         config = self.config.tokens
         if every_value:
             zeros = 0 if config.zeros_per_cell == "all" else config.zeros_per_cell
-            config = replace(config, max_tokens=max(config.max_tokens, cells.num_genes + 1 + zeros))
+            config = replace(config, max_tokens=max(config.max_tokens, cells.num_features + 1 + zeros))
         weights_G = self.keep_weights()
         # Cells of before the vocabulary was extended have the first of the model's features.
-        keep_G = None if weights_G is None else weights_G[: cells.num_genes].double().cpu().numpy()
+        keep_G = None if weights_G is None else weights_G[: cells.num_features].double().cpu().numpy()
         return Tokenizer(cells, config, self.inputs.covariates, keep_weight_G=keep_G)
 
     def keep_weights(self) -> Tensor | None:
@@ -322,7 +323,7 @@ class CoTrainModel(nn.Module):
         return weights_F
 
     def gene_rows(self, genes: GeneStates, feature_ids_T: Tensor) -> Tensor:
-        """Rows for vocabulary ids of features (never special tokens): of the table, or of the encoder that reads them."""
+        """Rows for vocabulary ids (never special tokens): of the table, or of the encoder that reads the feature."""
         first, *others = (self._rows(name) for name in self.encoders)
         rows_TD = first.gather(genes.table_GD, feature_ids_T)
         for rows in others:

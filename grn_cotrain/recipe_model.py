@@ -50,7 +50,7 @@ class TableConfig:
     id_dropout: float = 0.1
     inductive: tuple[str, ...] = ("expression", "tf_family")
     feature_matrix: str | None = None
-    nodes: tuple[Literal["gene", "peak", "protein"], ...] = field(default=("gene",), metadata={"omit_default": True})
+    nodes: tuple[str, ...] = field(default=("gene",), metadata={"omit_default": True})
 
     def __post_init__(self) -> None:
         require(
@@ -161,8 +161,8 @@ class ModelConfig:
             return
         require(
             self.cell_encoder == _NOT_GIVEN,
-            f"cell_encoder: '{self.cell_encoder.name}' and encoders ({', '.join(self.encoders) or 'none'}) are both given;"
-            " keep one of the two",
+            f"cell_encoder: '{self.cell_encoder.name}' and encoders ({', '.join(self.encoders) or 'none'}) are both"
+            " given; keep one of the two",
         )
         require(bool(self.encoders), "encoders: names no encoder; describe one, or use cell_encoder")
         for name in self.encoders:
@@ -208,8 +208,6 @@ def _encoder_spec(name: str, spec: ComponentSpec, shared: TokenConfig) -> Encode
     given = options.pop("tokens", {})
     require(isinstance(given, Mapping), f"{path}.tokens: got {shown(given)}; it takes a mapping of keys")
     for key in _SHARED_TOKENS:
-        require(
-            key not in given, f"{path}.tokens.{key}: all encoders share it; set model.tokens.{key} instead"
-        )
+        require(key not in given, f"{path}.tokens.{key}: all encoders share it; set model.tokens.{key} instead")
     tokens = parse(TokenConfig, {**to_dict(shared), **given}, path=f"{path}.tokens")
     return EncoderSpec(ComponentSpec(spec.name, options), tuple(reads), tokens, f"model.{path}")

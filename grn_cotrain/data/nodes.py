@@ -6,15 +6,17 @@ Dimension letters: F features of the vocabulary, N nodes, E edges.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
+from grn_cotrain.data.assay_kinds import modality_of
+from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.vocab import FeatureVocab
-from grn_cotrain.errors import UserError
+from grn_cotrain.errors import UserError, did_you_mean
 
-__all__ = ["Nodes"]
+__all__ = ["Nodes", "node_cells"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +63,15 @@ class Nodes:
         Raises
         ------
         UserError
-            ``linked`` names a feature of a space that has no nodes.
+            A space that the vocabulary does not have; ``linked`` names a feature of a space that has no nodes.
         """
+        strange_space = next((name for name in spaces if name not in vocab.modality and name != "gene"), None)
+        if strange_space is not None:
+            known = list(dict.fromkeys(vocab.modality))
+            raise UserError(
+                f"model.table.nodes: the data have no space '{strange_space}'{did_you_mean(strange_space, known)};"
+                f" they have {', '.join(known)}"
+            )
         modality_F = np.asarray(vocab.modality, dtype=object)
         is_gene_F = modality_F == "gene"
         if not is_gene_F.any():
@@ -75,8 +84,8 @@ class Nodes:
             if strange.size:
                 space = modality_F[strange[0]]
                 raise UserError(
-                    f"model.table.nodes: {', '.join(spaces)}, but {strange.size:,} features of space '{space}' have edges"
-                    f" ({vocab.symbols[strange[0]]}); add {space} to model.table.nodes, or leave these relations out with"
+                    f"model.table.nodes: {', '.join(spaces)}, but {strange.size:,} features of space '{space}' have"
+                    f" edges ({vocab.symbols[strange[0]]}); add {space} to model.table.nodes, or leave these relations out with"
                     " graph.relations"
                 )
             is_node_F &= is_gene_F | is_linked_F
@@ -126,3 +135,13 @@ class Nodes:
     def vocab(self, vocab: FeatureVocab) -> FeatureVocab:
         """The vocabulary of the nodes."""
         return vocab if self.num_nodes == len(vocab) else vocab.select(self.feature_N.tolist())
+
+
+def node_cells(cells: CellMatrix, nodes: Nodes) -> CellMatrix:
+    """The columns of nodes, of the same cells; depths are those of the whole assay."""
+    if nodes.num_nodes == cells.num_features:
+        return cells
+    vocab = nodes.vocab(cells.vocab)
+    names = {modality_of(space.name).assay: space for space in vocab.spaces}
+    assays = {name: replace(cells.assays[name], space=space) for name, space in names.items()}
+    return CellMatrix(vocab, cells.values_CG[:, nodes.feature_N], cells.obs, assays)

@@ -291,7 +291,7 @@ def write_prep(
         "species": vocab.species,
         "kind": cells.kind,
         "num_cells": cells.num_cells,
-        "num_genes": cells.num_genes,
+        "num_genes": cells.num_features,
         "num_values": int(cells.values_CG.nnz),
         "vocab_hash": vocab.content_hash,
         "cells_hash": cells.content_hash,
@@ -329,7 +329,8 @@ def write_grn(folder: str | Path, grn: GRN) -> None:
     if grn.vocab.content_hash != vocab_hash:
         raise UserError(f"network: is over another vocabulary than '{folder}'; build it over Prep.open(...).vocab")
     with atomic_file(folder / "grn.parquet") as temporary:
-        grn.edges[["source", "target", "weight", "sign", "evidence"]].to_parquet(temporary, index=False)
+        frame = grn.to_frame() if grn.others else grn.edges[["source", "target", "weight", "sign", "evidence"]]
+        frame.to_parquet(temporary, index=False)
     sidecar = {
         "grn_hash": grn.content_hash,
         "vocab_hash": vocab_hash,

@@ -52,7 +52,7 @@ class RelationEdges:
             raise UserError(f"relations: arrays of shapes {shapes}; give one value of each for every edge")
         if REGULATES in self.names or len(set(self.names)) != len(self.names):
             raise UserError(f"relations: {', '.join(self.names)}; give distinct names other than {REGULATES}")
-        if count and not (0 <= self.relation_E.min() and self.relation_E.max() < len(self.names)):
+        if count and not (self.relation_E.min() >= 0 and self.relation_E.max() < len(self.names)):
             raise UserError(f"relations: an edge of a relation past the {len(self.names)} names")
 
     @classmethod
@@ -73,6 +73,17 @@ class RelationEdges:
     def counts(self) -> dict[str, int]:
         """Edges of each relation."""
         return dict(zip(self.names, np.bincount(self.relation_E, minlength=len(self.names)).tolist(), strict=True))
+
+    def equals(self, other: RelationEdges) -> bool:
+        """Whether the two have the same relations and edges, in any order; weights may differ by rounding."""
+        if self.names != other.names or self.num_edges != other.num_edges:
+            return False
+        mine_E, other_E = (np.lexsort((e.relation_E, e.pairs_2E[1], e.pairs_2E[0])) for e in (self, other))
+        same = all(
+            np.array_equal(getattr(self, name)[..., mine_E], getattr(other, name)[..., other_E])
+            for name in ("pairs_2E", "relation_E", "sign_E")
+        )
+        return same and np.allclose(self.weight_E[mine_E], other.weight_E[other_E], rtol=1e-5)
 
     def of(self, name: str) -> np.ndarray:
         """bool ``[E]``: which edges are of this relation."""
@@ -105,9 +116,7 @@ class RelationEdges:
             raise UserError(f"graph.relations: {', '.join(names)}; name each relation once")
         kept = self.keep(np.isin(self.relation_E, [self.names.index(name) for name in names]))
         position_R = np.array([names.index(n) if n in names else -1 for n in self.names] or [0], dtype=np.int64)
-        return RelationEdges(
-            tuple(names), kept.pairs_2E, position_R[kept.relation_E], kept.sign_E, kept.weight_E
-        )
+        return RelationEdges(tuple(names), kept.pairs_2E, position_R[kept.relation_E], kept.sign_E, kept.weight_E)
 
     def relative(self, *, weights: bool) -> RelationEdges:
         """The same edges with weights relative to the mean weight of their relation, or all of weight 1."""

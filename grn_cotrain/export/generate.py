@@ -204,10 +204,11 @@ def _predictor(model: CoTrainModel, prompt: Prompt) -> ValuePredictor:
             f"run: none of its objectives ({', '.join(model.objectives) or 'none'}) predicts values; train with"
             " objectives.generative or masked_value"
         )
-    if prompt == "cell" and not model.cell_encoder.reads_prompt:
-        raise UserError(
-            f"prompt 'cell': the run's cell encoder '{model.config.cell_encoder.name}' reads no cell prompt; use genes"
-        )
+    if prompt == "cell":
+        for name, encoder in model.encoders.items():
+            if not encoder.reads_prompt:
+                component = model.config.encoder_specs[name].component.name
+                raise UserError(f"prompt 'cell': the run's cell encoder '{component}' reads no cell prompt; use genes")
     return predictor
 
 
@@ -223,7 +224,7 @@ def _tokenizer(model: CoTrainModel, cells: CellMatrix, genes: Asked) -> Tokenize
     """Tokens of which some will be unknown; every feature is one where all are asked."""
     if genes == "expressed":
         return model.tokenizer(cells, every_value=True)
-    config = replace(model.config.tokens, zeros_per_cell="all", max_tokens=cells.num_genes + 1)
+    config = replace(model.config.tokens, zeros_per_cell="all", max_tokens=cells.num_features + 1)
     return Tokenizer(cells, config, model.inputs.covariates)
 
 
@@ -322,7 +323,7 @@ class _Table:
 def _result(cells: CellMatrix, table: _Table, origin: dict[str, Any], measured_G: np.ndarray) -> anndata.AnnData:
     import anndata
 
-    shape = (cells.num_cells, cells.num_genes)
+    shape = (cells.num_cells, cells.num_features)
     known, generated = table.matrix("known", shape), table.matrix("values_T", shape)
     # A value that was shown and asked again (reconstruction) stands as generated.
     kept = known - known.multiply(generated.astype(bool)) if origin["reconstructed"] else known

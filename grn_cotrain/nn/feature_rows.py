@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from grn_cotrain.data.nodes import Nodes
 from grn_cotrain.data.vocab import NUM_SPECIAL
+from grn_cotrain.nn.node_table import small_noise
 
 __all__ = ["FeatureRows"]
 
@@ -76,7 +77,21 @@ class FeatureRows(nn.Module):
         return torch.where((place_T < self.num_nodes)[:, None], node_TD, F.embedding(own_T, self.rows_PD))
 
     @torch.no_grad()
-    def grow_from(self, old: FeatureRows) -> None:
-        """Take the rows of the features that ``old`` has; those of new features keep their random start."""
-        if old.rows_PD is not None and self.rows_PD is not None:
+    def grow_from(self, old: FeatureRows, table_GD: Tensor, *, generator: torch.Generator) -> None:
+        """Take the rows of the features that ``old`` has; those of new features lie around the mean row.
+
+        Parameters
+        ----------
+        old
+            Rows of fewer features.
+        table_GD
+            Rows of the shared table: their mean is where a model starts that had no such rows.
+        generator
+            Draws the noise by which new rows differ.
+        """
+        if self.rows_PD is None:
+            return
+        like_GD = table_GD if old.rows_PD is None else old.rows_PD
+        self.rows_PD.copy_(like_GD.mean(0) + small_noise(self.rows_PD, like_GD, generator))
+        if old.rows_PD is not None:
             self.rows_PD[torch.from_numpy(np.searchsorted(self.feature_P, old.feature_P))] = old.rows_PD

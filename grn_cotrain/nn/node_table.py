@@ -15,7 +15,7 @@ from grn_cotrain.data.loadings import LoadingsMethod
 from grn_cotrain.nn.features import FEATURE_SOURCES
 from grn_cotrain.recipe import TableConfig
 
-__all__ = ["NodeTable", "fit_to_width", "loadings_method"]
+__all__ = ["NodeTable", "fit_to_width", "loadings_method", "small_noise"]
 
 _NOISE = 0.02  # root mean square of the noise that fills missing components and rows; the table's own is 1
 _RIDGE = 1e-3  # penalty, relative to the mean squared feature, of the regression of rows on features
@@ -172,7 +172,7 @@ class NodeTable(nn.Module):
         if self.config.mode != "trainable":
             rows_GD, old_GD = self.get_buffer("rows_GD"), old.get_buffer("rows_GD")
             rows_GD[kept_G] = old_GD
-            rows_GD[is_new_G] = old_GD.mean(0) + _noise(rows_GD[is_new_G], old_GD, generator)
+            rows_GD[is_new_G] = old_GD.mean(0) + small_noise(rows_GD[is_new_G], old_GD, generator)
             return
         self.shared_D.copy_(old.shared_D)
         for projection_FD, before_FD in zip(self.projections, old.projections, strict=True):
@@ -185,7 +185,9 @@ class NodeTable(nn.Module):
             self.register_buffer(f"feature_{name}", values_GF)
         self.known_G[is_new_G], self.known_G[kept_G] = True, old.known_G
         ids_GD = old.id_GD[old.known_G] if bool(old.known_G.any()) else old.id_GD
-        self.id_GD[is_new_G] = ids_GD.mean(0) + _noise(self.id_GD[is_new_G], old._predicted() + old.id_GD, generator)
+        self.id_GD[is_new_G] = ids_GD.mean(0) + small_noise(
+            self.id_GD[is_new_G], old._predicted() + old.id_GD, generator
+        )
         self.id_GD[kept_G] = old.id_GD
 
     def _predicted(self) -> Tensor:
@@ -220,7 +222,8 @@ class NodeTable(nn.Module):
         self.id_GD.copy_(start_GD - self._predicted())
 
 
-def _noise(rows_GD: Tensor, like_GD: Tensor, generator: torch.Generator) -> Tensor:
+def small_noise(rows_GD: Tensor, like_GD: Tensor, generator: torch.Generator) -> Tensor:
+    """Noise of the shape of ``rows_GD``, a fiftieth of the root mean square of ``like_GD``."""
     return _NOISE * like_GD.square().mean().sqrt() * torch.randn(rows_GD.shape, generator=generator)
 
 

@@ -16,8 +16,8 @@ from grn_cotrain.errors import UserError
 
 __all__ = ["RELATIONS", "MessageGraph"]
 
-#: What :attr:`MessageGraph.edge_type_E` tells apart in a graph of one relation: sign x direction of travel. One-way graphs
-#: use the first three. A graph of R relations has R times as many: direction, then relation, then sign.
+#: What :attr:`MessageGraph.edge_type_E` tells apart in a graph of one relation: sign x direction of travel. One-way
+#: graphs use the first three. A graph of R relations has R times as many: direction, then relation, then sign.
 RELATIONS = (
     "activation/forward",
     "repression/forward",
