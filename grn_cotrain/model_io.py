@@ -113,8 +113,10 @@ def save_model(folder: str | Path, model: CoTrainModel, *, backend: str, meta: d
     with atomic_folder(folder) as temporary:
         state = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
         save_file(state, temporary / "model.safetensors")
-        graph = {"message_2E": inputs.message_2E, "sign_E": inputs.sign_E, "node_N": model.nodes.feature_N}
+        graph = {"message_2E": inputs.message_2E, "sign_E": inputs.sign_E}
         graph |= inputs.others.to_arrays()
+        if model.nodes.num_nodes < model.nodes.num_features:
+            graph["node_N"] = model.nodes.feature_N
         if inputs.weight_E is not None:  # a model whose edges weigh alike has the file that it always had
             graph["weight_E"] = inputs.weight_E
         save_arrays(
@@ -186,13 +188,10 @@ def _check_graph(graph: dict[str, Any], num_genes: int, what: str) -> None:
 
 
 def _nodes(config: dict[str, Any], graph: dict[str, Any], num_features: int, what: str) -> Nodes:
-    """Which features are nodes, as the model was saved; all of them in format 1."""
-    if config["format_version"] == 1:
-        return Nodes.every(num_features)
-    if "node_N" not in graph or "num_linked" not in config:
-        raise UserError(f"{what}: damaged (it does not say which features are nodes); copy it again or train again")
+    """Which features are nodes: those that are listed, or all; in format 1 all of them take part in links too."""
     try:
-        return Nodes(np.asarray(graph["node_N"], dtype=np.int64), num_features, config["num_linked"])
+        feature_N = np.asarray(graph.get("node_N", np.arange(num_features)), dtype=np.int64)
+        return Nodes(feature_N, num_features, config.get("num_linked", num_features))
     except UserError as error:
         raise UserError(f"{what}: damaged ({error}); copy it again or train again") from None
 

@@ -85,8 +85,8 @@ class Nodes:
                 space = modality_F[strange[0]]
                 raise UserError(
                     f"model.table.nodes: {', '.join(spaces)}, but {strange.size:,} features of space '{space}' have"
-                    f" edges ({vocab.symbols[strange[0]]}); add {space} to model.table.nodes, or leave these relations out with"
-                    " graph.relations"
+                    f" edges ({vocab.symbols[strange[0]]}); add {space} to model.table.nodes, or leave these relations"
+                    " out with graph.relations"
                 )
             is_node_F &= is_gene_F | is_linked_F
         feature_N = np.flatnonzero(is_node_F).astype(np.int64)
