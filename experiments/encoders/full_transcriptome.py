@@ -74,4 +74,4 @@ def full_model(
 
 def full_batch(model: CoTrainModel, cells: CellMatrix, *, num_cells: int = 1) -> PackedTokens:
     """The first cells, as the model reads them."""
-    return model.prepare_batch(model.tokenizer(cells).batch(np.arange(num_cells), np.random.default_rng(0)))
+    return model.prepare_batch(model.tokenizer(cells).batch(np.arange(num_cells), np.random.default_rng(0)).pack())

@@ -216,7 +216,7 @@ def seconds_of(study: Study) -> tuple[float, list[str]]:
             model = full_model(
                 matrix, spec.name, spec.options, width=recipe.model.width, objectives=COMMON, tokens=tokens
             )
-            batch = model.tokenizer(matrix).batch(np.arange(study.budget.cells_per_batch))
+            batch = model.tokenizer(matrix).batch(np.arange(study.budget.cells_per_batch)).pack()
             # Processor seconds of one thread: what an idle core would take, however busy this one is.
             timed_step(model, batch, list(COMMON), flops=False)  # warms up
             found = timed_step(model, batch, list(COMMON), clock=time.process_time, flops=False)

@@ -24,7 +24,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from grn_cotrain.data.batch import PackedTokens
+from grn_cotrain.data.batch import CellBatch, PackedTokens
 from grn_cotrain.data.cells import CellMatrix, CellSplit
 from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.tokens import Tokenizer
@@ -116,7 +116,7 @@ def hidden_cells(
     else:
         tokenizer = tokenize(cells.take(rows_C))
     batches, parts = [], []
-    for batch in one_pass(tokenizer, np.arange(len(rows_C)), tokens_per_batch=tokens_per_batch):
+    for batch in map(CellBatch.pack, one_pass(tokenizer, np.arange(len(rows_C)), tokens_per_batch=tokens_per_batch)):
         draws = [
             np.random.default_rng((seed, int(rows_C[cell]))).random(length)
             for cell, length in zip(batch.cell_index_B.tolist(), batch.cu_lens.diff().tolist(), strict=True)

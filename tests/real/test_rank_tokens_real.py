@@ -26,7 +26,9 @@ def test_interferon_genes_rise_and_ubiquitous_genes_sink(real_data: Path) -> Non
     )
     assert isinstance(encoder, GeneformerEncoder)
     encoder.prepare(cells, np.arange(cells.num_cells))
-    batch = encoder.prepare_batch(Tokenizer(cells, TokenConfig(max_tokens=40_000)).batch(np.arange(cells.num_cells)))
+    batch = encoder.prepare_batch(
+        Tokenizer(cells, TokenConfig(max_tokens=40_000)).batch(np.arange(cells.num_cells)).pack()
+    )
     assert batch.ranks_T is not None
 
     # Another way to the same numbers: the raw counts, medians column by column, the order of the ratios.

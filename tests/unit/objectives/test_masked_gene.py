@@ -92,7 +92,7 @@ def setup(
     assert isinstance(objective, MaskedGene)
     module.prepare(cells, every)
     objective.prepare(cells, every)
-    batch = Tokenizer(cells, TokenConfig(num_bins=5, zeros_per_cell=3)).batch(every)
+    batch = Tokenizer(cells, TokenConfig(num_bins=5, zeros_per_cell=3)).batch(every).pack()
     return objective, Spy(module.eval(), WIDTH), batch, GeneStates(table_GD, table_GD)
 
 
