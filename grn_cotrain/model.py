@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from grn_cotrain.data.assay_kinds import modality_of
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.nodes import Nodes
@@ -25,7 +26,7 @@ from grn_cotrain.model_inputs import ModelInputs, assays_read, message_graph
 from grn_cotrain.nn.backends import get_backend
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS, AttentionBias, CellEncoder, CellStates
 from grn_cotrain.nn.couplings import COUPLINGS
-from grn_cotrain.nn.encoder_parts import TokenPart, joined_states, token_part
+from grn_cotrain.nn.encoder_parts import TokenPart, joined_states, token_part, unpacked
 from grn_cotrain.nn.feature_rows import FeatureRows
 from grn_cotrain.nn.graph_encoders import GRAPH_ENCODERS
 from grn_cotrain.nn.link_decoders import LINK_DECODERS
@@ -213,9 +214,19 @@ class CoTrainModel(nn.Module):
         return GeneStates(table_GD, self.graph_encoder(table_GD, used), self.nodes.num_genes)
 
     def encode(self, name: str, tokens: PackedTokens, genes: GeneStates) -> CellStates:
-        """Encode the tokens of one encoder, as it made them itself, over the coupled rows."""
+        """Encode the tokens of one encoder over the coupled rows.
+
+        Parameters
+        ----------
+        name
+            One of :attr:`encoders`.
+        tokens
+            What the encoder's :meth:`~grn_cotrain.nn.cell_encoders.CellEncoder.tokenise` returned.
+        genes
+            States of the nodes.
+        """
         encoder, spec = self.encoders[name], self.config.encoder_specs[name]
-        if tokens.prompt_BD is not None and not encoder.reads_prompt:
+        if getattr(tokens, "prompt_BD", None) is not None and not encoder.reads_prompt:
             raise UserError(
                 f"{spec.path} '{spec.component.name}': reads no cell prompt; choose scgpt, or set"
                 " objectives.generative.cell_prompt_weight: 0"
@@ -228,10 +239,20 @@ class CoTrainModel(nn.Module):
 
         See :func:`~grn_cotrain.nn.encoder_parts.joined_states` for what becomes of several.
         """
-        if self.config.encoders is None:
+        encoders = self.encoders
+        if self.config.encoders is None and not encoders[ONE_ENCODER].owns_tokens():
             return self.encode(ONE_ENCODER, batch, genes)
-        parts = [(name, self.part_of(batch, name)) for name in self.encoders]
-        return joined_states(batch, [(part, self.encode(name, part.tokens, genes)) for name, part in parts])
+        joined = []
+        for name, encoder in encoders.items():
+            part = self.part_of(batch, name)
+            if encoder.owns_tokens():
+                codes = {modality_of(space).assay: MODALITIES.index(space) for space in self.reads[name]}
+                tokens = encoder.tokenise(unpacked(part.tokens, codes))
+                part = TokenPart(part.tokens, part.where_M, part.cells_P[tokens.cells_B])
+            else:
+                tokens = part.tokens
+            joined.append((part, self.encode(name, tokens, genes)))
+        return joined_states(batch, joined)
 
     def part_of(self, batch: PackedTokens, name: str) -> TokenPart:
         """What the encoder ``name`` reads of a batch of all assays."""
@@ -329,6 +350,13 @@ class CoTrainModel(nn.Module):
         for rows in others:
             rows_TD = torch.where(rows.has(feature_ids_T)[:, None], rows.gather(genes.table_GD, feature_ids_T), rows_TD)
         return rows_TD
+
+    def every_row(self, genes: GeneStates) -> Tensor:
+        """Rows of all features, in the order of the vocabulary: nodes, and what encoders have of their own."""
+        if self.nodes.num_nodes == self.nodes.num_features:
+            return genes.table_GD
+        ids_F = torch.arange(self.nodes.num_features, device=genes.table_GD.device) + NUM_SPECIAL
+        return self.gene_rows(genes, ids_F)
 
     def objective(self, name: str) -> Objective:
         """The objective ``name`` of the recipe."""

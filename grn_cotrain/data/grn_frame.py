@@ -53,7 +53,7 @@ def standard_frame(frame: pd.DataFrame, what: str) -> pd.DataFrame:
 
 def align_ends(
     given: pd.DataFrame, vocab: FeatureVocab, *, min_mapped: float, what: str
-) -> tuple[np.ndarray, np.ndarray, list[tuple[str, str, str]]]:
+) -> tuple[np.ndarray, np.ndarray, list[tuple[str, str]]]:
     """Feature index of both ends of every edge, -1 where there is none, and the names that were renamed.
 
     Raises

@@ -68,6 +68,10 @@ class ModelView(Protocol):
         """Rows of the shared table for vocabulary ids (for tied output heads)."""
         ...
 
+    def every_row(self, genes: GeneStates) -> Tensor:
+        """Rows of all features, in the order of the vocabulary."""
+        ...
+
     def prepare_batch(self, batch: PackedTokens) -> PackedTokens:
         """What the cell encoder must compute before anything is hidden; call it before names are."""
         ...

@@ -139,7 +139,7 @@ class MaskedGene(Objective):
         count = len(where_M)
         if count == 0:  # a gradient of zero, not a missing one
             return LossOutput(head_MD.sum() + 0 * self.bias_G.sum(), 0)
-        loss, hit_M = vocabulary_cross_entropy(head_MD, step.genes.table_GD, self.bias_G, target_M)
+        loss, hit_M = vocabulary_cross_entropy(head_MD, model.every_row(step.genes), self.bias_G, target_M)
         return LossOutput(loss, count, {"cross_entropy": loss}, self._metrics(loss, hit_M, target_M, is_masked_M))
 
     def _shown(self, target_M: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

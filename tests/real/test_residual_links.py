@@ -15,10 +15,10 @@ from grn_cotrain.data.edge_split import EdgeSplit, Part
 from grn_cotrain.data.negatives import LinkSampler
 from grn_cotrain.data.split_published import published_split
 from grn_cotrain.data.vocab import FeatureVocab
-from grn_cotrain.nn.node_table import NodeTable
 from grn_cotrain.nn.inductive import inductive_features
 from grn_cotrain.nn.link_decoders import LINK_DECODERS, LinkDecoder
 from grn_cotrain.nn.link_losses import LINK_LOSSES
+from grn_cotrain.nn.node_table import NodeTable
 from grn_cotrain.nn.pair_evidence import assemble_evidence
 from grn_cotrain.recipe import TableConfig
 
