@@ -60,7 +60,7 @@ def full_model(
             "coupling": "shared",
             "link_decoder": "inner",
             "cell_encoder": {"name": encoder, **options},
-            "tokens": {"max_tokens": cells.num_genes + 1, **(tokens or {})},
+            "tokens": {"max_tokens": cells.num_features + 1, **(tokens or {})},
         },
     )
     none_2E = np.zeros((2, 0), dtype=np.int64)
@@ -72,4 +72,4 @@ def full_model(
 
 def full_batch(model: CoTrainModel, cells: CellMatrix, *, num_cells: int = 1) -> PackedTokens:
     """The first cells, as the model reads them."""
-    return model.prepare_batch(model.tokenizer(cells).batch(np.arange(num_cells), np.random.default_rng(0)))
+    return model.prepare_batch(model.tokenizer(cells).batch(np.arange(num_cells), np.random.default_rng(0)).pack())

@@ -206,7 +206,7 @@ def seconds_of(study: Study) -> tuple[float, list[str]]:
             recipe = row_recipe(
                 Row("probe", system, world), prep.folder, study.budget, num_genes=prep.vocab.num_features, rate=1e-3
             )
-            matrix = prep.cells.rows(np.arange(min(64, prep.cells.num_cells)))
+            matrix = prep.cells.take(np.arange(min(64, prep.cells.num_cells)))
             spec = recipe.model.cell_encoder
             tokens = {
                 "max_tokens": recipe.model.tokens.max_tokens,
@@ -216,7 +216,7 @@ def seconds_of(study: Study) -> tuple[float, list[str]]:
             model = full_model(
                 matrix, spec.name, spec.options, width=recipe.model.width, objectives=COMMON, tokens=tokens
             )
-            batch = model.tokenizer(matrix).batch(np.arange(study.budget.cells_per_batch))
+            batch = model.tokenizer(matrix).batch(np.arange(study.budget.cells_per_batch)).pack()
             # Processor seconds of one thread: what an idle core would take, however busy this one is.
             timed_step(model, batch, list(COMMON), flops=False)  # warms up
             found = timed_step(model, batch, list(COMMON), clock=time.process_time, flops=False)

@@ -135,5 +135,5 @@ class PairFeatures:
     def _read_genes(self, cells: CellMatrix) -> None:
         moments = Statistics(cells)[Moments()]
         self._gene_G2 = np.stack([moments.mean_of_cells_G, moments.std_of_cells_G], axis=1).astype(np.float32)
-        self._is_tf_G = np.zeros(cells.num_genes, dtype=np.float32)
+        self._is_tf_G = np.zeros(cells.num_features, dtype=np.float32)
         self._is_tf_G[self.table.sources_S] = 1

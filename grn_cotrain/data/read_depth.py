@@ -43,7 +43,7 @@ class Faults:
 
 @dataclass(frozen=True)
 class CountFaults(Need[Faults]):
-    """What keeps counts from being thinned; of an assay that holds no counts, nothing is read."""
+    """What keeps counts from being thinned; of an assay without reads, nothing is read."""
 
     def start(self, layout: Layout) -> Accumulator[Faults]:
         """See :class:`Need`."""
@@ -52,17 +52,15 @@ class CountFaults(Need[Faults]):
 
 class _Counting(Accumulator[Faults]):
     def __init__(self, layout: Layout) -> None:
-        self._layout, self._faults = layout, Faults()
-        self._counted = [(place, layout.assays[place]) for place, kind in enumerate(layout.kinds) if kind == "counts"]
+        self._counted, self._faults = layout.with_reads(), Faults()
 
     def add(self, block: Block) -> None:
         """See :class:`Accumulator`."""
         for place, assay in self._counted:
-            mine_N = self._layout.assay_G[block.raw_BG.indices] == place
-            count_N = block.raw_BG.data[mine_N].astype(np.float64)
-            sum_B = np.bincount(block.cell_N[mine_N], count_N, minlength=len(block.rows_B))[block.present_BA[:, place]]
-            self._faults.num_fractions += int((count_N != np.rint(count_N)).sum())
-            self._faults.num_short += int((block.depth(assay) < sum_B - 0.5).sum())
+            raw_BF, present_B = block.raw[assay.name], block.present_BA[:, place]
+            sum_B = np.asarray(raw_BF.sum(axis=1, dtype=np.float64)).ravel()[present_B]
+            self._faults.num_fractions += int((raw_BF.data != np.rint(raw_BF.data)).sum())
+            self._faults.num_short += int((assay.size_factor_C[block.rows_B[present_B]] < sum_B - 0.5).sum())
 
     def result(self) -> Faults:
         """See :class:`Accumulator`."""
@@ -77,7 +75,7 @@ def check_counts(statistics: Statistics) -> None:
     UserError
         Log-scale values; counts that are not integers; a cell whose total is below the sum of its counts.
     """
-    if "counts" not in statistics.layout.kinds:
+    if not statistics.layout.with_reads():
         raise UserError(f"cells: log-scale values, and read depth is of counts; {_FIX}")
     faults = statistics[CountFaults()]
     if faults.num_fractions:

@@ -20,8 +20,8 @@ import numpy as np
 from scipy import sparse
 
 from grn_cotrain.data.cell_blocks import Block, Layout, is_in_memory
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.statistics import Accumulator, Need, Statistics
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.value_statistics import FeatureMoments, Moments
 
 __all__ = ["GRAM_FEATURES", "Gram", "Standardised", "StandardisedMatrix", "standardised"]
@@ -198,9 +198,9 @@ class GramSums:
 class Gram(Need[GramSums]):
     """Sums of products of all pairs of features: for stores on disk with at most :data:`GRAM_FEATURES` features."""
 
-    def wanted(self, cells: CellMatrix) -> bool:
+    def wanted(self, cells: CellStore) -> bool:
         """See :class:`Need`."""
-        return not is_in_memory(cells) and cells.vocab.num_features <= GRAM_FEATURES
+        return not is_in_memory(cells) and cells.num_features <= GRAM_FEATURES
 
     def start(self, layout: Layout) -> Accumulator[GramSums]:
         """See :class:`Need`."""

@@ -14,8 +14,8 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from grn_cotrain.data.cell_blocks import BLOCK_CELLS, Block, Layout, cell_blocks
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cell_blocks import Block, Layout, cell_blocks
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.vocab import FeatureVocab
 
 __all__ = ["NOTHING", "Accumulator", "Need", "Statistics"]
@@ -42,7 +42,7 @@ class Need(ABC, Generic[Result_co]):
     Memory of an accumulator must not grow with the number of cells.
     """
 
-    def wanted(self, cells: CellMatrix) -> bool:
+    def wanted(self, cells: CellStore) -> bool:
         """Whether :meth:`Statistics.collect` computes it for this store. Default: yes."""
         del cells
         return True
@@ -69,7 +69,7 @@ class Statistics:
     rows_C
         Cells to read (training cells, or held-out ones leak); default all.
     block_cells
-        Cells that are held at a time.
+        Cells that are held at a time; default: as many as the store thinks fit.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class Statistics:
         Passes over the cells so far.
     """
 
-    def __init__(self, cells: CellMatrix, rows_C: np.ndarray | None = None, *, block_cells: int = BLOCK_CELLS) -> None:
+    def __init__(self, cells: CellStore, rows_C: np.ndarray | None = None, *, block_cells: int | None = None) -> None:
         self.cells = cells
         self.rows_C = np.arange(cells.num_cells) if rows_C is None else np.asarray(rows_C)
         self.layout = Layout.of(cells)

@@ -169,9 +169,9 @@ class _Sketching(Accumulator[SketchedValues]):
 
 @dataclass(frozen=True)
 class DepthValues(Need[SketchedValues]):
-    """Order statistics of ``log(1 + depth)``: feature ``a`` stands for assay ``a`` of the layout.
+    """Order statistics of ``log(1 + depth)``: feature ``a`` stands for assay ``a`` of the layout, over its cells.
 
-    Assays whose values are not counts have no depth, and so no values here.
+    Assays whose values are not reads have no depth, and so no values here.
     """
 
     def start(self, layout: Layout) -> Accumulator[SketchedValues]:
@@ -181,14 +181,14 @@ class DepthValues(Need[SketchedValues]):
 
 class _Depths(Accumulator[SketchedValues]):
     def __init__(self, layout: Layout) -> None:
-        self._counted = [(place, layout.assays[place]) for place, kind in enumerate(layout.kinds) if kind == "counts"]
+        self._counted = layout.with_reads()
         self._sketch = ValueSketch(len(layout.assays))
 
     def add(self, block: Block) -> None:
         """See :class:`Accumulator`."""
         for place, assay in self._counted:
-            depth_B = np.log1p(block.depth(assay))
-            self._sketch.add(np.full(len(depth_B), place), depth_B)
+            rows_B = block.rows_B[block.present_BA[:, place]]
+            self._sketch.add(np.full(len(rows_B), place), np.log1p(assay.size_factor_C[rows_B]))
 
     def result(self) -> SketchedValues:
         """See :class:`Accumulator`."""

@@ -90,11 +90,11 @@ class FeatureMoments:
     def nonzero(self, *, prior: float = 3.0) -> ValueStatistics:
         """Statistics of the values that are not zero, with ``prior`` pseudo-observations."""
         count_G = self.count_G.astype(np.float64)
-        overall_G = self.layout.group_mean(self.mean_G, count_G)
+        overall_G = self.layout.mean_of_assay(self.mean_G, count_G)
         weight_G = np.maximum(count_G + prior, 1e-12)  # without a prior, a gene that is never seen has mean 0
         mean_G = (count_G * self.mean_G + prior * overall_G) / weight_G
         square_G = self.square_G + count_G * (self.mean_G - mean_G) ** 2
-        spread_G = self.layout.group_mean(square_G / np.maximum(count_G, 1.0), count_G)
+        spread_G = self.layout.mean_of_assay(square_G / np.maximum(count_G, 1.0), count_G)
         std_G = np.sqrt((square_G + prior * spread_G) / weight_G)
         return ValueStatistics(
             mean_G.astype(np.float32),

@@ -114,11 +114,13 @@ class _Binning(Accumulator[BinSums]):
         """See :class:`Accumulator`."""
         shown_N = self._layout.is_token_G[block.values_BG.indices]
         value_N = block.values_BG.data[shown_N]
-        bin_N = self._bins(torch.from_numpy(value_N), torch.from_numpy(block.cell_N[shown_N])).numpy()
+        assay_N = self._layout.assay_G[block.values_BG.indices[shown_N]]
+        group_N = block.cell_N[shown_N] * len(self._layout.assays) + assay_N  # bins are among the values of one assay
+        bin_N = self._bins(torch.from_numpy(value_N), torch.from_numpy(group_N)).numpy()
         self._count_K += np.bincount(bin_N, minlength=self._num_bins + 1)
         self._sum_K += np.bincount(bin_N, value_N.astype(np.float64), minlength=self._num_bins + 1)
 
-    def _bins(self, value_N: Tensor, cell_N: Tensor) -> Tensor:
+    def _bins(self, value_N: Tensor, group_N: Tensor) -> Tensor:
         raise NotImplementedError
 
     def result(self) -> BinSums:
@@ -127,13 +129,13 @@ class _Binning(Accumulator[BinSums]):
 
 
 class _Quantiles(_Binning):
-    def _bins(self, value_N: Tensor, cell_N: Tensor) -> Tensor:
-        return quantile_bins(value_N, cell_N, self._num_bins)
+    def _bins(self, value_N: Tensor, group_N: Tensor) -> Tensor:
+        return quantile_bins(value_N, group_N, self._num_bins)
 
 
 class _Rounded(_Binning):
-    def _bins(self, value_N: Tensor, cell_N: Tensor) -> Tensor:
-        del cell_N
+    def _bins(self, value_N: Tensor, group_N: Tensor) -> Tensor:
+        del group_N
         return rounded_bins(value_N, self._num_bins)
 
 

@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.statistics import Need, Statistics
-from grn_cotrain.data.tokens import MODALITIES
 from grn_cotrain.data.value_statistics import Moments
-from grn_cotrain.data.vocab import NUM_SPECIAL
+from grn_cotrain.data.vocab import MODALITIES, NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import NO_COVARIATES
 from grn_cotrain.objectives.base import OBJECTIVES, GeneStates, LossOutput, ModelView, Objective, Step

@@ -54,7 +54,7 @@ class TestTFFamily(FeatureSourceCases):
 
     def test_column_does_not_depend_on_the_vocabulary(self, tmp_path: Path) -> None:
         context = make_context(tmp_path)
-        fewer = replace(context, vocab=context.vocab.select([2, 3, 4]), cells=None)
+        fewer = replace(context, vocab=context.vocab.select([2, 3, 4]), statistics=None)
         np.testing.assert_array_equal(self.features(fewer), self.features(context)[2:5])
 
 

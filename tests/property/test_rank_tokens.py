@@ -56,7 +56,7 @@ def ranked(built: GeneformerEncoder, batch: PackedTokens) -> list[dict[int, int]
 
 def batch_of(cells: CellMatrix, rows: list[int] | None = None) -> PackedTokens:
     tokenizer = Tokenizer(cells, TokenConfig(num_bins=4, zeros_per_cell="all"))
-    return tokenizer.batch(np.arange(cells.num_cells) if rows is None else np.array(rows))
+    return tokenizer.batch(np.arange(cells.num_cells) if rows is None else np.array(rows)).pack()
 
 
 def medians_of(statistics: Statistics) -> tuple[np.ndarray, int]:

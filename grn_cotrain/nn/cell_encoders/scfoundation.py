@@ -99,9 +99,9 @@ class ScFoundationEncoder(XTrimoGeneEncoder):
     def prepare(self, statistics: Statistics) -> None:
         """Show values and depths of these cells to their embeddings."""
         super().prepare(statistics)
-        kinds = statistics.layout.kinds
-        if self.config.reads_values and "counts" in kinds:  # the first assay of counts: the depth that a batch names
-            self.depth.prepare(statistics[DepthValues()], kinds.index("counts"))
+        counted = statistics.layout.with_reads()
+        if self.config.reads_values and counted:  # the first of them: the depth that a batch knows
+            self.depth.prepare(statistics[DepthValues()], counted[0][0])
 
     def forward(self, batch: PackedTokens, features_VD: Tensor, bias: AttentionBias | None = None) -> CellStates:
         """See :class:`CellEncoder`."""

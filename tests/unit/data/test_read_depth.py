@@ -32,7 +32,7 @@ def same_cells(num_cells: int = 4000, *, extra: int = OUTSIDE) -> CellMatrix:
 
 
 def batch_of(cells: CellMatrix, **options: object) -> PackedTokens:
-    return Tokenizer(cells, TokenConfig(num_bins=4, **options)).batch(np.arange(cells.num_cells))  # type: ignore[arg-type]
+    return Tokenizer(cells, TokenConfig(num_bins=4, **options)).batch(np.arange(cells.num_cells)).pack()  # type: ignore[arg-type]
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -50,7 +50,7 @@ def dense(batch: PackedTokens, token_T: torch.Tensor) -> np.ndarray:
 
 def test_counts_come_back_exactly() -> None:
     cells = toy_cells(num_cells=40)
-    batch = Tokenizer(cells, TokenConfig(num_bins=4, zeros_per_cell=3)).batch(np.arange(40))
+    batch = Tokenizer(cells, TokenConfig(num_bins=4, zeros_per_cell=3)).batch(np.arange(40)).pack()
     gene_T, cell_T = batch.feature_ids_T.numpy() - NUM_SPECIAL, batch.cell_of_token_T.numpy()
     expected = np.where(gene_T >= 0, cells.values_CG.toarray()[cell_T, gene_T], 0)
     assert np.array_equal(counts_of(batch).numpy(), expected)

@@ -35,7 +35,7 @@ def build(**options: Any) -> GeneformerEncoder:
             width=WIDTH,
             num_bins=4,
             num_modalities=3,
-            num_genes=cells.num_genes,
+            num_genes=cells.num_features,
         )
     encoder.prepare(Statistics(cells))
     assert isinstance(encoder, GeneformerEncoder)
@@ -43,7 +43,7 @@ def build(**options: Any) -> GeneformerEncoder:
 
 
 def toy_batch() -> PackedTokens:
-    return Tokenizer(toy_cells(), TokenConfig(num_bins=4, zeros_per_cell=3)).batch(np.arange(4))
+    return Tokenizer(toy_cells(), TokenConfig(num_bins=4, zeros_per_cell=3)).batch(np.arange(4)).pack()
 
 
 def features() -> torch.Tensor:
@@ -93,7 +93,7 @@ def test_cell_state_is_the_mean_of_gene_states_of_the_layer(norm: str, layer: in
 
 
 def test_a_cell_without_genes_has_the_state_of_cls() -> None:
-    batch = Tokenizer(toy_cells(density=0.0), TokenConfig(num_bins=4)).batch(np.arange(2))
+    batch = Tokenizer(toy_cells(density=0.0), TokenConfig(num_bins=4)).batch(np.arange(2)).pack()
     states = build(cell_layer=-1)(batch, features())
     torch.testing.assert_close(states.cells_BD, states.tokens_TD)
 
@@ -105,7 +105,10 @@ def test_a_cell_over_the_cap_keeps_its_first_ranks(generator: np.random.Generato
     weights_G = encoder.keep_weights()
     assert weights_G is not None
     cut = Tokenizer(cells, TokenConfig(num_bins=4, max_tokens=5), keep_weight_G=weights_G.numpy())
-    batch, whole = cut.batch(np.arange(4), generator), Tokenizer(cells, TokenConfig(num_bins=4)).batch(np.arange(4))
+    batch, whole = (
+        cut.batch(np.arange(4), generator).pack(),
+        Tokenizer(cells, TokenConfig(num_bins=4)).batch(np.arange(4)).pack(),
+    )
     differs = 0
     for cell in range(4):
         kept = batch.feature_ids_T[(batch.cell_of_token_T == cell) & (batch.feature_ids_T >= NUM_SPECIAL)]

@@ -47,7 +47,7 @@ def _features() -> Tensor:
 
 def _batch(kind: str = "counts") -> PackedTokens:
     cells = toy_cells(kind=kind)  # type: ignore[arg-type]
-    batch = Tokenizer(cells, TokenConfig(num_bins=5, zeros_per_cell="all")).batch(np.arange(3))
+    batch = Tokenizer(cells, TokenConfig(num_bins=5, zeros_per_cell="all")).batch(np.arange(3)).pack()
     return batch.with_mask((batch.feature_ids_T % 3 == 0) & (batch.feature_ids_T >= NUM_SPECIAL))
 
 

@@ -35,19 +35,19 @@ class _Still(torch.nn.Module):
 
 
 def _objective(**options: Any) -> MaskedValue:
-    objective = OBJECTIVES.build("masked_value", options, width=WIDTH, num_bins=NUM_BINS, num_genes=CELLS.num_genes)
+    objective = OBJECTIVES.build("masked_value", options, width=WIDTH, num_bins=NUM_BINS, num_genes=CELLS.num_features)
     objective.prepare(Statistics(CELLS))
     assert isinstance(objective, MaskedValue)
     return objective
 
 
 def _genes() -> GeneStates:
-    table_GD = torch.randn(CELLS.num_genes, WIDTH, generator=torch.Generator().manual_seed(0))
+    table_GD = torch.randn(CELLS.num_features, WIDTH, generator=torch.Generator().manual_seed(0))
     return GeneStates(table_GD, table_GD)
 
 
 def _hidden(zeros: int = 0) -> PackedTokens:
-    batch = Tokenizer(CELLS, TokenConfig(num_bins=NUM_BINS, zeros_per_cell=zeros)).batch(np.arange(10))
+    batch = Tokenizer(CELLS, TokenConfig(num_bins=NUM_BINS, zeros_per_cell=zeros)).batch(np.arange(10)).pack()
     return hide(batch, draw_mask(batch, torch.Generator().manual_seed(0), share=0.4), num_bins=NUM_BINS)
 
 
@@ -59,7 +59,7 @@ def test_an_untrained_head_predicts_the_mean_of_the_gene() -> None:
 
 
 def test_the_first_loss_is_the_mean_squared_deviation_of_hidden_values() -> None:
-    batch = Tokenizer(CELLS, TokenConfig(num_bins=NUM_BINS, zeros_per_cell=5)).batch(np.arange(10))
+    batch = Tokenizer(CELLS, TokenConfig(num_bins=NUM_BINS, zeros_per_cell=5)).batch(np.arange(10)).pack()
     objective = _objective(mask_share=0.4)
     step = Step(_genes(), batch, None, torch.Generator().manual_seed(0))
     output = objective(ToyModel(_Still(), WIDTH), step)
@@ -72,7 +72,7 @@ def test_the_first_loss_is_the_mean_squared_deviation_of_hidden_values() -> None
 
 
 def test_hidden_zeros_enter_their_own_part_only() -> None:
-    batch = Tokenizer(CELLS, TokenConfig(num_bins=NUM_BINS, zeros_per_cell=6)).batch(np.arange(10))
+    batch = Tokenizer(CELLS, TokenConfig(num_bins=NUM_BINS, zeros_per_cell=6)).batch(np.arange(10)).pack()
     plain, hurdle = _objective(mask_share=0.4), _objective(mask_share=0.4, mask_zeros=True)
     outputs = [
         objective(ToyModel(_Still(), WIDTH), Step(_genes(), batch, None, torch.Generator().manual_seed(0)))
@@ -134,7 +134,7 @@ def test_rounded_classes_are_asked_and_read_back_as_their_visible_values() -> No
 def test_class_0_is_hidden_where_zeros_are_and_only_there(zeros: bool) -> None:
     """What is in class 0 is a zero to scBERT: never hidden, or hidden like the zeros beside it."""
     objective = _objective(loss="cross_entropy", classes="rounded", mask_share=0.5, mask_zeros=zeros)
-    batch = Tokenizer(CELLS, TokenConfig(num_bins=NUM_BINS, zeros_per_cell=6)).batch(np.arange(20))
+    batch = Tokenizer(CELLS, TokenConfig(num_bins=NUM_BINS, zeros_per_cell=6)).batch(np.arange(20)).pack()
     batch = replace(batch, values_T=0.12 * batch.values_T)
     low_T = (batch.values_T > 0) & (batch.values_T < np.log(2) - 1e-4)
     seen: list[PackedTokens] = []
@@ -160,7 +160,7 @@ def test_cells_without_a_class_to_hide_are_refused_and_few_are_told(caplog: pyte
         return CellMatrix.build(CELLS.vocab, np.where(rest, 0.1, 1.0) * (values > 0), kind="log")
 
     options = {"loss": "cross_entropy", "classes": "rounded"}
-    objective = OBJECTIVES.build("masked_value", options, width=WIDTH, num_bins=NUM_BINS, num_genes=CELLS.num_genes)
+    objective = OBJECTIVES.build("masked_value", options, width=WIDTH, num_bins=NUM_BINS, num_genes=CELLS.num_features)
     with pytest.raises(UserError, match=r"classes: rounded puts every value.*set classes: quantile"):
         objective.prepare(Statistics(cells(1.0), np.arange(20)))
     assert not caplog.records
@@ -183,7 +183,7 @@ def test_the_head_reads_the_row_of_the_gene() -> None:
 
 
 def test_statistics_travel_with_the_weights() -> None:
-    fresh = OBJECTIVES.build("masked_value", {}, width=WIDTH, num_bins=NUM_BINS, num_genes=CELLS.num_genes)
+    fresh = OBJECTIVES.build("masked_value", {}, width=WIDTH, num_bins=NUM_BINS, num_genes=CELLS.num_features)
     fresh.load_state_dict(_objective().state_dict())
     assert torch.equal(fresh.get_buffer("mean_G"), _objective().mean_G)
 
@@ -199,7 +199,7 @@ def test_impossible_share(share: float) -> None:
 
 def _with_zeros(zeros: int | str) -> PackedTokens:
     tokens = TokenConfig(num_bins=NUM_BINS, zeros_per_cell=zeros)  # type: ignore[arg-type]
-    return Tokenizer(CELLS, tokens).batch(np.arange(20))
+    return Tokenizer(CELLS, tokens).batch(np.arange(20)).pack()
 
 
 def _counts(batch: PackedTokens, masked_T: Tensor) -> tuple[np.ndarray, np.ndarray]:

@@ -42,7 +42,7 @@ class Spy(torch.nn.Module):
 
 
 def objective_of(name: str = "read_depth", **options: Any) -> MaskedValue:
-    objective = OBJECTIVES.build(name, options, width=WIDTH, num_bins=NUM_BINS, num_genes=CELLS.num_genes)
+    objective = OBJECTIVES.build(name, options, width=WIDTH, num_bins=NUM_BINS, num_genes=CELLS.num_features)
     objective.prepare(Statistics(CELLS))
     assert isinstance(objective, MaskedValue)
     return objective
@@ -50,11 +50,11 @@ def objective_of(name: str = "read_depth", **options: Any) -> MaskedValue:
 
 def raw_batch(zeros: Any = 0) -> PackedTokens:
     config = TokenConfig(num_bins=NUM_BINS, zeros_per_cell=zeros)
-    return Tokenizer(CELLS, config).batch(np.arange(CELLS.num_cells))
+    return Tokenizer(CELLS, config).batch(np.arange(CELLS.num_cells)).pack()
 
 
 def genes() -> GeneStates:
-    table_GD = torch.randn(CELLS.num_genes, WIDTH, generator=torch.Generator().manual_seed(0))
+    table_GD = torch.randn(CELLS.num_features, WIDTH, generator=torch.Generator().manual_seed(0))
     return GeneStates(table_GD, table_GD)
 
 
