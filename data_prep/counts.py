@@ -151,7 +151,7 @@ def prepare_counts(
     kept, said = select_genes(cells, selection, tf_index=np.union1d(listed, sources), target_index=targets)
     notes.append(said)
     tfs = [cells.vocab.symbols[i] for i in np.intersect1d(listed, kept)]
-    if kept.size < cells.num_genes:
+    if kept.size < cells.num_features:
         cells = _take(cells, kept)
         network = None if network is None else _restricted(network, cells.vocab, kept)
     notes += [note for note in without_counts(cells) if note not in notes]

@@ -58,7 +58,7 @@ def select_genes(
     """
     if selection.everything:
         what = "genes" if set(cells.vocab.modality) == {"gene"} else "features"
-        return np.arange(cells.num_genes), f"{what}: all {cells.num_genes:,}"
+        return np.arange(cells.num_features), f"{what}: all {cells.num_features:,}"
     for wanted, index, name in ((selection.tf, tf_index, "tf"), (selection.targets, target_index, "targets")):
         if wanted and not index.size:
             raise UserError(
@@ -76,7 +76,7 @@ def select_genes(
             said.append(f"{index.size:,} {name}")
     kept = np.flatnonzero(keep_G)
     what = "genes" if set(cells.vocab.modality) == {"gene"} else "features"
-    return kept, f"{what}: {kept.size:,} of {cells.num_genes:,} kept ({' + '.join(said)})"
+    return kept, f"{what}: {kept.size:,} of {cells.num_features:,} kept ({' + '.join(said)})"
 
 
 def _variable_genes(cells: CellMatrix, number: int) -> np.ndarray:

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.covariates import Categories
-from grn_cotrain.data.tokens import MODALITIES, Tokenizer
-from grn_cotrain.data.vocab import NUM_SPECIAL, FeatureVocab
+from grn_cotrain.data.tokens import Tokenizer
+from grn_cotrain.data.vocab import MODALITIES, NUM_SPECIAL, FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.backends import get_backend
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS, AttentionBias, CellStates
@@ -273,10 +273,10 @@ class CoTrainModel(nn.Module):
         config = self.config.tokens
         if every_value:
             zeros = 0 if config.zeros_per_cell == "all" else config.zeros_per_cell
-            config = replace(config, max_tokens=max(config.max_tokens, cells.num_genes + 1 + zeros))
+            config = replace(config, max_tokens=max(config.max_tokens, cells.num_features + 1 + zeros))
         weights_G = self.cell_encoder.keep_weights()
         # Cells of before the vocabulary was extended have the first of the model's features.
-        keep_G = None if weights_G is None else weights_G[: cells.num_genes].double().cpu().numpy()
+        keep_G = None if weights_G is None else weights_G[: cells.num_features].double().cpu().numpy()
         return Tokenizer(cells, config, self.inputs.covariates, keep_weight_G=keep_G)
 
     def gene_rows(self, genes: GeneStates, feature_ids_T: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ def full_model(
             "coupling": "shared",
             "link_decoder": "inner",
             "cell_encoder": {"name": encoder, **options},
-            "tokens": {"max_tokens": cells.num_genes + 1, **(tokens or {})},
+            "tokens": {"max_tokens": cells.num_features + 1, **(tokens or {})},
         },
     )
     none_2E = np.zeros((2, 0), dtype=np.int64)

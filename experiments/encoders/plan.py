@@ -206,7 +206,7 @@ def seconds_of(study: Study) -> tuple[float, list[str]]:
             recipe = row_recipe(
                 Row("probe", system, world), prep.folder, study.budget, num_genes=prep.vocab.num_features, rate=1e-3
             )
-            matrix = prep.cells.rows(np.arange(min(64, prep.cells.num_cells)))
+            matrix = prep.cells.take(np.arange(min(64, prep.cells.num_cells)))
             spec = recipe.model.cell_encoder
             tokens = {
                 "max_tokens": recipe.model.tokens.max_tokens,

@@ -320,7 +320,7 @@ def _step(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
             "table": sum(p.numel() for p in model.table.parameters()),
             "total": sum(p.numel() for p in model.parameters()),
         },
-        "num_genes": cells.num_genes,
+        "num_genes": cells.num_features,
         "tokens_per_cell": batch.num_tokens / batch.num_cells,
         "peak_memory_mb": peak_memory_mb(),
     }

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from grn_cotrain.data.tokens import MODALITIES
+from grn_cotrain.data.vocab import MODALITIES
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
 

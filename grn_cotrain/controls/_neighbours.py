@@ -27,7 +27,7 @@ def unit_loadings(cells: CellMatrix, *, rank: int = RANK) -> np.ndarray:
 
     Inner products of rows are cosines: how similar the co-expression of two genes is, whatever their noise.
     """
-    rank = max(1, min(rank, cells.num_cells - 1, cells.num_genes - 1))
+    rank = max(1, min(rank, cells.num_cells - 1, cells.num_features - 1))
     known = _LOADINGS.setdefault(cells, {})
     if rank not in known:
         loadings_GR = gene_loadings(cells, rank=rank)

@@ -134,5 +134,5 @@ class PairFeatures:
     def _read_genes(self, cells: CellMatrix) -> None:
         moments = Standardised.of(cells.normalised())
         self._gene_G2 = np.stack([moments.mean_G, moments.std_G], axis=1).astype(np.float32)
-        self._is_tf_G = np.zeros(cells.num_genes, dtype=np.float32)
+        self._is_tf_G = np.zeros(cells.num_features, dtype=np.float32)
         self._is_tf_G[self.table.sources_S] = 1

@@ -82,7 +82,7 @@ def coexpressed_pairs(
         rows_C = np.sort(np.random.default_rng(seed).choice(rows_C, max_cells, replace=False))
     values_CG = cells.normalised()[rows_C]
     z = Standardised.of(values_CG)
-    detected_G = np.bincount(values_CG.indices, minlength=cells.num_genes)
+    detected_G = np.bincount(values_CG.indices, minlength=cells.num_features)
     eligible_E = np.flatnonzero((detected_G >= min_cells) & (z.std_G > 0) & np.asarray(cells.vocab.is_token))
     if len(eligible_E) < 2:
         return np.zeros((2, 0), dtype=np.int64)
@@ -154,7 +154,7 @@ def gene2vec(
         if value < 1:
             raise UserError(f"{name}: got {value}; give at least 1")
     pairs_2P = coexpressed_pairs(cells, rows=rows, per_gene=per_gene, min_cells=min_cells, seed=seed)
-    vectors_GR = np.zeros((cells.num_genes, rank), dtype=np.float32)
+    vectors_GR = np.zeros((cells.num_features, rank), dtype=np.float32)
     _report(cells, pairs_2P)
     if pairs_2P.shape[1] == 0:
         return vectors_GR

@@ -71,7 +71,7 @@ def gene_loadings(
     z = Standardised.of(values_CG)
     varying_G = z.std_G > 0
     feasible = min(rank, num_cells - 1, int(varying_G.sum()))
-    loadings_GR = np.zeros((cells.num_genes, rank), dtype=np.float32)
+    loadings_GR = np.zeros((cells.num_features, rank), dtype=np.float32)
     if feasible < rank:
         _LOGGER.warning("rank %d: only %d components exist; the other columns are 0", rank, feasible)
     if feasible == 0:

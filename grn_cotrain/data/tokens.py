@@ -12,14 +12,11 @@ from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.binning import quantile_bins
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.covariates import Categories, categories_of, covariate_codes
-from grn_cotrain.data.vocab import CLS_ID, NUM_SPECIAL
+from grn_cotrain.data.vocab import CLS_ID, MODALITIES, NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.recipe import TokenConfig
 
-__all__ = ["MODALITIES", "Tokenizer"]
-
-MODALITIES = ("gene", "peak", "protein")
-"""Names behind ``PackedTokens.modality_T``."""
+__all__ = ["Tokenizer"]
 
 _ZERO_SEED = 20  # stream of the sampled zeros where no generator is given
 

@@ -112,9 +112,9 @@ def hidden_cells(
     """
     rows_C = np.asarray(rows_C, dtype=np.int64)
     if tokenize is None:
-        tokenizer = Tokenizer(cells.rows(rows_C), TokenConfig(max_tokens=cells.num_genes + 1, num_bins=num_bins))
+        tokenizer = Tokenizer(cells.take(rows_C), TokenConfig(max_tokens=cells.num_features + 1, num_bins=num_bins))
     else:
-        tokenizer = tokenize(cells.rows(rows_C))
+        tokenizer = tokenize(cells.take(rows_C))
     batches, parts = [], []
     for batch in one_pass(tokenizer, np.arange(len(rows_C)), tokens_per_batch=tokens_per_batch):
         draws = [
@@ -130,7 +130,7 @@ def hidden_cells(
     cell_T, gene_T, value_T, hidden_T = (np.concatenate(column) for column in zip(*parts, strict=True))
     seen_T = ~hidden_T & (value_T != 0)
     visible_CG = sparse.csr_matrix(
-        (value_T[seen_T].astype(np.float64), (cell_T[seen_T], gene_T[seen_T])), shape=(len(rows_C), cells.num_genes)
+        (value_T[seen_T].astype(np.float64), (cell_T[seen_T], gene_T[seen_T])), shape=(len(rows_C), cells.num_features)
     )
     return HiddenCells(batches, visible_CG, cell_T[hidden_T], gene_T[hidden_T], value_T[hidden_T].astype(np.float64))
 
@@ -221,7 +221,7 @@ def fit_baseline(
 ) -> ValueBaseline:
     """Baseline fitted on training cells; the rank of factor analysis is chosen on validation cells."""
     if kind is not FactorAnalysis:
-        return kind().fit(sparse.csr_matrix((0, cells.num_genes)))
+        return kind().fit(sparse.csr_matrix((0, cells.num_features)))
     fit_C = split.train_C
     if len(fit_C) > _MAX_FIT_CELLS:
         fit_C = np.sort(np.random.default_rng((seed, 1)).choice(fit_C, _MAX_FIT_CELLS, replace=False))

@@ -52,7 +52,7 @@ def centrality_genes(scores: AttentionScores, cells: CellMatrix, grn: GRN, tf_in
         ``mean`` (of normalised expression, zeros included), ``is_tf``, ``out_degree``.
     """
     values_CG = cells.normalised()[scores.group.rows_C]
-    num_genes = cells.num_genes
+    num_genes = cells.num_features
     is_tf_G = np.zeros(num_genes, dtype=bool)
     is_tf_G[tf_index] = True
     pairs_2E = grn.pairs_2E[:, grn.pairs_2E[0] != grn.pairs_2E[1]]

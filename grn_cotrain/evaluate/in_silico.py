@@ -240,7 +240,7 @@ def perturb_cells(
     levels_G = _levels(values_CG, sorted({gene for genes_ in sets for gene in genes_}), level)
     device = model.special_SD.device
     modality_G = torch.tensor([MODALITIES.index(name) for name in cells.vocab.modality], device=device)
-    shifts = _Shifts(len(sets), cells.num_genes)
+    shifts = _Shifts(len(sets), cells.num_features)
     reads_ranks = False
     was_training = model.training
     model.eval()

@@ -223,7 +223,7 @@ def _tokenizer(model: CoTrainModel, cells: CellMatrix, genes: Asked) -> Tokenize
     """Tokens of which some will be unknown; every feature is one where all are asked."""
     if genes == "expressed":
         return model.tokenizer(cells, every_value=True)
-    config = replace(model.config.tokens, zeros_per_cell="all", max_tokens=cells.num_genes + 1)
+    config = replace(model.config.tokens, zeros_per_cell="all", max_tokens=cells.num_features + 1)
     return Tokenizer(cells, config, model.inputs.covariates)
 
 
@@ -322,7 +322,7 @@ class _Table:
 def _result(cells: CellMatrix, table: _Table, origin: dict[str, Any], measured_G: np.ndarray) -> anndata.AnnData:
     import anndata
 
-    shape = (cells.num_cells, cells.num_genes)
+    shape = (cells.num_cells, cells.num_features)
     known, generated = table.matrix("known", shape), table.matrix("values_T", shape)
     # A value that was shown and asked again (reconstruction) stands as generated.
     kept = known - known.multiply(generated.astype(bool)) if origin["reconstructed"] else known

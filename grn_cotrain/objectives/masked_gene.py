@@ -114,8 +114,8 @@ class MaskedGene(Objective):
     def prepare(self, cells: CellMatrix, rows_C: np.ndarray) -> None:
         """Take how often each gene is expressed in the training cells, and which features can be tokens."""
         is_token_G = np.asarray(cells.vocab.is_token, dtype=bool)
-        count_G = np.bincount(cells.values_CG[rows_C].indices, minlength=cells.num_genes) * is_token_G
-        share_G = (count_G + 1) / (count_G.sum() + cells.num_genes)  # one more each: a gene may come up later
+        count_G = np.bincount(cells.values_CG[rows_C].indices, minlength=cells.num_features) * is_token_G
+        share_G = (count_G + 1) / (count_G.sum() + cells.num_features)  # one more each: a gene may come up later
         self.log_frequency_G.copy_(torch.from_numpy(np.log(share_G)))
         self.bias_G.copy_(self.log_frequency_G)
         self.is_token_G.copy_(torch.from_numpy(is_token_G))

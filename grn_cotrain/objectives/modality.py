@@ -17,8 +17,7 @@ from torch import Tensor, nn
 
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
-from grn_cotrain.data.tokens import MODALITIES
-from grn_cotrain.data.vocab import NUM_SPECIAL
+from grn_cotrain.data.vocab import MODALITIES, NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import NO_COVARIATES
 from grn_cotrain.objectives.base import OBJECTIVES, GeneStates, LossOutput, ModelView, Objective, Step
@@ -100,7 +99,7 @@ class Modality(Objective):
     @torch.no_grad()
     def prepare(self, cells: CellMatrix, rows_C: np.ndarray) -> None:
         """Note the modality of every feature that training cells show, for the accuracy that an id alone reaches."""
-        shown_G = np.bincount(cells.values_CG[rows_C].indices, minlength=cells.num_genes) > 0
+        shown_G = np.bincount(cells.values_CG[rows_C].indices, minlength=cells.num_features) > 0
         index_G = np.asarray([MODALITIES.index(name) for name in cells.vocab.modality])
         self.modality_G.copy_(torch.from_numpy(np.where(shown_G, index_G, -1)))
         present = sorted({cells.vocab.modality[i] for i in np.flatnonzero(shown_G)})

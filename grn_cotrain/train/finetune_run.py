@@ -223,7 +223,7 @@ def finetune_run(
             list(predicted_N),
             list(labels.labels_C[labels.rows_C]),
             replace(split, **place),
-            aligned.rows(labels.rows_C),
+            aligned.take(labels.rows_C),
             embeddings={PROBE: frozen_LD},
             bootstrap=bootstrap,
             seed=config.seed,

@@ -51,7 +51,7 @@ class CellEncoderCase:
                 width=WIDTH,
                 num_bins=NUM_BINS,
                 num_modalities=3,
-                num_genes=cells.num_genes,
+                num_genes=cells.num_features,
             )
         encoder.prepare(cells, np.arange(cells.num_cells))
         return encoder.eval()

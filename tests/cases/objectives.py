@@ -48,17 +48,17 @@ class CellObjectiveCase:
                 width=WIDTH,
                 num_bins=NUM_BINS,
                 num_modalities=3,
-                num_genes=self.cells.num_genes,
+                num_genes=self.cells.num_features,
             )
             self.objective: Objective = OBJECTIVES.build(
                 self.name,
                 self.options,
                 width=WIDTH,
                 num_bins=NUM_BINS,
-                num_genes=self.cells.num_genes,
+                num_genes=self.cells.num_features,
                 covariates=dict.fromkeys(self.covariates, 2),
             )
-            self.table_GD = torch.randn(self.cells.num_genes, WIDTH).requires_grad_()
+            self.table_GD = torch.randn(self.cells.num_features, WIDTH).requires_grad_()
         self.encoder.prepare(self.cells, every)
         self.objective.prepare(self.cells, every)
         self.model = ToyModel(self.encoder, WIDTH)

@@ -46,8 +46,8 @@ def batched(tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     prep = Prep.open(tiny_world)
     generator = np.random.default_rng(0)
     second_C = generator.random(prep.cells.num_cells) < 0.4
-    factor_CG = np.ones((prep.cells.num_cells, prep.cells.num_genes))
-    factor_CG[np.ix_(second_C, np.arange(0, prep.cells.num_genes, 2))] = 3
+    factor_CG = np.ones((prep.cells.num_cells, prep.cells.num_features))
+    factor_CG[np.ix_(second_C, np.arange(0, prep.cells.num_features, 2))] = 3
     obs = prep.cells.obs.assign(
         batch=np.where(second_C, "lane2", "lane1"), donor=generator.choice(["d1", "d2", "d3"], len(second_C))
     )
@@ -187,14 +187,14 @@ def _batch_accuracy(cells: CellMatrix, is_second_C: np.ndarray, *, integrated: b
     objectives: dict[str, dict[str, Any]] = {"gene_from_cell": {}}
     if integrated:
         objectives["adversarial_covariate"] = {"num_layers": 0}
-    sizes: dict[str, Any] = {"width": 16, "num_bins": 5, "num_genes": cells.num_genes, "covariates": covariates}
+    sizes: dict[str, Any] = {"width": 16, "num_bins": 5, "num_genes": cells.num_features, "covariates": covariates}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         options = {**SCGPT, "values": "continuous", "conditions": "output"}
         options.pop("name")
         encoder = CELL_ENCODERS.build("scgpt", options, num_modalities=3, **sizes)
         heads = [OBJECTIVES.build(name, options, **sizes) for name, options in objectives.items()]
-        table_GD = torch.randn(cells.num_genes, 16).requires_grad_()
+        table_GD = torch.randn(cells.num_features, 16).requires_grad_()
         every = np.arange(cells.num_cells)
         for head in heads:
             head.prepare(cells, every)

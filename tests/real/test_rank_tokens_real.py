@@ -22,7 +22,7 @@ def test_interferon_genes_rise_and_ubiquitous_genes_sink(real_data: Path) -> Non
     adata = anndata.read_h5ad(real_data / "kang_ifnb_harmony" / "kang_ifnb_2000cells_counts.h5ad")
     cells = CellMatrix.build(FeatureVocab.from_symbols(adata.var_names, species="human"), adata.X, kind="counts")
     encoder = CELL_ENCODERS.build(
-        "geneformer", {"num_layers": 2}, width=8, num_bins=4, num_modalities=3, num_genes=cells.num_genes
+        "geneformer", {"num_layers": 2}, width=8, num_bins=4, num_modalities=3, num_genes=cells.num_features
     )
     assert isinstance(encoder, GeneformerEncoder)
     encoder.prepare(cells, np.arange(cells.num_cells))

@@ -36,7 +36,7 @@ def test_pca_equals_a_dense_singular_value_decomposition(rank: int) -> None:
 def test_sparse_standardisation_multiplies_like_the_dense_matrix() -> None:
     cells = toy_cells()
     z, dense = Standardised.of(cells.normalised()), _standardised(cells)
-    right = np.random.default_rng(0).standard_normal((cells.num_genes, 3))
+    right = np.random.default_rng(0).standard_normal((cells.num_features, 3))
     left = np.random.default_rng(1).standard_normal((cells.num_cells, 3))
     np.testing.assert_allclose(z.times(right), dense @ right, atol=1e-5)
     np.testing.assert_allclose(z.transpose_times(left), dense.T @ left, atol=1e-5)

@@ -215,7 +215,7 @@ def test_every_encoder_is_read_as_its_own_matrices_say(name: str) -> None:
     cells = few_cells(6, 24)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        encoder = CELL_ENCODERS.build(name, width=16, num_bins=5, num_modalities=3, num_genes=cells.num_genes)
+        encoder = CELL_ENCODERS.build(name, width=16, num_bins=5, num_modalities=3, num_genes=cells.num_features)
     encoder.prepare(cells, np.arange(cells.num_cells))
     features_VD = torch.randn(cells.vocab.size, 16, generator=torch.Generator().manual_seed(1))
     model = EncoderModel(encoder.eval(), features_VD, TokenConfig(num_bins=5, zeros_per_cell=3))

@@ -185,7 +185,7 @@ def test_shifts_equal_a_plain_loop_for_every_encoder(encoder: str, mode: str) ->
             continue
         value = (lambda *_: 0.0) if mode == "delete" else (lambda old, top, _: top)
         found = []
-        for matrix in (LOG.rows(np.array([row])), changed(LOG, [row], [gene], value)):
+        for matrix in (LOG.take(np.array([row])), changed(LOG, [row], [gene], value)):
             batch = model.tokenizer(matrix).batch(np.array([0]))
             with torch.no_grad():
                 out = model.encode_cells(batch, states)
@@ -330,7 +330,7 @@ def test_a_gene_that_matters_stands_out_and_one_like_the_others_does_not(mode: s
     cells = toy_cells(40, density=0.6, seed=4)
     model = build("transformer", cells)
     with torch.no_grad():
-        (rows_GD,) = [weight for weight in model.table.parameters() if weight.shape == (cells.num_genes, WIDTH)]
+        (rows_GD,) = [weight for weight in model.table.parameters() if weight.shape == (cells.num_features, WIDTH)]
         rows_GD[5] *= 20
     loud = perturb_cells(model, cells, [5], mode=mode, num_controls=10).summary
     assert loud["percentile"] == 100

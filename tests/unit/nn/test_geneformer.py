@@ -34,7 +34,7 @@ def build(**options: Any) -> GeneformerEncoder:
             width=WIDTH,
             num_bins=4,
             num_modalities=3,
-            num_genes=cells.num_genes,
+            num_genes=cells.num_features,
         )
     encoder.prepare(cells, np.arange(cells.num_cells))
     assert isinstance(encoder, GeneformerEncoder)

@@ -85,10 +85,10 @@ def setup(
     every = np.arange(num_cells)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        sizes: dict[str, Any] = {"width": WIDTH, "num_bins": 5, "num_genes": cells.num_genes}
+        sizes: dict[str, Any] = {"width": WIDTH, "num_bins": 5, "num_genes": cells.num_features}
         objective = OBJECTIVES.build("masked_gene", options, **sizes)
         module = CELL_ENCODERS.build(encoder, {"num_layers": 2, "num_heads": 2}, num_modalities=3, **sizes)
-        table_GD = torch.randn(cells.num_genes, WIDTH)
+        table_GD = torch.randn(cells.num_features, WIDTH)
     assert isinstance(objective, MaskedGene)
     module.prepare(cells, every)
     objective.prepare(cells, every)

@@ -115,7 +115,7 @@ def test_what_the_feature_alone_tells_stands_beside() -> None:
 
 def test_cells_of_one_modality_are_said_to_teach_nothing(caplog: pytest.LogCaptureFixture) -> None:
     cells = toy_cells()
-    objective = OBJECTIVES.build("modality", {}, width=WIDTH, num_bins=NUM_BINS, num_genes=cells.num_genes)
+    objective = OBJECTIVES.build("modality", {}, width=WIDTH, num_bins=NUM_BINS, num_genes=cells.num_features)
     with caplog.at_level(logging.WARNING):
         objective.prepare(cells, np.arange(cells.num_cells))
     assert "gene features alone" in caplog.text
