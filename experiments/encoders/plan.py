@@ -13,8 +13,8 @@ import torch
 from experiments.encoders.rows import ARMS, Budget, Row, control_job, row_job, row_recipe, row_spec, step_job
 from experiments.encoders.systems import COMMON, System
 from experiments.encoders.worlds import World
-from experiments.processes import Job, Start, error_of, run_jobs
 from grn_cotrain.commandline import say
+from grn_cotrain.compare.processes import Job, Start, error_of, run_jobs
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.files import read_json
 
