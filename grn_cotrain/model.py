@@ -19,6 +19,7 @@ from grn_cotrain.data.assay_kinds import modality_of
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.nodes import Nodes
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import MODALITIES, NUM_SPECIAL
 from grn_cotrain.errors import UserError
@@ -60,7 +61,7 @@ class CoTrainModel(nn.Module):
     backend
         Name of the message-passing back end in use.
     meta
-        What is known of the training (hashes of recipe and split, step, kind of values); empty for a new model.
+        Facts about the training (hashes of recipe and split, step, kind of values); empty for a new model.
         :meth:`save` and :meth:`load` keep it.
     """
 
@@ -183,7 +184,7 @@ class CoTrainModel(nn.Module):
         path
             Folder to write.
         overwrite
-            Replace a model folder that lies there. A folder with other content is refused in any case.
+            Replace a model folder that exists there. A folder with other content is refused in any case.
 
         Raises
         ------
@@ -202,6 +203,19 @@ class CoTrainModel(nn.Module):
             return {ONE_ENCODER: self.cell_encoder}
         return dict(self.named_encoders.items())  # type: ignore[arg-type]
 
+    def prepare(self, statistics: Statistics) -> None:
+        """Give all parts the statistics of the training cells, once, before training; they are saved with the weights.
+
+        Raises
+        ------
+        UserError
+            The cells are not what a part can train on.
+        """
+        for encoder in self.encoders.values():
+            encoder.prepare(statistics)
+        for name in self.objectives:
+            self.objective(name).prepare(statistics)
+
     def encode_graph(self, graph: MessageGraph | None = None, generator: torch.Generator | None = None) -> GeneStates:
         """Table rows and encoded nodes; ``graph`` defaults to all training message edges, moved to where the model is.
 
@@ -209,7 +223,7 @@ class CoTrainModel(nn.Module):
         """
         table_GD = self.table(generator=generator)
         used = self.graph if graph is None else graph
-        if used.device != table_GD.device:  # a graph is no module: it stays behind when the model moves
+        if used.device != table_GD.device:  # a graph is not a module: it stays behind when the model moves
             used = used.to(table_GD.device)
         return GeneStates(table_GD, self.graph_encoder(table_GD, used), self.nodes.num_genes)
 
@@ -305,7 +319,7 @@ class CoTrainModel(nn.Module):
         return next(iter(self.encoders))
 
     def prepare_batch(self, batch: PackedTokens) -> PackedTokens:
-        """What the cell encoders must compute before anything is hidden."""
+        """The batch with what the cell encoders must compute before anything is hidden."""
         if self.config.encoders is None:
             return self.cell_encoder.prepare_batch(batch)
         ranks_T = None

@@ -32,7 +32,7 @@ class TableConfig:
         Spaces (``gene``, ``peak``, ``protein``) whose features may have a row. Every gene has one; of the other spaces,
         the features that an edge of the graph names. All other features have rows in the encoder that reads them.
     init
-        What id rows start from: loadings of the training cells (``pca``, ``factor_analysis``), skip-gram vectors of
+        Initial values of id rows: loadings of the training cells (``pca``, ``factor_analysis``), skip-gram vectors of
         their co-expressed genes (``gene2vec``), or ``random`` rows.
     mode
         ``trainable``; or a fixed table as an ablation: ``frozen_pca`` (PCA rows, never updated), ``random`` (random
@@ -93,7 +93,7 @@ class TokenConfig:
 
     @property
     def max_values(self) -> int:
-        """Non-zero values that a cell may show: what ``max_tokens`` leaves beside CLS and sampled zeros."""
+        """Non-zero values that a cell may show: ``max_tokens`` less CLS and sampled zeros."""
         return self.max_tokens - 1 - (0 if self.zeros_per_cell == "all" else self.zeros_per_cell)
 
 
@@ -139,7 +139,7 @@ class ModelConfig:
         Several encoders by name, each with the assays that it ``reads``, its ``tokens`` and its options; then
         ``cell_encoder`` is left out. The state of a cell is the mean over the encoders that can read it.
     link_decoder
-        What scores (TF, target) pairs, with its options.
+        Scorer of (TF, target) pairs, with its options.
     tokens
         How a cell becomes tokens; ``encoders.NAME.tokens`` changes some of it for one encoder.
     """

@@ -10,9 +10,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from scipy import sparse
 
 from grn_cotrain.data.assay_kinds import modality_of
+from grn_cotrain.data.assays import Assay
 from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.store import CellStore, StoreBase
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError, did_you_mean
 
@@ -137,11 +140,48 @@ class Nodes:
         return vocab if self.num_nodes == len(vocab) else vocab.select(self.feature_N.tolist())
 
 
-def node_cells(cells: CellMatrix, nodes: Nodes) -> CellMatrix:
+def node_cells(cells: CellStore, nodes: Nodes) -> CellStore:
     """The columns of nodes, of the same cells; depths are those of the whole assay."""
     if nodes.num_nodes == cells.num_features:
         return cells
     vocab = nodes.vocab(cells.vocab)
-    names = {modality_of(space.name).assay: space for space in vocab.spaces}
-    assays = {name: replace(cells.assays[name], space=space) for name, space in names.items()}
-    return CellMatrix(vocab, cells.values_CG[:, nodes.feature_N], cells.obs, assays)
+    spaces = {modality_of(space.name).assay: space for space in vocab.spaces}
+    assays = {name: replace(cells.assays[name], space=space) for name, space in spaces.items()}
+    if isinstance(cells, CellMatrix):
+        return CellMatrix(vocab, cells.values_CG[:, nodes.feature_N], cells.obs, assays)
+    columns = {name: nodes.feature_N[space.columns] - cells.assays[name].space.start for name, space in spaces.items()}
+    return _Columns(cells, vocab, assays, columns)
+
+
+class _Columns(StoreBase):
+    """Some columns of a store, read through it."""
+
+    def __init__(
+        self, cells: CellStore, vocab: FeatureVocab, assays: dict[str, Assay], columns: dict[str, np.ndarray]
+    ) -> None:
+        self._cells, self._columns = cells, columns
+        self.vocab, self.obs, self.assays = vocab, cells.obs, assays
+
+    def rows(self, index_B: np.ndarray) -> dict[str, sparse.csr_matrix]:
+        """See :class:`~grn_cotrain.data.store.CellStore`."""
+        stored = self._cells.rows(index_B)
+        return {name: stored[name][:, columns] for name, columns in self._columns.items()}
+
+    def num_values(self, assay: str, *, tokens: bool = False) -> np.ndarray:
+        """Stored values of the whole assay: an upper bound, which decides the size of blocks alone."""
+        return self._cells.num_values(assay, tokens=tokens)
+
+    def take(self, index_B: np.ndarray) -> CellMatrix:
+        """The cells at ``index_B``, in memory."""
+        values_BG = sparse.hstack(list(self.rows(index_B).values()), format="csr")
+        assays = {name: assay.take(index_B) for name, assay in self.assays.items()}
+        return CellMatrix(self.vocab, values_BG, self.obs.iloc[index_B], assays)
+
+    def verify(self) -> None:
+        """See :class:`~grn_cotrain.data.store.CellStore`."""
+        self._cells.verify()
+
+    @property
+    def content_hash(self) -> str:
+        """Hash of the whole store."""
+        return self._cells.content_hash

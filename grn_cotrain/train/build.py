@@ -2,43 +2,76 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from grn_cotrain.data.covariates import categories_of
-from grn_cotrain.data.loadings import gene_loadings
+from grn_cotrain.data.loadings import LOADINGS_NEEDS, gene_loadings
 from grn_cotrain.data.nodes import Nodes, node_cells
 from grn_cotrain.data.run_data import RunData
+from grn_cotrain.data.statistics import Need, Statistics
+from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.model import CoTrainModel, ModelInputs
+from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
 from grn_cotrain.nn.graph_encoders import GRAPH_ENCODERS
-from grn_cotrain.nn.inductive import inductive_features
+from grn_cotrain.nn.inductive import feature_needs, inductive_features
 from grn_cotrain.nn.link_decoders import LINK_DECODERS
 from grn_cotrain.nn.node_table import loadings_method
+from grn_cotrain.objectives import OBJECTIVES
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.train.evidence import build_evidence
 
-__all__ = ["build_model", "model_inputs", "weights_note"]
+__all__ = ["build_model", "build_needs", "model_inputs", "weights_note"]
 
 
-def model_inputs(recipe: Recipe, data: RunData) -> ModelInputs:
-    """Arrays that only the data know. Expression is read from training cells alone, of nodes alone."""
+def table_needs(recipe: Recipe) -> frozenset[Need[Any]]:
+    """Statistics of the nodes that the table starts from."""
+    table = recipe.model.table
+    needs: set[Need[Any]] = set()
+    if loadings_method(table) not in (None, "gene2vec"):  # gene2vec draws cells of its own
+        needs |= LOADINGS_NEEDS
+    if table.mode == "trainable":
+        needs |= feature_needs(table.inductive)
+    return frozenset(needs)
+
+
+def build_needs(recipe: Recipe) -> frozenset[Need[Any]]:
+    """Statistics of all features that the other parts of a recipe's model ask for, so that one pass collects all."""
+    model = recipe.model
+    needs: set[Need[Any]] = set()
+    if _has_known_nodes(recipe):
+        needs.add(Moments())
+    for spec in model.encoder_specs.values():
+        name, options = spec.component.name, spec.component.options
+        needs |= CELL_ENCODERS.get(name).needs(CELL_ENCODERS.config(name, options, path=spec.path))
+    for name, options in recipe.objectives.items():
+        config = OBJECTIVES.config(name, options, path=f"objectives.{name}")
+        needs |= OBJECTIVES.get(name).needs(config, num_bins=model.tokens.num_bins)
+    return frozenset(needs)
+
+
+def model_inputs(recipe: Recipe, data: RunData, statistics: Statistics) -> ModelInputs:
+    """Arrays that only the data know. Expression is read from training cells alone, for the table of nodes alone."""
     table, width = recipe.model.table, recipe.model.width
     rows_C = data.cell_split.train_C
-    # The ends in the network, not in the messages: a control graph has the nodes of the true one.
-    nodes = Nodes.of(data.vocab, table.nodes, data.prep.grn.others.only(recipe.graph.relations).pairs_2E)
-    cells = node_cells(data.cells, nodes)
+    nodes = _nodes(recipe, data)
+    of_nodes = statistics
+    if nodes.num_nodes < data.vocab.num_features:  # other features have rows without loadings and inductive features
+        of_nodes = Statistics(node_cells(data.cells, nodes), rows_C)
+        of_nodes.collect(table_needs(recipe))
     method = loadings_method(table)
     init_GD = None
     if method is not None:
         # There are no more components than cells or genes; skip-gram has as many columns as it is asked for.
         rank = width if method == "gene2vec" else min(width, len(rows_C) - 1, nodes.num_nodes - 1)
-        init_GD = gene_loadings(cells, rank=rank, method=method, seed=recipe.seed, rows=rows_C)
+        init_GD = gene_loadings(of_nodes, rank=rank, method=method, seed=recipe.seed)
     features: dict[str, np.ndarray] = {}
     if table.mode == "trainable":
         features = inductive_features(
             table.inductive,
-            cells.vocab,
-            cells,
-            rows=rows_C,
+            of_nodes.vocab,
+            of_nodes,
             feature_matrix=table.feature_matrix,
             seed=recipe.seed,
         )
@@ -58,11 +91,17 @@ def model_inputs(recipe: Recipe, data: RunData) -> ModelInputs:
         sign_E=data.messages.sign_E,
         weight_E=data.messages.weight_E,
         bidirectional=recipe.graph.bidirectional,
-        known_G=_known_nodes(recipe, data, nodes),
+        known_G=_known_nodes(recipe, data, nodes, statistics),
         covariates=categories_of(data.cells.obs.iloc[rows_C], recipe.model.tokens.covariates),
         nodes=nodes,
         others=data.messages.others,
     )
+
+
+def _nodes(recipe: Recipe, data: RunData) -> Nodes:
+    """Nodes of a run: ends in the network, not in the messages, so that a control graph has the true one's nodes."""
+    linked_2E = data.prep.grn.others.only(recipe.graph.relations).pairs_2E
+    return Nodes.of(data.vocab, recipe.model.table.nodes, linked_2E)
 
 
 def weights_note(recipe: Recipe, data: RunData) -> str | None:
@@ -83,31 +122,38 @@ def weights_note(recipe: Recipe, data: RunData) -> str | None:
     return f"{told} are used by {name}, relative to the mean weight of the training edges{silent}"
 
 
-def _known_nodes(recipe: Recipe, data: RunData, nodes: Nodes) -> np.ndarray | None:
+def _has_known_nodes(recipe: Recipe) -> bool:
+    table = recipe.model.table
+    return table.mode == "trainable" and table.init == "random" and bool(table.inductive)
+
+
+def _known_nodes(recipe: Recipe, data: RunData, nodes: Nodes, statistics: Statistics) -> np.ndarray | None:
     """Nodes that some training step touches, where an untouched id row would be noise; else None.
 
     A row that starts at the gene's own loadings says something without any training; a random one does not, and the
     gene is then read through its features alone.
     """
-    table = recipe.model.table
-    if table.mode != "trainable" or table.init != "random" or not table.inductive:
+    if not _has_known_nodes(recipe):
         return None
     known_G = np.zeros(data.vocab.num_features, dtype=bool)
     known_G[np.unique(data.split.train_2E)] = True
     known_G[np.unique(data.messages.others.pairs_2E)] = True
     if recipe.train.schedule.name != "link_only":
-        values_CG = data.cells.values_CG[data.cell_split.train_C]
-        known_G |= np.asarray(data.vocab.is_token) & (np.bincount(values_CG.indices, minlength=len(known_G)) > 0)
+        known_G |= statistics.layout.is_token_G & (statistics[Moments()].count_G > 0)
     return known_G[nodes.feature_N]
 
 
 def build_model(recipe: Recipe, data: RunData) -> CoTrainModel:
     """Build the model of a recipe, its encoders and objectives prepared with statistics of the training cells."""
+    statistics = Statistics(data.cells, data.cell_split.train_C)
+    every_feature = _nodes(recipe, data).num_nodes == data.vocab.num_features
+    statistics.collect(build_needs(recipe) | (table_needs(recipe) if every_feature else frozenset()))
     model = CoTrainModel(
-        recipe.model, recipe.objectives, model_inputs(recipe, data), backend=recipe.graph.backend, seed=recipe.seed
+        recipe.model,
+        recipe.objectives,
+        model_inputs(recipe, data, statistics),
+        backend=recipe.graph.backend,
+        seed=recipe.seed,
     )
-    for encoder in model.encoders.values():
-        encoder.prepare(data.cells, data.cell_split.train_C)
-    for name in model.objectives:
-        model.objective(name).prepare(data.cells, data.cell_split.train_C)
+    model.prepare(statistics)
     return model
