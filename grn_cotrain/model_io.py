@@ -277,7 +277,10 @@ def load_model(folder: str | Path, *, backend: str | None = None) -> tuple[CoTra
         others=_others(config, graph, nodes, graph_file),
     )
     # The table's mode only concerns training; loading must not ask for PCA rows again.
-    loadable = replace(model_config, table=replace(model_config.table, feature_matrix=None))
+    table = replace(model_config.table, feature_matrix=None)
+    if config["format_version"] == 1:
+        table = replace(table, nodes=tuple(dict.fromkeys(("gene", *vocab.modality))))
+    loadable = replace(model_config, table=table)
     model = CoTrainModel(loadable, config["objectives"], inputs, backend=backend or config["backend"])
     try:
         model.load_state_dict(state)

@@ -48,8 +48,6 @@ def standard_frame(frame: pd.DataFrame, what: str) -> pd.DataFrame:
     if not sign.isin((-1, 0, 1)).all():
         strange = result["sign"][~sign.isin((-1, 0, 1))].iloc[0]
         raise UserError(f"{what}: sign '{strange}' is not a sign; give -1, 0 or 1")
-            f"{what}: sign '{result['sign'][~sign.isin((-1, 0, 1))].iloc[0]}' is not a sign; give -1, 0 or 1"
-        )
     texts = {name: result[name].fillna("").astype(str) for name in _TEXTS}
     return result.assign(weight=weight, sign=sign.to_numpy(np.int8), evidence=result["evidence"].astype(str), **texts)
 
