@@ -37,7 +37,7 @@ __all__ = ["CoTrainModel", "ModelInputs"]
 
 @dataclass(frozen=True)
 class ModelInputs:
-    """What only the data know: arrays that initialise the table and the decoder, and the message edges.
+    """Inputs that come from the data: arrays that initialise the table and the decoder, and the message edges.
 
     Attributes
     ----------
@@ -94,7 +94,7 @@ class CoTrainModel(nn.Module):
     backend
         Name of the message-passing back end in use.
     meta
-        What is known of the training (hashes of recipe and split, step, kind of values); empty for a new model.
+        Facts about the training (hashes of recipe and split, step, kind of values); empty for a new model.
         :meth:`save` and :meth:`load` keep it.
     """
 
@@ -211,7 +211,7 @@ class CoTrainModel(nn.Module):
         path
             Folder to write.
         overwrite
-            Replace a model folder that lies there. A folder with other content is refused in any case.
+            Replace a model folder that exists there. A folder with other content is refused in any case.
 
         Raises
         ------
@@ -242,7 +242,7 @@ class CoTrainModel(nn.Module):
         """
         table_GD = self.table(generator=generator)
         used = self.graph if graph is None else graph
-        if used.device != table_GD.device:  # a graph is no module: it stays behind when the model moves
+        if used.device != table_GD.device:  # a graph is not a module: it stays behind when the model moves
             used = used.to(table_GD.device)
         return GeneStates(table_GD, self.graph_encoder(table_GD, used))
 
@@ -275,7 +275,7 @@ class CoTrainModel(nn.Module):
         return self.cell_encoder.attention(batch, features_VD, bias, layers=layers)
 
     def prepare_batch(self, batch: PackedTokens) -> PackedTokens:
-        """What the cell encoder must compute before anything is hidden."""
+        """The batch with what the cell encoder must compute before anything is hidden."""
         return self.cell_encoder.prepare_batch(batch)
 
     def tokenizer(self, cells: CellMatrix, *, every_value: bool = False) -> Tokenizer:

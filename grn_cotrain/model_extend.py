@@ -49,7 +49,7 @@ def extend_model(
     cells
         Cells over ``vocab`` for the statistics of the new features.
     seed
-        Of the noise by which new rows differ.
+        Seed of the noise by which new rows differ.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def extend_model(
     ------
     UserError
         ``vocab`` does not begin with the old features or adds none; ``cells`` have another vocabulary; a component
-        whose tensors do not say how they grow.
+        whose tensors do not define how they grow.
     """
     old = model.vocab
     kept, total = old.num_features, vocab.num_features
@@ -152,9 +152,9 @@ def extended_tensor(name: str, old: Tensor, new: Tensor, kept: int, prepared: Te
     Parameters
     ----------
     name
-        Its letters after the last ``_`` say which dimension is genes: ``mean_G``, ``bias_GD``.
+        Its letters after the last ``_`` show which dimension is genes: ``mean_G``, ``bias_GD``.
     old, new
-        Of the old model, and of one built for all features.
+        Tensors of the old model, and of one built for all features.
     kept
         G.
     prepared
@@ -172,7 +172,7 @@ def extended_tensor(name: str, old: Tensor, new: Tensor, kept: int, prepared: Te
             return old.clone()
         raise UserError(
             f"extend: '{name}' has shape {tuple(old.shape)}, and {tuple(new.shape)} with the new features; its"
-            " component does not say how it grows (name the dimension of genes by G)"
+            " component does not define how it grows (name the dimension of genes by G)"
         )
     dim = letters.index("G")
     expected = [new.shape[dim] if index == dim else size for index, size in enumerate(old.shape)]

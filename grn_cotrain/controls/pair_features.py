@@ -45,7 +45,7 @@ class PairFeatures:
         ``graph``: the training graph alone; ``gene``: each gene's own mean, deviation and TF flag; ``expression``:
         cosine and products of expression components, and the components; ``evidence``: scores of closed-form controls.
     folds, seed
-        Of the out-of-fold features.
+        Number of folds and seed of the out-of-fold features.
 
     Attributes
     ----------
