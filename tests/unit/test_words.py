@@ -10,17 +10,13 @@ from tests.words import ALLOWED, READ, ROOT, RULES, allowed, hits, reading_files
 
 #: Rooms that are not swept yet: this list only shrinks, and it must be empty in the end.
 NOT_SWEPT: tuple[str, ...] = (
-    "experiments/arms.py",
-    "experiments/cell.py",
-    "experiments/compare.py",
     "experiments/configs",
     "experiments/demo.py",
-    "experiments/grid.py",
-    "experiments/processes.py",
     "experiments/published.yaml",
     "experiments/records.py",
     "grn_cotrain/card",
     "grn_cotrain/cli",
+    "grn_cotrain/compare",
     "grn_cotrain/data",
     "grn_cotrain/evaluate",
     "grn_cotrain/export",
@@ -95,7 +91,8 @@ HIT = {
 MISS = (
     'beside = tell(lies["beside"], say=says)',
     '"""Call ``say`` with :func:`~tests.tell`; there is no table, and that is no longer so."""',
-    '"""Report.\n\n    Parameters\n    ----------\n    say\n        Function of a line.\n    told : bool\n        A switch."""',
+    '"""Report.\n\n    Parameters\n    ----------\n    say\n        Function of a line.'
+    '\n    told : bool\n        A switch."""',
     '"""Example::\n\n        say("is no file")\n\n    >>> say("beside")\n    """',
     "if value is None: pass  # None of these; of course there is none",
     'text = f"{done} of {total}"; more = f" of {total}"',
