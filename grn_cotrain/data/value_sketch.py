@@ -88,7 +88,7 @@ class ValueSketch:
             self._settle()
 
     def result(self) -> SketchedValues:
-        """What is known now; more values may follow."""
+        """Order statistics of the values so far; more values may follow."""
         self._settle()
         end_N = np.cumsum(self._count_N)
         first_G = np.searchsorted(self._key_N, np.arange(self._num_features + 1, dtype=np.int64) << 32)
