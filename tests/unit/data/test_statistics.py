@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grn_cotrain.data import factor_analysis, standardised
-from grn_cotrain.data.cell_blocks import Block, Layout
+from grn_cotrain.data.cell_blocks import Block, Layout, column_values
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.factor_analysis import fit_factor_analysis
 from grn_cotrain.data.gene2vec import coexpressed_pairs
@@ -313,3 +313,11 @@ def _gram(statistics: Statistics) -> standardised.GramSums:
     for block in statistics.blocks():
         accumulator.add(block)
     return accumulator.result()
+
+
+def test_some_columns_are_those_of_the_matrix() -> None:
+    cells, rows, columns = mosaic(), np.array([9, 2, 30]), np.array([GENES + 1, 0, 4])
+    np.testing.assert_array_equal(
+        column_values(cells, rows, columns).toarray(), cells.normalised().toarray()[np.ix_(rows, columns)]
+    )
+    assert column_values(cells, rows[:0], columns).shape == (0, 3)
