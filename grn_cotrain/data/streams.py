@@ -77,13 +77,17 @@ class CellStream(Iterator[PackedTokens]):
         self._length_C = self._tokenizer.lengths_C[self._order_C]
 
     def __next__(self) -> PackedTokens:
+        start = self.skip()
+        generator = np.random.default_rng((self._seed, self.epoch, start))
+        return self._tokenizer.batch(self._order_C[start : self.position], generator)
+
+    def skip(self) -> int:
+        """Pass over the next batch, which another process makes; returns where in the epoch it began."""
         if self.position >= len(self._order_C):
             self._start_epoch(self.epoch + 1)
-        generator = np.random.default_rng((self._seed, self.epoch, self.position))
-        end = _cut(self._length_C, self.position, self._tokens_per_batch, self._cells_per_batch)
-        batch = self._tokenizer.batch(self._order_C[self.position : end], generator)
-        self.position = end
-        return batch
+        start = self.position
+        self.position = _cut(self._length_C, start, self._tokens_per_batch, self._cells_per_batch)
+        return start
 
     def state_dict(self) -> dict[str, Any]:
         """Plain integers, for JSON."""

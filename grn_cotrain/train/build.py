@@ -88,7 +88,7 @@ def _known_genes(recipe: Recipe, data: RunData) -> np.ndarray | None:
         return None
     known_G = np.zeros(data.vocab.num_features, dtype=bool)
     known_G[np.unique(data.split.train_2E)] = True
-    if recipe.train.schedule.name != "link_only":
+    if recipe.train.schedule.plan.trains_cells:
         values_CG = data.cells.values_CG[data.cell_split.train_C]
         known_G |= np.asarray(data.vocab.is_token) & (np.bincount(values_CG.indices, minlength=len(known_G)) > 0)
     return known_G
