@@ -54,7 +54,7 @@ class ScheduleConfig:
     Attributes
     ----------
     name
-        The plan; the table of schedules says what each does.
+        Name of the schedule; the table of schedules describes each.
     pretrain_share
         Share of the steps that ``pretrain_then_link`` spends on cells alone.
     alternate_every
@@ -120,7 +120,7 @@ class TrainConfig:
     table_learning_rate
         Rate of the gene table; null: ``learning_rate``.
     weight_decay
-        Of matrices; the table, biases and norms do not decay.
+        Weight decay of matrices; the table, biases and norms do not decay.
     warmup_steps
         Steps of linear warm-up.
     clip_norm
@@ -155,7 +155,7 @@ class TrainConfig:
     max_minutes
         Stop after this time; null: no limit.
     loggers
-        Where metrics go besides the run folder.
+        Loggers that receive metrics in addition to the run folder.
     schedule
         Which losses act when.
     weighting

@@ -34,10 +34,6 @@ class Group:
         """Whether this process writes and reports."""
         return self.rank == 0
 
-    def takes(self, micro_batch: int) -> bool:
-        """Whether this process computes micro-batch ``micro_batch`` of a step."""
-        return micro_batch % self.size == self.rank
-
     @property
     def takes_links(self) -> bool:
         """Whether this process computes the supervised pairs of a step: the last one has the fewest micro-batches."""

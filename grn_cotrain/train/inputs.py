@@ -64,6 +64,8 @@ class StepSource:
             tokens_per_batch=recipe.train.tokens_per_batch,
             cells_per_batch=recipe.train.cells_per_batch,
             seed=recipe.seed,
+            rank=group.rank,
+            world=group.size,
         )
         self._sampler = self.link_sampler() if schedule.trains_links else None
 
@@ -97,14 +99,15 @@ class StepSource:
         )
 
     def _micro_batches(self, step: int, count: int) -> list[MicroBatch]:
-        found = []
-        for index in range(count):
-            if not self.group.takes(index):
-                self.stream.skip()
-                continue
-            generator = torch_generator(self.recipe.seed, step, Purpose.CELLS, index, device=self.device)
-            found.append(MicroBatch(index, next(self.stream).to(self.device), generator))
-        return found
+        mine = range(self.group.rank, count, self.group.size)
+        return [
+            MicroBatch(
+                index,
+                cells.pack().to(self.device),
+                torch_generator(self.recipe.seed, step, Purpose.CELLS, index, device=self.device),
+            )
+            for index, cells in zip(mine, self.stream.share(count), strict=True)
+        ]
 
     def seed_dropout(self, step: int, number: int | None) -> None:
         """Seed dropout for micro-batch ``number`` of ``step``, or for what is computed once a step (None)."""

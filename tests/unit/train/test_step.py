@@ -37,7 +37,7 @@ def _setup(world: Path, coupling: str) -> tuple[CoTrainModel, StepInputs]:
     links = LinkSampler(data.split, positives_per_step=32).draw(np.random.default_rng(0))
     inputs = StepInputs(
         graph=model.graph.without(links.drop_2M),
-        cells=[MicroBatch(i, _double(next(stream)), torch.Generator().manual_seed(10 + i)) for i in range(3)],
+        cells=[MicroBatch(i, _double(next(stream).pack()), torch.Generator().manual_seed(10 + i)) for i in range(3)],
         links=links,
         table_generator=torch.Generator().manual_seed(1),
         num_micro_batches=3,
