@@ -21,14 +21,16 @@ from experiments.arms import Arm
 from experiments.grid import CellResult, make_cells, run_cells
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.bootstrap import SeedResult, Verdict, beats
+from grn_cotrain.evaluate.link_rows import SUMMARY
 from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.files import atomic_file, write_json
+from grn_cotrain.present import Cell, Table, figure, metric, number, table, whole
+from grn_cotrain.present.terminal import plain_lines
 
 __all__ = ["METRICS", "Comparison", "compare", "tabulate"]
 
 #: Link metrics of the table; the first decides who beats whom.
-METRICS = ("macro_auroc", "macro_ap", "auroc", "auprc", "degree_matched_auroc")
-_HEADINGS = ("macro AUROC", "macro AP", "AUROC", "AUPRC", "matched")
+METRICS = tuple(SUMMARY)
 _REFERENCE = "joint"
 
 
@@ -71,53 +73,38 @@ class Comparison:
         """Plain JSON."""
         return dataclasses.asdict(self)
 
-    def lines(self) -> list[str]:
-        """Plain, aligned lines."""
-        header = ["arm", "seeds", *_HEADINGS, "R2 of cells", "minus joint", "minus best control"]
-        table = [header, *(self._cells(row) for row in self.rows)]
-        widths = [max(len(row[i]) for row in table) for i in range(len(header))]
-        facts = f"{self.split}: {self.num_tfs} TFs, prevalence {self.prevalence:.4f}; means over seeds"
-        lines = [facts]
-        for cells in table:
-            lines.append("  ".join(text.ljust(width) for text, width in zip(cells, widths, strict=True)).rstrip())
-        lines.append(
+    def table(self) -> Table:
+        """Means over seeds, and the differences to the joint arm and to the best control."""
+        header = ["arm", "seeds", *(metric(name).heading for name in METRICS), "R2 of cells"]
+        rows = [
+            [
+                *(row["scorer"], whole(len(row["seeds"]))),
+                *(figure(row[name]["mean"]) for name in (*METRICS, "cells_r2")),
+                *(change(row["against_joint"]), change(row["against_control"])),
+            ]
+            for row in self.rows
+        ]
+        facts = f"{self.split}: {self.num_tfs} TFs, prevalence {number(self.prevalence, 4)}; means over seeds"
+        note = (
             "Differences are of macro AUROC, with 95 % intervals over TFs (and held-out genes, where there are any); "
             "* beats: at least 3 seeds, the interval above zero."
         )
+        return table([*header, "minus joint", "minus best control"], rows, caption=facts, note=note)
+
+    def lines(self) -> list[str]:
+        """Plain, aligned lines."""
+        lines = plain_lines(self.table())
         lines += [f"failed: {row['arm']}: {row['error']}" for row in self.rows if row["error"]]
         lines += [f"note: {note}" for note in self.notes] + [f"warning: {warning}" for warning in self.warnings]
         return lines
 
-    @staticmethod
-    def _cells(row: dict[str, Any]) -> list[str]:
-        values = [number(row[metric]["mean"]) for metric in (*METRICS, "cells_r2")]
-        return [
-            row["scorer"],
-            str(len(row["seeds"])),
-            *values,
-            change(row["against_joint"]),
-            change(row["against_control"]),
-        ]
 
-
-def number(value: float | None) -> str:
-    """``.713``; ``-`` where there is none."""
-    return "-" if value is None else f"{value:.3f}".replace("0.", ".", 1)
-
-
-def change(verdict: dict[str, Any] | None) -> str:
-    """``+.013 [+.002, +.024] *``; ``-`` where there is none."""
-    if verdict is None or verdict["difference"] is None:
-        return "-"
-    text = signed(verdict["difference"])
-    if verdict["low"] is not None:
-        text += f" [{signed(verdict['low'])}, {signed(verdict['high'])}]"
-    return text + (" *" if verdict["beats"] else "")
-
-
-def signed(value: float) -> str:
-    """``+.013``."""
-    return f"{value:+.3f}".replace("0.", ".", 1)
+def change(verdict: dict[str, Any] | None) -> Cell:
+    """Cell of a difference with its interval; a star says that it beats."""
+    if verdict is None:
+        return figure(None)
+    star = "beats: at least 3 seeds, the interval above zero" if verdict["beats"] else ""
+    return figure(verdict["difference"], verdict["low"], verdict["high"], sign=True, star=star)
 
 
 def compare(
@@ -203,8 +190,8 @@ def _arm_row(
         "seeds": [member.cell.seed for member in done],
         "error": "; ".join(errors) or None,
     }
-    for metric in METRICS:
-        row[metric] = _spread([_value(member, metric) for member in done])
+    for name in METRICS:
+        row[name] = _spread([_value(member, name) for member in done])
     row["cells_r2"] = _spread([_r2(member) for member in done])
     mine = [_seed_result(member) for member in done]
     theirs = {member.cell.seed: _seed_result(member) for member in joint if member.table is not None}
@@ -225,8 +212,8 @@ def _control_row(best: str, controls: LinkTable, joint: Sequence[CellResult]) ->
         "seeds": [0],
         "error": None,
     }
-    for metric in METRICS:
-        row[metric] = _spread([_finite(float(controls.frame["value"].iloc[controls.row(best, metric)]))])
+    for name in METRICS:
+        row[name] = _spread([_finite(float(controls.frame["value"].iloc[controls.row(best, name)]))])
     factor = next((_cells(member).get("factor_analysis_r2") for member in joint if member.facts is not None), None)
     row["cells_r2"] = _spread([factor])
     mine = [_seed_result(member) for member in joint if member.table is not None]

@@ -18,7 +18,6 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.compare import number
 from experiments.encoders.gate import gate, replicates_of, without_replicates
 from experiments.encoders.plan import results_of
 from experiments.encoders.rows import Budget, Row, row_job
@@ -31,6 +30,7 @@ from grn_cotrain.commandline import run_app, say
 from grn_cotrain.config import expand_environment
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import write_json
+from grn_cotrain.present import number
 
 __all__ = ["ABLATIONS", "Ablation", "ablation_table", "main"]
 

@@ -17,12 +17,13 @@ from typing import Annotated, Any
 import typer
 
 from experiments.arms import parse_arms
-from experiments.compare import METRICS, Comparison, change, compare, number
+from experiments.compare import METRICS, Comparison, change, compare
 from experiments.records import make_record, write_record
 from grn_cotrain.commandline import run_app, say
 from grn_cotrain.data.edge_split import SplitKind
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.files import write_json
+from grn_cotrain.present import number
 
 __all__ = ["SPLITS", "WORLDS", "main", "run_study"]
 
@@ -91,8 +92,8 @@ def _lines(finding: dict[str, Any], table: Comparison) -> list[str]:
     return [
         *table.lines(),
         f"oracle (true dynamics): macro AUROC {number(finding['oracle'][METRICS[0]])}",
-        f"joint against the best control: {change(joint['against_control'])}",
-        f"link_only against joint: {change(link_only['against_joint'])}",
+        f"joint against the best control: {change(joint['against_control']).line}",
+        f"link_only against joint: {change(link_only['against_joint']).line}",
         "",
     ]
 
