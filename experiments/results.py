@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.compare import METRICS, change
 from experiments.records import RECORDS, read_records
 from grn_cotrain.cli import registries
+from grn_cotrain.compare.table import METRICS, change, label_of
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.link_rows import SUMMARY, links_table
 from grn_cotrain.files import write_text
@@ -71,13 +71,13 @@ def link_table(record: Mapping[str, Any], *, controls: int = _SHOWN_CONTROLS) ->
 
 def _compare_table(record: Mapping[str, Any]) -> str:
     header = ["arm", "seeds", *(metric(name).heading for name in METRICS), "R2 of cells"]
-    header += ["minus joint", "minus best control", "s a run", "MB"]
+    header += [f"minus {record['body']['reference']}", "minus best control", "s a run", "MB"]
     rows = []
     for row in record["body"]["rows"]:
         means = [figure(row[name]["mean"]) for name in (*METRICS, "cells_r2")]
         costs = [figure(row[key]["mean"], digits=0) for key in ("train_seconds", "memory_mb")]
-        differences = [change(row["against_joint"]), change(row["against_control"])]
-        rows.append([row["scorer"], whole(len(row["seeds"])), *means, *differences, *costs])
+        differences = [change(row["against_first"]), change(row["against_control"])]
+        rows.append([label_of(row), whole(len(row["seeds"])), *means, *differences, *costs])
         if row["error"]:
             rows.append([f"{row['arm']}: failed", *[""] * (len(header) - 2), row["error"]])
     return to_markdown(table(header, rows))
@@ -107,7 +107,9 @@ def _section(record: Mapping[str, Any]) -> str:
             f"- {body['num_tfs']} TFs, prevalence {number(body['prevalence'], 4)}; "
             f"{count(body['seconds'] / 60)} minutes in all"
         )
-        lines.append("- differences are of macro AUROC, with 95 % intervals; * beats (3 seeds, interval above zero)")
+        lines.append(
+            "- differences are of macro AUROC, with 95 % intervals; * is better (3 seeds, interval above zero)"
+        )
     lines += [f"- {note}" for note in body.get("notes", [])]
     lines += [f"- warning: {warning}" for warning in body.get("warnings", [])]
     run = {key: value for key, value in body.get("run", {}).items() if value is not None}
@@ -186,10 +188,10 @@ def _readme_comparisons(records: Sequence[Mapping[str, Any]]) -> str:
         where = f"{record['name']}, {record['body']['split']}"
         for row in record["body"]["rows"]:
             figures = [figure(row[name]["mean"]) for name in ("macro_auroc", "cells_r2")]
-            differences = [change(row["against_joint"]), change(row["against_control"])]
-            rows.append([where, row["scorer"], whole(len(row["seeds"])), *figures, *differences])
+            differences = [change(row["against_first"]), change(row["against_control"])]
+            rows.append([where, label_of(row), whole(len(row["seeds"])), *figures, *differences])
             where = ""
-    header = ["data, split", "arm", "seeds", "macro AUROC", "R2 of cells", "minus joint", "minus best control"]
+    header = ["data, split", "arm", "seeds", "macro AUROC", "R2 of cells", "minus the first", "minus best control"]
     return to_markdown(table(header, rows)) if rows else ""
 
 

@@ -55,7 +55,6 @@ from grn_cotrain.card.probes.features import embedding_features
 from grn_cotrain.card.probes.pathways import pathway_probe
 from grn_cotrain.card.probes.regulons import regulon_probes
 from grn_cotrain.card.probes.tf import tf_probes
-from grn_cotrain.card.recipes import recipe_differences
 from grn_cotrain.card.spectrum import spectrum_of
 from grn_cotrain.card.stability import Agreement, agreement_of, shared_rows
 from grn_cotrain.card.summary import summary_of
@@ -65,6 +64,7 @@ from grn_cotrain.files import read_json, write_json, write_text
 from grn_cotrain.present.markdown import page
 from grn_cotrain.present.sections import Section
 from grn_cotrain.provenance import git_commit
+from grn_cotrain.recipe_diff import recipe_differences
 
 __all__ = ["SCHEMA", "SCHEMA_VERSION", "GeneCard", "build_card"]
 

@@ -1,4 +1,4 @@
-"""What people read: one glossary of metrics, one spelling of numbers, one table with four renderers.
+"""Presentation: one glossary of metrics, one spelling of numbers, one table with four renderers.
 
 :mod:`~grn_cotrain.present.metrics` names and explains every metric, :mod:`~grn_cotrain.present.numbers` writes numbers,
 and a :class:`~grn_cotrain.present.table.Table` becomes plain lines, a terminal's table, Markdown or HTML. This room

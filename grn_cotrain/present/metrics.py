@@ -20,7 +20,7 @@ class Metric:
     heading
         Short name, for a column.
     sentence
-        What it measures, in one sentence.
+        Its meaning, in one sentence.
     title
         Full name, for running text and axes; the heading where empty.
     digits
@@ -41,7 +41,7 @@ class Metric:
 
     @property
     def words(self) -> str:
-        """Full name, as running text says it."""
+        """Full name, for running text."""
         return self.title or self.heading
 
 

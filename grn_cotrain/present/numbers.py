@@ -10,7 +10,7 @@ import math
 __all__ = ["MISSING", "bounds", "count", "is_known", "measured", "number", "percent"]
 
 MISSING = "-"
-"""What stands where there is no number."""
+"""Text in place of a missing number."""
 
 
 def is_known(value: float | None) -> bool:

@@ -32,15 +32,15 @@ class Cell:
     Attributes
     ----------
     text
-        What is shown; Markdown shows :class:`~grn_cotrain.present.markdown.Markdown` as it is and escapes other text.
+        Text that is shown; Markdown shows :class:`~grn_cotrain.present.markdown.Markdown` as it is and escapes other text.
     value
-        What it is sorted by; None comes last.
+        Value for sorting; None comes last.
     tone
-        How it stands out.
+        Emphasis.
     bounds
         Interval behind the text.
     star
-        Why the cell carries a star, or nothing.
+        Reason for a star behind the text; no star where it is empty.
     code
         Whether the text is a name or hash that is set in a fixed width.
     """
@@ -77,9 +77,9 @@ class Table:
     name
         Stem of its id on a page.
     caption
-        What it shows, above it.
+        Title above the table.
     note
-        How to read it, below it.
+        Explanation below the table.
     sorted_by
         Column by which ``rows`` come sorted, and the direction, which assistive software reports.
     filter
@@ -173,7 +173,7 @@ def figure(
     sign: bool = False,
     star: str = "",
 ) -> Cell:
-    """Make the cell of a number and, where there is one, its interval; ``star`` says why it has a star."""
+    """Make the cell of a number and, where there is one, its interval; ``star`` is the reason for a star."""
     if value is None or not numbers.is_known(value):
         return Cell(numbers.MISSING)
     interval = numbers.bounds(low, high, digits, sign=sign)

@@ -7,10 +7,10 @@ import json
 import numpy as np
 
 from grn_cotrain.card.plain import plain
-from grn_cotrain.card.recipes import recipe_differences
 from grn_cotrain.evaluate.bootstrap import Interval
 from grn_cotrain.present import table
 from grn_cotrain.present.sections import Section
+from grn_cotrain.recipe_diff import recipe_differences
 
 SECTION = Section(
     "key",
