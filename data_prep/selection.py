@@ -52,13 +52,13 @@ def parse_selection(text: str) -> GeneSelection:
 def select_genes(
     cells: CellMatrix, selection: GeneSelection, *, tf_index: np.ndarray, target_index: np.ndarray
 ) -> tuple[np.ndarray, str]:
-    """Return the sorted indices of the features that stay, and one line that says how many of which.
+    """Return the sorted indices of the features that stay, and one line that counts them by kind.
 
-    Features of other modalities always stay. Spike-ins are no candidates for the variable genes.
+    Features of other modalities always stay. Spike-ins are not candidates for the variable genes.
     """
     if selection.everything:
         what = "genes" if set(cells.vocab.modality) == {"gene"} else "features"
-        return np.arange(cells.num_genes), f"{what}: all {cells.num_genes:,}"
+        return np.arange(cells.num_features), f"{what}: all {cells.num_features:,}"
     for wanted, index, name in ((selection.tf, tf_index, "tf"), (selection.targets, target_index, "targets")):
         if wanted and not index.size:
             raise UserError(
@@ -76,7 +76,7 @@ def select_genes(
             said.append(f"{index.size:,} {name}")
     kept = np.flatnonzero(keep_G)
     what = "genes" if set(cells.vocab.modality) == {"gene"} else "features"
-    return kept, f"{what}: {kept.size:,} of {cells.num_genes:,} kept ({' + '.join(said)})"
+    return kept, f"{what}: {kept.size:,} of {cells.num_features:,} kept ({' + '.join(said)})"
 
 
 def _variable_genes(cells: CellMatrix, number: int) -> np.ndarray:

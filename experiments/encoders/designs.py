@@ -60,14 +60,14 @@ def design_objective(form: str) -> dict[str, dict[str, Any]]:
 
 def design_model(form: str, cells: CellMatrix, *, width: int = WIDTH, **options: Any) -> CoTrainModel:
     """The model of a form over generated cells (:mod:`experiments.encoders.full_transcriptome`)."""
-    num_nonzero = round(DENSITY * cells.num_genes)
+    num_nonzero = round(DENSITY * cells.num_features)
     return full_model(
         cells,
         "xtrimogene",
         {**design_options(form), **options},
         width=width,
         objectives=design_objective(form),
-        tokens={"max_tokens": cells.num_genes + 1 + num_nonzero, **design_tokens(form, num_nonzero)},
+        tokens={"max_tokens": cells.num_features + 1 + num_nonzero, **design_tokens(form, num_nonzero)},
     )
 
 

@@ -34,7 +34,7 @@ class Study:
     Parameters
     ----------
     systems, worlds, seeds, budget
-        What is compared, where, how often, at which cost.
+        Systems compared, their worlds and seeds, and the cost of a row.
     out
         Folder; holds ``worlds``, ``rows`` and ``study.json``.
     common, own
@@ -164,7 +164,7 @@ class Study:
         ]
 
     def found(self) -> list[dict[str, Any]]:
-        """What each row found; of one that is not done its spec and ``error``."""
+        """Result of each row; spec and ``error`` of a row that is not done."""
         rates, results = self.rates(), []
         for row in self.rows():
             rate = rates.get((row.system.name, row.objective))
@@ -179,7 +179,7 @@ def _read(job: Job) -> dict[str, Any]:
 
 
 def results_of(jobs: Iterable[Job]) -> list[dict[str, Any]]:
-    """What each job found, or its spec and ``error``."""
+    """Result of each job, or its spec and ``error``."""
     found = []
     for job in jobs:
         if job.is_done:
@@ -192,7 +192,7 @@ def results_of(jobs: Iterable[Job]) -> list[dict[str, Any]]:
 
 
 def seconds_of(study: Study) -> tuple[float, list[str]]:
-    """Core-seconds of the whole grid, from one timed step of each system in each world; and lines that say so."""
+    """Core-seconds of the whole grid, from one timed step of each system in each world; and lines that report them."""
     from experiments.encoders.full_transcriptome import full_model
     from experiments.encoders.row import timed_step
 
@@ -206,7 +206,7 @@ def seconds_of(study: Study) -> tuple[float, list[str]]:
             recipe = row_recipe(
                 Row("probe", system, world), prep.folder, study.budget, num_genes=prep.vocab.num_features, rate=1e-3
             )
-            matrix = prep.cells.rows(np.arange(min(64, prep.cells.num_cells)))
+            matrix = prep.cells.take(np.arange(min(64, prep.cells.num_cells)))
             spec = recipe.model.cell_encoder
             tokens = {
                 "max_tokens": recipe.model.tokens.max_tokens,
@@ -216,7 +216,7 @@ def seconds_of(study: Study) -> tuple[float, list[str]]:
             model = full_model(
                 matrix, spec.name, spec.options, width=recipe.model.width, objectives=COMMON, tokens=tokens
             )
-            batch = model.tokenizer(matrix).batch(np.arange(study.budget.cells_per_batch))
+            batch = model.tokenizer(matrix).batch(np.arange(study.budget.cells_per_batch)).pack()
             # Processor seconds of one thread: what an idle core would take, however busy this one is.
             timed_step(model, batch, list(COMMON), flops=False)  # warms up
             found = timed_step(model, batch, list(COMMON), clock=time.process_time, flops=False)

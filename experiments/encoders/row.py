@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
-    from grn_cotrain.data.batch import PackedTokens
+    from grn_cotrain.data.batch import CellBatch, PackedTokens
     from grn_cotrain.data.cells import CellMatrix
     from grn_cotrain.data.run_data import RunData
     from grn_cotrain.model import CoTrainModel
@@ -44,7 +44,7 @@ class _Throughput:
         self.seconds: list[float] = []
 
     def start(self, description: str, *, total: int, done: int) -> None:
-        """Nothing to say."""
+        """Nothing to report."""
 
     def step(self, step: int, record: dict[str, Any]) -> None:
         """Keep the rate of a step that read cells."""
@@ -181,7 +181,9 @@ def _flops(
     """FLOPs a cell of a training step, the mean over one batch of training cells."""
     from experiments.flops import step_flops
 
-    batch = model.tokenizer(cells).batch(rows_C[: recipe.train.cells_per_batch], np.random.default_rng(recipe.seed))
+    batch = (
+        model.tokenizer(cells).batch(rows_C[: recipe.train.cells_per_batch], np.random.default_rng(recipe.seed)).pack()
+    )
     model.train()
     counts = [step_flops(model, batch, name) for name in objectives]
     model.eval()
@@ -231,7 +233,9 @@ def embeddings(model: CoTrainModel, cells: CellMatrix) -> dict[str, np.ndarray]:
     model.eval()
     with torch.no_grad():
         genes = model.encode_graph()
-        for batch in one_pass(model.tokenizer(cells), np.arange(cells.num_cells), tokens_per_batch=16_384):
+        for batch in map(
+            CellBatch.pack, one_pass(model.tokenizer(cells), np.arange(cells.num_cells), tokens_per_batch=16_384)
+        ):
             states = model.encode_cells(model.prepare_batch(batch).to(device), genes)
             rows_B = batch.cell_index_B.numpy()
             own_CD[rows_B] = states.cells_BD.float().cpu().numpy()
@@ -251,7 +255,8 @@ def mean_states(batch: PackedTokens, tokens_TD: Tensor) -> Tensor:
 
 
 def _controls(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """What needs no encoder: gene mean and factor analysis; boosted trees for links; classifiers on expression."""
+    """Baselines without an encoder: gene mean and factor analysis; boosted trees for links; classifiers on
+    expression."""
     from experiments.encoders.worlds import WORLDS, probe_split
     from grn_cotrain.data.cells import cell_split
     from grn_cotrain.data.io.align import align_cells
@@ -319,7 +324,7 @@ def _step(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
             "table": sum(p.numel() for p in model.table.parameters()),
             "total": sum(p.numel() for p in model.parameters()),
         },
-        "num_genes": cells.num_genes,
+        "num_genes": cells.num_features,
         "tokens_per_cell": batch.num_tokens / batch.num_cells,
         "peak_memory_mb": peak_memory_mb(),
     }

@@ -112,10 +112,10 @@ def chosen_genes(cells: CellMatrix, network: GRN, *, max_genes: int) -> tuple[np
     UserError
         TFs alone pass the cap.
     """
-    everything = np.arange(cells.num_genes)
-    if cells.num_genes <= max_genes:
+    everything = np.arange(cells.num_features)
+    if cells.num_features <= max_genes:
         return everything, 0.0
-    detected_G = np.bincount(cells.values_CG.indices, minlength=cells.num_genes) / cells.num_cells
+    detected_G = np.bincount(cells.values_CG.indices, minlength=cells.num_features) / cells.num_cells
     sources, targets = np.unique(network.pairs_2E[0]), np.unique(network.pairs_2E[1])
     for share in _DETECTED:
         kept = np.union1d(sources, targets[detected_G[targets] >= share])
@@ -161,9 +161,9 @@ def _write(world: World, data: Path, out: Path) -> None:
     cells = CellMatrix.build(vocab, adata.X, kind=counts.kind, obs=obs, size_factor_C=factors_C)
     network = GRN.from_file(data / world.network, vocab, format=world.network_format)
     kept, share = chosen_genes(cells, network, max_genes=world.max_genes)
-    if len(kept) < cells.num_genes:
+    if len(kept) < cells.num_features:
         rule = f"targets that {share:.0%} of the cells show" if share <= 1 else "no target for being one"
-        notes.append(f"genes: {len(kept):,} of {cells.num_genes:,}: TFs, {rule}, the most variable genes")
+        notes.append(f"genes: {len(kept):,} of {cells.num_features:,}: TFs, {rule}, the most variable genes")
         inside_E = np.isin(network.pairs_2E, kept).all(axis=0)
         vocab = vocab.select(kept)
         cells = CellMatrix.build(

@@ -1,51 +1,49 @@
-"""Cells over a vocabulary: one CSR matrix, its size factors, its normalisation, its splits and its ablations.
+"""Cells over a vocabulary, in memory: one CSR matrix, its assays, their normalisation, its splits and its ablations.
 
-Dimension letters: C cells, G genes (features).
+Dimension letters: C cells, B some of them, G features of every modality, F features of one assay.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from grn_cotrain.data.assay_kinds import TARGET_SUM
+from grn_cotrain.data.assays import Assay, build_assays
+from grn_cotrain.data.store import StoreBase
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 
 __all__ = ["TARGET_SUM", "CellMatrix", "CellSplit", "cell_split"]
 
-TARGET_SUM = 1e4
-"""Counts are scaled to this many per cell before the logarithm."""
-
 
 @dataclass(frozen=True, eq=False)
-class CellMatrix:
-    """Cells x features, in vocabulary order. Build one with :meth:`build`, which validates.
+class CellMatrix(StoreBase):
+    """Cells x features, in vocabulary order, in memory. Build one with :meth:`build`, which validates.
 
     Attributes
     ----------
     vocab
         Vocabulary whose feature ``i`` is column ``i``.
     values_CG
-        CSR float32 with sorted indices and no stored zeros: raw counts, or log-scale values as given.
-    kind
-        ``"counts"`` or ``"log"``: what ``values_CG`` holds.
+        CSR float32 with sorted indices and no stored zeros: values as stored, of each assay in its own kind.
     obs
         One row a cell.
-    size_factor_C
-        float64 total counts of the cell before genes were selected. Log-scale values don't use it.
+    assays
+        Assays by name, in the order of the vocabulary's spaces.
     """
 
     vocab: FeatureVocab
     values_CG: sparse.csr_matrix
-    kind: Literal["counts", "log"]
     obs: pd.DataFrame
-    size_factor_C: np.ndarray
+    assays: Mapping[str, Assay]
 
     @classmethod
     def build(
@@ -53,9 +51,10 @@ class CellMatrix:
         vocab: FeatureVocab,
         values_CG: Any,
         *,
-        kind: Literal["counts", "log"],
+        kind: str | Mapping[str, str],
         obs: pd.DataFrame | None = None,
-        size_factor_C: np.ndarray | None = None,
+        size_factor_C: np.ndarray | Mapping[str, np.ndarray] | None = None,
+        present: Mapping[str, np.ndarray] | None = None,
     ) -> CellMatrix:
         """Canonicalise and validate.
 
@@ -63,13 +62,20 @@ class CellMatrix:
         ----------
         values_CG
             Any 2-D array or scipy sparse matrix with one column a feature of ``vocab``; copied, never changed.
+        kind
+            ``counts`` or ``log`` for all assays, or the kind of each assay by its name. With ``counts`` for all, each
+            assay has its usual kind: peaks that are all 1 are ``binary``, proteins ``clr``.
         size_factor_C
-            Default: row sums of ``values_CG`` (counts), ones (log).
+            Depth of each cell: of the first assay, or of each assay by its name. By default the kind of each assay
+            computes it from ``values_CG``.
+        present
+            Which cells have which assay, bool ``[C]`` by name; by default all cells have all.
 
         Raises
         ------
         UserError
-            Wrong shape; NaN, infinite or negative values; a cell with non-zero counts and no positive size factor.
+            Wrong shape; NaN, infinite or negative values; a cell with non-zero counts and no positive size factor;
+            values in cells that do not have the assay.
         """
         values = sparse.csr_matrix(values_CG, dtype=np.float32, copy=True)
         values.sum_duplicates()
@@ -85,69 +91,77 @@ class CellMatrix:
             raise UserError("cells: values hold NaN or infinity; remove or repair these cells")
         if values.nnz and float(values.data.min()) < 0:
             raise UserError("cells: values hold negative numbers; give counts or log1p values, not scaled ones")
-        if kind not in ("counts", "log"):
-            raise UserError(f"cells: kind '{kind}'; choose from counts, log")
-        if size_factor_C is None:
-            totals = np.asarray(values.sum(axis=1, dtype=np.float64)).ravel()
-            size_factor_C = totals if kind == "counts" else np.ones(num_cells)
-        size_factor_C = np.array(size_factor_C, dtype=np.float64)
-        if size_factor_C.shape != (num_cells,) or not np.isfinite(size_factor_C).all():
-            raise UserError(f"cells: size factors must be {num_cells} finite numbers; give one total count a cell")
-        if kind == "counts" and bool((size_factor_C[np.diff(values.indptr) > 0] <= 0).any()):
-            raise UserError("cells: a cell with counts has a size factor of 0 or less; give its total counts")
+        assays = build_assays(vocab.spaces, values, kind, size_factor_C, present)
         if obs is None:
             obs = pd.DataFrame(index=[f"cell{i}" for i in range(num_cells)])
         if len(obs) != num_cells:
             raise UserError(f"cells: obs has {len(obs)} rows for {num_cells} cells; give one row a cell")
-        return cls(vocab, values, kind, obs, size_factor_C)
-
-    @property
-    def num_cells(self) -> int:
-        """C."""
-        return int(self.values_CG.shape[0])
-
-    @property
-    def num_genes(self) -> int:
-        """G, features of every modality."""
-        return int(self.values_CG.shape[1])
+        return cls(vocab, values, obs, assays)
 
     @cached_property
     def content_hash(self) -> str:
-        """SHA-256 (first 16 hex digits) of vocabulary, kind, values and size factors; obs doesn't count."""
-        digest = hashlib.sha256(f"{self.vocab.content_hash}|{self.kind}|{self.values_CG.shape}".encode())
+        """SHA-256 (first 16 hex digits) of vocabulary, kinds, values, depth and presence; obs doesn't count."""
+        first, *others = self.assays.values()
+        digest = hashlib.sha256(f"{self.vocab.content_hash}|{first.kind}|{self.values_CG.shape}".encode())
         for array in (
             self.values_CG.indptr.astype("<i8"),
             self.values_CG.indices.astype("<i8"),
             self.values_CG.data.astype("<f4"),
-            self.size_factor_C.astype("<f8"),
+            first.size_factor_C.astype("<f8"),
         ):
             digest.update(np.ascontiguousarray(array).tobytes())
+        for assay in others:
+            digest.update(f"|{assay.name}|{assay.kind}".encode() + assay.size_factor_C.astype("<f8").tobytes())
+        for assay in self.assays.values():
+            if not assay.present_C.all():
+                digest.update(f"|{assay.name}".encode() + np.packbits(assay.present_C).tobytes())
         return digest.hexdigest()[:16]
+
+    def rows(self, index_B: np.ndarray) -> dict[str, sparse.csr_matrix]:
+        """Values as stored of the cells at ``index_B``, in that order: assay -> CSR float32 ``[B, F]``."""
+        part_BG = self.values_CG[np.asarray(index_B)]
+        if len(self.assays) == 1:
+            return dict.fromkeys(self.assays, part_BG)
+        return {name: part_BG[:, assay.space.columns] for name, assay in self.assays.items()}
+
+    def num_values(self, assay: str, *, tokens: bool = False) -> np.ndarray:
+        """Stored values of each cell in an assay, int64 ``[C]``; ``tokens``: of features that can be tokens."""
+        space = self.assays[assay].space
+        if len(self.assays) == 1 and not (tokens and not all(space.is_token)):
+            return np.diff(self.values_CG.indptr).astype(np.int64)
+        wanted_G = np.zeros(self.num_features, dtype=np.int64)
+        wanted_G[space.columns] = space.is_token_F if tokens else 1
+        return _row_sums(wanted_G, self.values_CG.indices, self.values_CG.indptr)
 
     @cached_property
     def _normalised_CG(self) -> sparse.csr_matrix:
-        if self.kind == "log":
-            return self.values_CG
-        # A cell without counts may have size factor 0; it has no values to scale.
-        scale_C = TARGET_SUM / np.where(self.size_factor_C > 0, self.size_factor_C, 1.0)
-        normalised = self.values_CG.copy()
-        scale_N = np.repeat(scale_C, np.diff(self.values_CG.indptr))
-        normalised.data = np.log1p(self.values_CG.data * scale_N).astype(np.float32)
-        return normalised
+        return self._normalised(self.values_CG, None)
 
-    def normalised(self) -> sparse.csr_matrix:
-        """CSR float32 ``[C, G]``: log1p of counts per ten thousand, or the log values themselves.
+    def normalised(self, index: np.ndarray | None = None, assay: str | None = None) -> sparse.csr_matrix:
+        """Normalised values, CSR float32 ``[B, columns]``: each assay by its own kind and depth.
 
-        Made once and shared: don't write to it.
+        The whole matrix is made once and shared: don't write to it.
+
+        Parameters
+        ----------
+        index
+            Rows, in any order; by default all cells.
+        assay
+            Only the columns of this assay; by default those of the vocabulary.
         """
-        return self._normalised_CG
+        if index is None:
+            whole_CG = self._normalised_CG
+            return whole_CG if assay is None or len(self.assays) == 1 else whole_CG[:, self.assays[assay].space.columns]
+        return super().normalised(index, assay)
 
-    def rows(self, index_C: np.ndarray) -> CellMatrix:
-        """The cells at ``index_C``, in that order."""
-        index_C = np.asarray(index_C)
-        return CellMatrix(
-            self.vocab, self.values_CG[index_C], self.kind, self.obs.iloc[index_C], self.size_factor_C[index_C]
-        )
+    def take(self, index_B: np.ndarray) -> CellMatrix:
+        """The cells at ``index_B``, in that order, in memory."""
+        index_B = np.asarray(index_B)
+        assays = {name: assay.take(index_B) for name, assay in self.assays.items()}
+        return CellMatrix(self.vocab, self.values_CG[index_B], self.obs.iloc[index_B], assays)
+
+    def verify(self) -> None:
+        """Nothing to do: what is in memory was checked when it was made."""
 
     def permuted_genes(self, tf_index: np.ndarray, seed: int) -> CellMatrix:
         """Exchange whole profiles between genes: TFs among TFs, others among others.
@@ -156,12 +170,12 @@ class CellMatrix:
         stay with such features.
         Cells keep their totals and the matrix its singular values; only the names of the profiles change.
         """
-        is_tf_G = np.zeros(self.num_genes, dtype=bool)
+        is_tf_G = np.zeros(self.num_features, dtype=bool)
         is_tf_G[np.asarray(tf_index, dtype=np.int64)] = True
         groups = pd.MultiIndex.from_arrays([self.vocab.modality, self.vocab.is_token, is_tf_G])
         group_G = pd.factorize(groups)[0]
         generator = np.random.default_rng(seed)
-        source_G = np.arange(self.num_genes)
+        source_G = np.arange(self.num_features)
         for group in np.unique(group_G):
             members = np.flatnonzero(group_G == group)
             source_G[members] = generator.permutation(members)
@@ -170,21 +184,37 @@ class CellMatrix:
         return replace(self, values_CG=values)
 
     def permuted_cells(self, seed: int) -> CellMatrix:
-        """Shuffle each gene over the cells, which destroys co-expression and keeps every gene's distribution exactly.
+        """Shuffle each feature over the cells that have its assay, which destroys co-expression alone.
 
-        The *normalised* values are shuffled, so the result has kind ``"log"``: counts moved between cells of
-        different depth would change each gene's normalised distribution too.
+        Every feature keeps its distribution exactly. The *normalised* values are shuffled, so the result has kind
+        ``"log"``: counts moved between cells of different depth would change each gene's normalised distribution too.
         """
         generator = np.random.default_rng(seed)
         columns = self.normalised().tocsc(copy=True)
-        for gene in range(self.num_genes):
-            low, high = columns.indptr[gene], columns.indptr[gene + 1]
-            if high > low:
-                columns.indices[low:high] = generator.permutation(self.num_cells)[columns.indices[low:high]]
+        for assay in self.assays.values():
+            rows_M = np.flatnonzero(assay.present_C)
+            place_C = np.cumsum(assay.present_C) - 1
+            for feature in range(assay.space.start, assay.space.stop):
+                low, high = columns.indptr[feature], columns.indptr[feature + 1]
+                if high > low:
+                    moved_M = rows_M[generator.permutation(rows_M.size)]
+                    columns.indices[low:high] = moved_M[place_C[columns.indices[low:high]]]
         columns.has_sorted_indices = False
         values = columns.tocsr()
         values.sort_indices()
-        return CellMatrix(self.vocab, values, "log", self.obs, np.ones(self.num_cells))
+        ones_C = np.ones(self.num_cells)
+        assays = {name: replace(assay, kind="log", size_factor_C=ones_C) for name, assay in self.assays.items()}
+        return replace(self, values_CG=values, assays=assays)
+
+
+def _row_sums(weight_G: np.ndarray, indices: np.ndarray, indptr: np.ndarray, *, step: int = 4096) -> np.ndarray:
+    """Sum of the weights of each row's columns, int64 ``[C]``, a few rows at a time."""
+    result_C = np.zeros(len(indptr) - 1, dtype=np.int64)
+    for start in range(0, len(result_C), step):
+        ends = indptr[start : start + step + 1].astype(np.int64)
+        total_N = np.concatenate([[0], np.cumsum(weight_G[indices[ends[0] : ends[-1]]])])
+        result_C[start : start + step] = np.diff(total_N[ends - ends[0]])
+    return result_C
 
 
 @dataclass(frozen=True)

@@ -291,7 +291,7 @@ def write_prep(
         "species": vocab.species,
         "kind": cells.kind,
         "num_cells": cells.num_cells,
-        "num_genes": cells.num_genes,
+        "num_genes": cells.num_features,
         "num_values": int(cells.values_CG.nnz),
         "vocab_hash": vocab.content_hash,
         "cells_hash": cells.content_hash,

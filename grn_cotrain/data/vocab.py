@@ -1,9 +1,10 @@
 """The ordered features of a run, and the alignment of other people's gene names to them.
 
-A **gene index** (0..G-1) addresses tables, graphs, pairs and splits. A **vocabulary id** addresses tokens: PAD, MASK
-and CLS first, then feature ``i`` at ``i + NUM_SPECIAL``.
+A vocabulary is the feature spaces of a data set one after another, genes first. A **gene index** (0..num_genes-1)
+addresses splits, controls, evidence and links. A **vocabulary id** addresses tokens: PAD, MASK and CLS first, then
+feature ``i`` at ``i + NUM_SPECIAL``.
 
-G genes (features), V vocabulary (special tokens, then features), N names given.
+G features, V vocabulary (special tokens, then features), N names given.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ import numpy as np
 
 from grn_cotrain.config import canonical_hash
 from grn_cotrain.data.alignment import Alignment, AlignmentReport, name_some
+from grn_cotrain.data.assay_kinds import MODALITIES
 from grn_cotrain.data.diagnosis import diagnose
 from grn_cotrain.data.gene_names import detect_species, is_ensembl_id, is_spike_in, without_version
+from grn_cotrain.data.spaces import FeatureSpace
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.files import read_json, write_json
 from grn_cotrain.strict import check_shape
@@ -47,7 +50,6 @@ NUM_SPECIAL = 3
 
 Species = Literal["human", "mouse", "simulated", "unknown"]
 _SPECIES = ("human", "mouse", "simulated", "unknown")
-MODALITIES = ("gene", "peak", "protein")  # position = code in a PackedTokens; earlier ones are looked up first
 
 _SHAPE = {"species": str, "symbols": [str], "ids": [str], "modality": [str], "is_token": [bool], "content_hash?": str}
 
@@ -132,8 +134,51 @@ class FeatureVocab:
 
     @property
     def num_features(self) -> int:
-        """G: features, special tokens not counted."""
+        """G: features of every space, special tokens not counted."""
         return len(self.symbols)
+
+    @property
+    def num_genes(self) -> int:
+        """Number of genes: they come first, and a gene index is below this number."""
+        return self.modality.count("gene")
+
+    @cached_property
+    def spaces(self) -> tuple[FeatureSpace, ...]:
+        """Feature spaces that have features, in the order of :data:`MODALITIES`.
+
+        Raises
+        ------
+        UserError
+            Features of one modality do not stand together, or genes do not come first; see :meth:`ordered`.
+        """
+        spaces: list[FeatureSpace] = []
+        start = 0
+        for name in MODALITIES:
+            stop = start + self.modality.count(name)
+            if self.modality[start:stop] != (name,) * (stop - start):
+                raise UserError(
+                    "vocabulary: features of several modalities stand in mixed order; genes come first, then peaks, "
+                    "then proteins: prepare the data again, or convert the folder (grn-prep convert)"
+                )
+            if stop > start:
+                symbols, ids, is_token = self.symbols[start:stop], self.ids[start:stop], self.is_token[start:stop]
+                spaces.append(FeatureSpace(name, start, symbols, ids, is_token, self.species))
+            start = stop
+        return tuple(spaces)
+
+    def space(self, name: str) -> FeatureSpace:
+        """The features of one modality; a UserError that lists the spaces if there are none."""
+        for space in self.spaces:
+            if space.name == name:
+                return space
+        known = ", ".join(space.name for space in self.spaces)
+        raise UserError(f"features '{name}': the vocabulary has none; it has {known}")
+
+    def ordered(self) -> tuple[FeatureVocab, np.ndarray]:
+        """The same features with genes first, and which feature of this vocabulary each one was, int64 ``[G]``."""
+        code_G = np.asarray([MODALITIES.index(name) for name in self.modality], dtype=np.int64)
+        order_G = np.argsort(code_G, kind="stable")
+        return (self if (order_G == np.arange(len(self))).all() else self.select(order_G)), order_G
 
     @property
     def size(self) -> int:

@@ -24,11 +24,12 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from grn_cotrain.data.batch import PackedTokens
+from grn_cotrain.data.batch import CellBatch, PackedTokens
 from grn_cotrain.data.cells import CellMatrix, CellSplit
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.tokens import Tokenizer
-from grn_cotrain.data.value_statistics import ValueStatistics
+from grn_cotrain.data.value_statistics import Moments, ValueStatistics
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.bootstrap import cell_draws
@@ -112,11 +113,11 @@ def hidden_cells(
     """
     rows_C = np.asarray(rows_C, dtype=np.int64)
     if tokenize is None:
-        tokenizer = Tokenizer(cells.rows(rows_C), TokenConfig(max_tokens=cells.num_genes + 1, num_bins=num_bins))
+        tokenizer = Tokenizer(cells.take(rows_C), TokenConfig(max_tokens=cells.num_features + 1, num_bins=num_bins))
     else:
-        tokenizer = tokenize(cells.rows(rows_C))
+        tokenizer = tokenize(cells.take(rows_C))
     batches, parts = [], []
-    for batch in one_pass(tokenizer, np.arange(len(rows_C)), tokens_per_batch=tokens_per_batch):
+    for batch in map(CellBatch.pack, one_pass(tokenizer, np.arange(len(rows_C)), tokens_per_batch=tokens_per_batch)):
         draws = [
             np.random.default_rng((seed, int(rows_C[cell]))).random(length)
             for cell, length in zip(batch.cell_index_B.tolist(), batch.cu_lens.diff().tolist(), strict=True)
@@ -130,7 +131,7 @@ def hidden_cells(
     cell_T, gene_T, value_T, hidden_T = (np.concatenate(column) for column in zip(*parts, strict=True))
     seen_T = ~hidden_T & (value_T != 0)
     visible_CG = sparse.csr_matrix(
-        (value_T[seen_T].astype(np.float64), (cell_T[seen_T], gene_T[seen_T])), shape=(len(rows_C), cells.num_genes)
+        (value_T[seen_T].astype(np.float64), (cell_T[seen_T], gene_T[seen_T])), shape=(len(rows_C), cells.num_features)
     )
     return HiddenCells(batches, visible_CG, cell_T[hidden_T], gene_T[hidden_T], value_T[hidden_T].astype(np.float64))
 
@@ -221,7 +222,7 @@ def fit_baseline(
 ) -> ValueBaseline:
     """Baseline fitted on training cells; the rank of factor analysis is chosen on validation cells."""
     if kind is not FactorAnalysis:
-        return kind().fit(sparse.csr_matrix((0, cells.num_genes)))
+        return kind().fit(sparse.csr_matrix((0, cells.num_features)))
     fit_C = split.train_C
     if len(fit_C) > _MAX_FIT_CELLS:
         fit_C = np.sort(np.random.default_rng((seed, 1)).choice(fit_C, _MAX_FIT_CELLS, replace=False))
@@ -266,7 +267,7 @@ class Scale:
     @classmethod
     def of(cls, cells: CellMatrix, split: CellSplit) -> Scale:
         """Of the training cells; raises UserError where no gene is detected in 5 % of them."""
-        statistics = ValueStatistics.of(cells.normalised()[split.train_C], prior=0.0)
+        statistics = Statistics(cells, split.train_C)[Moments()].nonzero(prior=0.0)
         counted_G = (statistics.detected_G >= MIN_DETECTED) & np.asarray(cells.vocab.is_token)
         if not counted_G.any():
             raise UserError(

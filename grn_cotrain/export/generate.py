@@ -18,7 +18,7 @@ from torch import Tensor
 
 from grn_cotrain.config import require_seed
 from grn_cotrain.data.alignment import name_some
-from grn_cotrain.data.batch import PackedTokens
+from grn_cotrain.data.batch import CellBatch, PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.covariates import unknown_notes
 from grn_cotrain.data.io.align import align_measured
@@ -144,7 +144,9 @@ def generate_cells(
     table = _Table()
     done = 0
     tokenizer = _tokenizer(model, cells, genes)
-    for whole in one_pass(tokenizer, np.arange(cells.num_cells), tokens_per_batch=_TOKENS_PER_BATCH):
+    for whole in map(
+        CellBatch.pack, one_pass(tokenizer, np.arange(cells.num_cells), tokens_per_batch=_TOKENS_PER_BATCH)
+    ):
         known_T, asked_T = pick(whole)
         batch, unknown_T = whole, asked_T
         is_gene_T = whole.feature_ids_T >= NUM_SPECIAL
@@ -223,7 +225,7 @@ def _tokenizer(model: CoTrainModel, cells: CellMatrix, genes: Asked) -> Tokenize
     """Tokens of which some will be unknown; every feature is one where all are asked."""
     if genes == "expressed":
         return model.tokenizer(cells, every_value=True)
-    config = replace(model.config.tokens, zeros_per_cell="all", max_tokens=cells.num_genes + 1)
+    config = replace(model.config.tokens, zeros_per_cell="all", max_tokens=cells.num_features + 1)
     return Tokenizer(cells, config, model.inputs.covariates)
 
 
@@ -322,7 +324,7 @@ class _Table:
 def _result(cells: CellMatrix, table: _Table, origin: dict[str, Any], measured_G: np.ndarray) -> anndata.AnnData:
     import anndata
 
-    shape = (cells.num_cells, cells.num_genes)
+    shape = (cells.num_cells, cells.num_features)
     known, generated = table.matrix("known", shape), table.matrix("values_T", shape)
     # A value that was shown and asked again (reconstruction) stands as generated.
     kept = known - known.multiply(generated.astype(bool)) if origin["reconstructed"] else known

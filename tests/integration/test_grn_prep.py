@@ -36,7 +36,7 @@ def test_counts_grn_splits_and_simulate_write_what_they_say(tmp_path, capsys) ->
     assert all(f"{name}: train" in out for name in names)
     world = ["simulate", "--out", f"{tmp_path}/sim", "--genes", "80", "--tfs", "12", "--cells", "60"]
     assert run_app(app, world) == 0
-    assert Prep.open(tmp_path / "sim").cells.num_genes == 80
+    assert Prep.open(tmp_path / "sim").cells.num_features == 80
 
 
 def test_size_factors_are_totals_before_genes_are_selected(tmp_path) -> None:
@@ -44,7 +44,7 @@ def test_size_factors_are_totals_before_genes_are_selected(tmp_path) -> None:
     out = ["--out", f"{tmp_path}/prep", "--genes", "hvg:5+tf+targets", "--grn", str(network)]
     assert run_app(app, ["counts", str(source), *out]) == 0
     prep = Prep.open(tmp_path / "prep")
-    assert prep.cells.num_genes < NUM_GENES
+    assert prep.cells.num_features < NUM_GENES
     assert prep.grn.num_edges == 1
     totals = np.asarray(anndata.read_h5ad(source).X.sum(axis=1)).ravel()
     assert np.allclose(prep.cells.size_factor_C, totals)

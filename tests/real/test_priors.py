@@ -158,7 +158,7 @@ def test_kang_prepared_with_variable_genes_tfs_and_targets(real_data: Path, tmp_
     prepare_counts(real_data / KANG, out, genes="hvg:2000+tf+targets", **options)
     prep = Prep.open(out)
     assert prep.grn.num_edges == 12_893  # none lost to the selection
-    assert 2_000 < prep.cells.num_genes < 9_015
+    assert 2_000 < prep.cells.num_features < 9_015
     totals = np.asarray(kang.adata.X.sum(axis=1)).ravel()
     assert np.allclose(prep.cells.size_factor_C, totals)
     assert prep.tf_index.size > prep.grn.source_index.size

@@ -237,7 +237,7 @@ def test_a_table_of_text_too(real_data: Path, tmp_path: Path, capsys) -> None:
     with gzip.open(path, "rt") as file:
         table = pd.read_csv(file, index_col=0)
     prep = Prep.open(tmp_path / "prep")
-    assert (prep.kind, prep.cells.num_cells, prep.cells.num_genes) == ("log", 2000, 19)
+    assert (prep.kind, prep.cells.num_cells, prep.cells.num_features) == ("log", 2000, 19)
     assert np.allclose(prep.cells.values_CG.toarray().T, table.to_numpy(), rtol=1e-6)
 
 

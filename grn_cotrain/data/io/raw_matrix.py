@@ -1,4 +1,4 @@
-"""What every reader returns: cells x features as they stand in the file, and what was met on the way.
+"""Result of every reader: cells x features as stored in the file, and notes of the reading.
 
 Dimension letters: C cells, G features.
 """
@@ -33,7 +33,7 @@ MODALITY_NAMES = {
     **dict.fromkeys(("protein", "proteins", "prot", "adt", "cite", "antibody", "antibody capture"), "protein"),
     **dict.fromkeys(("peak", "peaks", "atac", "chromatin", "chromatin accessibility"), "peak"),
 }
-"""What files and users call the three modalities, in lower case."""
+"""Names of the three modalities in files and options, in lower case."""
 
 _PEAK = r"[\w.\-]+[:\-_]\d+[\-_]\d+"
 
@@ -47,7 +47,7 @@ class RawMatrix:
     adata
         ``X`` ``[C, G]``, ``obs`` and ``var`` of the file; nothing else.
     notes
-        What was detected.
+        Lines about what was detected.
     counts_at
         Layers (``raw`` for ``adata.raw``) that hold whole numbers and were not taken.
     modality_taken

@@ -44,7 +44,7 @@ def test_stored_zeros_and_duplicates_are_merged_and_the_input_is_left_alone() ->
         ([[1, np.nan, 0]], {}, "NaN or infinity"),
         ([[1, np.inf, 0]], {}, "NaN or infinity"),
         ([[1, -2, 0]], {}, "negative"),
-        ([[1, 2, 0]], {"kind": "raw"}, "choose from counts, log"),
+        ([[1, 2, 0]], {"kind": "raw"}, "choose from binary, clr, counts, log"),
         ([[1, 2, 0]], {"size_factor_C": np.zeros(1)}, "size factor of 0"),
         ([[1, 2, 0]], {"size_factor_C": np.ones(2)}, "1 finite"),
         ([[1, 2, 0]], {"obs": pd.DataFrame(index=["a", "b"])}, "obs has 2 rows"),
@@ -62,12 +62,12 @@ def test_hash_depends_on_values_and_not_on_obs() -> None:
     changed = cells.values_CG.copy()
     changed.data[0] += 1
     assert CellMatrix.build(cells.vocab, changed, kind="counts").content_hash != cells.content_hash
-    assert cells.rows(np.arange(5)).content_hash != cells.content_hash
+    assert cells.take(np.arange(5)).content_hash != cells.content_hash
 
 
 def test_rows_keep_everything_in_step() -> None:
     cells = toy_cells()
-    some = cells.rows(np.array([5, 2]))
+    some = cells.take(np.array([5, 2]))
     assert some.obs.index.tolist() == [cells.obs.index[5], cells.obs.index[2]]
     assert (some.values_CG != cells.values_CG[[5, 2]]).nnz == 0
     assert (some.normalised() != cells.normalised()[[5, 2]]).nnz == 0

@@ -187,7 +187,7 @@ def test_layers_of_all_containers(tmp_path) -> None:
     for place in (tmp_path / "l.zarr", path):
         assert np.array_equal(load_counts(place, "counts").adata.X.toarray()[:, :3], COUNTS)
     assert "layer counts: prot, atac has none, so its X was taken" in load_counts(path, "counts").notes
-    with pytest.raises(UserError, match=r"counts beside log-scale values .*--modality"):
+    with pytest.raises(UserError, match=r"counts together with log-scale values .*--modality"):
         load_counts(path)
     assert load_counts(path, modality="rna").kind == "log"
     assert np.array_equal(load_counts(loom(tmp_path), "spliced").adata.X.toarray(), COUNTS - (COUNTS > 0))

@@ -29,7 +29,7 @@ def test_a_complete_network_has_no_negative() -> None:
 
 def test_nothing_is_written_where_a_split_is_refused(tmp_path: Path) -> None:
     cells = toy_cells()
-    grn = grn_of(complete(5, cells.num_genes), cells.num_genes)
+    grn = grn_of(complete(5, cells.num_features), cells.num_features)
     grn = type(grn).from_frame(
         grn.edges.assign(
             source=[cells.vocab.symbols[i] for i in grn.pairs_2E[0]],

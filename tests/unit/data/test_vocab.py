@@ -37,7 +37,7 @@ def test_special_tokens_are_distinct_and_features_follow(vocab: FeatureVocab) ->
 
 
 def test_modality_codes_are_those_of_a_batch() -> None:
-    assert MODALITIES == ("gene", "peak", "protein")
+    assert tuple(MODALITIES) == ("gene", "peak", "protein")
     assert "0 gene, 1 peak, 2 protein" in (PackedTokens.__doc__ or "")
 
 

@@ -1,0 +1,156 @@
+"""What cells are to everything that reads them: rows on demand, each assay with its own kind and depth.
+
+Dimension letters: C cells, B some of them, G features of every modality, F features of one assay, N stored values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from grn_cotrain.data.assays import Assay
+from grn_cotrain.data.vocab import FeatureVocab
+
+if TYPE_CHECKING:
+    from grn_cotrain.data.cells import CellMatrix
+
+__all__ = ["BLOCK_VALUES", "CellStore", "StoreBase"]
+
+BLOCK_VALUES = 2**19
+"""Stored values that one block of :meth:`StoreBase.blocks` holds, about: 4 MB, and 20 MB with what is made of them."""
+
+
+@runtime_checkable
+class CellStore(Protocol):
+    """Cells over a vocabulary, in memory or on disk.
+
+    Nothing outside ``data/`` asks for all cells at once, except controls and evaluations of genes that are defined on
+    the whole matrix.
+    """
+
+    @property
+    def vocab(self) -> FeatureVocab: ...
+    @property
+    def obs(self) -> pd.DataFrame: ...
+    @property
+    def assays(self) -> Mapping[str, Assay]: ...
+    @property
+    def num_cells(self) -> int: ...
+    @property
+    def num_features(self) -> int: ...
+    @property
+    def content_hash(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def size_factor_C(self) -> np.ndarray: ...
+    def present(self, assay: str) -> np.ndarray: ...
+    def rows(self, index_B: np.ndarray) -> dict[str, sparse.csr_matrix]: ...
+    def num_values(self, assay: str, *, tokens: bool = False) -> np.ndarray: ...
+    def normalised(self, index: np.ndarray | None = None, assay: str | None = None) -> sparse.csr_matrix: ...
+    def measured(self, assay: str = "rna") -> sparse.csr_matrix: ...
+    def blocks(
+        self, rows: np.ndarray | None = None, assay: str | None = None, *, size: int | None = None
+    ) -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]: ...
+    def take(self, index_B: np.ndarray) -> CellMatrix: ...
+    def verify(self) -> None: ...
+
+
+class StoreBase:
+    """What follows from rows and assays, for every store."""
+
+    vocab: FeatureVocab
+    obs: pd.DataFrame
+    assays: Mapping[str, Assay]
+
+    def rows(self, index_B: np.ndarray) -> dict[str, sparse.csr_matrix]:
+        """Values as stored of the cells at ``index_B``, in that order: assay -> CSR float32 ``[B, F]``."""
+        raise NotImplementedError
+
+    def num_values(self, assay: str, *, tokens: bool = False) -> np.ndarray:
+        """Stored values of each cell in an assay, int64 ``[C]``; ``tokens``: of features that can be tokens."""
+        raise NotImplementedError
+
+    @property
+    def num_cells(self) -> int:
+        """C."""
+        return len(self.obs)
+
+    @property
+    def num_features(self) -> int:
+        """G, features of every modality."""
+        return self.vocab.num_features
+
+    @property
+    def kind(self) -> str:
+        """Kind of the first assay: of the genes, where there are any."""
+        return next(iter(self.assays.values())).kind
+
+    @property
+    def size_factor_C(self) -> np.ndarray:
+        """float64 depth of each cell in the first assay."""
+        return next(iter(self.assays.values())).size_factor_C
+
+    def present(self, assay: str) -> np.ndarray:
+        """bool ``[C]``: which cells have the assay."""
+        return self.assays[assay].present_C
+
+    def normalised(self, index: np.ndarray | None = None, assay: str | None = None) -> sparse.csr_matrix:
+        """Normalised values, CSR float32 ``[B, columns]``: each assay by its own kind and depth.
+
+        Parameters
+        ----------
+        index
+            Rows, in any order; by default all cells.
+        assay
+            Only the columns of this assay; by default those of the vocabulary.
+        """
+        index_B = np.arange(self.num_cells) if index is None else np.asarray(index, dtype=np.int64)
+        stored = self.rows(index_B)
+        names = list(self.assays) if assay is None else [assay]
+        parts = [self.assays[name].normalised(stored[name], index_B) for name in names]
+        return parts[0] if len(parts) == 1 else sparse.hstack(parts, format="csr")
+
+    def measured(self, assay: str = "rna") -> sparse.csr_matrix:
+        """Normalised values of an assay in the cells that have it, CSR float32 ``[B, F]``.
+
+        For genes, column ``i`` is gene index ``i``. A cell without the assay has no row: its zeros are no measurements.
+        """
+        present_C = self.present(assay)
+        return self.normalised(None if present_C.all() else np.flatnonzero(present_C), assay)
+
+    def blocks(
+        self, rows: np.ndarray | None = None, assay: str | None = None, *, size: int | None = None
+    ) -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]:
+        """Cells block by block: ``(rows, normalised values)``, so that no more than a block is held at once.
+
+        Parameters
+        ----------
+        rows
+            Cells to visit, in this order; by default all. With ``assay``, cells that do not have it are left out.
+        assay
+            Only this assay; by default all columns of the vocabulary.
+        size
+            Cells a block; by default as many as hold about :data:`BLOCK_VALUES` values.
+        """
+        rows_C = np.arange(self.num_cells) if rows is None else np.asarray(rows, dtype=np.int64)
+        if assay is not None:
+            rows_C = rows_C[self.present(assay)[rows_C]]
+        if size is None:
+            per_cell = sum(float(self.num_values(name).mean()) for name in self.assays) if self.num_cells else 1.0
+            size = max(1, int(BLOCK_VALUES / max(1.0, per_cell)))
+        for start in range(0, len(rows_C), size):
+            some_B = rows_C[start : start + size]
+            yield some_B, self.normalised(some_B, assay)
+
+    def _normalised(self, values_CG: sparse.csr_matrix, index_B: np.ndarray | None) -> sparse.csr_matrix:
+        """Normalise values over all columns."""
+        parts = list(self.assays.values())
+        if len(parts) == 1:
+            return parts[0].normalised(values_CG, index_B)
+        blocks = [assay.normalised(values_CG[:, assay.space.columns], index_B) for assay in parts]
+        return sparse.hstack(blocks, format="csr")
