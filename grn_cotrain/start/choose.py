@@ -93,7 +93,7 @@ def choose_genes(num_genes: int, num_network_genes: int) -> Choice:
         return Choice("all", f"there are {num_genes:,}, at most {MOST_GENES:,}")
     return Choice(
         f"hvg:{VARIABLE_GENES}+tf+targets",
-        f"of {num_genes:,} genes, the {VARIABLE_GENES:,} most variable ones and all {num_network_genes:,} genes of the"
+        f"the {VARIABLE_GENES:,} most variable of {num_genes:,} genes and all {num_network_genes:,} genes of the"
         " network: variable genes alone would lose most edges",
     )
 
@@ -106,7 +106,7 @@ def choose_tokens(values_per_cell: Sequence[int]) -> Choice:
 
 
 def roles_of_columns(obs: pd.DataFrame) -> dict[str, list[str]]:
-    """Columns of ``obs`` that group cells, by role; those whose name tells none are under ``other``.
+    """Columns of ``obs`` that group cells, by role; those whose name shows none are under ``other``.
 
     Each is written as ``name (number of values)``. Nothing is decided from them.
     """

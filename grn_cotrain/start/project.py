@@ -1,7 +1,7 @@
 """``grn-cotrain init``: two files become a project folder with a recipe and its prepared data.
 
 The files are prepared once with all genes, to look at them. Choices follow from what was found. Then the data are
-prepared as the recipe says, and the steps of a run are measured on this machine.
+prepared as the recipe states, and the steps of a run are measured on this machine.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _PROBED = 60  # steps of the recipe that is tried, so that its validations are p
 
 @dataclass(frozen=True)
 class Project:
-    """What was written: the place of the recipe, and lines on what was found and chosen."""
+    """The new project: the place of the recipe, and lines on what was found and chosen."""
 
     recipe: Path
     lines: tuple[str, ...]
