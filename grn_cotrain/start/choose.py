@@ -47,8 +47,15 @@ class Choice:
     why: str
 
 
-def choose_split(grn: GRN) -> tuple[SplitKind, Choice]:
+def choose_split(grn: GRN, given: SplitKind | None = None) -> tuple[SplitKind, Choice]:
     """Choose the edges that are held out: targets, else TFs, else random edges; counts of tested TFs decide.
+
+    Parameters
+    ----------
+    grn
+        The network.
+    given
+        The kind of split, where the caller has chosen.
 
     Returns
     -------
@@ -58,11 +65,11 @@ def choose_split(grn: GRN) -> tuple[SplitKind, Choice]:
     Raises
     ------
     UserError
-        The network is too small for any split.
+        The network is too small for any split, or for the given one.
     """
     made: dict[SplitKind, EdgeSplit] = {}
     problem: UserError | None = None
-    for kind in _KINDS:
+    for kind in _KINDS if given is None else (given,):
         try:
             made[kind] = make_split(grn, kind)[0]
         except UserError as error:
