@@ -34,7 +34,7 @@ RANKS = [
     {"evaluate"},
     {"train", "export"},
     {"card", "compare"},
-    {"tl", "pl", "hub"},
+    {"tl", "pl", "hub", "start"},
     {"report"},
     {"cli", "__main__"},
 ]
