@@ -5,7 +5,7 @@ Dimension letters: G nodes (genes first), E edges, F columns of inductive featur
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,7 +21,7 @@ from grn_cotrain.nn.link_decoders import PairEvidence
 from grn_cotrain.nn.sparse import MessageGraph
 from grn_cotrain.recipe import ModelConfig
 
-__all__ = ["ModelInputs", "assays_read", "message_graph"]
+__all__ = ["ModelInputs", "assays_read", "message_graph", "unread_assays"]
 
 
 @dataclass(frozen=True)
@@ -109,3 +109,10 @@ def assays_read(config: ModelConfig, vocab: FeatureVocab) -> dict[str, tuple[str
                 )
         read[name] = present if spec.reads is None else tuple(space_of[assay] for assay in spec.reads)
     return read
+
+
+def unread_assays(read: Mapping[str, Sequence[str]], vocab: FeatureVocab) -> list[str]:
+    """Assays of the data that no encoder reads, given what :func:`assays_read` returned."""
+    present = [name for name in MODALITIES if name in vocab.modality]
+    taken = {space for spaces in read.values() for space in spaces}
+    return [modality_of(space).assay for space in present if space not in taken]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -9,7 +10,6 @@ from functools import cached_property
 from typing import Any, Literal
 
 from grn_cotrain.config import ComponentSpec, parse, require, require_number, to_dict
-from grn_cotrain.errors import did_you_mean
 from grn_cotrain.strict import shown
 
 __all__ = ["ONE_ENCODER", "EncoderSpec", "ModelConfig", "TableConfig", "TokenConfig"]
@@ -195,10 +195,9 @@ def _encoder_spec(name: str, spec: ComponentSpec, shared: TokenConfig) -> Encode
     """Tell what an encoder reads and its tokens apart from its own options."""
     options = dict(spec.options)
     path = f"encoders.{name}"
-    for key in options:
-        near = did_you_mean(key, ("reads", "tokens"))
-        if key not in ("reads", "tokens") and near and "reads" not in options and "reads" in near:
-            require(False, f"{path}.{key}: unknown key{near}")
+    if "reads" not in options:  # an option of the encoder may look like it, a misspelt key looks very much like it
+        for key in difflib.get_close_matches("reads", options, n=1, cutoff=0.75):
+            require(False, f"{path}.{key}: unknown key (did you mean 'reads'?)")
     reads = options.pop("reads", None)
     named = isinstance(reads, (list, tuple)) and bool(reads) and all(isinstance(assay, str) for assay in reads)
     require(

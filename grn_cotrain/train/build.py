@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from grn_cotrain.data.run_data import RunData
 from grn_cotrain.data.statistics import Need, Statistics
 from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.model import CoTrainModel, ModelInputs
+from grn_cotrain.model_inputs import unread_assays
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
 from grn_cotrain.nn.graph_encoders import GRAPH_ENCODERS
 from grn_cotrain.nn.inductive import feature_needs, inductive_features
@@ -21,6 +23,8 @@ from grn_cotrain.nn.node_table import loadings_method
 from grn_cotrain.objectives import OBJECTIVES
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.train.evidence import build_evidence
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["build_model", "build_needs", "model_inputs", "weights_note"]
 
@@ -138,7 +142,7 @@ def _known_nodes(recipe: Recipe, data: RunData, nodes: Nodes, statistics: Statis
     known_G = np.zeros(data.vocab.num_features, dtype=bool)
     known_G[np.unique(data.split.train_2E)] = True
     known_G[np.unique(data.messages.others.pairs_2E)] = True
-    if recipe.train.schedule.name != "link_only":
+    if recipe.train.schedule.plan.trains_cells:
         known_G |= statistics.layout.is_token_G & (statistics[Moments()].count_G > 0)
     return known_G[nodes.feature_N]
 
@@ -155,5 +159,7 @@ def build_model(recipe: Recipe, data: RunData) -> CoTrainModel:
         backend=recipe.graph.backend,
         seed=recipe.seed,
     )
+    for assay in unread_assays(model.reads, data.vocab):
+        logger.warning("no encoder reads the assay %s; its values are not used by the cells' part of the model", assay)
     model.prepare(statistics)
     return model
