@@ -14,8 +14,8 @@ import pandas as pd
 
 __all__ = ["PRINTED", "TITLES", "LinkRow", "digits", "link_rows", "printed_metrics"]
 
-#: What is printed for a set of candidates: metric, heading, whether its interval is printed too. What is known beyond
-#: degree stands beside the headline, where no page or terminal cuts it off.
+#: Columns that are printed for a set of candidates: metric, heading, whether its interval is printed too. What is known
+#: beyond degree is printed next to the headline, where no page or terminal cuts it off.
 PRINTED = {
     "all": (
         ("macro_auroc", "macro AUROC", True),
@@ -68,7 +68,7 @@ class LinkRow:
 
     @property
     def label(self) -> str:
-        """What the row is called: every name, and how many they are."""
+        """Label of the row: every name, and their number."""
         if len(self.names) > 1:
             return f"{', '.join(self.names)} ({len(self.names)} equal)"
         return self.names[0] if self.kind == "control" else f"{self.names[0]} ({self.kind})"
@@ -121,7 +121,7 @@ def _records(part: pd.DataFrame) -> Iterable[Any]:
 
 
 def _as_printed(records: Mapping[str, Any], printed: Sequence[tuple[str, str, bool]]) -> tuple[str, ...]:
-    """Every number of a row as it is printed: rows that a reader cannot tell apart have equal ones."""
+    """Every number of a row as it is printed: rows that a reader cannot distinguish have equal ones."""
     shown = []
     for metric, _, with_interval in printed:
         record = records.get(metric)
