@@ -217,6 +217,8 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         assert problem is not None
         raise problem
     if origin is Literal:
+        if isinstance(value, bool) and value not in arguments and str(value).lower() in arguments:
+            return str(value).lower()  # YAML reads the word true as a truth value
         if (
             isinstance(value, (str, int, float))
             and value in arguments

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.covariates import Categories
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import MODALITIES, NUM_SPECIAL, FeatureVocab
 from grn_cotrain.errors import UserError
@@ -221,6 +222,18 @@ class CoTrainModel(nn.Module):
 
         check_model_output(path, overwrite=overwrite)
         save_model(path, self, backend=self.backend, meta=self.meta)
+
+    def prepare(self, statistics: Statistics) -> None:
+        """Give all parts the statistics of the training cells, once, before training; they are saved with the weights.
+
+        Raises
+        ------
+        UserError
+            The cells are not what a part can train on.
+        """
+        self.cell_encoder.prepare(statistics)
+        for name in self.objectives:
+            self.objective(name).prepare(statistics)
 
     def encode_graph(self, graph: MessageGraph | None = None, generator: torch.Generator | None = None) -> GeneStates:
         """Table rows and encoded genes; ``graph`` defaults to all training message edges, moved to where the model is.

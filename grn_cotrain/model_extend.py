@@ -13,6 +13,7 @@ from torch import Tensor
 
 from grn_cotrain.config import ComponentSpec, to_dict
 from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.model import CoTrainModel, ModelInputs
@@ -101,10 +102,7 @@ def extend_model(
     prepared: dict[str, Tensor] = {}
     if cells is not None:
         fresh = {name: tensor.clone() for name, tensor in extended.state_dict().items()}
-        rows_C = np.arange(cells.num_cells)
-        extended.cell_encoder.prepare(cells, rows_C)
-        for name in extended.objectives:
-            extended.objective(name).prepare(cells, rows_C)
+        extended.prepare(Statistics(cells))
         prepared = {n: t.clone() for n, t in extended.state_dict().items() if not torch.equal(t, fresh[n])}
     _grow(model, extended, kept, prepared, torch.Generator().manual_seed(seed))
     extended.meta = {**model.meta, "extended_from": old.content_hash, "num_features_before": kept}

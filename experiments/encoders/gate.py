@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.compare import number, signed
 from experiments.records import RECORDS, read_records
+from grn_cotrain.compare.table import number, signed
 
 __all__ = [
     "PUBLISHED_FLOPS",

@@ -13,8 +13,8 @@ import torch
 from experiments.encoders.rows import ARMS, Budget, Row, control_job, row_job, row_recipe, row_spec, step_job
 from experiments.encoders.systems import COMMON, System
 from experiments.encoders.worlds import World
-from experiments.processes import Job, Start, error_of, run_jobs
 from grn_cotrain.commandline import say
+from grn_cotrain.compare.processes import Job, Start, error_of, run_jobs
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.files import read_json
 
@@ -216,7 +216,7 @@ def seconds_of(study: Study) -> tuple[float, list[str]]:
             model = full_model(
                 matrix, spec.name, spec.options, width=recipe.model.width, objectives=COMMON, tokens=tokens
             )
-            batch = model.tokenizer(matrix).batch(np.arange(study.budget.cells_per_batch))
+            batch = model.tokenizer(matrix).batch(np.arange(study.budget.cells_per_batch)).pack()
             # Processor seconds of one thread: what an idle core would take, however busy this one is.
             timed_step(model, batch, list(COMMON), flops=False)  # warms up
             found = timed_step(model, batch, list(COMMON), clock=time.process_time, flops=False)

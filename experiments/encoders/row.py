@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
-    from grn_cotrain.data.batch import PackedTokens
+    from grn_cotrain.data.batch import CellBatch, PackedTokens
     from grn_cotrain.data.cells import CellMatrix
     from grn_cotrain.data.run_data import RunData
     from grn_cotrain.model import CoTrainModel
@@ -181,7 +181,9 @@ def _flops(
     """FLOPs a cell of a training step, the mean over one batch of training cells."""
     from experiments.flops import step_flops
 
-    batch = model.tokenizer(cells).batch(rows_C[: recipe.train.cells_per_batch], np.random.default_rng(recipe.seed))
+    batch = (
+        model.tokenizer(cells).batch(rows_C[: recipe.train.cells_per_batch], np.random.default_rng(recipe.seed)).pack()
+    )
     model.train()
     counts = [step_flops(model, batch, name) for name in objectives]
     model.eval()
@@ -231,7 +233,9 @@ def embeddings(model: CoTrainModel, cells: CellMatrix) -> dict[str, np.ndarray]:
     model.eval()
     with torch.no_grad():
         genes = model.encode_graph()
-        for batch in one_pass(model.tokenizer(cells), np.arange(cells.num_cells), tokens_per_batch=16_384):
+        for batch in map(
+            CellBatch.pack, one_pass(model.tokenizer(cells), np.arange(cells.num_cells), tokens_per_batch=16_384)
+        ):
             states = model.encode_cells(model.prepare_batch(batch).to(device), genes)
             rows_B = batch.cell_index_B.numpy()
             own_CD[rows_B] = states.cells_BD.float().cpu().numpy()

@@ -17,7 +17,7 @@ import yaml
 
 from experiments.encoders.systems import COMMON, System, sized, zeros_shown
 from experiments.encoders.worlds import World
-from experiments.processes import Job
+from grn_cotrain.compare.processes import Job
 from grn_cotrain.config import canonical_hash, parse, to_dict
 from grn_cotrain.errors import UserError
 from grn_cotrain.recipe import Recipe

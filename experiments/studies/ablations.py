@@ -18,16 +18,16 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.compare import number
 from experiments.encoders.gate import gate, replicates_of, without_replicates
 from experiments.encoders.plan import results_of
 from experiments.encoders.rows import Budget, Row, row_job
 from experiments.encoders.systems import SYSTEMS
 from experiments.encoders.tables import figure, r2_controls, say_table
 from experiments.encoders.worlds import WORLDS
-from experiments.processes import Job, run_jobs
 from experiments.records import make_study_record, write_record
 from grn_cotrain.commandline import run_app, say
+from grn_cotrain.compare.processes import Job, run_jobs
+from grn_cotrain.compare.table import number
 from grn_cotrain.config import expand_environment
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import write_json
@@ -130,7 +130,7 @@ def study(
     record: Annotated[bool, typer.Option("--record", help="keep a run record")] = False,
 ) -> None:
     """Run the ablations."""
-    from experiments.__main__ import parse_seeds
+    from grn_cotrain.compare.vary import parse_seeds
 
     known = list(dict.fromkeys(one.group for one in ABLATIONS[1:]))
     wanted = known if groups == "all" else [word.strip() for word in groups.split(",")]

@@ -34,9 +34,9 @@ from experiments.encoders.rows import Budget, Row, row_job
 from experiments.encoders.systems import System
 from experiments.encoders.tables import r2_controls, say_table
 from experiments.encoders.worlds import WORLDS, World
-from experiments.processes import Job, run_jobs
 from experiments.records import make_study_record, tagged, write_record
 from grn_cotrain.commandline import run_app, say
+from grn_cotrain.compare.processes import Job, run_jobs
 from grn_cotrain.config import expand_environment
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
@@ -166,7 +166,7 @@ def study(
     record: Annotated[bool, typer.Option("--record", help="keep a run record")] = False,
 ) -> None:
     """Run the study."""
-    from experiments.__main__ import parse_seeds
+    from grn_cotrain.compare.vary import parse_seeds
 
     wanted = [form.strip() for form in forms.split(",")]
     unknown = [form for form in wanted if form not in FORMS]

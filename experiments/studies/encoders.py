@@ -180,7 +180,7 @@ def study(
     record: Annotated[bool, typer.Option("--record", help="keep run records")] = False,
 ) -> None:
     """Run the study."""
-    from experiments.__main__ import parse_seeds
+    from grn_cotrain.compare.vary import parse_seeds
 
     if steps < 1 or search_steps < 1 or cells_per_batch < 1:
         raise UserError(

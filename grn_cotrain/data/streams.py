@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from grn_cotrain.data.batch import PackedTokens
+from grn_cotrain.data.batch import CellBatch
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
 
@@ -23,12 +23,15 @@ def _cut(length_C: np.ndarray, start: int, budget: int, most: int | None = None)
     return start + max(1, int(np.searchsorted(total, budget, side="right")))
 
 
-class CellStream(Iterator[PackedTokens]):
+class CellStream(Iterator[CellBatch]):
     """Infinite iterator of batches whose tokens sum to at most ``tokens_per_batch`` (a longer cell comes alone).
 
     Every epoch visits each row once, in an order drawn from ``(seed, epoch)``; down-sampling within a batch is drawn
     from ``(seed, epoch, position)``. No generator is carried along, so epoch and position are the whole state and the
     stream continues identically from :meth:`state_dict`. The last batch of an epoch may be small; none is dropped.
+
+    Several processes share one order: the process of rank ``r`` gives out batches ``r``, ``r + world``, ... of the
+    order that a single process has, so together they give out what it would. The state is that of the whole group.
 
     Parameters
     ----------
@@ -43,6 +46,8 @@ class CellStream(Iterator[PackedTokens]):
     cells_per_batch
         At most so many cells a batch; None: as many as the tokens allow. With tokens to spare, models that read a cell
         by different tokens see the same cells in the same batches.
+    rank, world
+        Which process of how many this is.
 
     Raises
     ------
@@ -58,8 +63,11 @@ class CellStream(Iterator[PackedTokens]):
         tokens_per_batch: int,
         seed: int,
         cells_per_batch: int | None = None,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         self._tokenizer = tokenizer
+        self._rank, self._world = rank, world
         self._rows_C = np.asarray(rows, dtype=np.int64)
         if len(self._rows_C) == 0:
             raise UserError("cells: none to train on; lower validation_cells and test_cells or give more cells")
@@ -76,14 +84,22 @@ class CellStream(Iterator[PackedTokens]):
         self._order_C = np.random.default_rng((self._seed, epoch)).permutation(self._rows_C)
         self._length_C = self._tokenizer.lengths_C[self._order_C]
 
-    def __next__(self) -> PackedTokens:
-        if self.position >= len(self._order_C):
-            self._start_epoch(self.epoch + 1)
-        generator = np.random.default_rng((self._seed, self.epoch, self.position))
-        end = _cut(self._length_C, self.position, self._tokens_per_batch, self._cells_per_batch)
-        batch = self._tokenizer.batch(self._order_C[self.position : end], generator)
-        self.position = end
-        return batch
+    def __next__(self) -> CellBatch:
+        (mine,) = self.share(self._world)
+        return mine
+
+    def share(self, count: int) -> list[CellBatch]:
+        """This process' batches of the next ``count`` of the common order; none where ``count`` is too small."""
+        batches = []
+        for number in range(count):
+            if self.position >= len(self._order_C):
+                self._start_epoch(self.epoch + 1)
+            end = _cut(self._length_C, self.position, self._tokens_per_batch, self._cells_per_batch)
+            if number % self._world == self._rank:
+                generator = np.random.default_rng((self._seed, self.epoch, self.position))
+                batches.append(self._tokenizer.batch(self._order_C[self.position : end], generator))
+            self.position = end
+        return batches
 
     def state_dict(self) -> dict[str, Any]:
         """Plain integers, for JSON."""
@@ -107,7 +123,7 @@ class CellStream(Iterator[PackedTokens]):
         self.position = int(state["position"])
 
 
-def one_pass(tokenizer: Tokenizer, rows: np.ndarray, *, tokens_per_batch: int) -> Iterator[PackedTokens]:
+def one_pass(tokenizer: Tokenizer, rows: np.ndarray, *, tokens_per_batch: int) -> Iterator[CellBatch]:
     """Each row once, in order, without randomness: for validation, test and export."""
     rows_C = np.asarray(rows, dtype=np.int64)
     length_C = tokenizer.lengths_C[rows_C]

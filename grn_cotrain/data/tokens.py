@@ -1,18 +1,23 @@
-"""Cells -> packed tokens of variable length: CLS, then the non-zero features, then sampled zeros.
+"""Cells -> batches of tokens, assay by assay: the non-zero features, then sampled zeros of what was measured.
 
-Dimension letters: B cells of a batch, C cells of a matrix, T packed tokens, N stored values of a matrix.
+Dimension letters: B cells of a batch, C cells of a store, A assays, T packed tokens, N stored values of a batch, K
+features of an assay that can be tokens.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
+from scipy import sparse
 
-from grn_cotrain.data.batch import PackedTokens
+from grn_cotrain.data.assays import Assay
+from grn_cotrain.data.batch import AssayBatch, CellBatch
 from grn_cotrain.data.binning import quantile_bins
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.covariates import Categories, categories_of, covariate_codes
-from grn_cotrain.data.vocab import CLS_ID, MODALITIES, NUM_SPECIAL
+from grn_cotrain.data.store import CellStore
+from grn_cotrain.data.vocab import MODALITIES, NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.recipe import TokenConfig
 
@@ -21,29 +26,50 @@ __all__ = ["Tokenizer"]
 _ZERO_SEED = 20  # stream of the sampled zeros where no generator is given
 
 
+@dataclass(frozen=True)
+class _Part:
+    """What the tokenizer knows of one assay before it reads a cell."""
+
+    assay: Assay
+    column_K: np.ndarray
+    """Columns of the assay's features that can be tokens; sampled zeros are addressed by their rank among them."""
+    nonzero_C: np.ndarray
+    kept_C: np.ndarray
+    zeros_C: np.ndarray
+    keep_weight_K: np.ndarray | None
+
+    @property
+    def every_column(self) -> bool:
+        return len(self.column_K) == len(self.assay.space)
+
+
 class Tokenizer:
-    """Turns rows of a :class:`CellMatrix` into :class:`PackedTokens`.
+    """Turns rows of a :class:`~grn_cotrain.data.store.CellStore` into :class:`~grn_cotrain.data.batch.CellBatch`.
+
+    Cells are read, normalised and binned batch by batch; nothing is kept of them but their numbers of tokens.
 
     Only non-zero features that the vocabulary marks ``is_token`` become tokens (spike-ins never do). ``max_tokens``
-    bounds a cell's tokens, CLS and sampled zeros included: a longer cell loses non-zero tokens **at random at each
-    draw**; without a generator it keeps its highest values (lower feature first among equals), always the same. With
-    ``keep_weight_G`` it keeps in both cases those of the highest value, on the linear scale, times the weight.
-    ``zeros_per_cell`` features that are zero in the cell are appended with value 0 and bin 0, so that zeros can be
-    masked too; ``all`` appends every one of them, and then no cell is down-sampled.
+    bounds a cell's tokens over all assays, CLS and sampled zeros included: a longer cell loses non-zero tokens **at
+    random at each draw**; without a generator it keeps its highest values (lower feature first among equals), always
+    the same. With ``keep_weight_G`` it keeps in both cases those of the highest value, on the linear scale, times the
+    weight. ``zeros_per_cell`` features that are zero in the cell are appended with value 0 and bin 0, so that zeros can
+    be masked too; ``all`` appends every one of them, and then no cell is down-sampled. A feature of an assay that the
+    cell does not have is never a token. Where a cell has several assays, they share the cap and the zeros evenly; what
+    one does not need, the others may use.
 
-    Values are normalised (log1p of counts per ten thousand, or the log values as given); bins are quantiles among *all*
-    non-zero token features of the cell, down-sampled or not.
+    Values are normalised by each assay's kind; bins are quantiles among *all* non-zero token features of the cell in
+    that assay, down-sampled or not.
 
     Parameters
     ----------
     cells
-        The matrix; its values are binned and normalised once, here.
+        The store; it is asked for the rows of each batch.
     config
         The ``tokens`` block of a recipe.
     categories
         Categories of ``config.covariates``, as a model has learned them; default: those of ``cells.obs``.
     keep_weight_G
-        What a cell over the cap is cut by: see :meth:`~grn_cotrain.nn.cell_encoders.CellEncoder.keep_weights`.
+        Weights by which a cell over the cap is cut: see :meth:`~grn_cotrain.nn.cell_encoders.CellEncoder.keep_weights`.
 
     Raises
     ------
@@ -53,7 +79,7 @@ class Tokenizer:
 
     def __init__(
         self,
-        cells: CellMatrix,
+        cells: CellStore,
         config: TokenConfig,
         categories: Categories | None = None,
         *,
@@ -64,124 +90,174 @@ class Tokenizer:
         if categories is None:
             categories = categories_of(cells.obs, config.covariates)
         self.categories = categories
-        is_token_G = np.asarray(cells.vocab.is_token, dtype=bool)
-        num_features = int(is_token_G.sum())
-        self._max_nonzero = config.max_values
-        if config.zeros_per_cell == "all":
-            if config.max_tokens < 1 + num_features:
-                raise UserError(
-                    f"max_tokens: {config.max_tokens} for CLS and all of {num_features} features"
-                    f" (zeros_per_cell: all); give at least {1 + num_features}"
-                )
-            wanted_zeros = num_features
-        else:
-            wanted_zeros = config.zeros_per_cell
-            if self._max_nonzero < 1:
-                raise UserError(
-                    f"max_tokens: {config.max_tokens} leaves no room beside CLS and {wanted_zeros} zeros; raise it"
-                )
-            if wanted_zeros > num_features:
-                raise UserError(f"zeros_per_cell: {wanted_zeros} for {num_features} token features; lower it")
-        # Columns are numbered among token features, so that sampled zeros can be addressed by rank.
-        self._feature_id_K = np.flatnonzero(is_token_G) + NUM_SPECIAL
-        modality_G = np.asarray([MODALITIES.index(name) for name in cells.vocab.modality], dtype=np.int64)
-        self._modality_K = modality_G[is_token_G]
-        values = cells.normalised()
-        if not is_token_G.all():
-            values = values[:, np.flatnonzero(is_token_G)]
-        self._keep_weight_K = None if keep_weight_G is None else keep_weight_G[is_token_G]
-        self._indptr = values.indptr.astype(np.int64)
-        self._column_N = values.indices
-        self._value_N = values.data
-        cell_N = np.repeat(np.arange(cells.num_cells), np.diff(self._indptr))
-        bins_N = quantile_bins(torch.from_numpy(self._value_N), torch.from_numpy(cell_N), config.num_bins)
-        self._bin_N = bins_N.numpy().astype(np.int16)
-        nonzero_C = np.diff(self._indptr)
-        self._zeros_C = np.minimum(wanted_zeros, len(self._feature_id_K) - nonzero_C)
-        self._total_C = None
-        if cells.kind == "counts":
-            self._total_C = cells.size_factor_C.astype(np.float32)
+        num_features = sum(cells.vocab.is_token)
+        wanted_zeros = _zeros_wanted(config, num_features)
+        assays = list(cells.assays.values())
+        nonzero_CA = np.stack([cells.num_values(assay.name, tokens=True) for assay in assays], axis=1)
+        columns = [np.flatnonzero(assay.space.is_token_F) for assay in assays]
+        lacking_CA = np.stack([assay.present_C * len(c) for assay, c in zip(assays, columns, strict=True)], axis=1)
+        kept_CA = _shared_out(nonzero_CA, config.max_values)
+        zeros_CA = _shared_out(lacking_CA - nonzero_CA, wanted_zeros)
+        self._parts = [
+            _Part(
+                assay,
+                column_K,
+                nonzero_CA[:, a],
+                kept_CA[:, a],
+                zeros_CA[:, a],
+                None if keep_weight_G is None else keep_weight_G[assay.space.columns][column_K],
+            )
+            for a, (assay, column_K) in enumerate(zip(assays, columns, strict=True))
+        ]
         self._codes_CK = covariate_codes(cells.obs, categories) if categories else None
-        self.lengths_C = 1 + np.minimum(nonzero_C, self._max_nonzero) + self._zeros_C
-        """int64 tokens of every cell as drawn: CLS, non-zeros up to the cap, zeros."""
+        self.lengths_C = 1 + kept_CA.sum(axis=1) + zeros_CA.sum(axis=1)
+        """int64 tokens of every cell as drawn, over all assays: CLS, non-zeros up to the cap, zeros."""
 
-    def batch(self, rows: np.ndarray, generator: np.random.Generator | None = None) -> PackedTokens:
-        """Pack the cells at ``rows``, in that order.
+    def batch(self, rows: np.ndarray, generator: np.random.Generator | None = None) -> CellBatch:
+        """Read the cells at ``rows``, in that order.
 
         ``generator`` drives down-sampling and the choice of zeros; with None both depend on the cell alone.
         """
         rows_B = np.asarray(rows, dtype=np.int64)
-        lens_B = self.lengths_C[rows_B]
-        cu_lens = np.zeros(len(rows_B) + 1, dtype=np.int64)
-        np.cumsum(lens_B, out=cu_lens[1:])
-        num_tokens = int(cu_lens[-1])
-        column_T = np.zeros(num_tokens, dtype=np.int64)
-        value_T = np.zeros(num_tokens, dtype=np.float32)
-        bin_T = np.zeros(num_tokens, dtype=np.int64)
-
-        source_M = self._stored_positions(rows_B, generator)
-        nonzero_B = lens_B - 1 - self._zeros_C[rows_B]
-        target_M = _ranges(cu_lens[:-1] + 1, nonzero_B)
-        column_T[target_M] = self._column_N[source_M]
-        value_T[target_M] = self._value_N[source_M]
-        bin_T[target_M] = self._bin_N[source_M]
-        if self.config.zeros_per_cell != 0:
-            for place, row in enumerate(rows_B):
-                end = cu_lens[place + 1]
-                column_T[end - self._zeros_C[row] : end] = self._zero_columns(int(row), generator)
-
-        feature_ids_T = self._feature_id_K[column_T] if len(self._feature_id_K) else column_T
-        modality_T = self._modality_K[column_T] if len(self._modality_K) else column_T.copy()
-        feature_ids_T[cu_lens[:-1]] = CLS_ID
-        modality_T[cu_lens[:-1]] = 0
-        return PackedTokens(
-            feature_ids_T=torch.from_numpy(feature_ids_T),
-            values_T=torch.from_numpy(value_T),
-            bins_T=torch.from_numpy(bin_T),
-            modality_T=torch.from_numpy(modality_T),
-            cu_lens=torch.from_numpy(cu_lens.astype(np.int32)),
-            max_len=int(lens_B.max(initial=0)),
+        stored = self.cells.rows(rows_B)
+        assays = {
+            part.assay.name: self._assay_batch(part, order, stored[part.assay.name], rows_B, generator)
+            for order, part in enumerate(self._parts)
+        }
+        return CellBatch(
             cell_index_B=torch.from_numpy(rows_B.copy()),
-            total_B=None if self._total_C is None else torch.from_numpy(self._total_C[rows_B]),
+            assays=assays,
             covariates_BK=None if self._codes_CK is None else torch.from_numpy(self._codes_CK[rows_B]),
         )
 
-    def _stored_positions(self, rows_B: np.ndarray, generator: np.random.Generator | None) -> np.ndarray:
-        """Positions among the stored values of the tokens to keep, cell by cell, in column order."""
-        start_B = self._indptr[rows_B]
-        nonzero_B = self._indptr[rows_B + 1] - start_B
-        position_M = _ranges(start_B, nonzero_B)
-        long_B = np.flatnonzero(nonzero_B > self._max_nonzero)
-        if len(long_B) == 0:
-            return position_M
-        end_B = np.cumsum(nonzero_B)
-        keep_M = np.ones(len(position_M), dtype=bool)
-        for place in long_B:
-            low, high = end_B[place] - nonzero_B[place], end_B[place]
-            mine = position_M[low:high]
-            if self._keep_weight_K is not None:
-                # In float64, as the ratios are by which Geneformer ranks: the cut is at a rank.
-                worth = np.expm1(self._value_N[mine].astype(np.float64)) * self._keep_weight_K[self._column_N[mine]]
-                order = np.argsort(-worth, kind="stable")
-            elif generator is None:
-                order = np.argsort(-self._value_N[mine], kind="stable")
-            else:
-                order = generator.permutation(high - low)
-            keep_M[low + order[self._max_nonzero :]] = False
-        return position_M[keep_M]
+    def _assay_batch(
+        self,
+        part: _Part,
+        order: int,
+        stored_BF: sparse.csr_matrix,
+        rows_B: np.ndarray,
+        generator: np.random.Generator | None,
+    ) -> AssayBatch:
+        if not part.every_column:
+            stored_BF = stored_BF[:, part.column_K]
+        place_A = np.flatnonzero(part.assay.present_C[rows_B])  # other cells have no value in this assay
+        rows_A, indptr = rows_B[place_A], stored_BF.indptr.astype(np.int64)
+        start_A, nonzero_A = indptr[place_A], part.nonzero_C[rows_A]
+        kept_A, zeros_A = part.kept_C[rows_A], part.zeros_C[rows_A]
+        value_N = part.assay.normalised_values(stored_BF.data, indptr, part.assay.size_factor_C[rows_B])
+        cell_N = np.repeat(np.arange(len(rows_B)), np.diff(indptr))
+        bin_N = quantile_bins(torch.from_numpy(value_N), torch.from_numpy(cell_N), self.config.num_bins).numpy()
 
-    def _zero_columns(self, row: int, generator: np.random.Generator | None) -> np.ndarray:
-        """Distinct columns that are zero in the cell, ascending: ranks among its zeros are drawn, then mapped."""
-        stored = self._column_N[self._indptr[row] : self._indptr[row + 1]]
-        num_zeros = len(self._feature_id_K) - len(stored)
-        if self._zeros_C[row] == num_zeros:
-            rank = np.arange(num_zeros)
+        cu_lens = np.zeros(len(place_A) + 1, dtype=np.int64)
+        np.cumsum(kept_A + zeros_A, out=cu_lens[1:])
+        column_T = np.zeros(int(cu_lens[-1]), dtype=np.int64)
+        value_T = np.zeros(len(column_T), dtype=np.float32)
+        bin_T = np.zeros(len(column_T), dtype=np.int64)
+        source_M = _kept_positions(part, start_A, nonzero_A, kept_A, value_N, stored_BF.indices, generator)
+        target_M = _ranges(cu_lens[:-1], kept_A)
+        column_T[target_M] = stored_BF.indices[source_M]
+        value_T[target_M] = value_N[source_M]
+        bin_T[target_M] = bin_N[source_M]
+        if zeros_A.any():
+            for cell, row in enumerate(rows_A):
+                draw = generator
+                if draw is None:
+                    draw = np.random.default_rng((_ZERO_SEED, int(row), *((order,) if order else ())))
+                seen = stored_BF.indices[start_A[cell] : start_A[cell] + nonzero_A[cell]]
+                end = cu_lens[cell + 1]
+                column_T[end - zeros_A[cell] : end] = _zero_columns(seen, len(part.column_K), int(zeros_A[cell]), draw)
+        feature_T = part.column_K[column_T] if len(part.column_K) else column_T
+        return AssayBatch(
+            feature_ids_T=torch.from_numpy(feature_T + (part.assay.space.start + NUM_SPECIAL)),
+            values_T=torch.from_numpy(value_T),
+            bins_T=torch.from_numpy(bin_T),
+            cu_lens=torch.from_numpy(cu_lens.astype(np.int32)),
+            cells_A=torch.from_numpy(place_A),
+            modality=MODALITIES.index(part.assay.space.name),
+            total_A=torch.from_numpy(part.assay.size_factor_C[rows_A].astype(np.float32))
+            if part.assay.has_reads
+            else None,
+        )
+
+
+def _zeros_wanted(config: TokenConfig, num_features: int) -> int:
+    """Zeros that a cell shows, after a look at whether the numbers fit together."""
+    if config.zeros_per_cell == "all":
+        if config.max_tokens < 1 + num_features:
+            raise UserError(
+                f"max_tokens: {config.max_tokens} for CLS and all of {num_features} features"
+                f" (zeros_per_cell: all); give at least {1 + num_features}"
+            )
+        return num_features
+    if config.max_values < 1:
+        raise UserError(
+            f"max_tokens: {config.max_tokens} leaves no room beside CLS and {config.zeros_per_cell} zeros; raise it"
+        )
+    if config.zeros_per_cell > num_features:
+        raise UserError(f"zeros_per_cell: {config.zeros_per_cell} for {num_features} token features; lower it")
+    return config.zeros_per_cell
+
+
+def _shared_out(wanted_CA: np.ndarray, most: int) -> np.ndarray:
+    """Share ``most`` places of each cell among its assays, evenly; what one does not need, the others may use."""
+    given_CA = np.zeros_like(wanted_CA)
+    over_M = np.flatnonzero(wanted_CA.sum(axis=1) > most)
+    fits_C = np.ones(len(wanted_CA), dtype=bool)
+    fits_C[over_M] = False
+    given_CA[fits_C] = wanted_CA[fits_C]
+    wanted_MA, given_MA = wanted_CA[over_M], given_CA[over_M]
+    left_M = np.full(len(over_M), most)
+    while left_M.any():
+        open_MA = wanted_MA > given_MA
+        share_M = left_M // open_MA.sum(axis=1)
+        last_MA = open_MA & (np.cumsum(open_MA, axis=1) <= left_M[:, None])  # less than one each: the first get it
+        add_MA = np.where(share_M[:, None] > 0, np.minimum(wanted_MA - given_MA, share_M[:, None]), last_MA)
+        given_MA += add_MA
+        left_M = left_M - add_MA.sum(axis=1)
+    given_CA[over_M] = given_MA
+    return given_CA
+
+
+def _kept_positions(
+    part: _Part,
+    start_A: np.ndarray,
+    nonzero_A: np.ndarray,
+    kept_A: np.ndarray,
+    value_N: np.ndarray,
+    column_N: np.ndarray,
+    generator: np.random.Generator | None,
+) -> np.ndarray:
+    """Positions among the values of a batch of the tokens to keep, cell by cell, in column order."""
+    position_M = _ranges(start_A, nonzero_A)
+    long_A = np.flatnonzero(nonzero_A > kept_A)
+    if len(long_A) == 0:
+        return position_M
+    end_A = np.cumsum(nonzero_A)
+    keep_M = np.ones(len(position_M), dtype=bool)
+    for place in long_A:
+        low, high = end_A[place] - nonzero_A[place], end_A[place]
+        mine = position_M[low:high]
+        if part.keep_weight_K is not None:
+            # In float64, as the ratios are by which Geneformer ranks: the cut is at a rank.
+            worth = np.expm1(value_N[mine].astype(np.float64)) * part.keep_weight_K[column_N[mine]]
+            order = np.argsort(-worth, kind="stable")
+        elif generator is None:
+            order = np.argsort(-value_N[mine], kind="stable")
         else:
-            if generator is None:
-                generator = np.random.default_rng((_ZERO_SEED, row))
-            rank = np.sort(generator.choice(num_zeros, size=self._zeros_C[row], replace=False, shuffle=False))
-        zeros_before = stored - np.arange(len(stored))
-        return rank + np.searchsorted(zeros_before, rank, side="right")
+            order = generator.permutation(high - low)
+        keep_M[low + order[kept_A[place] :]] = False
+    return position_M[keep_M]
+
+
+def _zero_columns(seen: np.ndarray, num_columns: int, number: int, generator: np.random.Generator) -> np.ndarray:
+    """Distinct columns that are zero in the cell, ascending: ranks among its zeros are drawn, then mapped."""
+    num_zeros = num_columns - len(seen)
+    if number == num_zeros:
+        rank = np.arange(num_zeros)
+    else:
+        rank = np.sort(generator.choice(num_zeros, size=number, replace=False, shuffle=False))
+    zeros_before = seen - np.arange(len(seen))
+    return rank + np.searchsorted(zeros_before, rank, side="right")
 
 
 def _ranges(start_B: np.ndarray, size_B: np.ndarray) -> np.ndarray:

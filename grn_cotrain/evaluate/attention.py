@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from grn_cotrain.config import require_seed
-from grn_cotrain.data.batch import PackedTokens
+from grn_cotrain.data.batch import CellBatch, PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.obs import as_labels, obs_column
 from grn_cotrain.data.streams import one_pass
@@ -291,7 +291,7 @@ def read_attention(
     done, total = 0, sum(len(group.rows_C) for group in groups)
     for group in groups:
         sums = _Sums(sources_S, cells.num_features, config, centrality)
-        for batch in one_pass(tokenizer, group.rows_C, tokens_per_batch=_TOKENS_PER_BATCH):
+        for batch in map(CellBatch.pack, one_pass(tokenizer, group.rows_C, tokens_per_batch=_TOKENS_PER_BATCH)):
             bounds_B = batch.cu_lens.tolist()
             for place, matrix_LL in enumerate(model.cell_attention(batch, genes, layers=config.layers)):
                 tokens = slice(bounds_B[place], bounds_B[place + 1])

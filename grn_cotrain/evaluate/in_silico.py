@@ -29,7 +29,7 @@ from scipy import sparse
 from torch import Tensor
 
 from grn_cotrain.config import require_seed
-from grn_cotrain.data.batch import PackedTokens
+from grn_cotrain.data.batch import CellBatch, PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.vocab import MODALITIES, NUM_SPECIAL
@@ -247,7 +247,9 @@ def perturb_cells(
     try:
         states = model.encode_graph()
         done, total = 0, int(sample_PC.sum())
-        for drawn in one_pass(tokenizer, rows_C[sample_PC.any(axis=0)], tokens_per_batch=tokens_per_batch):
+        for drawn in map(
+            CellBatch.pack, one_pass(tokenizer, rows_C[sample_PC.any(axis=0)], tokens_per_batch=tokens_per_batch)
+        ):
             sample_PB = sample_PC[:, rows_of_index[drawn.cell_index_B.numpy()]]
             base = rebin(drawn.to(device), num_bins=config.num_bins)
             before = model.encode_cells(base, states)

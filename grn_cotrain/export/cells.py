@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from grn_cotrain.data.alignment import name_some
+from grn_cotrain.data.batch import CellBatch
 from grn_cotrain.data.covariates import unknown_notes
 from grn_cotrain.data.io.align import align_cells
 from grn_cotrain.data.io.counts import CountsFile, load_counts
@@ -122,7 +123,7 @@ def cell_embeddings(
     values_CD = np.full((aligned.num_cells, model.config.width), np.nan, np.float32)
     genes = model.encode_graph()
     done = 0
-    for batch in one_pass(tokenizer, rows_C, tokens_per_batch=_TOKENS_PER_BATCH):
+    for batch in map(CellBatch.pack, one_pass(tokenizer, rows_C, tokens_per_batch=_TOKENS_PER_BATCH)):
         values_CD[batch.cell_index_B.numpy()] = model.encode_cells(batch, genes).cells_BD.float().numpy()
         done += batch.num_cells
         if progress is not None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from grn_cotrain.config import require_seed
 from grn_cotrain.data.alignment import name_some
-from grn_cotrain.data.batch import PackedTokens
+from grn_cotrain.data.batch import CellBatch, PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.covariates import unknown_notes
 from grn_cotrain.data.io.align import align_measured
@@ -144,7 +144,9 @@ def generate_cells(
     table = _Table()
     done = 0
     tokenizer = _tokenizer(model, cells, genes)
-    for whole in one_pass(tokenizer, np.arange(cells.num_cells), tokens_per_batch=_TOKENS_PER_BATCH):
+    for whole in map(
+        CellBatch.pack, one_pass(tokenizer, np.arange(cells.num_cells), tokens_per_batch=_TOKENS_PER_BATCH)
+    ):
         known_T, asked_T = pick(whole)
         batch, unknown_T = whole, asked_T
         is_gene_T = whole.feature_ids_T >= NUM_SPECIAL

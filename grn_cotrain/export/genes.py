@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 
 from grn_cotrain.data.alignment import name_some
+from grn_cotrain.data.batch import CellBatch
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.obs import as_labels, obs_column
 from grn_cotrain.data.streams import one_pass
@@ -178,7 +179,7 @@ def _contextual(
     counts = torch.zeros(len(groups) * num_genes, dtype=torch.int64)
     genes = model.encode_graph()
     tokenizer = model.tokenizer(cells)
-    for batch in one_pass(tokenizer, rows_C, tokens_per_batch=_TOKENS_PER_BATCH):
+    for batch in map(CellBatch.pack, one_pass(tokenizer, rows_C, tokens_per_batch=_TOKENS_PER_BATCH)):
         states_TD = model.encode_cells(batch, genes).tokens_TD
         keep_T = (batch.feature_ids_T >= NUM_SPECIAL) & (batch.bins_T > 0)
         group_T = torch.from_numpy(codes_C)[batch.cell_index_B[batch.cell_of_token_T]]

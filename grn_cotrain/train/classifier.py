@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from grn_cotrain.config import ComponentSpec, to_dict
-from grn_cotrain.data.batch import PackedTokens
+from grn_cotrain.data.batch import CellBatch, PackedTokens
 from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
@@ -91,7 +91,7 @@ class Classifier:
         genes = self.model.encode_graph(self.model.graph.to(device))
         parts: list[np.ndarray] = []
         done = 0
-        for batch in one_pass(tokenizer, rows, tokens_per_batch=_TOKENS_PER_BATCH):
+        for batch in map(CellBatch.pack, one_pass(tokenizer, rows, tokens_per_batch=_TOKENS_PER_BATCH)):
             parts.append(self.logits(batch.to(device), genes).log_softmax(1).cpu().numpy())
             done += batch.num_cells
             if progress is not None:

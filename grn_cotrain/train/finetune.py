@@ -201,7 +201,7 @@ def _fit(
         cells_per_batch=config.cells_per_batch,
         seed=config.seed,
     )
-    frozen = freeze(model, config.freeze, tokenizer.batch(train_C[:1]).to(device))
+    frozen = freeze(model, config.freeze, tokenizer.batch(train_C[:1]).pack().to(device))
     weights = [weight for weight in [*model.parameters(), *head.parameters()] if weight.requires_grad]
     optimizer = build_optimizer(
         model,
@@ -276,6 +276,6 @@ def _fit(
 def _one_epoch(stream: CellStream, num_cells: int) -> Iterator[PackedTokens]:
     """Batches until every training cell was given out once."""
     while True:
-        yield next(stream)
+        yield next(stream).pack()
         if stream.position >= num_cells:
             return

@@ -20,6 +20,7 @@ import torch
 import grn_cotrain
 from grn_cotrain.config import canonical_hash, to_dict
 from grn_cotrain.data.alignment import name_some
+from grn_cotrain.data.batch import CellBatch
 from grn_cotrain.data.io.align import align_cells
 from grn_cotrain.data.io.counts import load_counts
 from grn_cotrain.data.obs import as_labels, obs_column
@@ -305,7 +306,7 @@ def _new_folder(out: str | Path) -> Path:
 def _embeddings(model: CoTrainModel, tokenizer: Tokenizer, rows_L: np.ndarray) -> np.ndarray:
     """State of each of these cells before fine-tuning, float32 ``[L, D]``."""
     genes = model.encode_graph()
-    batches = one_pass(tokenizer, rows_L, tokens_per_batch=_TOKENS_PER_BATCH)
+    batches = map(CellBatch.pack, one_pass(tokenizer, rows_L, tokens_per_batch=_TOKENS_PER_BATCH))
     return np.concatenate([model.encode_cells(batch, genes).cells_BD.float().numpy() for batch in batches])
 
 

@@ -269,7 +269,7 @@ class Trainer:
         count = self.config.accumulate if active & frozenset(self.schedule.cell_objectives) else 0
         return StepInputs(
             graph=graph,
-            batches=[next(self.stream).to(device) for _ in range(count)],
+            batches=[next(self.stream).pack().to(device) for _ in range(count)],
             links=links,
             table_generator=torch_generator(seed, step, Purpose.TABLE, device=device),
             cell_generators=[torch_generator(seed, step, Purpose.CELLS, i, device=device) for i in range(count)],

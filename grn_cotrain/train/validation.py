@@ -56,7 +56,7 @@ class Validator:
         self.batches: list[PackedTokens] = []
         if schedule.trains_cells:
             rows_C = validation_C[:_MAX_CELLS]
-            self.batches = list(one_pass(tokenizer, rows_C, tokens_per_batch=tokens_per_batch))
+            self.batches = [batch.pack() for batch in one_pass(tokenizer, rows_C, tokens_per_batch=tokens_per_batch)]
         self.pairs: LabelledPairs | None = None
         self.sampled = 1.0  # share of the negative candidates that are among the pairs
         if split.validation_2E.shape[1]:

@@ -77,7 +77,7 @@ def brute_force(
     found: dict[tuple[int, int], list[tuple[float, float]]] = {}
     tokenizer = model.tokenizer(cells)
     for row in rows:
-        batch = tokenizer.batch(np.array([row]))
+        batch = tokenizer.batch(np.array([row])).pack()
         (matrix,) = model.cell_attention(batch, model.encode_graph())
         weight = matrix.double().numpy()
         reads, is_read = weight.sum(1) > 0, weight.sum(0) > 0

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from grn_cotrain.data.batch import PackedTokens
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import CLS_ID, MASK_ID, NUM_SPECIAL
 from grn_cotrain.errors import UserError
@@ -53,7 +54,7 @@ class CellEncoderCase:
                 num_modalities=3,
                 num_genes=cells.num_features,
             )
-        encoder.prepare(cells, np.arange(cells.num_cells))
+        encoder.prepare(Statistics(cells))
         return encoder.eval()
 
     @staticmethod
@@ -61,7 +62,7 @@ class CellEncoderCase:
         """Cells with zeros among their tokens and a third of the values hidden, the same for a cell in any batch."""
         cells = toy_cells()
         tokenizer = Tokenizer(cells, TokenConfig(num_bins=NUM_BINS, zeros_per_cell=3))
-        batch = tokenizer.batch(np.asarray(rows if rows is not None else [0, 1, 2, 3]))
+        batch = tokenizer.batch(np.asarray(rows if rows is not None else [0, 1, 2, 3])).pack()
         masked_T = ((batch.feature_ids_T + batch.cell_index_B[batch.cell_of_token_T]) % 3 == 0) & (
             batch.feature_ids_T >= 3
         )

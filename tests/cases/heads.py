@@ -43,7 +43,7 @@ class HeadCase:
     def batch(rows: list[int] | None = None) -> PackedTokens:
         """Cells with some zeros among their tokens."""
         tokenizer = Tokenizer(toy_cells(), TokenConfig(num_bins=5, zeros_per_cell=2))
-        return tokenizer.batch(np.asarray(rows if rows is not None else [0, 1, 2, 3]))
+        return tokenizer.batch(np.asarray(rows if rows is not None else [0, 1, 2, 3])).pack()
 
     @staticmethod
     def states(batch: PackedTokens) -> CellStates:

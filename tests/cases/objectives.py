@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
 from grn_cotrain.objectives import OBJECTIVES, GeneStates, LossOutput, Objective, Step
@@ -39,7 +40,6 @@ class CellObjectiveCase:
         self.cells = toy_cells(seed=3)
         half = np.where(np.arange(self.cells.num_cells) % 2, "odd", "even")
         self.cells = replace(self.cells, obs=self.cells.obs.assign(**dict.fromkeys(self.covariates, half)))
-        every = np.arange(self.cells.num_cells)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             self.encoder = CELL_ENCODERS.build(
@@ -59,12 +59,12 @@ class CellObjectiveCase:
                 covariates=dict.fromkeys(self.covariates, 2),
             )
             self.table_GD = torch.randn(self.cells.num_features, WIDTH).requires_grad_()
-        self.encoder.prepare(self.cells, every)
-        self.objective.prepare(self.cells, every)
+        self.encoder.prepare(Statistics(self.cells))
+        self.objective.prepare(Statistics(self.cells))
         self.model = ToyModel(self.encoder, WIDTH)
         config = TokenConfig(num_bins=NUM_BINS, zeros_per_cell=4, covariates=self.covariates)
         tokenizer = Tokenizer(self.cells, config)
-        self.batch = tokenizer.batch(np.arange(6), np.random.default_rng(0))
+        self.batch = tokenizer.batch(np.arange(6), np.random.default_rng(0)).pack()
 
     def run(self, seed: int = 0, batch: Any = None) -> LossOutput:
         """The objective's record under one seed."""
@@ -115,7 +115,7 @@ class CellObjectiveCase:
 
     def test_cells_without_tokens_give_a_zero_gradient(self) -> None:
         empty = toy_cells(density=0.0)
-        batch = Tokenizer(empty, TokenConfig(num_bins=NUM_BINS)).batch(np.arange(3))
+        batch = Tokenizer(empty, TokenConfig(num_bins=NUM_BINS)).batch(np.arange(3)).pack()
         output = self.run(batch=batch)
         assert output.count == 0
         assert float(output.loss.detach()) == 0

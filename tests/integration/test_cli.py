@@ -248,7 +248,7 @@ def brute_force_means(run: Path, gene: int) -> dict[str, tuple[int, np.ndarray]]
     tokenizer, genes = Tokenizer(cells, recipe.model.tokens), model.encode_graph()
     states: dict[str, list[np.ndarray]] = {}
     for cell in range(cells.num_cells):
-        batch = tokenizer.batch(np.array([cell]))
+        batch = tokenizer.batch(np.array([cell])).pack()
         place = np.flatnonzero(batch.feature_ids_T.numpy() == gene + NUM_SPECIAL)
         if place.size:
             state_TD = model.encode_cells(batch, genes).tokens_TD.detach().numpy()
@@ -317,7 +317,7 @@ def test_embed_cells_of_another_file(run: Path, tiny_world: Path, tmp_path: Path
     # The same cells as in training: their states are those of the model itself.
     model, config = load_model(run / "model")
     recipe = RunFolder.open(run).recipe()
-    batch = Tokenizer(Prep.open(tiny_world).cells, recipe.model.tokens).batch(np.arange(30))
+    batch = Tokenizer(Prep.open(tiny_world).cells, recipe.model.tokens).batch(np.arange(30)).pack()
     expected_BD = model.encode_cells(batch, model.encode_graph()).cells_BD.detach().numpy()
     np.testing.assert_allclose(rows["same"], expected_BD, rtol=1e-4, atol=1e-5)
     # What the file held is still there.

@@ -20,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from data_prep.splits import prepare_splits
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.prep import Prep, write_prep
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
 from grn_cotrain.export.cells import OBSM_KEY, embed_cells
@@ -96,7 +97,7 @@ def test_categories_are_learned_saved_and_loaded(run: Path, batched: Path) -> No
     model = CoTrainModel.load(run)
     assert model.cell_encoder.conditions.rows.weight.shape[0] == 4 + 3
     prep = Prep.open(batched)
-    codes_CK = model.tokenizer(prep.cells).batch(np.arange(50)).covariates_BK
+    codes_CK = model.tokenizer(prep.cells).batch(np.arange(50)).pack().covariates_BK
     assert codes_CK is not None
     assert codes_CK[:, 0].tolist() == [int(donor[1]) - 1 for donor in prep.cells.obs["donor"][:50]]
     assert codes_CK[:, 1].tolist() == [int(batch == "lane2") for batch in prep.cells.obs["batch"][:50]]
@@ -107,7 +108,7 @@ def test_a_loaded_model_says_the_same(run: Path, batched: Path, tmp_path: Path) 
     model = CoTrainModel.load(run)
     model.save(tmp_path / "copy")
     again = CoTrainModel.load(tmp_path / "copy")
-    batch = model.tokenizer(Prep.open(batched).cells).batch(np.arange(12))
+    batch = model.tokenizer(Prep.open(batched).cells).batch(np.arange(12)).pack()
     with torch.no_grad():
         first, second = (each.encode_cells(batch, each.encode_graph()).cells_BD for each in (model, again))
     assert torch.equal(first, second)
@@ -197,20 +198,20 @@ def _batch_accuracy(cells: CellMatrix, is_second_C: np.ndarray, *, integrated: b
         table_GD = torch.randn(cells.num_features, 16).requires_grad_()
         every = np.arange(cells.num_cells)
         for head in heads:
-            head.prepare(cells, every)
+            head.prepare(Statistics(cells))
         model = ToyModel(encoder, 16)
         tokenizer = Tokenizer(cells, TokenConfig(num_bins=5, covariates=tuple(covariates)))
         weights = [table_GD, *encoder.parameters(), *(weight for head in heads for weight in head.parameters())]
         optimizer = torch.optim.Adam(weights, lr=3e-3)
         draws, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
         for _ in range(200):
-            batch = tokenizer.batch(draws.choice(cells.num_cells, 40, replace=False))
+            batch = tokenizer.batch(draws.choice(cells.num_cells, 40, replace=False)).pack()
             step = Step(GeneStates(table_GD, table_GD), batch, None, generator)
             optimizer.zero_grad()
             torch.stack([head(model, step).loss for head in heads]).sum().backward()
             optimizer.step()
     with torch.no_grad():
-        states = model.encoder.eval()(tokenizer.batch(every), torch.cat([model.special_SD, table_GD]))
+        states = model.encoder.eval()(tokenizer.batch(every).pack(), torch.cat([model.special_SD, table_GD]))
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=3000))
     scores = cross_val_score(classifier, states.cells_BD.numpy(), is_second_C, cv=5, scoring="balanced_accuracy")
     return float(scores.mean())

@@ -67,7 +67,7 @@ def test_bins_are_in_range_monotone_and_equal_for_equal_values(values: list[floa
 def test_a_batch_is_its_cells(rows: list[int], max_tokens: int, zeros: int, seed: int | None) -> None:
     cells = toy_cells()
     tokenizer = Tokenizer(cells, TokenConfig(max_tokens=max_tokens, zeros_per_cell=zeros))
-    batch = tokenizer.batch(np.array(rows), None if seed is None else np.random.default_rng(seed))
+    batch = tokenizer.batch(np.array(rows), None if seed is None else np.random.default_rng(seed)).pack()
     dense = cells.normalised().toarray()
     lengths = batch.cu_lens.diff().tolist()
     assert lengths == tokenizer.lengths_C[rows].tolist()
@@ -88,7 +88,7 @@ def test_masks_spare_special_tokens_and_visible_bins_tell_nothing_of_hidden_ones
     seed: int, share: float, zero_share: float
 ) -> None:
     tokenizer = Tokenizer(toy_cells(), TokenConfig(zeros_per_cell=3, num_bins=4))
-    batch = tokenizer.batch(np.arange(6))
+    batch = tokenizer.batch(np.arange(6)).pack()
     masked_T = draw_mask(batch, torch.Generator().manual_seed(seed), share=share, zero_share=zero_share)
     assert not masked_T[batch.cls_positions_B].any()
     again_T = draw_mask(batch, torch.Generator().manual_seed(seed), share=share, zero_share=0.0)
@@ -115,7 +115,7 @@ def test_streams_continue_identically(seed: int, budget: int, done: int, num_row
     resumed = CellStream(tokenizer, rows, tokens_per_batch=budget, seed=seed)
     resumed.load_state_dict(state)
     for _ in range(8):
-        one, other = next(stream), next(resumed)
+        one, other = next(stream).pack(), next(resumed).pack()
         assert torch.equal(one.cell_index_B, other.cell_index_B)
         assert torch.equal(one.feature_ids_T, other.feature_ids_T)
         assert torch.equal(one.values_T, other.values_T)

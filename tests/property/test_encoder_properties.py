@@ -16,6 +16,7 @@ from torch import Tensor
 
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import CLS_ID, NUM_SPECIAL
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS, CellEncoder
@@ -36,7 +37,7 @@ TOKENIZER = Tokenizer(CELLS, TokenConfig(num_bins=NUM_BINS, zeros_per_cell=4))
 
 def _batch(rows: list[int], seed: int, share: float) -> PackedTokens:
     """Cells with a share of the values hidden, drawn per cell, so that company does not change the draw."""
-    batch = TOKENIZER.batch(np.asarray(rows))
+    batch = TOKENIZER.batch(np.asarray(rows)).pack()
     draws = [
         np.random.default_rng((seed, row)).random(int(n)) for row, n in zip(rows, batch.cu_lens.diff(), strict=True)
     ]
@@ -100,7 +101,7 @@ def test_neither_company_nor_order_matters(
 def test_the_order_of_features_does_not_matter(case: type[CellEncoderCase], seed: int, share: float) -> None:
     """The same cells, their genes in another order from the file on: bins, ranks and statistics are made anew."""
     generator = np.random.default_rng(seed)
-    num_genes = CELLS.num_genes
+    num_genes = CELLS.num_features
     counts_CG = CELLS.values_CG.toarray() * generator.integers(1000, 100_000, CELLS.values_CG.shape)  # hardly a tie
     order_G = generator.permutation(num_genes)
     draws_CG = generator.random(counts_CG.shape)
@@ -110,8 +111,8 @@ def test_the_order_of_features_does_not_matter(case: type[CellEncoderCase], seed
     for order in (np.arange(num_genes), order_G):
         cells = CellMatrix.build(CELLS.vocab.select(order.tolist()), counts_CG[:, order], kind="counts")
         encoder = _encoder(case)
-        encoder.prepare(cells, np.arange(cells.num_cells))
-        batch = Tokenizer(cells, TokenConfig(num_bins=NUM_BINS, zeros_per_cell="all")).batch(rows)
+        encoder.prepare(Statistics(cells))
+        batch = Tokenizer(cells, TokenConfig(num_bins=NUM_BINS, zeros_per_cell="all")).batch(rows).pack()
         is_gene_T = batch.feature_ids_T >= NUM_SPECIAL
         name_T = torch.from_numpy(order)[(batch.feature_ids_T - NUM_SPECIAL).clamp_min(0)]
         masked_T = is_gene_T & (torch.from_numpy(draws_CG)[batch.cell_of_token_T, name_T] < share)
@@ -150,7 +151,7 @@ def test_hidden_values_are_never_read_and_two_passes_are_equal(
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_a_cell_of_cls_alone_has_a_state(case: type[CellEncoderCase]) -> None:
     """A cell without a value: nothing to read but CLS, and nothing that is not finite."""
-    empty = Tokenizer(toy_cells(density=0.0), TokenConfig(num_bins=NUM_BINS)).batch(np.arange(3))
+    empty = Tokenizer(toy_cells(density=0.0), TokenConfig(num_bins=NUM_BINS)).batch(np.arange(3)).pack()
     assert (empty.feature_ids_T == CLS_ID).all()
     with torch.no_grad():
         states = _encoder(case)(empty, CellEncoderCase.features())

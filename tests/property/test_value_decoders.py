@@ -48,7 +48,7 @@ def test_answers_do_not_depend_on_who_else_is_asked(
     states, names = [], []
     rows = np.arange(3)
     for number in zeros:
-        batch = Tokenizer(toy_cells(density=0.3), TokenConfig(num_bins=5, zeros_per_cell=number)).batch(rows)
+        batch = Tokenizer(toy_cells(density=0.3), TokenConfig(num_bins=5, zeros_per_cell=number)).batch(rows).pack()
         # A value is hidden by its gene and cell alone, so that both draws hide the same; of zeros some are.
         cell_T = batch.cell_of_token_T
         table_BV = torch.rand(3, NUM_SPECIAL + 30, generator=torch.Generator().manual_seed(seed))

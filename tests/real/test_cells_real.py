@@ -28,11 +28,11 @@ def test_spike_ins_are_never_tokens_and_ercc6l_is(hesc: CellMatrix) -> None:
     spike_ins = {i for i, name in enumerate(hesc.vocab.symbols) if name.startswith("ERCC-")}
     assert len(spike_ins) == 28
     tokenizer = Tokenizer(hesc, TokenConfig(zeros_per_cell=200))
-    batch = tokenizer.batch(np.arange(hesc.num_cells), np.random.default_rng(0))
+    batch = tokenizer.batch(np.arange(hesc.num_cells), np.random.default_rng(0)).pack()
     seen = set((batch.feature_ids_T.unique() - 3).tolist())
     assert not seen & spike_ins
     assert hesc.vocab.index("ERCC6L") in seen
-    assert len(seen - {-1}) == hesc.num_genes - 28
+    assert len(seen - {-1}) == hesc.num_features - 28
 
 
 def test_factor_analysis_predicts_hidden_values_of_hesc(hesc: CellMatrix) -> None:

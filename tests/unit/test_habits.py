@@ -25,7 +25,7 @@ RANKS = [
     {"plugins"},
     {"registry", "commandline", "progress", "lock", "manifest"},
     {"recipe_model"},
-    {"recipe"},
+    {"recipe", "recipe_diff"},
     {"data"},
     {"controls"},
     {"nn"},
@@ -35,7 +35,7 @@ RANKS = [
     {"apply"},
     {"evaluate"},
     {"export"},
-    {"card"},
+    {"card", "compare"},
     {"tl", "pl", "hub"},
     {"report"},
     {"cli", "__main__"},
@@ -316,7 +316,7 @@ def test_readme_names_the_commands() -> None:
         "grn-cotrain evaluate links",
         "grn-cotrain export genes",
         "grn-cotrain list",
-        "python -m experiments compare",
+        "grn-cotrain compare",
     ):
         assert command in readme, f"README does not name `{command}`"
 

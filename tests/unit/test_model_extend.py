@@ -50,8 +50,8 @@ def test_old_cells_are_read_as_before_to_the_bit(encoder: str, with_cells: bool)
         assert torch.equal(after.table_GD[:NUM_GENES], before.table_GD)
         assert torch.equal(after.graph_GD[:NUM_GENES], before.graph_GD)
         rows_C = np.arange(6)
-        old = model.encode_cells(model.tokenizer(cells).batch(rows_C), before)
-        new = wide.encode_cells(wide.tokenizer(same_cells_wider(cells, wide)).batch(rows_C), after)
+        old = model.encode_cells(model.tokenizer(cells).batch(rows_C).pack(), before)
+        new = wide.encode_cells(wide.tokenizer(same_cells_wider(cells, wide)).batch(rows_C).pack(), after)
     assert torch.equal(new.tokens_TD, old.tokens_TD)
     assert torch.equal(new.cells_BD, old.cells_BD)
     pairs_2M = np.array([[0, 1, 5], [3, 2, 9]])
@@ -121,7 +121,7 @@ def test_new_features_are_read_and_saved(tmp_path: Path) -> None:
     model, cells, _ = small_model()
     wide = extended(model)
     values_CG = np.hstack([cells.values_CG.toarray(), np.ones((cells.num_cells, 4))])
-    seen = wide.tokenizer(CellMatrix.build(wide.vocab, values_CG, kind="counts")).batch(np.arange(4))
+    seen = wide.tokenizer(CellMatrix.build(wide.vocab, values_CG, kind="counts")).batch(np.arange(4)).pack()
     assert int(seen.feature_ids_T.max()) == NUM_GENES + 3 + NUM_SPECIAL
     assert 1 in seen.modality_T.tolist(), "the peak"
     wide.save(tmp_path / "model")
@@ -129,7 +129,7 @@ def test_new_features_are_read_and_saved(tmp_path: Path) -> None:
     with torch.no_grad():
         cells_BD = wide.encode_cells(seen, wide.encode_graph()).cells_BD
         assert torch.equal(loaded.encode_cells(seen, loaded.encode_graph()).cells_BD, cells_BD)
-        unseen = wide.tokenizer(same_cells_wider(cells, wide)).batch(np.arange(4))
+        unseen = wide.tokenizer(same_cells_wider(cells, wide)).batch(np.arange(4)).pack()
         assert not torch.allclose(wide.encode_cells(unseen, wide.encode_graph()).cells_BD, cells_BD)
 
 

@@ -66,7 +66,7 @@ def test_a_loaded_model_gives_the_same_numbers(
     assert config["meta"] == {"step": 3}
     assert not loaded.training
     pairs_2M = data.split.pairs("validation").pairs_2M
-    batch = Tokenizer(data.cells, recipe.model.tokens).batch(np.arange(8))
+    batch = Tokenizer(data.cells, recipe.model.tokens).batch(np.arange(8)).pack()
     with torch.no_grad():
         mine, theirs = model.encode_graph(), loaded.encode_graph(model.graph)
         assert torch.equal(loaded.graph.edge_index_2E, model.graph.edge_index_2E)

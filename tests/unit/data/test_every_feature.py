@@ -55,7 +55,7 @@ def test_equals_brute_force(
 ) -> None:
     cells = toy_cells(6, num_genes + spike_ins, kind=kind, density=density, spike_ins=spike_ins, seed=num_genes)  # type: ignore[arg-type]
     tokenizer = Tokenizer(cells, TokenConfig(num_bins=NUM_BINS, zeros_per_cell="all", max_tokens=1 + num_genes))
-    batch = tokenizer.batch(np.asarray(rows), None if seed is None else np.random.default_rng(seed))
+    batch = tokenizer.batch(np.asarray(rows), None if seed is None else np.random.default_rng(seed)).pack()
     assert batch.cu_lens.diff().tolist() == [1 + num_genes] * len(rows) == tokenizer.lengths_C[rows].tolist()
     assert batch.max_len == 1 + num_genes
     for place, row in enumerate(rows):
@@ -70,24 +70,24 @@ def test_equals_brute_force(
 
 def test_neither_a_generator_nor_its_state_matters() -> None:
     tokenizer = Tokenizer(toy_cells(), TokenConfig(zeros_per_cell="all"))
-    plain = tokenizer.batch(np.arange(5))
+    plain = tokenizer.batch(np.arange(5)).pack()
     for seed in range(3):
-        drawn = tokenizer.batch(np.arange(5), np.random.default_rng(seed))
+        drawn = tokenizer.batch(np.arange(5), np.random.default_rng(seed)).pack()
         assert torch.equal(drawn.feature_ids_T, plain.feature_ids_T)
         assert torch.equal(drawn.values_T, plain.values_T)
 
 
 def test_all_modalities_and_no_spike_in() -> None:
     vocab = FeatureVocab.from_symbols(
-        ["A", "ERCC-00002", "chr1:1-2", "CD3", "ERCC6L"],
-        modality=["gene", "gene", "peak", "protein", "gene"],
+        ["A", "ERCC-00002", "ERCC6L", "chr1:1-2", "CD3"],
+        modality=["gene", "gene", "gene", "peak", "protein"],
         species="human",
     )
-    cells = CellMatrix.build(vocab, [[0, 7, 3, 0, 0], [0, 9, 0, 0, 0]], kind="counts")
-    batch = Tokenizer(cells, TokenConfig(zeros_per_cell="all")).batch(np.arange(2))
+    cells = CellMatrix.build(vocab, [[0, 7, 0, 3, 0], [0, 9, 0, 0, 0]], kind="counts")
+    batch = Tokenizer(cells, TokenConfig(zeros_per_cell="all")).batch(np.arange(2)).pack()
     assert [sorted(one for one, _ in tokens_of(batch, place)) for place in (0, 1)] == [[CLS_ID, 3, 5, 6, 7]] * 2
     assert NUM_SPECIAL + vocab.index("ERCC-00002") not in batch.feature_ids_T
-    assert {one: kind for one, (_, _, kind) in tokens_of(batch, 1)} == {CLS_ID: 0, 3: 0, 5: 1, 6: 2, 7: 0}
+    assert {one: kind for one, (_, _, kind) in tokens_of(batch, 1)} == {CLS_ID: 0, 3: 0, 5: 0, 6: 1, 7: 2}
 
 
 def test_too_few_tokens_are_refused_with_the_number_that_is_needed() -> None:

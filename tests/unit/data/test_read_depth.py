@@ -12,6 +12,7 @@ from scipy import stats
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.read_depth import check_counts, counts_of, draw_rates, thin
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import NUM_SPECIAL, FeatureVocab
 from grn_cotrain.errors import UserError
@@ -31,7 +32,7 @@ def same_cells(num_cells: int = 4000, *, extra: int = OUTSIDE) -> CellMatrix:
 
 
 def batch_of(cells: CellMatrix, **options: object) -> PackedTokens:
-    return Tokenizer(cells, TokenConfig(num_bins=4, **options)).batch(np.arange(cells.num_cells))  # type: ignore[arg-type]
+    return Tokenizer(cells, TokenConfig(num_bins=4, **options)).batch(np.arange(cells.num_cells)).pack()  # type: ignore[arg-type]
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -49,7 +50,7 @@ def dense(batch: PackedTokens, token_T: torch.Tensor) -> np.ndarray:
 
 def test_counts_come_back_exactly() -> None:
     cells = toy_cells(num_cells=40)
-    batch = Tokenizer(cells, TokenConfig(num_bins=4, zeros_per_cell=3)).batch(np.arange(40))
+    batch = Tokenizer(cells, TokenConfig(num_bins=4, zeros_per_cell=3)).batch(np.arange(40)).pack()
     gene_T, cell_T = batch.feature_ids_T.numpy() - NUM_SPECIAL, batch.cell_of_token_T.numpy()
     expected = np.where(gene_T >= 0, cells.values_CG.toarray()[cell_T, gene_T], 0)
     assert np.array_equal(counts_of(batch).numpy(), expected)
@@ -164,15 +165,15 @@ def test_hidden_values_are_not_read() -> None:
 def test_what_is_no_count_is_refused() -> None:
     rows = np.arange(5)
     with pytest.raises(UserError, match=r"log-scale values, .*give raw counts"):
-        check_counts(toy_cells(kind="log"), rows)
+        check_counts(Statistics(toy_cells(kind="log"), rows))
     with pytest.raises(UserError, match="log-scale values"):
         counts_of(batch_of(toy_cells(kind="log")))
     halves = same_cells(5)
     halves = replace(halves, values_CG=halves.values_CG * 0.5)
     with pytest.raises(UserError, match="fractions"):
-        check_counts(halves, rows)
+        check_counts(Statistics(halves, rows))
     with pytest.raises(UserError, match="fractions"):
         counts_of(batch_of(halves))
     with pytest.raises(UserError, match="5 of 5 have totals below"):
-        check_counts(same_cells(5, extra=-200), rows)
-    check_counts(same_cells(5), rows)
+        check_counts(Statistics(same_cells(5, extra=-200), rows))
+    check_counts(Statistics(same_cells(5), rows))

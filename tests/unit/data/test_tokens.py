@@ -19,7 +19,7 @@ CELLS = CellMatrix.build(VOCAB, [[1.0, 9.0, 2.0, 2.0], [0.0, 5.0, 0.0, 0.0], [0.
 
 
 def test_every_token_of_a_small_batch() -> None:
-    batch = Tokenizer(CELLS, TokenConfig(num_bins=2)).batch(np.array([2, 0, 1]))
+    batch = Tokenizer(CELLS, TokenConfig(num_bins=2)).batch(np.array([2, 0, 1])).pack()
     assert batch.feature_ids_T.tolist() == [CLS_ID, 6, CLS_ID, 3, 5, 6, CLS_ID]
     assert batch.values_T.tolist() == [0, 4, 0, 1, 2, 2, 0]
     assert batch.bins_T.tolist() == [0, 1, 0, 1, 1, 1, 0]  # 2 of 3 values tie at rank 1: bin 1 + floor(1 * 2 / 3)
@@ -32,7 +32,7 @@ def test_every_token_of_a_small_batch() -> None:
 
 def test_spike_ins_are_no_tokens_and_leave_the_bins_alone() -> None:
     tokenizer = Tokenizer(CELLS, TokenConfig(num_bins=3, zeros_per_cell=2, max_tokens=4))
-    ids = [tokenizer.batch(np.arange(3), np.random.default_rng(seed)).feature_ids_T for seed in range(20)]
+    ids = [tokenizer.batch(np.arange(3), np.random.default_rng(seed)).pack().feature_ids_T for seed in range(20)]
     assert 4 not in torch.cat(ids)
     assert set(torch.cat(ids).tolist()) == {CLS_ID, 3, 5, 6}
 
@@ -40,7 +40,7 @@ def test_spike_ins_are_no_tokens_and_leave_the_bins_alone() -> None:
 def test_zeros_are_zero_in_the_cell_and_distinct() -> None:
     cells = toy_cells(num_genes=40)
     tokenizer = Tokenizer(cells, TokenConfig(zeros_per_cell=10))
-    batch = tokenizer.batch(np.arange(12), np.random.default_rng(0))
+    batch = tokenizer.batch(np.arange(12), np.random.default_rng(0)).pack()
     dense = cells.normalised().toarray()
     for cell in range(12):
         start, end = batch.cu_lens[cell : cell + 2].tolist()
@@ -54,24 +54,24 @@ def test_zeros_are_zero_in_the_cell_and_distinct() -> None:
 
 
 def test_fewer_zeros_than_asked_for_is_no_error() -> None:
-    batch = Tokenizer(CELLS, TokenConfig(zeros_per_cell=3)).batch(np.array([0, 2]))
+    batch = Tokenizer(CELLS, TokenConfig(zeros_per_cell=3)).batch(np.array([0, 2])).pack()
     assert batch.cu_lens.tolist() == [0, 4, 8]  # the first cell has no zero token feature, the second two
 
 
 def test_down_sampling_is_random_with_a_generator_and_keeps_the_highest_without() -> None:
     cells = toy_cells(num_genes=60, density=0.9)
     tokenizer = Tokenizer(cells, TokenConfig(max_tokens=11))
-    plain = tokenizer.batch(np.array([3]))
+    plain = tokenizer.batch(np.array([3])).pack()
     dense = cells.normalised().toarray()[3, :58]
     assert plain.num_tokens == 11
     assert sorted(plain.values_T[1:].tolist()) == pytest.approx(sorted(dense)[-10:])
-    assert torch.equal(plain.feature_ids_T, tokenizer.batch(np.array([3])).feature_ids_T)
-    draws = [tokenizer.batch(np.array([3]), np.random.default_rng(seed)) for seed in range(30)]
+    assert torch.equal(plain.feature_ids_T, tokenizer.batch(np.array([3])).pack().feature_ids_T)
+    draws = [tokenizer.batch(np.array([3]), np.random.default_rng(seed)).pack() for seed in range(30)]
     assert len({tuple(draw.feature_ids_T.tolist()) for draw in draws}) == 30
     seen = set(torch.cat([draw.feature_ids_T[1:] for draw in draws]).tolist())
     assert len(seen) > 0.9 * (dense > 0).sum()
     kept_bins = dict(zip(plain.feature_ids_T.tolist(), plain.bins_T.tolist(), strict=True))
-    whole = Tokenizer(cells, TokenConfig()).batch(np.array([3]))
+    whole = Tokenizer(cells, TokenConfig()).batch(np.array([3])).pack()
     assert all(
         kept_bins.get(gene, bin_) == bin_
         for gene, bin_ in zip(whole.feature_ids_T.tolist(), whole.bins_T.tolist(), strict=True)
@@ -81,7 +81,7 @@ def test_down_sampling_is_random_with_a_generator_and_keeps_the_highest_without(
 def test_modalities_are_carried() -> None:
     vocab = FeatureVocab.from_symbols(["A", "chr1:1-2", "CD3"], modality=["gene", "peak", "protein"], species="human")
     cells = CellMatrix.build(vocab, [[1, 1, 1]], kind="log")
-    assert Tokenizer(cells, TokenConfig()).batch(np.array([0])).modality_T.tolist() == [0, 0, 1, 2]
+    assert Tokenizer(cells, TokenConfig()).batch(np.array([0])).pack().modality_T.tolist() == [0, 0, 1, 2]
 
 
 def test_impossible_settings_are_refused() -> None:

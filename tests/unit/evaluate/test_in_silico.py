@@ -19,6 +19,7 @@ from grn_cotrain.commandline import run_app
 from grn_cotrain.config import parse
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.in_silico import InSilico, matched_controls, perturb_cells
@@ -53,7 +54,7 @@ def build(
     )
     none_2E = np.zeros((2, 0), dtype=np.int64)
     model = CoTrainModel(config, {}, ModelInputs(cells.vocab, None, {}, None, none_2E, none_2E[0]), backend="csr")
-    model.cell_encoder.prepare(cells, np.arange(cells.num_cells))
+    model.cell_encoder.prepare(Statistics(cells))
     return model.eval()
 
 
@@ -84,7 +85,7 @@ def by_id(batch: PackedTokens) -> list[tuple[int, int, float, int, int]]:
 @pytest.mark.parametrize("zeros", [0, "all"])
 def test_deletion_is_the_cell_without_the_gene(zeros: Any) -> None:
     model, genes, rows = build("transformer", zeros_per_cell=zeros), [3, 7], list(range(12))
-    batch = model.tokenizer(LOG).batch(np.array(rows))
+    batch = model.tokenizer(LOG).batch(np.array(rows)).pack()
     edited = delete_genes(batch, torch.tensor(genes), num_bins=NUM_BINS, keep_as_zeros=zeros == "all")
     assert edited is not None
     dense = LOG.values_CG.toarray()
@@ -92,7 +93,7 @@ def test_deletion_is_the_cell_without_the_gene(zeros: Any) -> None:
     assert 0 < len(having) < len(rows)
     assert edited.cells_B.tolist() == having
     assert edited.batch.cell_index_B.tolist() == having
-    expected = model.tokenizer(changed(LOG, having, genes, lambda *_: 0.0)).batch(np.arange(len(having)))
+    expected = model.tokenizer(changed(LOG, having, genes, lambda *_: 0.0)).batch(np.arange(len(having))).pack()
     assert by_id(edited.batch) == by_id(expected)
     assert edited.batch.max_len == expected.max_len
     assert torch.equal(edited.batch.cu_lens, expected.cu_lens)
@@ -105,7 +106,7 @@ def test_deletion_is_the_cell_without_the_gene(zeros: Any) -> None:
 @pytest.mark.parametrize("level", [1.3, float("nan")])
 def test_over_expression_is_the_cell_with_a_higher_value(zeros: Any, level: float) -> None:
     model, genes, rows = build("transformer", zeros_per_cell=zeros), [7, 3], list(range(6))
-    batch = model.tokenizer(LOG).batch(np.array(rows))
+    batch = model.tokenizer(LOG).batch(np.array(rows)).pack()
     values = torch.tensor([level, 2.1])
     edited = overexpress_genes(
         batch, torch.tensor(genes), values, torch.tensor([0, 0]), num_bins=NUM_BINS, prepare=model.prepare_batch
@@ -115,7 +116,7 @@ def test_over_expression_is_the_cell_with_a_higher_value(zeros: Any, level: floa
         wanted = np.float32(level if gene == 7 else 2.1)
         return float(max(old, top if np.isnan(wanted) else wanted))
 
-    expected = model.tokenizer(changed(LOG, rows, genes, raised)).batch(np.arange(len(rows)))
+    expected = model.tokenizer(changed(LOG, rows, genes, raised)).batch(np.arange(len(rows))).pack()
     assert by_id(edited.batch) == by_id(expected)
     assert torch.equal(edited.batch.cu_lens, expected.cu_lens)
     own_N = edited.source_N >= 0
@@ -127,7 +128,7 @@ def test_over_expression_is_the_cell_with_a_higher_value(zeros: Any, level: floa
 
 def test_over_expressed_genes_come_first_for_encoders_that_read_ranks() -> None:
     model, genes = build("geneformer"), [7, 3]
-    batch = model.tokenizer(LOG).batch(np.arange(6))
+    batch = model.tokenizer(LOG).batch(np.arange(6)).pack()
     edited = overexpress_genes(
         batch,
         torch.tensor(genes),
@@ -151,9 +152,9 @@ def test_over_expressed_genes_come_first_for_encoders_that_read_ranks() -> None:
 
 def test_edits_of_some_cells_point_into_the_whole_batch() -> None:
     model = build("transformer")
-    batch = rebin(model.tokenizer(LOG).batch(np.arange(6)), num_bins=NUM_BINS)
+    batch = rebin(model.tokenizer(LOG).batch(np.arange(6)).pack(), num_bins=NUM_BINS)
     part = take_cells(batch, torch.tensor([1, 3, 4]))
-    expected = rebin(model.tokenizer(LOG).batch(np.array([1, 3, 4])), num_bins=NUM_BINS)
+    expected = rebin(model.tokenizer(LOG).batch(np.array([1, 3, 4])).pack(), num_bins=NUM_BINS)
     assert by_id(part.batch) == by_id(expected)
     assert torch.equal(part.batch.cell_index_B, expected.cell_index_B)
     edited = delete_genes(part.batch, torch.tensor([3]), num_bins=NUM_BINS, keep_as_zeros=False)
@@ -186,7 +187,7 @@ def test_shifts_equal_a_plain_loop_for_every_encoder(encoder: str, mode: str) ->
         value = (lambda *_: 0.0) if mode == "delete" else (lambda old, top, _: top)
         found = []
         for matrix in (LOG.take(np.array([row])), changed(LOG, [row], [gene], value)):
-            batch = model.tokenizer(matrix).batch(np.array([0]))
+            batch = model.tokenizer(matrix).batch(np.array([0])).pack()
             with torch.no_grad():
                 out = model.encode_cells(batch, states)
             tokens = {
@@ -239,7 +240,7 @@ POOLED = [
 def test_cells_are_pooled_again_without_some_genes(encoder: str, pooling: str, options: dict[str, Any]) -> None:
     """By hand: the mean or largest of the states of the expressed genes but one; CLS and latents as they were."""
     model = build(encoder, options={"pooling": pooling, **options})
-    batch, left_out = model.tokenizer(LOG).batch(np.arange(6)), 5 + NUM_SPECIAL
+    batch, left_out = model.tokenizer(LOG).batch(np.arange(6)).pack(), 5 + NUM_SPECIAL
     with torch.no_grad():
         states = model.encode_cells(batch, model.encode_graph())
     left_out_T = batch.feature_ids_T == left_out
@@ -291,7 +292,7 @@ def far(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
 def test_deletion_of_counts_leaves_the_values_of_others() -> None:
     cells = toy_cells(8)
     model = build("transformer", cells)
-    batch = model.tokenizer(cells).batch(np.arange(8))
+    batch = model.tokenizer(cells).batch(np.arange(8)).pack()
     edited = delete_genes(batch, torch.tensor([3]), num_bins=NUM_BINS, keep_as_zeros=False)
     assert edited is not None
     assert torch.equal(edited.batch.values_T, batch.values_T[edited.source_N])
@@ -358,7 +359,7 @@ def test_sampled_cells_bound_the_work_and_progress_counts_them() -> None:
 
 def test_refusals_name_the_argument() -> None:
     model = build("transformer")
-    empty = CellMatrix.build(LOG.vocab, np.zeros((3, LOG.num_genes)), kind="log")
+    empty = CellMatrix.build(LOG.vocab, np.zeros((3, LOG.num_features)), kind="log")
     for match, genes, options in (
         ("mode 'delet'.*did you mean 'delete'", [5], {"mode": "delet"}),
         ("level '1.5'", [5], {"level": 1.5, "mode": "overexpress"}),

@@ -159,7 +159,7 @@ def test_cells_seen_counts_short_batches() -> None:
 
 def test_mean_state_leaves_zeros_and_cls_out() -> None:
     cells = toy_cells(3, 20)
-    batch = Tokenizer(cells, TokenConfig(zeros_per_cell=4)).batch(np.arange(3))
+    batch = Tokenizer(cells, TokenConfig(zeros_per_cell=4)).batch(np.arange(3)).pack()
     tokens_TD = torch.randn(batch.num_tokens, 5, generator=torch.Generator().manual_seed(0))
     found = mean_states(batch, tokens_TD)
     ends = batch.cu_lens.tolist()

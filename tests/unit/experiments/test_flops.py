@@ -77,7 +77,7 @@ def test_step_of_a_model_counts_the_encoder_and_the_head() -> None:
     none_2E = np.zeros((2, 0), dtype=np.int64)
     inputs = ModelInputs(cells.vocab, None, {}, None, none_2E, none_2E[0])
     model = CoTrainModel(config, {"masked_value": {}}, inputs, backend="csr")
-    batch = Tokenizer(cells, config.tokens).batch(np.arange(4))
+    batch = Tokenizer(cells, config.tokens).batch(np.arange(4)).pack()
     count = step_flops(model, batch, "masked_value")
     lengths = batch.cu_lens.diff().tolist()
     trunk = transformer_flops(lengths, width=width, ffn_width=4 * width, num_layers=layers, backward=True)

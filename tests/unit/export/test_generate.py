@@ -40,7 +40,7 @@ NUM_BINS = 4
 
 
 def toy_batch(rows: list[int]) -> PackedTokens:
-    return Tokenizer(toy_cells(), TokenConfig(num_bins=NUM_BINS, zeros_per_cell=2)).batch(np.asarray(rows))
+    return Tokenizer(toy_cells(), TokenConfig(num_bins=NUM_BINS, zeros_per_cell=2)).batch(np.asarray(rows)).pack()
 
 
 class Rule:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from grn_cotrain.data.batch import PackedTokens
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import CLS_ID, NUM_SPECIAL
 from grn_cotrain.errors import UserError
@@ -36,13 +37,13 @@ def build(**options: Any) -> GeneformerEncoder:
             num_modalities=3,
             num_genes=cells.num_features,
         )
-    encoder.prepare(cells, np.arange(cells.num_cells))
+    encoder.prepare(Statistics(cells))
     assert isinstance(encoder, GeneformerEncoder)
     return encoder.eval()
 
 
 def toy_batch() -> PackedTokens:
-    return Tokenizer(toy_cells(), TokenConfig(num_bins=4, zeros_per_cell=3)).batch(np.arange(4))
+    return Tokenizer(toy_cells(), TokenConfig(num_bins=4, zeros_per_cell=3)).batch(np.arange(4)).pack()
 
 
 def features() -> torch.Tensor:
@@ -92,7 +93,7 @@ def test_cell_state_is_the_mean_of_gene_states_of_the_layer(norm: str, layer: in
 
 
 def test_a_cell_without_genes_has_the_state_of_cls() -> None:
-    batch = Tokenizer(toy_cells(density=0.0), TokenConfig(num_bins=4)).batch(np.arange(2))
+    batch = Tokenizer(toy_cells(density=0.0), TokenConfig(num_bins=4)).batch(np.arange(2)).pack()
     states = build(cell_layer=-1)(batch, features())
     torch.testing.assert_close(states.cells_BD, states.tokens_TD)
 
@@ -104,7 +105,10 @@ def test_a_cell_over_the_cap_keeps_its_first_ranks(generator: np.random.Generato
     weights_G = encoder.keep_weights()
     assert weights_G is not None
     cut = Tokenizer(cells, TokenConfig(num_bins=4, max_tokens=5), keep_weight_G=weights_G.numpy())
-    batch, whole = cut.batch(np.arange(4), generator), Tokenizer(cells, TokenConfig(num_bins=4)).batch(np.arange(4))
+    batch, whole = (
+        cut.batch(np.arange(4), generator).pack(),
+        Tokenizer(cells, TokenConfig(num_bins=4)).batch(np.arange(4)).pack(),
+    )
     differs = 0
     for cell in range(4):
         kept = batch.feature_ids_T[(batch.cell_of_token_T == cell) & (batch.feature_ids_T >= NUM_SPECIAL)]
@@ -139,7 +143,7 @@ def test_unseen_genes_are_counted_in_the_log(caplog: pytest.LogCaptureFixture) -
     with caplog.at_level(logging.INFO, logger="grn_cotrain"):
         encoder = build()
         assert not caplog.records
-        encoder.prepare(toy_cells(), np.array([0]))
+        encoder.prepare(Statistics(toy_cells(), np.array([0])))
     assert "have no value in the training cells" in caplog.text
     assert "of 30 features" in caplog.text
 

@@ -12,6 +12,7 @@ import torch
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.binning import rounded_bins
 from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import CLS_ID, MASK_ID, NUM_SPECIAL, PAD_ID, FeatureVocab
 from grn_cotrain.errors import UserError
@@ -33,7 +34,7 @@ def encoder(seed: int = 0, *, width: int = WIDTH, **options: Any) -> ScBERTEncod
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         built = CELL_ENCODERS.build(
-            "scbert", options, width=width, num_bins=NUM_BINS, num_modalities=3, num_genes=CELLS.num_genes
+            "scbert", options, width=width, num_bins=NUM_BINS, num_modalities=3, num_genes=CELLS.num_features
         )
     assert isinstance(built, ScBERTEncoder)
     return built.eval()
@@ -41,7 +42,7 @@ def encoder(seed: int = 0, *, width: int = WIDTH, **options: Any) -> ScBERTEncod
 
 def batch(rows: list[int] | None = None) -> PackedTokens:
     """Every gene of cells 0 to 3, each third value hidden."""
-    tokens = Tokenizer(CELLS, EVERY_GENE).batch(np.asarray(rows or [0, 1, 2, 3]))
+    tokens = Tokenizer(CELLS, EVERY_GENE).batch(np.asarray(rows or [0, 1, 2, 3])).pack()
     return tokens.with_mask((tokens.feature_ids_T % 3 == 0) & (tokens.feature_ids_T >= NUM_SPECIAL))
 
 
@@ -67,7 +68,7 @@ class TestValueClasses:
         """One count in a cell of 20,000 is .5 per ten thousand: class 0, as a zero; in a cell of 10,000: class 1."""
         vocab = FeatureVocab.from_symbols(["A", "B", "C"], species="human")
         cells = CellMatrix.build(vocab, [[1, 19_999, 0], [1, 9_999, 0]], kind="counts")
-        tokens = Tokenizer(cells, EVERY_GENE).batch(np.arange(2))
+        tokens = Tokenizer(cells, EVERY_GENE).batch(np.arange(2)).pack()
         classes = encoder().value_ids(tokens) - NUM_SPECIAL
         per_cell = [
             dict(zip(tokens.feature_ids_T[s : s + 4].tolist(), classes[s : s + 4].tolist(), strict=True))
@@ -136,7 +137,7 @@ class TestPooling:
         vocab = FeatureVocab.from_symbols(["A", "B"], species="human")
         cells = CellMatrix.build(vocab, [[0, 0], [1, 0], [0, 0]], kind="log")
         for config in (TokenConfig(), TokenConfig(zeros_per_cell="all")):
-            tokens = Tokenizer(cells, config).batch(np.arange(3))
+            tokens = Tokenizer(cells, config).batch(np.arange(3)).pack()
             states_TD = torch.randn(tokens.num_tokens, 4, generator=torch.Generator().manual_seed(2))
             for pooling in ("mean", "max"):
                 pooled_BD = pool_cells(tokens, states_TD, pooling)  # type: ignore[arg-type]
@@ -188,11 +189,11 @@ class TestObjective:
             {"loss": "cross_entropy", "mask_share": 0.3},
             width=WIDTH,
             num_bins=NUM_BINS,
-            num_genes=CELLS.num_genes,
+            num_genes=CELLS.num_features,
         )
-        objective.prepare(CELLS, np.arange(CELLS.num_cells))
+        objective.prepare(Statistics(CELLS))
         built = encoder(redraw_every=5).train()
-        tokens = Tokenizer(CELLS, EVERY_GENE).batch(np.arange(CELLS.num_cells))
+        tokens = Tokenizer(CELLS, EVERY_GENE).batch(np.arange(CELLS.num_cells)).pack()
         table_GD = features()[NUM_SPECIAL:].clone().requires_grad_()
         model = ToyModel(built, WIDTH)
         parameters = [table_GD, *built.parameters(), *objective.parameters()]
@@ -214,7 +215,7 @@ class TestObjective:
 
     def test_only_values_that_are_not_zero_are_hidden(self) -> None:
         objective = OBJECTIVES.build(
-            "masked_value", {"loss": "cross_entropy"}, width=WIDTH, num_bins=NUM_BINS, num_genes=CELLS.num_genes
+            "masked_value", {"loss": "cross_entropy"}, width=WIDTH, num_bins=NUM_BINS, num_genes=CELLS.num_features
         )
         seen: list[PackedTokens] = []
 
@@ -223,7 +224,7 @@ class TestObjective:
                 seen.append(tokens)
                 return encoder()(tokens, features_VD)
 
-        tokens = Tokenizer(CELLS, EVERY_GENE).batch(np.arange(5))
+        tokens = Tokenizer(CELLS, EVERY_GENE).batch(np.arange(5)).pack()
         table_GD = features()[NUM_SPECIAL:]
         objective(ToyModel(Spy(), WIDTH), Step(GeneStates(table_GD, table_GD), tokens, None, torch.Generator()))
         (read,) = seen

@@ -30,7 +30,7 @@ COVARIATES = {"batch": 2, "donor": 3}
 
 def batch_of(rows: list[int], share: float = 0.4, seed: int = 0) -> PackedTokens:
     tokenizer = Tokenizer(toy_cells(), TokenConfig(num_bins=NUM_BINS, zeros_per_cell=3))
-    batch = tokenizer.batch(np.asarray(rows))
+    batch = tokenizer.batch(np.asarray(rows)).pack()
     draw_T = torch.rand(batch.num_tokens, generator=torch.Generator().manual_seed(seed))
     return batch.with_mask((draw_T < share) & (batch.feature_ids_T >= 3))
 

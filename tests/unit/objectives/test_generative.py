@@ -15,6 +15,7 @@ from torch import Tensor
 
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS, CellStates
@@ -49,20 +50,20 @@ def build(name: str, *, covariates: dict[str, int] | None = None, **options: Any
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         objective = OBJECTIVES.build(
-            name, options, width=WIDTH, num_bins=NUM_BINS, num_genes=CELLS.num_genes, covariates=covariates or {}
+            name, options, width=WIDTH, num_bins=NUM_BINS, num_genes=CELLS.num_features, covariates=covariates or {}
         )
         for weight in objective.parameters():  # heads that start at 0 would hide mistakes
             torch.nn.init.normal_(weight, std=0.5)
-    objective.prepare(CELLS, np.arange(CELLS.num_cells))
+    objective.prepare(Statistics(CELLS))
     return objective
 
 
 def tokens(rows: int = 12, cells: CellMatrix = CELLS, **config: Any) -> PackedTokens:
-    return Tokenizer(cells, TokenConfig(num_bins=NUM_BINS, zeros_per_cell=4, **config)).batch(np.arange(rows))
+    return Tokenizer(cells, TokenConfig(num_bins=NUM_BINS, zeros_per_cell=4, **config)).batch(np.arange(rows)).pack()
 
 
 def step(batch: PackedTokens | None = None, seed: int = 1) -> Step:
-    table_GD = torch.randn(CELLS.num_genes, WIDTH, generator=torch.Generator().manual_seed(0))
+    table_GD = torch.randn(CELLS.num_features, WIDTH, generator=torch.Generator().manual_seed(0))
     return Step(GeneStates(table_GD, table_GD), batch or tokens(), None, torch.Generator().manual_seed(seed))
 
 
@@ -71,7 +72,7 @@ def standardised(batch: PackedTokens) -> Tensor:
     values = np.asarray(CELLS.normalised().todense(), dtype=np.float64)
     overall = values[values > 0].mean()
     mean, residuals = {}, []
-    for gene in range(CELLS.num_genes):
+    for gene in range(CELLS.num_features):
         seen = values[values[:, gene] > 0, gene]
         mean[gene] = (seen.sum() + 3 * overall) / (len(seen) + 3)
         residuals += [(seen - mean[gene]) ** 2]
@@ -157,7 +158,7 @@ def test_the_prompt_trains_the_cell_only_on_demand(through: bool) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         encoder = CELL_ENCODERS.build(
-            "scgpt", {}, width=WIDTH, num_bins=NUM_BINS, num_modalities=3, num_genes=CELLS.num_genes
+            "scgpt", {}, width=WIDTH, num_bins=NUM_BINS, num_modalities=3, num_genes=CELLS.num_features
         )
     model, here = ToyModel(encoder, WIDTH), step()
     prompts: list[Tensor] = []
@@ -201,8 +202,8 @@ def test_values_are_read_back_from_targets() -> None:
     batch = hide(batch, draw_mask(batch, torch.Generator(), share=0.4), num_bins=NUM_BINS)
     where_M = torch.nonzero(batch.hidden_T).squeeze(1)
     for target in ("value", "bin"):
-        scale = ValueTarget(target, num_bins=NUM_BINS, num_genes=CELLS.num_genes)
-        scale.prepare(CELLS, np.arange(CELLS.num_cells))
+        scale = ValueTarget(target, num_bins=NUM_BINS, num_genes=CELLS.num_features)
+        scale.prepare(Statistics(CELLS))
         found_M = scale.values(batch, where_M, scale.of(batch, where_M))
         if target == "value":
             torch.testing.assert_close(found_M, batch.values_T[where_M], rtol=1e-4, atol=1e-4)
@@ -219,8 +220,8 @@ def test_values_are_read_back_from_targets() -> None:
 
 
 def test_a_cell_that_shows_nothing_takes_the_bins_of_training_cells() -> None:
-    scale = ValueTarget("bin", num_bins=NUM_BINS, num_genes=CELLS.num_genes)
-    scale.prepare(CELLS, np.arange(CELLS.num_cells))
+    scale = ValueTarget("bin", num_bins=NUM_BINS, num_genes=CELLS.num_features)
+    scale.prepare(Statistics(CELLS))
     batch = tokens(CELLS.num_cells)
     hidden = hide(batch, batch.feature_ids_T >= 3, num_bins=NUM_BINS)
     where_M = torch.nonzero(batch.values_T != 0).squeeze(1)
@@ -323,7 +324,7 @@ def test_a_classifier_of_speed_ten_takes_adams_steps_tenfold() -> None:
                 {"speed": speed, "num_layers": 0},
                 width=WIDTH,
                 num_bins=NUM_BINS,
-                num_genes=CELLS.num_genes,
+                num_genes=CELLS.num_features,
                 covariates={"donor": 5, "batch": 3},
             )
         layer, eye = objective.classifier[0], torch.eye(WIDTH)

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
-from grn_cotrain.data.value_statistics import ValueStatistics
+from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import CellStates
 from grn_cotrain.objectives import OBJECTIVES, GeneStates, Step
@@ -34,36 +35,36 @@ class _Still(torch.nn.Module):
 
 
 def _objective(**options: Any) -> MaskedValue:
-    objective = OBJECTIVES.build("masked_value", options, width=WIDTH, num_bins=NUM_BINS, num_genes=CELLS.num_genes)
-    objective.prepare(CELLS, np.arange(CELLS.num_cells))
+    objective = OBJECTIVES.build("masked_value", options, width=WIDTH, num_bins=NUM_BINS, num_genes=CELLS.num_features)
+    objective.prepare(Statistics(CELLS))
     assert isinstance(objective, MaskedValue)
     return objective
 
 
 def _genes() -> GeneStates:
-    table_GD = torch.randn(CELLS.num_genes, WIDTH, generator=torch.Generator().manual_seed(0))
+    table_GD = torch.randn(CELLS.num_features, WIDTH, generator=torch.Generator().manual_seed(0))
     return GeneStates(table_GD, table_GD)
 
 
 def _hidden(zeros: int = 0) -> PackedTokens:
-    batch = Tokenizer(CELLS, TokenConfig(num_bins=NUM_BINS, zeros_per_cell=zeros)).batch(np.arange(10))
+    batch = Tokenizer(CELLS, TokenConfig(num_bins=NUM_BINS, zeros_per_cell=zeros)).batch(np.arange(10)).pack()
     return hide(batch, draw_mask(batch, torch.Generator().manual_seed(0), share=0.4), num_bins=NUM_BINS)
 
 
 def test_an_untrained_head_predicts_the_mean_of_the_gene() -> None:
     batch = _hidden()
     found = _objective().predict_values(ToyModel(_Still(), WIDTH), batch, _genes())
-    mean_G = torch.from_numpy(ValueStatistics.of(CELLS.normalised()).mean_G)
+    mean_G = torch.from_numpy(Statistics(CELLS)[Moments()].nonzero().mean_G)
     torch.testing.assert_close(found, mean_G[batch.feature_ids_T[batch.masked_T] - 3])
 
 
 def test_the_first_loss_is_the_mean_squared_deviation_of_hidden_values() -> None:
-    batch = Tokenizer(CELLS, TokenConfig(num_bins=NUM_BINS, zeros_per_cell=5)).batch(np.arange(10))
+    batch = Tokenizer(CELLS, TokenConfig(num_bins=NUM_BINS, zeros_per_cell=5)).batch(np.arange(10)).pack()
     objective = _objective(mask_share=0.4)
     step = Step(_genes(), batch, None, torch.Generator().manual_seed(0))
     output = objective(ToyModel(_Still(), WIDTH), step)
     masked_T = draw_mask(batch, torch.Generator().manual_seed(0), share=0.4)
-    statistics = ValueStatistics.of(CELLS.normalised())
+    statistics = Statistics(CELLS)[Moments()].nonzero()
     gene = batch.feature_ids_T[masked_T].numpy() - 3
     deviation = (batch.values_T[masked_T].numpy() - statistics.mean_G[gene]) / statistics.std_G[gene]
     assert output.count == len(gene)
@@ -71,7 +72,7 @@ def test_the_first_loss_is_the_mean_squared_deviation_of_hidden_values() -> None
 
 
 def test_hidden_zeros_enter_their_own_part_only() -> None:
-    batch = Tokenizer(CELLS, TokenConfig(num_bins=NUM_BINS, zeros_per_cell=6)).batch(np.arange(10))
+    batch = Tokenizer(CELLS, TokenConfig(num_bins=NUM_BINS, zeros_per_cell=6)).batch(np.arange(10)).pack()
     plain, hurdle = _objective(mask_share=0.4), _objective(mask_share=0.4, mask_zeros=True)
     outputs = [
         objective(ToyModel(_Still(), WIDTH), Step(_genes(), batch, None, torch.Generator().manual_seed(0)))
@@ -133,7 +134,7 @@ def test_rounded_classes_are_asked_and_read_back_as_their_visible_values() -> No
 def test_class_0_is_hidden_where_zeros_are_and_only_there(zeros: bool) -> None:
     """What is in class 0 is a zero to scBERT: never hidden, or hidden like the zeros beside it."""
     objective = _objective(loss="cross_entropy", classes="rounded", mask_share=0.5, mask_zeros=zeros)
-    batch = Tokenizer(CELLS, TokenConfig(num_bins=NUM_BINS, zeros_per_cell=6)).batch(np.arange(20))
+    batch = Tokenizer(CELLS, TokenConfig(num_bins=NUM_BINS, zeros_per_cell=6)).batch(np.arange(20)).pack()
     batch = replace(batch, values_T=0.12 * batch.values_T)
     low_T = (batch.values_T > 0) & (batch.values_T < np.log(2) - 1e-4)
     seen: list[PackedTokens] = []
@@ -159,14 +160,14 @@ def test_cells_without_a_class_to_hide_are_refused_and_few_are_told(caplog: pyte
         return CellMatrix.build(CELLS.vocab, np.where(rest, 0.1, 1.0) * (values > 0), kind="log")
 
     options = {"loss": "cross_entropy", "classes": "rounded"}
-    objective = OBJECTIVES.build("masked_value", options, width=WIDTH, num_bins=NUM_BINS, num_genes=CELLS.num_genes)
+    objective = OBJECTIVES.build("masked_value", options, width=WIDTH, num_bins=NUM_BINS, num_genes=CELLS.num_features)
     with pytest.raises(UserError, match=r"classes: rounded puts every value.*set classes: quantile"):
-        objective.prepare(cells(1.0), np.arange(20))
+        objective.prepare(Statistics(cells(1.0), np.arange(20)))
     assert not caplog.records
-    objective.prepare(cells(0.7), np.arange(20))
+    objective.prepare(Statistics(cells(0.7), np.arange(20)))
     assert "rounded never hides 69 %" in caplog.text
     caplog.clear()
-    objective.prepare(cells(0.3), np.arange(20))
+    objective.prepare(Statistics(cells(0.3), np.arange(20)))
     assert not caplog.records
 
 
@@ -182,7 +183,7 @@ def test_the_head_reads_the_row_of_the_gene() -> None:
 
 
 def test_statistics_travel_with_the_weights() -> None:
-    fresh = OBJECTIVES.build("masked_value", {}, width=WIDTH, num_bins=NUM_BINS, num_genes=CELLS.num_genes)
+    fresh = OBJECTIVES.build("masked_value", {}, width=WIDTH, num_bins=NUM_BINS, num_genes=CELLS.num_features)
     fresh.load_state_dict(_objective().state_dict())
     assert torch.equal(fresh.get_buffer("mean_G"), _objective().mean_G)
 
@@ -198,7 +199,7 @@ def test_impossible_share(share: float) -> None:
 
 def _with_zeros(zeros: int | str) -> PackedTokens:
     tokens = TokenConfig(num_bins=NUM_BINS, zeros_per_cell=zeros)  # type: ignore[arg-type]
-    return Tokenizer(CELLS, tokens).batch(np.arange(20))
+    return Tokenizer(CELLS, tokens).batch(np.arange(20)).pack()
 
 
 def _counts(batch: PackedTokens, masked_T: Tensor) -> tuple[np.ndarray, np.ndarray]:

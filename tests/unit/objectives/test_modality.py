@@ -13,6 +13,7 @@ from torch import Tensor
 
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS, CellStates
@@ -48,15 +49,15 @@ class _Watching(torch.nn.Module):
 def _objective(**options: Any) -> Modality:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        built = OBJECTIVES.build("modality", options, width=WIDTH, num_bins=NUM_BINS, num_genes=CELLS.num_genes)
-    built.prepare(CELLS, np.arange(CELLS.num_cells))
+        built = OBJECTIVES.build("modality", options, width=WIDTH, num_bins=NUM_BINS, num_genes=CELLS.num_features)
+    built.prepare(Statistics(CELLS))
     assert isinstance(built, Modality)
     return built
 
 
 def _step(seed: int = 1) -> Step:
-    table_GD = torch.randn(CELLS.num_genes, WIDTH, generator=torch.Generator().manual_seed(0))
-    batch = Tokenizer(CELLS, TokenConfig(num_bins=NUM_BINS)).batch(np.arange(12))
+    table_GD = torch.randn(CELLS.num_features, WIDTH, generator=torch.Generator().manual_seed(0))
+    batch = Tokenizer(CELLS, TokenConfig(num_bins=NUM_BINS)).batch(np.arange(12)).pack()
     return Step(GeneStates(table_GD, table_GD), batch, None, torch.Generator().manual_seed(seed))
 
 
@@ -109,7 +110,7 @@ def test_what_the_feature_alone_tells_stands_beside() -> None:
     output = _objective()(ToyModel(_Watching(), WIDTH), step)
     assert output.metrics["modality_from_feature"] == 1.0
     assert 0.5 <= output.metrics["modality_majority"] < 1.0
-    fresh = OBJECTIVES.build("modality", {}, width=WIDTH, num_bins=NUM_BINS, num_genes=CELLS.num_genes)
+    fresh = OBJECTIVES.build("modality", {}, width=WIDTH, num_bins=NUM_BINS, num_genes=CELLS.num_features)
     assert fresh(ToyModel(_Watching(), WIDTH), step).metrics["modality_from_feature"] == 0.0
 
 
@@ -117,13 +118,13 @@ def test_cells_of_one_modality_are_said_to_teach_nothing(caplog: pytest.LogCaptu
     cells = toy_cells()
     objective = OBJECTIVES.build("modality", {}, width=WIDTH, num_bins=NUM_BINS, num_genes=cells.num_features)
     with caplog.at_level(logging.WARNING):
-        objective.prepare(cells, np.arange(cells.num_cells))
+        objective.prepare(Statistics(cells))
     assert "gene features alone" in caplog.text
 
 
 def test_predicted_values_are_mixtures_of_visible_bin_means() -> None:
     objective = _objective()
-    batch = Tokenizer(CELLS, TokenConfig(num_bins=NUM_BINS)).batch(np.arange(10))
+    batch = Tokenizer(CELLS, TokenConfig(num_bins=NUM_BINS)).batch(np.arange(10)).pack()
     batch = hide(batch, draw_mask(batch, torch.Generator().manual_seed(0), share=0.4), num_bins=NUM_BINS)
     assert isinstance(objective, ValuePredictor)
     found_M = objective.predict_values(ToyModel(_Watching(), WIDTH), batch, _step().genes)
@@ -138,10 +139,10 @@ def test_the_encoder_has_a_mask_row_of_its_own_for_values_and_modalities() -> No
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         encoder = CELL_ENCODERS.build(
-            "scmbert", {}, width=WIDTH, num_bins=NUM_BINS, num_modalities=3, num_genes=CELLS.num_genes
+            "scmbert", {}, width=WIDTH, num_bins=NUM_BINS, num_modalities=3, num_genes=CELLS.num_features
         ).eval()
     features_VD = torch.randn(CELLS.vocab.size, WIDTH, generator=torch.Generator().manual_seed(1))
-    batch = Tokenizer(CELLS, TokenConfig(num_bins=NUM_BINS)).batch(np.arange(6))
+    batch = Tokenizer(CELLS, TokenConfig(num_bins=NUM_BINS)).batch(np.arange(6)).pack()
     masked_T = draw_mask(batch, torch.Generator().manual_seed(0), share=0.4)
     hidden = replace(batch, masked_T=masked_T)
     shown_TD = encoder(hidden, features_VD).tokens_TD
@@ -155,7 +156,7 @@ def test_the_objective_learns_modalities_it_cannot_read_off() -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         encoder = CELL_ENCODERS.build(
-            "scmbert", {"num_layers": 1}, width=WIDTH, num_bins=NUM_BINS, num_modalities=3, num_genes=CELLS.num_genes
+            "scmbert", {"num_layers": 1}, width=WIDTH, num_bins=NUM_BINS, num_modalities=3, num_genes=CELLS.num_features
         )
     objective, model = _objective(mask_share=0.3), ToyModel(encoder, WIDTH)
     optimizer = torch.optim.Adam([*encoder.parameters(), *objective.parameters()], lr=3e-2)

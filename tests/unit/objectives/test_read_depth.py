@@ -13,6 +13,7 @@ from torch import Tensor
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.binning import quantile_bins
 from grn_cotrain.data.read_depth import counts_of
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
@@ -41,19 +42,19 @@ class Spy(torch.nn.Module):
 
 
 def objective_of(name: str = "read_depth", **options: Any) -> MaskedValue:
-    objective = OBJECTIVES.build(name, options, width=WIDTH, num_bins=NUM_BINS, num_genes=CELLS.num_genes)
-    objective.prepare(CELLS, np.arange(CELLS.num_cells))
+    objective = OBJECTIVES.build(name, options, width=WIDTH, num_bins=NUM_BINS, num_genes=CELLS.num_features)
+    objective.prepare(Statistics(CELLS))
     assert isinstance(objective, MaskedValue)
     return objective
 
 
 def raw_batch(zeros: Any = 0) -> PackedTokens:
     config = TokenConfig(num_bins=NUM_BINS, zeros_per_cell=zeros)
-    return Tokenizer(CELLS, config).batch(np.arange(CELLS.num_cells))
+    return Tokenizer(CELLS, config).batch(np.arange(CELLS.num_cells)).pack()
 
 
 def genes() -> GeneStates:
-    table_GD = torch.randn(CELLS.num_genes, WIDTH, generator=torch.Generator().manual_seed(0))
+    table_GD = torch.randn(CELLS.num_features, WIDTH, generator=torch.Generator().manual_seed(0))
     return GeneStates(table_GD, table_GD)
 
 
@@ -164,7 +165,7 @@ def test_values_are_predicted_at_the_cells_own_depth_unless_another_is_asked_for
 def test_log_scale_cells_are_refused_with_the_fix() -> None:
     objective = OBJECTIVES.build("read_depth", {}, width=WIDTH, num_bins=NUM_BINS, num_genes=30)
     with pytest.raises(UserError, match=r"give raw counts.*masked_value") as caught:
-        objective.prepare(toy_cells(kind="log"), np.arange(12))
+        objective.prepare(Statistics(toy_cells(kind="log"), np.arange(12)))
     assert "\n" not in str(caught.value)
 
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from grn_cotrain.config import ComponentSpec
 from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.model import CoTrainModel, ModelInputs
@@ -61,7 +62,7 @@ def small_model(
         sign_E=np.zeros(30, np.int64),
     )
     model = CoTrainModel(config, {"masked_value": {}}, inputs, backend="csr", seed=0)
-    model.cell_encoder.prepare(cells, np.arange(cells.num_cells))
+    model.cell_encoder.prepare(Statistics(cells))
     return model.eval(), cells, types_C
 
 
@@ -115,7 +116,7 @@ def test_what_is_frozen_stays_to_the_bit_and_the_rest_moves(encoder: str, level:
 
 def test_embeddings_of_the_transformer_by_name() -> None:
     model, cells, _ = small_model(num_layers=2)
-    frozen = freeze(model, "embeddings", model.tokenizer(cells).batch(np.arange(2)))
+    frozen = freeze(model, "embeddings", model.tokenizer(cells).batch(np.arange(2)).pack())
     own = {name.removeprefix("cell_encoder.").split(".")[0] for name in frozen if name.startswith("cell_encoder.")}
     assert own == {"embedding"}
     assert {f"cell_encoder.{name}" for name, _ in model.cell_encoder.named_parameters() if "embedding" in name} <= set(
@@ -128,7 +129,7 @@ def test_embeddings_of_the_transformer_by_name() -> None:
 def test_latents_that_read_tokens_once_are_given_both(encoder: str, level: str) -> None:
     """Form C has no block before its latents: what makes the tokens is embedding, what lets latents read is a block."""
     model, cells, _ = small_model(encoder, decoder="C", num_layers=0, num_latents=4, latent_layers=1)
-    frozen = freeze(model, level, model.tokenizer(cells).batch(np.arange(2)))  # type: ignore[arg-type]
+    frozen = freeze(model, level, model.tokenizer(cells).batch(np.arange(2)).pack())  # type: ignore[arg-type]
     parts = {name.removeprefix("cell_encoder.") for name in frozen if name.startswith("cell_encoder.")}
     named = {name for name, _ in model.cell_encoder.named_parameters()}
     made = {name for name in named if name.split(".")[0] in ("values", "depth_rows_2D", "unknown_depth_D")}
@@ -151,7 +152,7 @@ def test_the_graph_goes_where_the_model_is(level: str, monkeypatch: pytest.Monke
         raise Seen(f"{table_GD.device.type} and {graph.device.type}")
 
     model, cells, _ = small_model()
-    batch = model.tokenizer(cells).batch(np.arange(2)).to("meta")
+    batch = model.tokenizer(cells).batch(np.arange(2)).pack().to("meta")
     model.to("meta")
     assert model.graph.device.type == "cpu"
     monkeypatch.setattr(model.graph_encoder, "forward", encode)
@@ -167,7 +168,7 @@ def test_an_unknown_device_is_refused_in_one_line() -> None:
 
 def test_an_encoder_without_blocks_is_refused_in_one_line() -> None:
     model, cells, _ = small_model()
-    batch = model.tokenizer(cells).batch(np.arange(2))
+    batch = model.tokenizer(cells).batch(np.arange(2)).pack()
     assert first_block(nn.Linear(2, 2), lambda: None) is None
     model.cell_encoder.trunk.blocks = nn.ModuleList()  # type: ignore[union-attr]
     with pytest.raises(UserError, match="has no blocks; choose none or encoder"):

@@ -37,7 +37,7 @@ def _setup(world: Path, coupling: str) -> tuple[CoTrainModel, StepInputs]:
     links = LinkSampler(data.split, positives_per_step=32).draw(np.random.default_rng(0))
     inputs = StepInputs(
         graph=model.graph.without(links.drop_2M),
-        batches=[_double(next(stream)) for _ in range(3)],
+        batches=[_double(next(stream).pack()) for _ in range(3)],
         links=links,
         table_generator=torch.Generator().manual_seed(1),
         cell_generators=[torch.Generator().manual_seed(10 + i) for i in range(3)],
