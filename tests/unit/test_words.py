@@ -16,7 +16,6 @@ NOT_SWEPT: tuple[str, ...] = (
     "experiments/records.py",
     "grn_cotrain/card",
     "grn_cotrain/cli",
-    "grn_cotrain/compare",
     "grn_cotrain/data",
     "grn_cotrain/evaluate/annotation.py",
     "grn_cotrain/evaluate/attention_run.py",
