@@ -214,9 +214,7 @@ class GeneformerEncoder(TrunkEncoder):
         row_T = (ranks_T - 1).clamp(0, self.max_ranks - 1)
         row_T = torch.where(ranks_T == 0, self.unknown, row_T)
         row_T = torch.where(batch.values_T == 0, self.not_expressed, row_T)
-        row_T = torch.where(
-            batch.hidden_T, self.unknown, row_T
-        )  # last: a hidden zero must look like others
+        row_T = torch.where(batch.hidden_T, self.unknown, row_T)  # last: a hidden zero must look like others
         special_T = (ids_T < NUM_SPECIAL) & (ids_T != MASK_ID)
         rank_TD = self.ranks(row_T).masked_fill(special_T[:, None], 0.0)
         return self.norm(F.embedding(ids_T, features_VD) + rank_TD)
