@@ -27,7 +27,7 @@ _FIX = "give raw counts, or train on values as they are by the objective masked_
 
 @dataclass
 class Faults:
-    """What keeps counts from being thinned.
+    """Reasons why counts cannot be thinned.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Faults:
 
 @dataclass(frozen=True)
 class CountFaults(Need[Faults]):
-    """What keeps counts from being thinned; of an assay without reads, nothing is read."""
+    """Reasons why counts cannot be thinned; assays without reads are not looked at."""
 
     def start(self, layout: Layout) -> Accumulator[Faults]:
         """See :class:`Need`."""

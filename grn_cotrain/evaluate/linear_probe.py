@@ -21,6 +21,8 @@ import pandas as pd
 from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.obs import as_labels, canonical_text
+from grn_cotrain.data.statistics import Statistics
+from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.evaluate.bootstrap import cell_draws
 
@@ -128,16 +130,18 @@ def expression_features(
     """
     from sklearn.decomposition import PCA
 
-    values_CG = cells.normalised()
-    train_NG = values_CG[train_C].astype(np.float64)
-    mean_G = np.asarray(train_NG.mean(axis=0)).ravel()
-    variance_G = np.asarray(train_NG.power(2).mean(axis=0)).ravel() - mean_G**2
+    moments = Statistics(cells, train_C)[Moments()]
+    mean_G, variance_G = moments.mean_of_cells_G, moments.std_of_cells_G**2
     dispersion_G = np.divide(variance_G, mean_G, out=np.zeros_like(mean_G), where=mean_G > 0)
     chosen = np.sort(np.argsort(-dispersion_G, kind="stable")[:num_genes])
-    dense_CG = values_CG.toarray().astype(np.float64)
-    components = min(num_components, len(train_C) - 1, dense_CG.shape[1])
-    pca = PCA(components, svd_solver="randomized", random_state=seed).fit(dense_CG[train_C])
-    return {"pca": pca.transform(dense_CG), "hvg": dense_CG[:, chosen]}
+    components = min(num_components, len(train_C) - 1, cells.num_features)
+    pca = PCA(components, svd_solver="randomized", random_state=seed)
+    pca.fit(cells.normalised(train_C).toarray().astype(np.float64))
+    features = {"pca": np.empty((cells.num_cells, components)), "hvg": np.empty((cells.num_cells, len(chosen)))}
+    for rows_B, values_BG in cells.blocks():
+        dense_BG = values_BG.toarray().astype(np.float64)
+        features["pca"][rows_B], features["hvg"][rows_B] = pca.transform(dense_BG), dense_BG[:, chosen]
+    return features
 
 
 def linear_probe(

@@ -312,7 +312,7 @@ def _predictors(run: RunFolder, data: RunData) -> tuple[dict[str, Predict], Toke
     recipe = run.recipe()
     model, config = load_model(run.require_model())
     run.check_data(data, model.vocab, config["meta"], appended=True)
-    if recipe.train.schedule.name == "link_only":
+    if not recipe.train.schedule.plan.trains_cells:
         return {}, None
     genes = model.encode_graph()
     objective = model.value_predictor()

@@ -54,12 +54,8 @@ __all__ = ["LEVELS", "METRICS", "column_groups", "drop_values", "masked_value_by
 
 LEVELS = (0.0, 0.25, 0.5, 0.75)
 """Shares of the visible non-zeros that become zero."""
-METRICS = {
-    "r2": "R2, standardised by gene",
-    "mse": "squared error, standardised by gene",
-    "pearson": "Pearson over entries (mostly gene means)",
-    "pearson_cell": "Pearson within cells (mostly gene means)",
-}
+METRICS = ("r2", "mse", "pearson", "pearson_cell")
+"""Metrics of the table, explained in :data:`grn_cotrain.present.CELL_METRICS`."""
 _OWN_WAYS = ("own", "dropout")  # in the column ``by`` of the table
 _GROUPS = 10
 _MIN_CELLS = 5  # a group of fewer cells has no interval to speak of

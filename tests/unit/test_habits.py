@@ -20,11 +20,11 @@ GENERATED = {"constraints.txt", "LICENSE", "experiments/RESULTS.md"}
 
 # Rooms of grn_cotrain from the bottom up; a room imports rooms of lower rank (or its own), never a higher one.
 RANKS = [
-    {"errors", "files", "provenance", "strict", "text_tables", "markdown"},
+    {"errors", "files", "provenance", "strict", "text_tables", "present"},
     {"config"},
     {"plugins"},
     {"registry", "commandline", "progress", "lock", "manifest"},
-    {"recipe_model"},
+    {"recipe_model", "recipe_train"},
     {"recipe", "recipe_diff"},
     {"data"},
     {"controls"},
@@ -36,7 +36,7 @@ RANKS = [
     {"evaluate"},
     {"export"},
     {"card", "compare"},
-    {"tl", "pl", "hub"},
+    {"tl", "pl", "hub", "start"},
     {"report"},
     {"cli", "__main__"},
 ]

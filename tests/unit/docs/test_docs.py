@@ -132,7 +132,7 @@ def test_every_page_is_in_the_navigation() -> None:
 
 
 def test_pages_show_commands() -> None:
-    assert {words[0] for _, words in COMMANDS} == {"grn-prep", "grn-cotrain", "experiments"}
+    assert {words[0] for _, words in COMMANDS} == {"grn-prep", "grn-cotrain"}
     assert len(COMMANDS) >= 30
 
 
