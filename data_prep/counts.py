@@ -151,7 +151,7 @@ def prepare_counts(
     notes.append(said)
     tfs = [cells.vocab.symbols[i] for i in np.intersect1d(listed, kept)]
     if kept.size < cells.num_features:
-        cells = _take(cells, kept)
+        cells = cells.with_features(kept)
         network = None if network is None else _restricted(network, cells.vocab, kept)
     notes += [note for note in without_counts(cells) if note not in notes]
     if replaced:
@@ -188,13 +188,17 @@ def _aligned_cells(
         telling = adata.var["modality"] == "gene"
         telling_names = [*adata.var_names[telling], *adata.var["gene_ids"][telling]]
         species = _species(telling_names, species, notes) if counts.species is None else counts.species
-        own = FeatureVocab.from_symbols(names, ids, modality=list(adata.var["modality"]), species=species)
+        given = FeatureVocab.from_symbols(
+            names, ids, modality=list(adata.var["modality"]), species=species, intervals=counts.intervals
+        )
+        own, order = given.ordered()
         report = counts.report
-        size_factor_C, told = size_factors(counts)
+        depth, told = size_factors(counts)
         if report.renamed or report.lost or report.duplicated or report.files:
             told = [*told, *(f"names: {line}" for line in report.lines())]
         obs = adata.obs.drop(columns=SIZE_FACTOR, errors="ignore")
-        cells = CellMatrix.build(own, adata.X, kind=counts.kind, obs=obs, size_factor_C=size_factor_C)
+        X = adata.X if own is given else adata.X[:, order]
+        cells = CellMatrix.build(own, X, kind=counts.kinds, obs=obs, size_factor_C=depth, present=counts.present)
     notes += told
     spikes = [name for name in cells.vocab.symbols if is_spike_in(name)]
     if spikes:
@@ -253,14 +257,6 @@ def _listed_tfs(tf_list: str | Path, vocab: FeatureVocab, notes: list[str]) -> n
         )
     notes.append(f"TF list: {alignment.report.summary()}")
     return np.sort(found)
-
-
-def _take(cells: CellMatrix, kept: np.ndarray) -> CellMatrix:
-    """The cells with fewer features; size factors stay those of all."""
-    vocab = cells.vocab.select(kept)
-    return CellMatrix.build(
-        vocab, cells.values_CG[:, kept], kind=cells.kind, obs=cells.obs, size_factor_C=cells.size_factor_C
-    )
 
 
 def _restricted(network: GRN, vocab: FeatureVocab, kept: np.ndarray) -> GRN:

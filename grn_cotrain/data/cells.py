@@ -160,6 +160,17 @@ class CellMatrix(StoreBase):
         assays = {name: assay.take(index_B) for name, assay in self.assays.items()}
         return CellMatrix(self.vocab, self.values_CG[index_B], self.obs.iloc[index_B], assays)
 
+    def with_features(self, index_G: np.ndarray) -> CellMatrix:
+        """The cells with the features at ``index_G`` (ascending); depths stay those of all features."""
+        vocab = self.vocab.select(index_G)
+        spaces = {space.name: space for space in vocab.spaces}
+        assays = {
+            name: replace(assay, space=spaces[assay.space.name])
+            for name, assay in self.assays.items()
+            if assay.space.name in spaces
+        }
+        return replace(self, vocab=vocab, values_CG=self.values_CG[:, index_G], assays=assays)
+
     def verify(self) -> None:
         """Nothing to do: what is in memory was checked when it was made."""
 
