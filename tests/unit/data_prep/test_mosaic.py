@@ -101,7 +101,9 @@ def test_no_token_is_of_a_feature_that_was_not_measured(tmp_path: Path, zeros: i
     for name, part in batch.assays.items():
         assert part.cells_A.tolist() == np.flatnonzero(cells.present(name)).tolist()
         space = cells.assays[name].space
-        assert ((part.feature_ids_T >= space.start + NUM_SPECIAL) & (part.feature_ids_T < space.stop + NUM_SPECIAL)).all()
+        assert (
+            (part.feature_ids_T >= space.start + NUM_SPECIAL) & (part.feature_ids_T < space.stop + NUM_SPECIAL)
+        ).all()
         assert MODALITIES[part.modality] == space.name
     packed = batch.pack()
     assert packed.cu_lens.diff().tolist() == tokenizer.lengths_C.tolist()
