@@ -1,7 +1,7 @@
 # One command each, from a bare checkout: every target sets up what it needs and is quick the second time.
 #   make demo      co-train on the 700 labelled PBMCs that scanpy carries, print the link table, export gene embeddings
 #   make demo-sim  the same on a simulated world whose regulation is known
-#   make test      the tests (test-slow: fits of minutes on real data)   make lint   ruff and mypy            make bench  benchmarks beside their peers
+#   make test      the tests (test-slow: fits of minutes on real data)   make lint   ruff and mypy            make bench  benchmarks against their peers
 #   make docs      the documentation, notebooks executed, into build/site
 #   make setup     .venv with the core  make setup-ci  the core, DGL and torch-scatter (optional back ends)
 # On a machine with a GPU, name the index of your torch build once: make setup TORCH_INDEX=URL
@@ -22,7 +22,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 # Wheels that had to be compiled outlive the checkout; the folder's name holds the Python and torch they were built for.
 WHEELS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/grn_cotrain/wheels
 
-# Real data are read where they lie; nothing but this line and tests/conftest.py knows the place.
+# Real data are read in their own place; nothing but this line and tests/conftest.py knows the place.
 NEIGHBOUR := $(wildcard ../shared/data)
 ifneq ($(NEIGHBOUR),)
 export GRN_COTRAIN_DATA ?= $(abspath $(NEIGHBOUR))
@@ -44,7 +44,7 @@ $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or newer found; install one, or name it: make setup PYTHON=..." >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
-# torch comes first and alone, so that nothing else chooses its build. The egg-info that a build leaves beside the sources
+# torch comes first and alone, so that nothing else chooses its build. The egg-info that a build leaves next to the sources
 # goes: once stale, it would hide the installed entry points from programs run here.
 $(CORE): pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"

@@ -55,7 +55,7 @@ def counts(
         str, typer.Option(help="several files: outer (genes of any) or inner (genes of every one)")
     ] = "outer",
     source_key: Annotated[
-        str, typer.Option(help="several files: column of obs that says which one", metavar="OBS")
+        str, typer.Option(help="several files: column of obs that names the file", metavar="OBS")
     ] = "source_file",
     aliases: Annotated[str | None, typer.Option(help=_ALIASES, metavar="FILE")] = None,
     orthologs: Annotated[str | None, typer.Option(help=_ORTHOLOGS, metavar="FILE")] = None,
@@ -65,7 +65,7 @@ def counts(
     grn: Annotated[str | None, typer.Option(help="edge list to add at once", metavar="EDGES")] = None,
     grn_format: Annotated[str, typer.Option(help=_FORMATS)] = "auto",
     tf_list: Annotated[str | None, typer.Option(help="TF symbols, one a line, or a table", metavar="FILE")] = None,
-    species: Annotated[str, typer.Option(help="of the files: auto, human or mouse")] = "auto",
+    species: Annotated[str, typer.Option(help="species of the files: auto, human or mouse")] = "auto",
 ) -> None:
     """Read, validate and select cells of one or several files; write a prepared folder."""
     from data_prep.counts import prepare_counts
@@ -130,7 +130,7 @@ def grn(
 def splits(
     prep: Annotated[Path, typer.Argument(metavar="PREP", help="prepared folder")],
     kind: Annotated[str, typer.Option(help="random, unseen-tf, unseen-target, unseen-both, published, transfer")],
-    seed: Annotated[int, typer.Option(help="of every draw", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="random seed", min=0)] = 0,
     track: Annotated[str, typer.Option(help="hidden or visible: the other edges of held-out genes")] = "visible",
     source_prep: Annotated[Path | None, typer.Option("--from", metavar="PREP2", help="transfer: trains there")] = None,
     train: Annotated[Path | None, typer.Option(help="published: labelled pairs")] = None,
@@ -164,7 +164,7 @@ def splits(
 @app.command()
 def simulate(
     out: Annotated[Path, typer.Option(help="prepared folder to write; an earlier one is replaced")],
-    seed: Annotated[int, typer.Option(help="of every draw", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="random seed", min=0)] = 0,
     genes: Annotated[int, typer.Option(help="genes, TFs included")] = 500,
     tfs: Annotated[int, typer.Option(help="TFs")] = 60,
     cells: Annotated[int, typer.Option(help="cells")] = 2500,

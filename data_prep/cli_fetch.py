@@ -21,8 +21,8 @@ def fetch(
     list_: Annotated[bool, typer.Option("--list", help="show what is known")] = False,
     out: Annotated[Path | None, typer.Option(help="also copy there", metavar="FOLDER")] = None,
     link: Annotated[bool, typer.Option("--link", help="with --out: a symbolic link instead of a copy")] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="use the cache only; say what to put where")] = False,
-    refresh: Annotated[bool, typer.Option("--refresh", help="download anew and accept a changed file")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="use the cache only; list missing files")] = False,
+    refresh: Annotated[bool, typer.Option("--refresh", help="download again and accept a changed file")] = False,
     catalogue: Annotated[
         Path | None, typer.Option(help="more entries (also GRN_COTRAIN_CATALOGUE)", metavar="FILE")
     ] = None,

@@ -72,8 +72,8 @@ def prepare_counts(
     annotations
         Names of columns or features that are not genes, separated by commas: they become columns of ``obs``.
     join, source_key
-        Several files: features of any file (``outer``) or of every one (``inner``); the column of ``obs`` that says
-        which file a cell is of. See :func:`~data_prep.merge.merge_counts`.
+        Several files: features of any file (``outer``) or of every one (``inner``); the column of ``obs`` that names
+        the file of each cell. See :func:`~data_prep.merge.merge_counts`.
     aliases
         Table of old symbols: genes take their current ones, and the network's genes are found by either.
     orthologs, orthologs_policy, to_species
@@ -86,7 +86,8 @@ def prepare_counts(
     tf_list
         File of TF symbols, one a line: TFs beyond the network's.
     species
-        Of the files. ``auto`` believes the names; ``human`` or ``mouse`` decide where they do not tell.
+        Species of the files. ``auto`` derives it from the names; ``human`` or ``mouse`` decide where names are
+        ambiguous.
     vocab
         Align to this vocabulary instead of making one from the data (another data set's genes); ``genes`` must be
         ``all`` then. Features that the data lack are zero.
@@ -96,7 +97,7 @@ def prepare_counts(
     Returns
     -------
     Prep
-        The folder, opened; ``meta["notes"]`` says what was detected and left out.
+        The folder, opened; ``meta["notes"]`` lists what was detected and left out.
 
     Raises
     ------

@@ -33,7 +33,7 @@ _SPLIT_FILES = ("train", "validation", "test", "index", "source_prep")
 
 
 def ensure_prep(config: PrepConfig, folder: str | Path) -> Prep:
-    """Return the prepared folder of a recipe, made anew if the block, a file it names, or the preparation changed.
+    """Return the prepared folder of a recipe, made again if the block, a file it names, or the preparation changed.
 
     Two processes that prepare one folder do it once: the second waits and finds it done. A file counts as unchanged if
     its size and time of change are those of last time, or else its content is. Files that are gone since, raw data on a
@@ -60,7 +60,7 @@ def ensure_prep(config: PrepConfig, folder: str | Path) -> Prep:
         gone = _gone(config)
         if gone:
             raise UserError(f"prep: '{gone[0]}' does not exist; correct the recipe's prep: block, or fetch the data")
-        logger.info("%s: %s", folder, "stale, prepared anew" if folder.exists() else "prepared")
+        logger.info("%s: %s", folder, "stale, prepared again" if folder.exists() else "prepared")
         with atomic_folder(folder) as temporary:
             _prepare(config, temporary)
             write_json(temporary / _RECORD, {"key": key, "files": files})

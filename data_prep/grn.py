@@ -68,7 +68,7 @@ def prepare_grn(
     stale = opened.split_names() if opened.has_grn and opened.grn.content_hash != grn.content_hash else []
     write_grn(opened.folder, grn)
     if stale:
-        grn.report.notes.append(f"splits of the earlier network must be made anew: {', '.join(stale)}")
+        grn.report.notes.append(f"splits of the earlier network must be made again: {', '.join(stale)}")
     return grn
 
 
@@ -82,7 +82,7 @@ def build_network(
     orthologs_policy: str = "one2one",
     **on_trouble: OnTrouble,
 ) -> GRN:
-    """Read an edge list, give its genes the vocabulary's names, and align it; the report says what changed."""
+    """Read an edge list, give its genes the vocabulary's names, and align it; the report lists what changed."""
     format = (known_format(edges) or format) if format == "auto" else format
     what = f"edge list '{edges}'"
     parsed = load_edges(resolve_source(edges), format)

@@ -34,7 +34,7 @@ __all__ = ["JOINS", "SOURCE_KEY", "labels_of", "merge_counts"]
 
 JOINS = ("outer", "inner")
 SOURCE_KEY = "source_file"
-_LEAST_SHARED = 20  # fewer shared genes than this do not tell a species
+_LEAST_SHARED = 20  # fewer shared genes than this do not determine a species
 _SUFFIXES = (".gz", ".h5ad", ".h5mu", ".h5", ".loom", ".zarr", ".csv", ".tsv", ".txt", ".mtx")
 
 
@@ -71,18 +71,18 @@ def merge_counts(
     source_key
         Column of ``obs`` for the label of each cell's file.
     species
-        Of files whose names do not tell.
+        Species of files whose names are ambiguous.
 
     Returns
     -------
     CountsFile
-        ``obs`` says which file each cell is of and, with several modalities, which of them it has. ``report.files``
+        ``obs`` names the file of each cell and, with several modalities, those that the cell has. ``report.files``
         holds what became of the names of each file.
 
     Raises
     ------
     UserError
-        Different species, counts beside log-scale values, no gene in common, a ``source_key`` that is taken.
+        Different species, counts together with log-scale values, no gene in common, a ``source_key`` that is taken.
     """
     if join not in JOINS:
         raise UserError(f"--join '{join}': choose from {', '.join(JOINS)}{did_you_mean(join, JOINS)}")
@@ -124,7 +124,7 @@ def merge_counts(
 
 
 def labels_of(paths: Sequence[str | Path]) -> list[str]:
-    """A short, distinct name for each file: its own, or the folders that tell it from the others.
+    """A short, distinct name for each file: its own, or the folders that distinguish it from the others.
 
     ``a/outs/filtered.h5`` and ``b/outs/filtered.h5`` are ``a`` and ``b``.
     """

@@ -52,9 +52,9 @@ def parse_selection(text: str) -> GeneSelection:
 def select_genes(
     cells: CellMatrix, selection: GeneSelection, *, tf_index: np.ndarray, target_index: np.ndarray
 ) -> tuple[np.ndarray, str]:
-    """Return the sorted indices of the features that stay, and one line that says how many of which.
+    """Return the sorted indices of the features that stay, and one line that counts them by kind.
 
-    Features of other modalities always stay. Spike-ins are no candidates for the variable genes.
+    Features of other modalities always stay. Spike-ins are not candidates for the variable genes.
     """
     if selection.everything:
         what = "genes" if set(cells.vocab.modality) == {"gene"} else "features"

@@ -1,14 +1,14 @@
 """A small two-omics world whose regulation is known: for tests, teaching, and the question "does it help?".
 
-The world holds what the project's hypothesis is about, so that a failure here would count, and says so plainly: rates
+The world holds what the project's hypothesis is about, so that a failure here would count: rates
 depend on TF activities through Hill functions and co-factors (not linearly), an activity is seen only through a few
 noisy transcripts, and counts are sparse. Unseen genes are predictable in principle, since their expression follows
 their regulators; unseen TFs too, since their transcripts follow their activity and their family shares targets. A model
 that reads cells well can therefore gain over linear controls; nothing here makes sure that a particular model does.
 
 With ``signal=False`` the same cells are dealt to other genes (TFs among TFs): network, marginals of the cells, families
-and degrees are the same, and expression says nothing about regulation. A gain there is an artefact.
-``docs/decisions/0002-simulated-world.md`` says how the defaults were chosen, before any model was trained on them.
+and degrees are the same, and expression carries no information about regulation. A gain there is an artefact.
+``docs/decisions/0002-simulated-world.md`` describes how the defaults were chosen, before any model was trained on them.
 
 Dimension letters: C cells, S TFs, G genes, E edges, P peaks.
 """
@@ -113,7 +113,7 @@ class SimulatedWorld:
 def simulate_world(seed: int = 0, config: SimulateConfig | None = None) -> SimulatedWorld:
     """Simulate in memory; the same seed and settings give the same world, bit for bit."""
     config = config or SimulateConfig()
-    # One stream per stage: more cells, say, must not change the network.
+    # One stream per stage: more cells, for example, must not change the network.
     network_rng, cells_rng, peaks_rng, exchange_rng = (np.random.default_rng([seed, stage]) for stage in range(4))
     network = simulate_network(
         config.num_genes,
@@ -205,7 +205,7 @@ def _assemble(
 
 
 def _peak_frame(peaks: SimulatedPeaks, role_G: np.ndarray, symbols: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
-    """Places and genes of the peaks, along a made-up chromosome on which genes lie in the order of the vocabulary."""
+    """Places and genes of the peaks, along a made-up chromosome on which genes are in the order of the vocabulary."""
     gene_P = role_G[peaks.gene_P]
     order_P = np.argsort(gene_P, kind="stable")
     gene_P = gene_P[order_P]
@@ -228,16 +228,16 @@ def simulate(
 ) -> Path:
     """Simulate a world and write it as a prepared folder; return the folder.
 
-    Besides the files of every prepared folder it holds ``peaks.h5ad`` (same cells; ``var["gene"]`` links each peak
-    to its gene), ``truth.parquet`` (the edges that acted), ``truth_activity.parquet`` and ``truth_log_rate.parquet``,
-    which only :class:`~data_prep.simulate_oracle.OracleScorer` and people read.
+    In addition to the files of every prepared folder it holds ``peaks.h5ad`` (same cells; ``var["gene"]`` links each
+    peak to its gene), ``truth.parquet`` (the edges that acted), ``truth_activity.parquet`` and
+    ``truth_log_rate.parquet``, which only :class:`~data_prep.simulate_oracle.OracleScorer` and people read.
 
     Parameters
     ----------
     out
         Folder to write; an earlier prepared folder there is replaced as a whole.
     seed
-        Of every draw.
+        Random seed.
     num_genes, num_tfs, num_cells, signal
         See :class:`SimulateConfig`.
     config

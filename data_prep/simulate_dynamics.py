@@ -1,4 +1,4 @@
-"""What the cells of the made-up world do: signals, TF dynamics, transcription, counting, open chromatin.
+"""Dynamics of the cells of the simulated world: signals, TF dynamics, transcription, counting, open chromatin.
 
 Dimension letters: C cells, S TFs, G genes, E edges, P peaks, K cell types, L signals.
 """
@@ -30,7 +30,7 @@ class SimulatedCells:
 
 @dataclass(frozen=True)
 class SimulatedPeaks:
-    """Open chromatin: ``open_CP`` is 0 or 1; each peak lies near ``gene_P`` and is bound by the TFs of its edges."""
+    """Open chromatin: ``open_CP`` is 0 or 1; each peak is near ``gene_P`` and is bound by the TFs of its edges."""
 
     open_CP: np.ndarray
     gene_P: np.ndarray

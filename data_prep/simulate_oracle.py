@@ -38,12 +38,12 @@ def oracle_scores(activity_CS: np.ndarray, log_rate_CG: np.ndarray, tf_index_S: 
 
 
 class OracleScorer:
-    """Scores pairs from the noise-free world; a ceiling to print beside models, never a competitor.
+    """Scores pairs from the noise-free world; a ceiling to print next to models, never a competitor.
 
     It knows what no experiment shows: the activity of every TF and the log rate of every gene in every cell, without
     counting noise. It does not know an edge, a sign or a label of any part. Co-factors and thresholds blur its linear
-    regression, so it stays below 1. In a world without signal it knows the dynamics of *those* cells, which say nothing
-    about the network, and it falls to chance.
+    regression, so it stays below 1. In a world without signal it knows the dynamics of *those* cells, which carry no
+    information about the network, and it falls to chance.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""``python -m experiments``: compare arms, keep run records, write the documents' tables."""
+"""``python -m experiments``: keep run records and write the tables of the documents."""
 
 from __future__ import annotations
 
@@ -15,35 +15,11 @@ __all__ = ["app", "main"]
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 
 
-@app.command()
-def compare(
-    recipe: Annotated[Path, typer.Argument(help="YAML recipe, the same for all arms")],
-    out: Annotated[Path, typer.Option(help="folder of the grid; a second call goes on where the first one stopped")],
-    arms: Annotated[str, typer.Option(help="schedule+modifier+..., separated by commas")] = (
-        "joint,mlm_only,link_only,pretrain_then_link,joint+rewired"
-    ),
-    seeds: Annotated[str, typer.Option(help="separated by commas; at least 3 for a claim")] = "0,1,2",
-    jobs: Annotated[int, typer.Option(help="runs at a time")] = 1,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="a.b=c, for all arms")] = None,
-    record: Annotated[str | None, typer.Option(help="also keep a run record of this name")] = None,
-) -> None:
-    """Run arms x seeds, print one table, write compare.json and compare.parquet."""
-    from experiments.arms import parse_arms
-    from experiments.compare import compare as run_comparison
-    from experiments.records import make_record, write_record
-
-    comparison = run_comparison(
-        recipe, parse_arms(arms), parse_seeds(seeds), out, jobs=jobs, overrides=set_ or [], say=say
-    )
-    say("\n" + "\n".join(comparison.lines()))
-    say(f"written: {out / 'compare.json'}, {out / 'compare.parquet'}")
-    if record is not None:
-        say(f"recorded: {write_record(make_record(out, record))}")
-
-
 @app.command("record")
 def keep_record(
-    folder: Annotated[Path, typer.Argument(help="--out of compare, evaluate links or the benchmarks; or a run folder")],
+    folder: Annotated[
+        Path, typer.Argument(help="--out of grn-cotrain compare, evaluate links or the benchmarks; or a run folder")
+    ],
     name: Annotated[str, typer.Option(help="name of the record")],
     command: Annotated[str | None, typer.Option(help="the command that made the folder")] = None,
 ) -> None:
@@ -75,14 +51,6 @@ def results() -> None:
 
     for path in write_documents():
         say(f"written: {path}")
-
-
-def parse_seeds(text: str) -> list[int]:
-    """``0,1,2`` -> numbers."""
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise UserError(f"--seeds '{text}': not whole numbers separated by commas; write for example 0,1,2") from None
 
 
 def main() -> None:

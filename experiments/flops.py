@@ -3,8 +3,8 @@
 ``torch.utils.flop_counter.FlopCounterMode`` counts matrix products (2 a multiply-add) and the fused attention kernels
 that it knows, forward and backward as they run. The CPU's fused attention kernel is not among those it knows; its
 formula is given here (:data:`CPU_ATTENTION`), by torch's own convention: two products forward, five backward, since the
-kernel computes the scores again. What moves along edges (``embedding_bag``, sampled products) is no matrix product in
-this accounting, as in xTrimoGene's; calls of such operators are reported, not counted.
+kernel computes the scores again. What moves along edges (``embedding_bag``, sampled products) is not a matrix product
+in this accounting, as in xTrimoGene's; calls of such operators are reported, not counted.
 
 Dimension letters: T tokens, D width, F width of the feed-forward part, L length of a cell.
 """
@@ -112,8 +112,8 @@ def count_flops(function: Callable[[], Any]) -> FlopCount:
 def step_flops(model: CoTrainModel, batch: PackedTokens, objective: str, *, seed: int = 0) -> FlopCount:
     """FLOPs of forward and backward of one cell objective on one batch, the graph's share left out.
 
-    The graph is encoded once a step whatever the number of cells, so its cost is no cost per cell: the gene states are
-    computed beforehand and taken as leaves, as a training step does. Divide by ``batch.num_cells``.
+    The graph is encoded once a step whatever the number of cells, so its cost is not a cost per cell: the gene states
+    are computed beforehand and taken as leaves, as a training step does. Divide by ``batch.num_cells``.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def step_flops(model: CoTrainModel, batch: PackedTokens, objective: str, *, seed
     objective
         Name of a cell objective of the model.
     seed
-        Of the mask.
+        Seed of the mask.
     """
     device = next(model.parameters()).device
     generator = torch.Generator(device=device).manual_seed(seed)

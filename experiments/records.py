@@ -32,11 +32,11 @@ def make_record(folder: Path, name: str, *, command: str | None = None) -> dict[
     Parameters
     ----------
     folder
-        What ``experiments compare``, ``grn-cotrain evaluate links --out`` or ``experiments.benchmarks --out`` wrote.
+        What ``grn-cotrain compare``, ``grn-cotrain evaluate links --out`` or ``experiments.benchmarks --out`` wrote.
     name
         Lower case, digits, ``-`` and ``_``; names the file, and the published figures that belong to it.
     command
-        The command that made the folder; by default the present one.
+        The command that made the folder; by default the one that a comparison noted, else the present one.
 
     Raises
     ------
@@ -45,6 +45,7 @@ def make_record(folder: Path, name: str, *, command: str | None = None) -> dict[
     """
     if (folder / "compare.json").is_file():
         kind, body = "compare", dict(read_json(folder / "compare.json", what="comparison"))
+        command = command or body.pop("command", None)
     elif (folder / "links.json").is_file():
         kind, body = "links", _links(folder)
     elif benchmarks := sorted(folder.glob("b*.json")):
@@ -158,5 +159,7 @@ def read_records(folder: Path = RECORDS) -> list[dict[str, Any]]:
     records = [dict(read_json(path, what="run record")) for path in sorted(folder.glob("*.json"))]
     for record in records:
         if record.get("format_version") != _FORMAT:
-            raise UserError(f"record '{record.get('name')}': of another format; make it anew with `experiments record`")
+            raise UserError(
+                f"record '{record.get('name')}': of another format; make it again with `python -m experiments record`"
+            )
     return records

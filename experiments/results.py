@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.compare import METRICS, change, number
 from experiments.records import RECORDS, read_records
 from grn_cotrain.cli import registries
+from grn_cotrain.compare.table import METRICS, change, label_of, number
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import write_text
 
@@ -94,15 +94,15 @@ def _with_interval(row: Mapping[str, Any] | None) -> str:
 
 def _compare_table(record: Mapping[str, Any]) -> str:
     header = ["arm", "seeds", *(_LINK_HEADINGS[metric] for metric in METRICS), "R2 of cells"]
-    header += ["minus joint", "minus best control", "s a run", "MB"]
+    header += [f"minus {record['body']['reference']}", "minus best control", "s a run", "MB"]
     rows = []
     for row in record["body"]["rows"]:
         means = [number(row[metric]["mean"]) for metric in (*METRICS, "cells_r2")]
         costs = [
             "-" if row[key]["mean"] is None else f"{row[key]['mean']:.0f}" for key in ("train_seconds", "memory_mb")
         ]
-        differences = [change(row["against_joint"]), change(row["against_control"])]
-        rows.append([row["scorer"], str(len(row["seeds"])), *means, *differences, *costs])
+        differences = [change(row["against_first"]), change(row["against_control"])]
+        rows.append([label_of(row), str(len(row["seeds"])), *means, *differences, *costs])
         if row["error"]:
             rows.append([f"{row['arm']}: failed", *[""] * (len(header) - 2), row["error"]])
     return markdown(header, rows)
@@ -133,7 +133,9 @@ def _section(record: Mapping[str, Any]) -> str:
         lines.append(
             f"- {body['num_tfs']} TFs, prevalence {body['prevalence']:.4f}; {body['seconds'] / 60:.0f} minutes in all"
         )
-        lines.append("- differences are of macro AUROC, with 95 % intervals; * beats (3 seeds, interval above zero)")
+        lines.append(
+            "- differences are of macro AUROC, with 95 % intervals; * is better (3 seeds, interval above zero)"
+        )
     lines += [f"- {note}" for note in body.get("notes", [])]
     lines += [f"- warning: {warning}" for warning in body.get("warnings", [])]
     run = {key: value for key, value in body.get("run", {}).items() if value is not None}
@@ -212,10 +214,10 @@ def _readme_comparisons(records: Sequence[Mapping[str, Any]]) -> str:
         where = f"{record['name']}, {record['body']['split']}"
         for row in record["body"]["rows"]:
             figures = [number(row[metric]["mean"]) for metric in ("macro_auroc", "cells_r2")]
-            differences = [change(row["against_joint"]), change(row["against_control"])]
-            rows.append([where, row["scorer"], str(len(row["seeds"])), *figures, *differences])
+            differences = [change(row["against_first"]), change(row["against_control"])]
+            rows.append([where, label_of(row), str(len(row["seeds"])), *figures, *differences])
             where = ""
-    header = ["data, split", "arm", "seeds", "macro AUROC", "R2 of cells", "minus joint", "minus best control"]
+    header = ["data, split", "arm", "seeds", "macro AUROC", "R2 of cells", "minus the first", "minus best control"]
     return markdown(header, rows) if rows else ""
 
 

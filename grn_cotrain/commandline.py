@@ -87,7 +87,7 @@ def _is_unicode(argument: str) -> bool:
 
 
 def _of_the_system(error: RuntimeError) -> str | None:
-    """What the system refused, where a library wraps it: torch's lack of memory, Python's loop of links."""
+    """The system's refusal, where a library wraps it: torch's lack of memory, Python's loop of links."""
     text = str(error).splitlines()[0] if str(error) else ""
     if re.search(r"can't allocate memory|not enough memory|out of memory", text, re.IGNORECASE):
         return f"out of memory ({text[:200]}); take fewer cells or genes, a smaller model, or a larger machine"
@@ -98,7 +98,7 @@ def _of_the_system(error: RuntimeError) -> str | None:
 
 @contextmanager
 def _plain_messages() -> Iterator[None]:
-    """Log warnings of the libraries on stderr, one line each; hide what Python's ``warnings`` tell developers."""
+    """Log warnings of the libraries on stderr, one line each; hide Python's ``warnings`` for developers."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setLevel(logging.WARNING)
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))

@@ -36,7 +36,7 @@ __all__ = [
 C = TypeVar("C")
 
 LARGEST_SEED = 2**32 - 1
-"""Of all that draw, scikit-learn and numba take the least."""
+"""The largest seed that scikit-learn and numba accept; all other generators accept more."""
 
 _ENVIRONMENT_HINTS = {
     "GRN_COTRAIN_DATA": (
@@ -49,7 +49,7 @@ _ENVIRONMENT_HINTS = {
 _EXPANDED = "GRN_COTRAIN_"
 
 # Sizes that a stranger's recipe or config.json may ask for, by the last word of the key: nothing is allocated, and no
-# loop runs, before they are checked. They lie far above what any model here has.
+# loop runs, before they are checked. They are far above the sizes of any model here.
 _LARGEST = {
     "layers": 512,
     "heads": 1 << 12,
@@ -169,7 +169,7 @@ def apply_overrides(mapping: Mapping[str, Any], overrides: Sequence[str]) -> dic
             if child is None:
                 child = {}
             if not isinstance(child, dict):
-                raise UserError(f"--set '{override}': '{parent}' is no mapping, so it has no key below it")
+                raise UserError(f"--set '{override}': '{parent}' is not a mapping, so it has no key below it")
             node[parent] = child
             node = child
         node[leaf] = value
@@ -217,6 +217,8 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         assert problem is not None
         raise problem
     if origin is Literal:
+        if isinstance(value, bool) and value not in arguments and str(value).lower() in arguments:
+            return str(value).lower()  # YAML reads the word true as a truth value
         if (
             isinstance(value, (str, int, float))
             and value in arguments
@@ -255,7 +257,7 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         word = re.split(r"[._]", path)[-1]
         largest = _LARGEST.get(word, _LARGEST_WHOLE)
         if word == "seed":
-            return value  # its own check says what a seed may be
+            return value  # require_seed checks it
         if abs(value) > largest:
             raise UserError(f"{path}: got {shown(value)}; give at most {largest:,}")
         return value
@@ -284,7 +286,7 @@ def require(condition: bool, message: str) -> None:
 
 
 def require_number(config: Any, name: str, what: str, holds: Callable[[Any], bool]) -> None:
-    """Refuse ``config.name`` unless it is None or ``holds``; ``what`` says what to give."""
+    """Refuse ``config.name`` unless it is None or ``holds``; ``what`` states what to give."""
     value = getattr(config, name)
     require(value is None or holds(value), f"{name}: got {value}; give {what}")
 

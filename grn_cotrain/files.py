@@ -48,7 +48,7 @@ _FULL_TEXT = re.compile(
 
 @contextlib.contextmanager
 def atomic_file(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; on success it takes its place, on any failure nothing is left.
+    """Yield a temporary path next to ``path``; on success it takes its place, on any failure nothing is left.
 
     The file is on the disk before it takes the name. The temporary name is ``.NAME.RANDOM.part.SUFFIX``, see
     :func:`clear_leftovers`.
@@ -81,7 +81,7 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary folder beside ``path``; on success it replaces ``path``, on any failure nothing is left.
+    """Yield a temporary folder next to ``path``; on success it replaces ``path``, on any failure nothing is left.
 
     Raises
     ------
@@ -121,13 +121,13 @@ def staged_files(folder: str | Path) -> Iterator[Path]:
     """Yield a temporary folder; on success its files take their places in ``folder``, on any failure nothing is left.
 
     Unlike :func:`atomic_folder`, it leaves alone what else ``folder`` holds. Files move in the order in which they were
-    written, so that one that says "the others are here" can still come last.
+    written, so that one that lists the others can still come last.
 
     Raises
     ------
     UserError
-        ``folder`` is a file or cannot be written, told before the block runs; one of the files would replace a folder;
-        the disk is full.
+        ``folder`` is a file or cannot be written, reported before the block runs; one of the files would replace a
+        folder; the disk is full.
     """
     folder = Path(folder)
     with _parents(folder / "any"):
@@ -196,7 +196,7 @@ def clear_leftovers(folder: str | Path, *, before: float | None = None) -> list[
 
 @contextlib.contextmanager
 def disk_full_in_one_line(path: str | Path) -> Iterator[None]:
-    """Turn a full disk, in whatever words a writer says it, into one line that names the output.
+    """Turn a full disk, whatever error a writer raises, into one line that names the output.
 
     Raises
     ------
@@ -217,7 +217,7 @@ def disk_full_in_one_line(path: str | Path) -> Iterator[None]:
 
 
 def _full(error: BaseException) -> str | None:
-    """What the system said, if this error or one that caused it is a full disk."""
+    """The system's message, if this error or one that caused it is a full disk."""
     found: BaseException | None = error
     while found is not None:
         if isinstance(found, OSError) and found.errno in _FULL:
@@ -317,7 +317,7 @@ def read_json(path: str | Path, *, what: str = "file", shape: Any = None) -> Any
     what
         How messages call it.
     shape
-        What the content must look like, as :func:`~grn_cotrain.strict.check_shape` takes it.
+        Shape that the content must have, as :func:`~grn_cotrain.strict.check_shape` takes it.
 
     Raises
     ------

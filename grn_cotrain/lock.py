@@ -26,7 +26,7 @@ __all__ = ["Busy", "file_lock", "folder_lock", "holder_of"]
 
 logger = logging.getLogger(__name__)
 
-_INFO = ".json"  # suffix of the file beside the lock that says who holds it
+_INFO = ".json"  # suffix of the file next to the lock that names its holder
 _Key = tuple[Path, int, int]
 _held: dict[_Key, int] = {}
 """(lock file, process, thread) -> how often it is held there: the inner of two nested locks is free."""
@@ -55,9 +55,9 @@ def file_lock(place: Path, *, what: str, wait: float | None = 1.0) -> Iterator[b
     Parameters
     ----------
     place
-        Lock file; who holds it is written beside it.
+        Lock file; its holder is written to a file next to it.
     what
-        What the holder does, in a word or two.
+        Task of the holder, in a word or two.
     wait
         Seconds after which a lock that is held gives :class:`Busy`; None waits without an end.
 
@@ -125,7 +125,7 @@ def holder_of(place: Path) -> dict[str, Any] | None:
 def folder_lock(folder: str | Path, *, what: str = "prepare", wait: float | None = None) -> Iterator[bool]:
     """Hold the lock of a ``folder`` that is written whole; yields whether another process held it before.
 
-    The lock is a hidden file beside the folder, ``.NAME.lock``, so that the folder can be exchanged under it.
+    The lock is a hidden file next to the folder, ``.NAME.lock``, so that the folder can be exchanged under it.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """A manifest: every file of a folder with its size and SHA-256, and the facts that tie the folder to a run.
 
 ``model/model_manifest.json`` lists the files of a model, ``run_manifest.json`` those of a run, the model's manifest
-among them. So one small file says whether a whole run is the one that training wrote.
+among them. So one small file shows whether a whole run is the one that training wrote.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MODEL_MANIFEST = "model_manifest.json"
 RUN_MANIFEST = "run_manifest.json"
 """In a run folder."""
 _FORMAT = 1
-_OPTIONAL = ("platt.json",)  # a model without validation pairs has none: nothing that is said is wrong without it
+_OPTIONAL = ("platt.json",)  # a model without validation pairs has none, and no result depends on it
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ class Manifest:
             A file is missing, differs, or was added by another hand.
         """
         manifest = cls.read(folder / MODEL_MANIFEST)
-        # What somebody added for people, a README, is read by nobody; another platt.json would be.
+        # A README that somebody added is not read by the package; another platt.json would be.
         added = {file.name for file in folder.iterdir() if file.suffix in (".json", ".safetensors")}
         names = set(manifest.files) | {name for name in added if name[0] != "."}
         for name in sorted(names - {MODEL_MANIFEST, *leave}):
@@ -126,7 +126,7 @@ class Manifest:
                 )
 
     def problem(self, folder: Path, name: str) -> str | None:
-        """What is wrong with a file, in a few words; None where it is the file that was listed."""
+        """Short description of what is wrong with a file; None where it is the file that was listed."""
         row = self.files.get(name)
         path = folder / name
         if row is None:

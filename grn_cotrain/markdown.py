@@ -7,7 +7,7 @@ import re
 __all__ = ["code", "escape", "escape_block"]
 
 _HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-# A bracket alone is no link: it needs "(", "[" or ":" after it, so that our intervals stay readable in the raw text.
+# A bracket alone is not a link: it needs "(", "[" or ":" after it, so that our intervals stay readable in the raw text.
 _MARKS = re.compile(r"[\\`*|~]|(?<!\w)_|_(?!\w)|!(?=\[)")
 _LINK = re.compile(r"\]([(\[:])")
 _ADDRESS = re.compile(r"\b(https?|ftp|mailto|javascript|data)(:)|\b(www)(\.)", re.IGNORECASE)
@@ -22,7 +22,7 @@ def escape(text: str) -> str:
     line = "".join(_HTML.get(character, character) for character in line)
     line = _MARKS.sub(lambda match: f"\\{match.group()}", line)
     line = _LINK.sub(r"\\]\\\1", line)
-    # A bare address becomes a link in most renderers; a character reference shows the same and is none.
+    # A bare address becomes a link in most renderers; a character reference shows the same text and is not a link.
     return _ADDRESS.sub(lambda match: "&#58;".join((match[1], "")) if match[1] else f"{match[3]}&#46;", line)
 
 

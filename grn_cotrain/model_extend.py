@@ -13,6 +13,7 @@ from torch import Tensor
 
 from grn_cotrain.config import ComponentSpec, to_dict
 from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.model import CoTrainModel, ModelInputs
@@ -48,7 +49,7 @@ def extend_model(
     cells
         Cells over ``vocab`` for the statistics of the new features.
     seed
-        Of the noise by which new rows differ.
+        Seed of the noise by which new rows differ.
 
     Returns
     -------
@@ -59,7 +60,7 @@ def extend_model(
     ------
     UserError
         ``vocab`` does not begin with the old features or adds none; ``cells`` have another vocabulary; a component
-        whose tensors do not say how they grow.
+        whose tensors do not define how they grow.
     """
     old = model.vocab
     kept, total = old.num_features, vocab.num_features
@@ -101,10 +102,7 @@ def extend_model(
     prepared: dict[str, Tensor] = {}
     if cells is not None:
         fresh = {name: tensor.clone() for name, tensor in extended.state_dict().items()}
-        rows_C = np.arange(cells.num_cells)
-        extended.cell_encoder.prepare(cells, rows_C)
-        for name in extended.objectives:
-            extended.objective(name).prepare(cells, rows_C)
+        extended.prepare(Statistics(cells))
         prepared = {n: t.clone() for n, t in extended.state_dict().items() if not torch.equal(t, fresh[n])}
     _grow(model, extended, kept, prepared, torch.Generator().manual_seed(seed))
     extended.meta = {**model.meta, "extended_from": old.content_hash, "num_features_before": kept}
@@ -154,9 +152,9 @@ def extended_tensor(name: str, old: Tensor, new: Tensor, kept: int, prepared: Te
     Parameters
     ----------
     name
-        Its letters after the last ``_`` say which dimension is genes: ``mean_G``, ``bias_GD``.
+        Its letters after the last ``_`` show which dimension is genes: ``mean_G``, ``bias_GD``.
     old, new
-        Of the old model, and of one built for all features.
+        Tensors of the old model, and of one built for all features.
     kept
         G.
     prepared
@@ -174,7 +172,7 @@ def extended_tensor(name: str, old: Tensor, new: Tensor, kept: int, prepared: Te
             return old.clone()
         raise UserError(
             f"extend: '{name}' has shape {tuple(old.shape)}, and {tuple(new.shape)} with the new features; its"
-            " component does not say how it grows (name the dimension of genes by G)"
+            " component does not define how it grows (name the dimension of genes by G)"
         )
     dim = letters.index("G")
     expected = [new.shape[dim] if index == dim else size for index, size in enumerate(old.shape)]

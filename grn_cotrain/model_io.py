@@ -147,7 +147,7 @@ def _enter(folder: Path) -> None:
 
 
 def add_to_model(folder: str | Path, name: str) -> None:
-    """Enter in the manifest of a model a file that was just written beside it, such as ``platt.json``."""
+    """Enter in the manifest of a model a file that was just written next to it, such as ``platt.json``."""
     folder = Path(folder)
     if not (folder / MODEL_MANIFEST).is_file():  # an earlier version wrote it
         return

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["LINE_EVERY_SECONDS", "Progress", "counted"]
 
 Progress = Callable[[int, int], None]
-"""Told of how much is done and of how much there is in all."""
+"""Function that receives the amount that is done and the whole amount."""
 
 LINE_EVERY_SECONDS = 15.0
 
@@ -28,11 +28,11 @@ def counted(description: str, unit: str, *, console: Console, say: Callable[[str
     Parameters
     ----------
     description, unit
-        What is being done, and what is counted: ``reading attention``, ``cells``.
+        The task, and the unit that is counted: ``reading attention``, ``cells``.
     console
         Where a bar is drawn if it is a terminal; in a notebook a line below the cell is kept up to date.
     say
-        Told of a line every 15 seconds elsewhere.
+        Function that receives a line every 15 seconds where no bar is shown.
     """
     show: _Shows = (
         _Notebook(description, unit)

@@ -9,7 +9,7 @@ __all__ = ["git_commit"]
 
 
 def git_commit() -> str:
-    """Commit of the checkout this package lies in (with ``+`` if it is changed), or an empty string."""
+    """Commit of the checkout that holds this package (with ``+`` if it is changed), or an empty string."""
     folder = Path(__file__).resolve().parent
     try:
         head = subprocess.run(

@@ -56,12 +56,12 @@ class SplitConfig:
     Attributes
     ----------
     kind
-        What is hidden: a share of every TF's targets, whole TFs, whole targets, both, labelled pairs from files, or
-        another network's edges.
+        Edges that are hidden: a share of every TF's targets, whole TFs, whole targets, both, labelled pairs from files,
+        or another network's edges.
     seed
-        Of every draw. Another seed is another split.
+        Random seed. Another seed gives another split.
     track
-        What becomes of the other edges of held-out genes: ``visible`` leaves them in the message graph, ``hidden``
+        Treatment of the other edges of held-out genes: ``visible`` leaves them in the message graph, ``hidden``
         takes them out.
     train
         ``published`` only: file of labelled training pairs.
@@ -70,7 +70,7 @@ class SplitConfig:
     test
         ``published`` only: file of labelled test pairs.
     index
-        ``published`` only: ``FILE:network/cell/set``, the table that says which gene an integer in those files means.
+        ``published`` only: ``FILE:network/cell/set``, the table that maps integers in those files to genes.
     source_prep
         ``transfer`` only: prepared folder whose network trains; this folder's network is the test.
     """
@@ -87,7 +87,7 @@ class SplitConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PrepConfig:
-    """How the prepared folder is made from raw files; it is made anew when this block or a file has changed.
+    """How the prepared folder is made from raw files; it is made again when this block or a file has changed.
 
     Attributes
     ----------
@@ -104,7 +104,7 @@ class PrepConfig:
     join
         Several files: features of any file (``outer``) or of every one (``inner``).
     source_key
-        Several files: column of ``obs`` that says which file a cell is of.
+        Several files: column of ``obs`` that names the file of each cell.
     aliases
         Table of old gene symbols: genes take their current ones.
     orthologs
@@ -116,7 +116,7 @@ class PrepConfig:
     genes
         Genes to keep: ``all``, or a sum of ``hvg:N``, ``tf`` and ``targets``.
     species
-        Of the gene names; ``auto`` reads it off them.
+        Species of the gene names; ``auto`` derives it from them.
     grn
         Edge list of the network; null prepares cells alone.
     grn_format
@@ -206,7 +206,7 @@ class ScheduleConfig:
     Attributes
     ----------
     name
-        The plan; the table of schedules says what each does.
+        Name of the schedule; the table of schedules describes each.
     pretrain_share
         Share of the steps that ``pretrain_then_link`` spends on cells alone.
     alternate_every
@@ -266,7 +266,7 @@ class TrainConfig:
     table_learning_rate
         Rate of the gene table; null: ``learning_rate``.
     weight_decay
-        Of matrices; the table, biases and norms do not decay.
+        Weight decay of matrices; the table, biases and norms do not decay.
     warmup_steps
         Steps of linear warm-up.
     clip_norm
@@ -296,7 +296,7 @@ class TrainConfig:
     max_minutes
         Stop after this time; null: no limit.
     loggers
-        Where metrics go besides the run folder.
+        Loggers that receive metrics in addition to the run folder.
     schedule
         Which losses act when.
     weighting
@@ -351,7 +351,7 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
-    """What ``grn-cotrain evaluate links`` does by default.
+    """Default options of ``grn-cotrain evaluate links``.
 
     Attributes
     ----------
@@ -379,11 +379,11 @@ class Recipe:
     Attributes
     ----------
     name
-        Of the run, for tables.
+        Name of the run in tables.
     data
         Prepared folder, split, and cells held out.
     seed
-        Of every initial weight and every draw of the run; not of the split.
+        Random seed of initial weights and of all draws of the run, except the split.
     prep
         How the prepared folder is made; null: it is there.
     graph
@@ -395,7 +395,7 @@ class Recipe:
     train
         Optimisation.
     evaluate
-        What evaluation does by default.
+        Default options of the evaluation.
     """
 
     name: str

@@ -17,7 +17,7 @@ class TableConfig:
     Attributes
     ----------
     init
-        What id rows start from: loadings of the training cells (``pca``, ``factor_analysis``), skip-gram vectors of
+        Initial values of id rows: loadings of the training cells (``pca``, ``factor_analysis``), skip-gram vectors of
         their co-expressed genes (``gene2vec``), or ``random`` rows.
     mode
         ``trainable``; or a fixed table as an ablation: ``frozen_pca`` (PCA rows, never updated), ``random`` (random
@@ -73,7 +73,7 @@ class TokenConfig:
 
     @property
     def max_values(self) -> int:
-        """Non-zero values that a cell may show: what ``max_tokens`` leaves beside CLS and sampled zeros."""
+        """Non-zero values that a cell may show: ``max_tokens`` less CLS and sampled zeros."""
         return self.max_tokens - 1 - (0 if self.zeros_per_cell == "all" else self.zeros_per_cell)
 
 
@@ -94,7 +94,7 @@ class ModelConfig:
     cell_encoder
         Encoder of packed cells, with its options.
     link_decoder
-        What scores (TF, target) pairs, with its options.
+        Scorer of (TF, target) pairs, with its options.
     tokens
         How a cell becomes tokens.
     """

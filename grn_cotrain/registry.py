@@ -43,7 +43,8 @@ class Registry(Generic[T]):
     Parameters
     ----------
     kind
-        What recipes call it, for example ``"graph_encoder"``; used in error messages and by ``grn-cotrain list``.
+        Kind of the components in recipes, for example ``"graph_encoder"``; used in error messages and by ``grn-cotrain
+        list``.
     package
         Dotted name of the package whose modules register themselves.
     """

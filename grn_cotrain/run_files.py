@@ -28,11 +28,11 @@ __all__ = ["TRAIN", "RunFiles"]
 logger = logging.getLogger(__name__)
 
 TRAIN = "train"
-"""What training calls itself when it locks a run."""
+"""Name under which training locks a run."""
 _LOCK = ".lock"
 _WAIT = 60.0  # seconds that writers of tables wait for each other
 _MODEL = f"model/{MODEL_MANIFEST}"
-# What a run is; the other files are made from it, and only those who read them need them whole.
+# These files define a run; the other files are made from them, and only their readers need them whole.
 _CORE = ("recipe.yaml", "run.json", "classes.json", "head.safetensors", _MODEL)
 _NOT_LISTED = ("checkpoints", "model")  # they have checksums of their own
 # Suffixes of files that are compared when a run is opened, but only warned of, and what mends them.
@@ -202,7 +202,7 @@ class RunFiles:
         return manifest.with_files(self.folder, [self.recipe_file.name], settings=self._settings())
 
     def _settings(self) -> str:
-        """Hash of what the recipe says but for where the data are: a new place is no other run.
+        """Hash of the recipe without the place of the data: a new place does not make another run.
 
         Hash of the file as it is, so that a key that a later version adds changes nothing.
         """
@@ -233,10 +233,10 @@ class RunFiles:
         finished = manifest.facts.get("finished") is True
         for name in _CORE:
             problem = manifest.problem(self.folder, name) if finished or name in manifest.files else None
-            if problem is None or (name == _MODEL and not self.has_model):  # without one, those who need it say so
+            if problem is None or (name == _MODEL and not self.has_model):  # readers that need the model report it
                 continue
             if name == self.recipe_file.name and manifest.files[name].get("settings") == self._settings():
-                continue  # a new place of the data is no other run
+                continue  # a new place of the data does not make another run
             if problem == "is missing":
                 raise UserError(
                     f"file '{self.folder / name}': missing; the run is incomplete: copy it whole, or train again"
@@ -254,7 +254,7 @@ class RunFiles:
         if stranger:
             raise UserError(f"run '{self.folder}': model/ does not belong to it{stranger}: copy the run again")
         if self.has_model and (self.folder / _MODEL).is_file():
-            # Those who load the model compare these two as well, and say what is wrong with their content.
+            # Those who load the model compare these two as well, and report what is wrong with their content.
             Manifest.check_model(self.model, leave=("config.json", "vocab.json"))
         for name in manifest.files:
             fix = _WARNED.get(Path(name).suffix)
@@ -262,12 +262,12 @@ class RunFiles:
                 self.warn(f"{name} {problem}; {fix}")
 
     def require_record(self) -> None:
-        """Refuse a run.json that was changed by another hand: numbers would be said to be of another run.
+        """Refuse a run.json that was changed by another hand: numbers would be attributed to another run.
 
         Raises
         ------
         UserError
-            Says what differs.
+            The record differs from the one that was written; the error names the difference.
         """
         problem = self.record_problem()
         if problem is not None:
@@ -308,7 +308,7 @@ class RunFiles:
         Raises
         ------
         UserError
-            Another process holds the lock: says which one. The folder cannot be written.
+            Another process holds the lock; the error names it. The folder cannot be written.
         """
         self.require_free(what)
         made = [parent for parent in (self.folder, *self.folder.parents) if not parent.exists()]

@@ -56,7 +56,8 @@ class RunFolder(RunFiles):
         if self.is_finished:
             return None
         record = self.record() if self.record_file.is_file() else {}
-        # A model that was put into a run folder by hand; a finished run whose model is gone, which is told elsewhere.
+        # A model that was put into a run folder by hand; a finished run whose model is missing, which is reported
+        # elsewhere.
         if record.get("status") in (None, "finished") and not (record and self._cut_short()):
             return None
         try:
@@ -73,7 +74,8 @@ class RunFolder(RunFiles):
         return f"training is not finished: step {step:,} of {self.recipe().train.max_steps:,}; {state}; {fix}"
 
     def _cut_short(self) -> bool:
-        """Whether training was killed after it had written that it was finished, and before the manifest said so."""
+        """Whether training was killed after it had written that it was finished, and before the manifest recorded
+        it."""
         manifest = self._manifest()
         return manifest is not None and manifest.facts.get("finished") is False
 
@@ -82,7 +84,7 @@ class RunFolder(RunFiles):
         return f"grn-cotrain train {shlex.quote(str(self.recipe_file))} --out {shlex.quote(str(self.folder))} --resume"
 
     def tell_unfinished(self, say: Callable[[str], None] | None = None) -> None:
-        """Say that the run is not finished, where it is not: with ``say``, or else once as a warning of the log."""
+        """Report an unfinished run: with ``say``, or else once as a warning of the log."""
         line = self.unfinished()
         if line is None:
             return
@@ -100,14 +102,14 @@ class RunFolder(RunFiles):
         return find_prepared(self.folder, self.recipe(), self._known(), prep)
 
     def require_prep(self, prep: str | Path | None = None) -> Prep:
-        """As :meth:`find_prep`; where it is gone, the error says which places were looked at."""
+        """As :meth:`find_prep`; where it is missing, the error names the places that were searched."""
         found = self.find_prep(prep)
         if found is None:
             raise not_found(self.folder, self.recipe(), self._known())
         return found
 
     def load_data(self, prep: str | Path | None = None) -> RunData:
-        """What the run reads, from its prepared folder, wherever the command runs; raw files are not looked at.
+        """Data that the run reads, from its prepared folder and from any working folder; raw files are not read.
 
         Where the prepared folder is gone, but the files of the recipe's ``prep:`` block are there, it is
         prepared again.
@@ -120,7 +122,7 @@ class RunFolder(RunFiles):
         Raises
         ------
         UserError
-            No such folder: says where it was looked for. From
+            The folder is missing; the error names the places that were searched. From
             :func:`~grn_cotrain.data.run_data.load_run_data`.
         """
         recipe = self.recipe()
@@ -133,7 +135,7 @@ class RunFolder(RunFiles):
         return self.record() if self.record_file.is_file() else {}
 
     def require_model(self) -> Path:
-        """The model folder, or an error that says what to do. A run that is not finished is warned of."""
+        """The model folder, or an error that names the fix. An unfinished run causes a warning."""
         if not self.has_model:
             raise UserError(
                 f"run '{self.folder}': it holds no model yet; finish it with"
@@ -155,21 +157,21 @@ class RunFolder(RunFiles):
         """Refuse data that are not those on which the model of the run was trained.
 
         The id of a gene is its row in the folder's vocabulary, and which cells are held out follows from their number
-        and the split's seed. In a folder that was prepared anew other genes would be read under these ids, and training
-        cells would count as held out. What the run did not record (a model saved by hand) is not compared.
+        and the split's seed. In a folder that was prepared again other genes would be read under these ids, and
+        training cells would count as held out. What the run did not record (a model saved by hand) is not compared.
 
         Parameters
         ----------
         data
-            What :func:`~grn_cotrain.data.run_data.load_run_data` reads for the run now.
+            Data that :func:`~grn_cotrain.data.run_data.load_run_data` reads for the run now.
         vocab, meta
-            Of the model: its vocabulary, and ``meta`` of its config.json.
+            Vocabulary of the model, and ``meta`` of its config.json.
         model
             The model, where scores of links are made with it: its own messages are compared too.
         appended
             Whether the data may lack features that were appended to the model after training (no old row moved).
         fix
-            What to do about it, for the message; "or train again" is added.
+            Advice for the message; "or train again" is added.
 
         Raises
         ------

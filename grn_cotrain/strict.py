@@ -56,7 +56,7 @@ _OPEN_ALREADY = re.compile(r"/dev/(fd/\d+|stdin)|/proc/self/fd/\d+")  # `<(comma
 
 
 class _RefusedError(ValueError):
-    """What is wrong with a text, in words; the caller names the file."""
+    """Description of what is wrong with a text; the caller names the file."""
 
 
 def shown(value: Any, limit: int = 80) -> str:
@@ -308,7 +308,7 @@ def check_shape(value: Any, shape: Any, where: str, *, key: str = "") -> None:
     Parameters
     ----------
     value
-        What a file held.
+        Content of a file.
     shape
         A type or a tuple of types (a whole number counts as a float, a truth value as none); ``[shape]``: a list of
         such; ``{str: shape}``: a mapping of any names; ``{"key": shape, "other?": shape}``: a mapping that has these

@@ -1,8 +1,8 @@
 """The cache: one folder a resource, with the file, a record of its hash, and a lock between processes.
 
 ``lock.json`` holds the hash that the file had when it came, and every later use is held to it: for resources whose
-checksum nobody publishes this is *trust on first use*. It is no protection against a file that was wrong from the
-start, and says so when it is written.
+checksum nobody publishes this is *trust on first use*. It does not protect against a file that was wrong from the
+start; a line reports this when the hash is written.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Slot:
         Make the folder's name: ``label-`` and the first digits of the SHA-256 of ``key`` (the address), so that
         another address never answers for this one.
     file
-        Name of the file or folder inside, until the record says another.
+        Name of the file or folder inside, until the record names another.
     """
 
     def __init__(self, cache: Path, label: str, key: str, file: str) -> None:
@@ -54,7 +54,7 @@ class Slot:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What ``lock.json`` says; empty where there is none or it is damaged."""
+        """Content of ``lock.json``; empty where it is missing or damaged."""
         try:
             return dict(read_json(self.folder / RECORD, what="record", shape={}))
         except (OSError, UserError):
@@ -62,14 +62,14 @@ class Slot:
 
     @property
     def path(self) -> Path:
-        """Where the file lies, or is to be put by hand."""
+        """Place of the file, or the place to put it by hand."""
         name = self.record.get("file", self._file)
         plain = isinstance(name, str) and name == Path(name).name and name not in ("", ".", "..")
         return self.folder / (name if plain else self._file)
 
     @property
     def part(self) -> Path:
-        """Where an unfinished download lies."""
+        """Place of an unfinished download."""
         return self.folder / f".{self._file}.part"
 
     def holds(self) -> bool:
@@ -83,7 +83,7 @@ class Slot:
 
     @contextmanager
     def locked(self, label: str, say: Callable[[str], object]) -> Iterator[None]:
-        """Keep other processes out; they wait, and say so. The lock dies with its process, even a killed one."""
+        """Keep other processes out; they wait, and report it. The lock dies with its process, even a killed one."""
         from filelock import FileLock, Timeout
 
         try:

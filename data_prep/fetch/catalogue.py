@@ -1,6 +1,6 @@
-"""The catalogue of public resources: what it holds, who says so, and how a lab adds its own.
+"""The catalogue of public resources: its content, its sources, and how a lab adds its own entries.
 
-A catalogue is a YAML file with a list ``resources``; the shipped ones lie in ``catalogue/``. Every entry names its
+A catalogue is a YAML file with a list ``resources``; the shipped ones are in ``catalogue/``. Every entry names its
 licence, its citation and, as ``source``, how its address (and its checksum, where there is one) is known.
 """
 
@@ -41,7 +41,7 @@ FORMATS_BY_KIND: dict[str, tuple[str, ...]] = {
     "archive": ("archive",),
 }
 PROCESSES = ("gunzip", "dorothea", "gene-rows")
-"""What may be done to a file after the download; see :mod:`data_prep.fetch.process`."""
+"""Processes for a file after the download; see :mod:`data_prep.fetch.process`."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 _SAFE_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]*")
@@ -56,11 +56,11 @@ class Resource:
     Attributes
     ----------
     name
-        What users type; lower case letters, digits, ``-`` and ``.``.
+        Name that users type; lower case letters, digits, ``-`` and ``.``.
     what
         One line: content, size in the field's terms, scale of the values.
     kind, format
-        What it is and how it is read: a key of :data:`FORMATS_BY_KIND` and one of its values.
+        Kind and format: a key of :data:`FORMATS_BY_KIND` and one of its values.
     url
         Where it is downloaded; or else ``from_`` names the archive that holds it.
     mirrors
@@ -76,7 +76,7 @@ class Resource:
     process
         One of :data:`PROCESSES`.
     licence, terms, citation
-        ``terms`` is a restriction that users must hear, such as academic use only.
+        ``terms`` is a restriction that users must see, such as academic use only.
     source
         How address and checksum are known.
     catalogue
@@ -124,13 +124,13 @@ def human_size(number: float) -> str:
 
 
 def load_catalogue(extra: str | Path | None = None) -> tuple[dict[str, Resource], list[str]]:
-    """Return shipped entries with those of the user's catalogue, by name, and what must be said about them.
+    """Return shipped entries with those of the user's catalogue, by name, and lines to report about them.
 
     Parameters
     ----------
     extra
         A user's catalogue, else the file that ``GRN_COTRAIN_CATALOGUE`` names. Its entries take the place of shipped
-        ones of the same name, which is said.
+        ones of the same name, which is reported.
     """
     entries = dict(shipped_catalogue())
     extra = extra or os.environ.get(CATALOGUE_VARIABLE) or None
@@ -179,7 +179,7 @@ def read_catalogue(
     except OSError as error:
         raise UserError(f"{what}: cannot be read ({error.strerror}); give a readable file") from None
     except ValueError as error:
-        raise UserError(f"{what}: is no valid YAML ({error})") from None
+        raise UserError(f"{what}: not valid YAML ({error})") from None
     if not isinstance(content, dict) or not isinstance(content.get("resources"), list):
         raise UserError(f"{what}: must hold a list under the key 'resources'; see the documentation of grn-prep fetch")
     if len(content) > 1:
@@ -198,7 +198,7 @@ def read_catalogue(
 
 def _parse(item: Any, label: str, catalogue: str, shipped: bool) -> Resource:
     if not isinstance(item, dict):
-        raise UserError(f"{label}: is no mapping; write name, what, kind, format, url, licence, citation, source")
+        raise UserError(f"{label}: not a mapping; write name, what, kind, format, url, licence, citation, source")
     known = {spec.name.rstrip("_"): spec for spec in fields(Resource) if spec.name != "catalogue"}
     if isinstance(item.get("name"), str):
         label = f"{label} '{item['name']}'"
@@ -221,7 +221,7 @@ def _parse(item: Any, label: str, catalogue: str, shipped: bool) -> Resource:
     if not resource.file and resource.url:
         resource = replace(resource, file=file_name(resource.url))
     if resource.url and not _SAFE_FILE.fullmatch(resource.file):
-        raise UserError(f"{label}: '{resource.file}' is no plain file name; give 'file: NAME'")
+        raise UserError(f"{label}: '{resource.file}' is not a plain file name; give 'file: NAME'")
     return resource
 
 
@@ -238,7 +238,7 @@ def _value(key: str, value: Any, label: str) -> Any:
 
 
 def _check(resource: Resource, label: str, shipped: bool) -> None:
-    """What one entry can be held to on its own."""
+    """Check one entry on its own."""
     if not _NAME.fullmatch(resource.name):
         raise UserError(f"{label}: a name has lower-case letters, digits, '-' and '.' only")
     if resource.kind not in FORMATS_BY_KIND:
@@ -257,7 +257,7 @@ def _check(resource: Resource, label: str, shipped: bool) -> None:
     for address in (resource.url, *resource.mirrors):
         scheme = urlsplit(address).scheme.lower()
         if address and (scheme not in ("http", "https") or not urlsplit(address).netloc):
-            raise UserError(f"{label}: '{address}' is no address; it must begin with https://")
+            raise UserError(f"{label}: '{address}' is not an address; it must begin with https://")
         if address and shipped and scheme != "https":
             raise UserError(f"{label}: '{address}' must begin with https://")
     for key, digits in _DIGITS.items():

@@ -1,9 +1,9 @@
 """A downloader for pooch that resumes: HTTP ranges, a ``.part`` file, retries, and answers that are no file found out.
 
 pooch checks the hash and moves the file to its place; this class brings the bytes. An interrupted download leaves
-``.FILE.part`` with ``.FILE.part.json`` (address, validators, total size) beside it. The next attempt, of this process
+``.FILE.part`` with ``.FILE.part.json`` (address, validators, total size) next to it. The next attempt, of this process
 or a later one, asks for the rest only, and with ``If-Range``, so that a file which changed on the server meanwhile
-starts anew instead of being glued to its old half.
+starts again instead of being joined to its old half.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _HTML = re.compile(rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head)\b", re
 class DownloadError(Exception):
     """A download failed for good; the text is the reason.
 
-    ``elsewhere`` says whether another server, or a person with a browser, could help; ``advice`` what to do, where the
-    caller cannot know it.
+    ``elsewhere`` states whether another server, or a person with a browser, could help; ``advice`` names the fix, where
+    the caller cannot know it.
     """
 
     def __init__(self, reason: str, *, elsewhere: bool = True, advice: str = "") -> None:
@@ -69,9 +69,9 @@ class ResumingDownloader:
     Parameters
     ----------
     part
-        Where the unfinished download lies, on the same disk as the final place.
+        Place of the unfinished download, on the same disk as the final place.
     meter
-        Told of every byte; see :mod:`data_prep.fetch.progress`.
+        Meter that receives every byte; see :mod:`data_prep.fetch.progress`.
     say
         Receives one line for each thing that went wrong and is tried again.
     has_checksum
@@ -188,7 +188,7 @@ class ResumingDownloader:
             self._receive(response, url, offset, earlier)
 
     def _earlier(self, url: str) -> dict[str, Any]:
-        """What is recorded of the unfinished download, or nothing where it must start anew."""
+        """Record of the unfinished download; empty where it must start again."""
         if not self._size():
             return {}
         try:
@@ -199,7 +199,7 @@ class ResumingDownloader:
             self.forget()
             return {}
         if not (earlier.get("etag") or earlier.get("last_modified") or self.has_checksum):
-            self.say("the server names no version of the file, so the part that is there cannot be trusted: anew")
+            self.say("the server names no version of the file, so the first part cannot be trusted: downloading again")
             self.forget()
             return {}
         return earlier
@@ -215,7 +215,7 @@ class ResumingDownloader:
             raise _RetryError(f"{host} answers {reason}", _retry_after(response.headers.get("Retry-After")))
         if status == 416 or (status == 206 and not self._continues(response, offset)):
             self.forget()
-            raise _RetryError("the part that is there does not fit the server's file: anew", 0.0)
+            raise _RetryError("the part that is there does not fit the server's file: downloading again", 0.0)
         if status not in (200, 206):
             hint = {401: ", it wants a login", 403: ", it refuses", 404: ", the file is not there (any more)"}
             if 200 <= status < 300:
@@ -255,7 +255,7 @@ class ResumingDownloader:
                 "suggested": self.suggested,
             }
             if total is None and headers.get("Transfer-Encoding", "").lower() != "chunked" and not self.has_checksum:
-                self.say("the server does not say how long the file is: a cut-off end would not be noticed")
+                self.say("the server does not report the length of the file: a cut-off end would not be detected")
         if total is not None:
             self._check_room(total - offset)
         try:
@@ -287,7 +287,7 @@ class ResumingDownloader:
             raise DownloadError(f"{urlsplit(response.url).hostname} sends an empty file")
 
     def _check_room(self, needed: int) -> None:
-        """Say at once that the disk is too small rather than after an hour."""
+        """Report at once that the disk is too small rather than after an hour."""
         folder = next(folder for folder in self.part.parents if folder.exists())
         free = shutil.disk_usage(folder).free
         if needed > free:

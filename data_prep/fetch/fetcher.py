@@ -1,4 +1,4 @@
-"""Bring a resource into the cache, checked, and return where it lies."""
+"""Bring a resource into the cache, checked, and return its place."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Fetcher:
     cache
         Another cache folder than :func:`~data_prep.fetch.cache.cache_folder`.
     options
-        Of :class:`~data_prep.fetch.download.ResumingDownloader`: attempts, backoff, timeout.
+        Options of :class:`~data_prep.fetch.download.ResumingDownloader`: attempts, backoff, timeout.
     """
 
     entries: Mapping[str, Resource]
@@ -64,7 +64,7 @@ class Fetcher:
         if self.base_url and not self.base_url.lower().startswith(("http://", "https://")):
             raise UserError(f"--base-url '{self.base_url}': must begin with https:// or http://")
         if self.offline and self.refresh:
-            raise UserError("--refresh: downloads anew, which --offline forbids; leave one out")
+            raise UserError("--refresh: downloads again, which --offline forbids; leave one out")
         self._refreshed: set[str] = set()
 
     def fetch(self, resource: Resource) -> Path:
@@ -122,7 +122,7 @@ class Fetcher:
             return  # another process has brought it meanwhile
         recorded = slot.record.get("sha256")
         if recorded:
-            self.say(f"{resource.name}: the file in the cache is not what was recorded (damaged?); fetched anew")
+            self.say(f"{resource.name}: the file in the cache is not what was recorded (damaged?); fetched again")
             expected = _expected(resource, slot)
             if not self.offline:
                 slot.path.unlink()
@@ -252,7 +252,7 @@ class Fetcher:
             if slot.holds() and slot.record.get("made_of") == made_of:
                 return slot.path
             if slot.record and slot.record.get("made_of") == made_of:
-                self.say(f"{resource.name}: {slot.path.name} is damaged; made anew from {download}")
+                self.say(f"{resource.name}: {slot.path.name} is damaged; made again from {download}")
             if slot.path.is_dir():
                 shutil.rmtree(slot.path)
             try:

@@ -1,4 +1,4 @@
-"""What is done to a file after the download, so that the readers take it as it is."""
+"""Changes to a file after the download, so that the readers accept it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from grn_cotrain.text_tables import write_delimited
 __all__ = ["PROCESS_VERSION", "made_name", "make"]
 
 PROCESS_VERSION = 1
-"""Raise it when the same download must be made into something else; made files are then made anew."""
+"""Raise it when the same download must be made into something else; made files are then made again."""
 
 
 def made_name(resource: Resource, download: str) -> str | None:
@@ -29,7 +29,7 @@ def made_name(resource: Resource, download: str) -> str | None:
 
 
 def make(resource: Resource, download: Path, target: Path) -> list[str]:
-    """Make the file (or folder) ``target`` from a download; returns what must be said."""
+    """Make the file (or folder) ``target`` from a download; returns the lines to report."""
     if resource.members:
         unpack(download, resource.members, target)
         return []
@@ -72,13 +72,13 @@ def _dorothea(download: Path, target: Path) -> list[str]:
 
 
 def _gene_rows(download: Path, target: Path) -> list[str]:
-    """A CSV of genes x cells whose names alone do not tell which is which (cells called ``A1``): its corner says so."""
+    """A CSV of genes x cells whose names are ambiguous (cells called ``A1``): its corner names the rows."""
     lines = read_text(download, what="table").splitlines()
     second = lines[1] if len(lines) > 1 else ""
     head, comma, rest = lines[0].partition(",")
     if lines[0].count(",") == second.count(","):  # else R has left the corner out
         if head.strip('" '):
-            raise UserError(f"table '{download}': its corner says '{head}' already; the publisher has changed it")
+            raise UserError(f"table '{download}': its corner is '{head}' already; the publisher has changed it")
         head, rest = "gene", comma + rest
     else:
         head, rest = "gene," + head, comma + rest

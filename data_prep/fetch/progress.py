@@ -14,7 +14,7 @@ __all__ = ["Meter", "PlainMeter", "download_meter"]
 
 
 class Meter(Protocol):
-    """What a downloader tells its progress."""
+    """Receiver of a downloader's progress."""
 
     def begin(self, offset: int, total: int | None) -> None:
         """An attempt starts at ``offset`` of ``total`` bytes (None: unknown)."""

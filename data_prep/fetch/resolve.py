@@ -1,4 +1,4 @@
-"""What a user writes where a file is wanted: a path, an address, or the name of a known resource."""
+"""Resolve a user's name of a file: a path, an address, or the name of a known resource."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def resolve_source(
     offline
         Use what is in the cache only.
     say
-        Receives a line for each thing worth telling.
+        Function that receives a line for each step.
 
     Returns
     -------
     Path
-        Anything else comes back as the path it is, so that its reader says what is missing.
+        Anything else comes back as the path it is, so that its reader reports what is missing.
 
     Raises
     ------

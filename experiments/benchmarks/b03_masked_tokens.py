@@ -151,7 +151,7 @@ def run(context: Context) -> list[Row]:
             _peer_step(peer, padded)
 
         wanted = dict(routes)
-        if mix == "equal lengths":  # what padding does not explain is the head; the route used in training says it
+        if mix == "equal lengths":  # what padding does not explain is the head; the route used in training shows it
             wanted.pop("default route" if usual.enabled else "re-routed", None)
         seconds = context.measure(
             {
@@ -218,7 +218,7 @@ def _agree(ours: _Ours, peer: Any, batch: PackedTokens, context: Context) -> tup
 
 
 def _in_rank_order(batch: PackedTokens, shown: PackedTokens, chosen_T: Tensor) -> _Padded:
-    """What the encoder was shown as padded sequences, CLS first, then genes by rank; labels at chosen positions."""
+    """Padded sequences as the encoder was shown them, CLS first, then genes by rank; labels at chosen positions."""
     assert shown.ranks_T is not None
     shape = (batch.num_cells, batch.max_len)
     cell_T, place_T = shown.cell_of_token_T, shown.ranks_T

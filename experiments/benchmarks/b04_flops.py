@@ -3,7 +3,7 @@
 Not a race: operations are counted (:mod:`experiments.flops`: matrix products, 2 a multiply-add, backward as twice
 forward, as the published figure is), for the designs of ``xtrimogene`` at the published width, six to ten million
 parameters. A tenth of the genes is not zero, 30 % of these are hidden and as many zeros. The figure to beat is the
-published one, at 9.8 million parameters; the published decoder, rebuilt, stands beside it. A ratio is a claim only
+published one, at 9.8 million parameters; the published decoder, rebuilt, is another row. A ratio is a claim only
 where the study of decoders has shown equal quality on real cells.
 """
 

@@ -57,7 +57,7 @@ def _simulate(num_genes: int, num_edges: int, width: int, generator: torch.Gener
     num_test = num_edges // 20
     draws = int((num_edges + num_test) * 1.6)
     source = torch.randint(num_genes, (draws,), generator=generator)
-    # Half of the targets lie in the source's own community.
+    # Half of the targets are in the source's own community.
     place = (torch.rand(draws, generator=generator) * size[group_G[source]]).long()
     inside = member_G[start[group_G[source]] - size[group_G[source]] + place]
     target = torch.where(

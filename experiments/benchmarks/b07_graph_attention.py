@@ -30,7 +30,7 @@ ID = "B7"
 TITLE = "graph attention, one layer, 3 heads of 64, forward + backward (2,000 genes, 40k edges)"
 
 _HEADS, _HEAD_WIDTH, _SLOPE = 3, 64, 0.2
-_DROPOUT = 0.5  # of attention, GENELink's own
+_DROPOUT = 0.5  # dropout of attention in GENELink
 _WIDTH = _HEADS * _HEAD_WIDTH
 
 

@@ -36,7 +36,8 @@ _GOAL_RATIO, _GOAL_SECONDS = 20, 0.040
 
 
 def inference_model(form: str, cells: CellMatrix, width: int) -> CoTrainModel:
-    """A form that reads every gene as a token; its head is not the untrained one, which says the gene's mean to all."""
+    """A form that reads every gene as a token; its head is not the untrained one, which predicts the gene's mean for
+    all cells."""
     model = full_model(
         cells,
         "xtrimogene",

@@ -3,7 +3,7 @@
 A benchmark is a module ``bNN_name.py`` of this package with ``ID`` ("B6"), ``TITLE`` and
 ``run(context) -> list[Row]``. It asserts that the rivals compute the same thing (:func:`assert_agrees`) before it times
 them (:meth:`Context.measure`). Ratios carry from machine to machine, seconds do not; so the thread count is pinned and
-the machine's own matrix-multiply rate is printed beside every table.
+the machine's own matrix-multiply rate is printed with every table.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class AgreementError(AssertionError):
 class Row:
     """One line of a table.
 
-    ``seconds`` is a median; ``ratio`` says how many times slower than ours the rival is, measured in this run (None
-    where there is nothing to compare); ``note`` says what was agreed, what differs, or why the row is absent.
+    ``seconds`` is a median; ``ratio`` states how many times slower than ours the rival is, measured in this run (None
+    where there is nothing to compare); ``note`` states what agreed, what differs, or why the row is absent.
     """
 
     name: str
@@ -150,7 +150,7 @@ def _pinned_threads(threads: int) -> Iterator[None]:
 
 
 def _processor() -> str:
-    """The processor's name, as the system tells it."""
+    """The processor's name, as the system reports it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

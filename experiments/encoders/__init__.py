@@ -1,1 +1,1 @@
-"""What the studies of encoders share: systems and their sizes, worlds, and one process a row."""
+"""Shared parts of the studies of encoders: systems and their sizes, worlds, and one process a row."""

@@ -15,6 +15,7 @@ from scipy import sparse
 from grn_cotrain.config import parse
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.model import CoTrainModel, ModelInputs
 from grn_cotrain.recipe_model import ModelConfig
@@ -65,10 +66,7 @@ def full_model(
     none_2E = np.zeros((2, 0), dtype=np.int64)
     inputs = ModelInputs(cells.vocab, None, {}, None, none_2E, none_2E[0])
     model = CoTrainModel(config, objectives, inputs, backend="csr", seed=seed)
-    rows_C = np.arange(cells.num_cells)
-    model.cell_encoder.prepare(cells, rows_C)
-    for name in model.objectives:
-        model.objective(name).prepare(cells, rows_C)
+    model.prepare(Statistics(cells))
     return model
 
 

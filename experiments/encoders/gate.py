@@ -1,4 +1,4 @@
-"""The quality gate: what may be said of a form, from paired replicates of its held-out R2.
+"""The quality gate: which claims about a form hold, from paired replicates of its held-out R2.
 
 A ratio is claimed for a decoder only where, on real cells, its held-out gene-standardised masked-value R2 is above 0
 and, by the whole paired interval over at least three seeds, at most 0.005 below form A's after equally many steps. The
@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.compare import number, signed
 from experiments.records import RECORDS, read_records
+from grn_cotrain.compare.table import number, signed
 
 __all__ = [
     "PUBLISHED_FLOPS",
@@ -44,7 +44,7 @@ _REPLICATES = "r2_replicates"
 
 @dataclass(frozen=True)
 class Verdict:
-    """A form beside the reference: its R2 and the difference, each with a 95 % interval over held-out cells."""
+    """A form compared with the reference: its R2 and the difference, each with a 95 % interval over held-out cells."""
 
     form: str
     r2: float
@@ -104,7 +104,7 @@ def _interval(values_B: np.ndarray) -> tuple[float, float, float]:
 
 
 def claims(verdicts: Mapping[str, Verdict], flops: Mapping[str, float]) -> list[str]:
-    """What may be said: a ratio for each form that passes, and whether ten times fewer is among them."""
+    """Claims that hold: a ratio for each form that passes, and whether ten times fewer is among them."""
     passing = {form: PUBLISHED_FLOPS / flops[form] for form, v in verdicts.items() if v.passes and form in flops}
     lines = [
         f"{form}: {ratio:.1f}x fewer FLOPs a cell than xTrimoGene's published {PUBLISHED_FLOPS:.2e} (a shape"
@@ -123,7 +123,7 @@ def claims(verdicts: Mapping[str, Verdict], flops: Mapping[str, float]) -> list[
 
 
 def gate_note(form: str, folder: Path = RECORDS) -> str:
-    """What the recorded study says of a form, for a benchmark's row."""
+    """The recorded study's verdict on a form, for a benchmark's row."""
     record = next((one for one in read_records(folder) if one["name"] == RECORD), None) if folder.is_dir() else None
     if record is None:
         return "equal quality not shown: no record of the study of decoders, so no claim"

@@ -13,8 +13,8 @@ import torch
 from experiments.encoders.rows import ARMS, Budget, Row, control_job, row_job, row_recipe, row_spec, step_job
 from experiments.encoders.systems import COMMON, System
 from experiments.encoders.worlds import World
-from experiments.processes import Job, Start, error_of, run_jobs
 from grn_cotrain.commandline import say
+from grn_cotrain.compare.processes import Job, Start, error_of, run_jobs
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.files import read_json
 
@@ -34,7 +34,7 @@ class Study:
     Parameters
     ----------
     systems, worlds, seeds, budget
-        What is compared, where, how often, at which cost.
+        Systems compared, their worlds and seeds, and the cost of a row.
     out
         Folder; holds ``worlds``, ``rows`` and ``study.json``.
     common, own
@@ -164,7 +164,7 @@ class Study:
         ]
 
     def found(self) -> list[dict[str, Any]]:
-        """What each row found; of one that is not done its spec and ``error``."""
+        """Result of each row; spec and ``error`` of a row that is not done."""
         rates, results = self.rates(), []
         for row in self.rows():
             rate = rates.get((row.system.name, row.objective))
@@ -179,7 +179,7 @@ def _read(job: Job) -> dict[str, Any]:
 
 
 def results_of(jobs: Iterable[Job]) -> list[dict[str, Any]]:
-    """What each job found, or its spec and ``error``."""
+    """Result of each job, or its spec and ``error``."""
     found = []
     for job in jobs:
         if job.is_done:
@@ -192,7 +192,7 @@ def results_of(jobs: Iterable[Job]) -> list[dict[str, Any]]:
 
 
 def seconds_of(study: Study) -> tuple[float, list[str]]:
-    """Core-seconds of the whole grid, from one timed step of each system in each world; and lines that say so."""
+    """Core-seconds of the whole grid, from one timed step of each system in each world; and lines that report them."""
     from experiments.encoders.full_transcriptome import full_model
     from experiments.encoders.row import timed_step
 

@@ -44,7 +44,7 @@ class _Throughput:
         self.seconds: list[float] = []
 
     def start(self, description: str, *, total: int, done: int) -> None:
-        """Nothing to say."""
+        """Nothing to report."""
 
     def step(self, step: int, record: dict[str, Any]) -> None:
         """Keep the rate of a step that read cells."""
@@ -255,7 +255,8 @@ def mean_states(batch: PackedTokens, tokens_TD: Tensor) -> Tensor:
 
 
 def _controls(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """What needs no encoder: gene mean and factor analysis; boosted trees for links; classifiers on expression."""
+    """Baselines without an encoder: gene mean and factor analysis; boosted trees for links; classifiers on
+    expression."""
     from experiments.encoders.worlds import WORLDS, probe_split
     from grn_cotrain.data.cells import cell_split
     from grn_cotrain.data.io.align import align_cells

@@ -17,7 +17,7 @@ import yaml
 
 from experiments.encoders.systems import COMMON, System, sized, zeros_shown
 from experiments.encoders.worlds import World
-from experiments.processes import Job
+from grn_cotrain.compare.processes import Job
 from grn_cotrain.config import canonical_hash, parse, to_dict
 from grn_cotrain.errors import UserError
 from grn_cotrain.recipe import Recipe
@@ -35,17 +35,17 @@ DONE = "row.json"
 
 @dataclass(frozen=True)
 class Budget:
-    """What every row may spend.
+    """Budget of every row.
 
     Attributes
     ----------
     steps, cells_per_batch
-        Their product is the number of cells seen, but for the short batch that ends an epoch; a world may take a
+        Their product is the number of cells seen, except for the short batch that ends an epoch; a world may take a
         share of the steps.
     search_steps
         Steps of each of the runs that choose the learning rate.
     width
-        Of table and encoders.
+        Width of table and encoders.
     parameters
         Wanted of each encoder.
     max_tokens
@@ -176,7 +176,7 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 
 
 def row_spec(row: Row) -> dict[str, Any]:
-    """What a row is, as its result repeats it."""
+    """Spec of a row, as its result repeats it."""
     return {
         "kind": row.kind,
         "name": row.name,

@@ -55,16 +55,16 @@ class System:
     Attributes
     ----------
     name
-        Of the row.
+        Name of the row.
     encoder
         Name in the registry of cell encoders.
     options
-        Of the encoder; the depth is set by the size rule.
+        Options of the encoder; the depth is set by the size rule.
     depth
         Option that the size rule sets; empty: the sizes stand as they are.
     tokens
-        ``tokens`` of the recipe beside the common cap: zeros that it reads (``room``: all of them where the cap has
-        room for every gene, else :data:`ZEROS_WITHOUT_ROOM`), number of bins.
+        ``tokens`` of the recipe in addition to the common cap: zeros that it reads (``room``: all of them where the cap
+        has room for every gene, else :data:`ZEROS_WITHOUT_ROOM`), number of bins.
     own
         Its published objectives with their options; empty: the common one is its own.
     own_tokens
@@ -89,7 +89,7 @@ class System:
 
 
 ZEROS_WITHOUT_ROOM = 256
-"""Zeros of each cell that a system shows beside its values where ``room`` leaves none for all."""
+"""Zeros of each cell that a system shows in addition to its values where ``room`` leaves none for all."""
 
 _ALL: Mapping[str, Any] = {"zeros_per_cell": "all", "max_tokens": 20_000}
 _100M: Mapping[str, Any] = {"num_layers": 12, "num_heads": 12, "decoder_width": 512}

@@ -6,9 +6,9 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from experiments.compare import number
 from experiments.encoders.worlds import World
 from grn_cotrain.commandline import say
+from grn_cotrain.compare.table import number
 
 __all__ = ["figure", "published_table", "r2_controls", "say_table", "table_of"]
 

@@ -1,7 +1,7 @@
 """Some rows of a recorded study trained again; the others stay as they are recorded.
 
-A change of the code that touches some rows leaves the others as true as they were. :func:`updated` puts the new ones
-in their place, takes out those that were asked for and are not there, and says so in the record's notes.
+A change of the code that touches some rows leaves the others true. :func:`updated` puts the new ones
+in their place, takes out those that were asked for and are not there, and reports it in the record's notes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from grn_cotrain.files import read_json
 __all__ = ["recorded", "recorded_rates", "updated"]
 
 _KEY = ("system", "world", "arm", "objective", "seed")
-_COSTS = ("seconds_per_1000_cells", "peak_memory_mb")  # of an idle machine, and of the same steps
+_COSTS = ("seconds_per_1000_cells", "peak_memory_mb")  # measured on an idle machine, over the same steps
 
 
 def recorded(name: str) -> dict[str, Any]:
@@ -55,11 +55,11 @@ def updated(record: Mapping[str, Any], rows: Sequence[dict[str, Any]], objective
     record
         From :func:`recorded`.
     rows
-        What was asked for again, done or not.
+        Rows that were asked for again, done or not.
     objective
         ``common`` or ``own``.
     why
-        What changed, for the notes.
+        Reason of the change, for the notes.
     """
     body = dict(record["body"])
     mine = {_key(row): row for row in rows if row["spec"].get("objective") == objective}

@@ -3,8 +3,8 @@
 ``python -m experiments.studies.ablations --out DIR [--seeds 0,1,2] [--jobs 2] [--record]``, with ``GRN_COTRAIN_DATA``
 set. Each row changes one thing of a reference and nothing else; same cells, batches, steps, learning rate and initial
 seed. The reference is the published setting (auto-discretisation, regression, 30 % of the values and 3 % of the zeros
-hidden) but for its target: values are standardised by gene, and zeros asked apart, without which R2 says nothing of an
-encoder; the published target is a row. Judged by masked values of held-out cells (gene-standardised R2, with its
+hidden) except for its target: values are standardised by gene, and zeros asked apart, without which R2 does not measure
+an encoder; the published target is a row. Judged by masked values of held-out cells (gene-standardised R2, with its
 difference to the reference, paired over held-out cells under the same seeds) and a linear probe of cell type, on PBMCs
 of which a stratified fifth was never seen. ``size`` is loss against size.
 """
@@ -18,16 +18,16 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.compare import number
 from experiments.encoders.gate import gate, replicates_of, without_replicates
 from experiments.encoders.plan import results_of
 from experiments.encoders.rows import Budget, Row, row_job
 from experiments.encoders.systems import SYSTEMS
 from experiments.encoders.tables import figure, r2_controls, say_table
 from experiments.encoders.worlds import WORLDS
-from experiments.processes import Job, run_jobs
 from experiments.records import make_study_record, write_record
 from grn_cotrain.commandline import run_app, say
+from grn_cotrain.compare.processes import Job, run_jobs
+from grn_cotrain.compare.table import number
 from grn_cotrain.config import expand_environment
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import write_json
@@ -52,12 +52,13 @@ class Ablation:
 
     @property
     def changes(self) -> dict[str, Any]:
-        """What is merged over the recipe."""
+        """Keys that are merged over the recipe."""
         changes: dict[str, Any] = {}
         if self.encoder:
             changes["model"] = {"cell_encoder": dict(self.encoder)}
-        # With its zeros in it, a predicted value is no prediction of a value that is there, and R2 says nothing of the
-        # encoder; so all rows but the one that is about this standardise values, and ask apart whether they are zero.
+        # With its zeros in it, a predicted value is not a prediction of a value that is there, and R2 does not measure
+        # the encoder; so all rows but the one that is about this standardise values, and ask apart whether they are
+        # zero.
         changes["objectives"] = {"masked_value": {"target": "standardised", **self.objective}}
         return changes
 
@@ -124,12 +125,12 @@ def study(
     world: Annotated[str, typer.Option(help="a world with labels")] = "pbmc3k",
     jobs: Annotated[int, typer.Option(help="processes at a time, one thread each")] = 2,
     steps: Annotated[int, typer.Option(help="training steps")] = 180,
-    width: Annotated[int, typer.Option(help="of table and encoder")] = Budget.width,
-    parameters: Annotated[int, typer.Option(help="wanted of the encoder")] = Budget.parameters,
+    width: Annotated[int, typer.Option(help="width of table and encoder")] = Budget.width,
+    parameters: Annotated[int, typer.Option(help="parameters wanted of the encoder")] = Budget.parameters,
     record: Annotated[bool, typer.Option("--record", help="keep a run record")] = False,
 ) -> None:
     """Run the ablations."""
-    from experiments.__main__ import parse_seeds
+    from grn_cotrain.compare.vary import parse_seeds
 
     known = list(dict.fromkeys(one.group for one in ABLATIONS[1:]))
     wanted = known if groups == "all" else [word.strip() for word in groups.split(",")]
@@ -168,7 +169,7 @@ def study(
         "notes": [
             f"xtrimogene, published decoder, no graph; {place.title}; seeds {seeds}; {steps} steps of"
             f" {budget.cells_per_batch} cells, the same batches; learning rate {_RATE:g} for all",
-            "256 zeros of each cell are shown beside its values",
+            "256 zeros of each cell are shown in addition to its values",
             "R2 is of 15 % of the values, hidden among no zeros, whatever was hidden in training: a setting that hides"
             " more, or zeros in proportion, is judged away from where it was trained",
             "size: 300k is the smallest that this width allows",

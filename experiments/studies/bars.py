@@ -1,6 +1,6 @@
-"""The bars: controls on real networks over seeds, beside the figures they are known to reach.
+"""The bars: controls on real networks over seeds, compared with the figures they are known to reach.
 
-Run ``python -m experiments.studies.bars --network collectri --split unseen-target --seeds 0,1,2,3,4``, say, with
+Example: ``python -m experiments.studies.bars --network collectri --split unseen-target --seeds 0,1,2,3,4`` with
 ``GRN_COTRAIN_DATA`` set. Macro metrics are means over TFs with at least three test positives; the folds of one seed are
 put together.
 """

@@ -5,7 +5,7 @@ set. Kang's 2,000 cells with all their 9,015 genes, a small width, no graph; eac
 three on validation cells, in equally many steps, then takes the same number of steps on the same batches. What is
 judged is the gene-standardised R2 of hidden values of held-out cells, and its difference to form A's under the same
 seeds, with intervals over cells. FLOPs are counted at this size, and at 19,264 genes and ten million parameters by
-shape. The last lines say which ratio may be claimed (:mod:`experiments.encoders.gate`).
+shape. The last lines state which ratio may be claimed (:mod:`experiments.encoders.gate`).
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from experiments.encoders.rows import Budget, Row, row_job
 from experiments.encoders.systems import System
 from experiments.encoders.tables import r2_controls, say_table
 from experiments.encoders.worlds import WORLDS, World
-from experiments.processes import Job, run_jobs
 from experiments.records import make_study_record, tagged, write_record
 from grn_cotrain.commandline import run_app, say
+from grn_cotrain.compare.processes import Job, run_jobs
 from grn_cotrain.config import expand_environment
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
@@ -160,13 +160,13 @@ def study(
     jobs: Annotated[int, typer.Option(help="processes at a time, one thread each")] = 2,
     steps: Annotated[int, typer.Option(help="training steps")] = 200,
     search_steps: Annotated[int, typer.Option(help="steps of each learning rate tried")] = 40,
-    width: Annotated[int, typer.Option(help="of table and encoder")] = 64,
+    width: Annotated[int, typer.Option(help="width of table and encoder")] = 64,
     genes: Annotated[int, typer.Option(help="genes of the shape calculation")] = NUM_GENES,
     tag: Annotated[str, typer.Option(metavar="WORD", help="ends the record's name, for another budget")] = "",
     record: Annotated[bool, typer.Option("--record", help="keep a run record")] = False,
 ) -> None:
     """Run the study."""
-    from experiments.__main__ import parse_seeds
+    from grn_cotrain.compare.vary import parse_seeds
 
     wanted = [form.strip() for form in forms.split(",")]
     unknown = [form for form in wanted if form not in FORMS]
@@ -177,7 +177,7 @@ def study(
     name = tagged(RECORD, tag)
     if record and genes != NUM_GENES:
         raise UserError(
-            f"--genes {genes}: a record is of {NUM_GENES:,} genes, as its claim says; leave one of the two out"
+            f"--genes {genes}: a record is of {NUM_GENES:,} genes, as its claim states; leave one of the two out"
         )
     if world not in WORLDS:
         raise UserError(f"--world '{world}': unknown; choose from {', '.join(WORLDS)}")

@@ -1,7 +1,7 @@
 """Every encoder of the field under one contract, one budget, one table.
 
 ``python -m experiments.studies.encoders --out DIR [--jobs 2] [--seeds 0,1,2] [--record]``, with ``GRN_COTRAIN_DATA``
-set. ``--estimate`` says how long it would take and stops. A second call goes on where the first one stopped.
+set. ``--estimate`` reports how long it would take and stops. A second call goes on where the first one stopped.
 
 ``--update WHY`` trains some rows again (``--systems``, ``--worlds``, ``--no-common``) and puts them into the records
 that are there, at the recorded learning rates; with ``--no-train`` what is not done yet is taken out of the records.
@@ -45,7 +45,7 @@ app = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=F
 
 
 _OWN_NOTES = [
-    "each system's published objective; the R2 column is of values that are not zero, so it says little of an objective"
+    "each system's published objective; the R2 column is of non-zero values, so it measures little of an objective"
     " that asks hidden zeros and values in one regression (xtrimogene, scfoundation): its guesses are drawn to zero",
     "xtrimogene: 30 % of the values and 3 % of the zeros hidden, squared error of the value; scfoundation: 30 % of"
     " both, from a down-sampled cell; scgpt: bins, 51 of them, gene- and cell-prompted; scbert: classes of the rounded"
@@ -65,9 +65,7 @@ def _zeros_note(study: Study) -> list[str]:
     if not readers:
         return []
     said = "; ".join(f"{zeros} in {', '.join(worlds)}" for zeros, worlds in shown.items())
-    return [
-        f"zeros that {', '.join(readers)} read beside the values (all where the cap has room for every gene): {said}"
-    ]
+    return [f"zeros that {', '.join(readers)} read with the values (all where the cap has room for every gene): {said}"]
 
 
 def _edge_note(study: Study) -> list[str]:
@@ -108,7 +106,7 @@ def _notes(study: Study) -> list[str]:
 def save(study: Study, *, record: bool, published: bool = True, tag: str = "") -> list[str]:
     """Write study.json, print the tables, and keep the records if asked; returns the records' names.
 
-    ``tag`` ends the records' names: a study of another budget stands beside the first one.
+    ``tag`` ends the records' names: a study of another budget is kept with the first one.
     """
     rows = [*results_of(study.row_jobs()), *study.rows_without_rate()]
     controls = results_of(study.control_jobs())
@@ -167,22 +165,22 @@ def study(
     ] = Budget.steps,
     search_steps: Annotated[int, typer.Option(help="steps of each learning rate tried")] = Budget.search_steps,
     cells_per_batch: Annotated[int, typer.Option(help="cells of a step")] = Budget.cells_per_batch,
-    parameters: Annotated[int, typer.Option(help="wanted of each encoder")] = Budget.parameters,
-    width: Annotated[int, typer.Option(help="of table and encoders")] = Budget.width,
+    parameters: Annotated[int, typer.Option(help="parameters wanted of each encoder")] = Budget.parameters,
+    width: Annotated[int, typer.Option(help="width of table and encoders")] = Budget.width,
     device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
     common: Annotated[bool, typer.Option(help="train the common objective")] = True,
     own: Annotated[bool, typer.Option(help="train the published objectives too")] = True,
     published: Annotated[bool, typer.Option(help="time one step of the published sizes")] = True,
     tag: Annotated[str, typer.Option(metavar="WORD", help="ends the records' names, for another budget")] = "",
     update: Annotated[
-        str, typer.Option(metavar="WHY", help="put these rows into the records that are there; says what changed")
+        str, typer.Option(metavar="WHY", help="put these rows into the existing records; the text states what changed")
     ] = "",
     train: Annotated[bool, typer.Option(help="train what is not done yet")] = True,
-    estimate: Annotated[bool, typer.Option("--estimate", help="say how long it would take, and stop")] = False,
+    estimate: Annotated[bool, typer.Option("--estimate", help="report how long it would take, and stop")] = False,
     record: Annotated[bool, typer.Option("--record", help="keep run records")] = False,
 ) -> None:
     """Run the study."""
-    from experiments.__main__ import parse_seeds
+    from grn_cotrain.compare.vary import parse_seeds
 
     if steps < 1 or search_steps < 1 or cells_per_batch < 1:
         raise UserError(

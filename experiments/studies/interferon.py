@@ -1,4 +1,5 @@
-"""Do predicted regulons tell stimulated cells from controls? Interferon regulators on Kang's PBMCs, through decoupler.
+"""Do predicted regulons distinguish stimulated cells from controls? Interferon regulators on Kang's PBMCs, through
+decoupler.
 
 ``python -m experiments.studies.interferon RUN [--cells H5AD] [--out FILE] [--record NAME]``, with ``GRN_COTRAIN_DATA``
 set. Half of these cells had interferon beta, so the activity of STAT1, STAT2, IRF9 and other interferon regulators must
@@ -85,7 +86,7 @@ def _by_correlation(cells: CellMatrix, train_2E: np.ndarray, symbols: np.ndarray
 
 
 def _exported(run: Path, prep: Path, *, include_known: bool) -> pd.DataFrame:
-    """What ``grn-cotrain export edges --format decoupler`` writes, read back as a user would."""
+    """Output of ``grn-cotrain export edges --format decoupler``, read back as a user would."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "net.csv"
         export_edges(run, "decoupler", file, include_known=include_known, prep=prep, say=lambda line: None)

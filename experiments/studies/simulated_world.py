@@ -16,10 +16,11 @@ from typing import Annotated, Any
 
 import typer
 
-from experiments.arms import parse_arms
-from experiments.compare import METRICS, Comparison, change, compare, number
 from experiments.records import make_record, write_record
 from grn_cotrain.commandline import run_app, say
+from grn_cotrain.compare.run import compare
+from grn_cotrain.compare.table import METRICS, Comparison, change, number
+from grn_cotrain.compare.vary import make_arms, parse_seeds
 from grn_cotrain.data.edge_split import SplitKind
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.files import write_json
@@ -29,7 +30,7 @@ __all__ = ["SPLITS", "WORLDS", "main", "run_study"]
 WORLDS = {"signal": True, "no signal": False}
 SPLITS: dict[SplitKind, str] = {"unseen-tf": "unseen-tf-visible-seed0-fold0", "unseen-target": "unseen-target-seed0"}
 _RECIPE = Path(__file__).resolve().parents[1] / "configs" / "demo_sim.yaml"
-_ARMS = "joint,link_only"
+_ARMS = ["train.schedule.name=joint,link_only"]
 
 app = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 
@@ -44,7 +45,7 @@ def run_study(out: Path, seeds: Sequence[int], *, jobs: int = 1, overrides: Sequ
             folder = out / f"{world.replace(' ', '_')}-{kind}"
             table = compare(
                 _RECIPE,
-                parse_arms(_ARMS),
+                make_arms(_ARMS),
                 seeds,
                 folder,
                 jobs=jobs,
@@ -86,13 +87,12 @@ def _oracle(prep: Prep, split: str) -> dict[str, float]:
 
 
 def _lines(finding: dict[str, Any], table: Comparison) -> list[str]:
-    joint = next(row for row in finding["rows"] if row["arm"] == "joint")
-    link_only = next(row for row in finding["rows"] if row["arm"] == "link_only")
+    joint, link_only = finding["rows"][:2]
     return [
         *table.lines(),
         f"oracle (true dynamics): macro AUROC {number(finding['oracle'][METRICS[0]])}",
         f"joint against the best control: {change(joint['against_control'])}",
-        f"link_only against joint: {change(link_only['against_joint'])}",
+        f"link_only against joint: {change(link_only['against_first'])}",
         "",
     ]
 
@@ -106,8 +106,6 @@ def study(
     record: Annotated[bool, typer.Option("--record", help="keep a run record")] = False,
 ) -> None:
     """Run the study."""
-    from experiments.__main__ import parse_seeds
-
     findings = run_study(out, parse_seeds(seeds), jobs=jobs, overrides=set_ or [])
     write_json(out / "study.json", findings)
     if not record:

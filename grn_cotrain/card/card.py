@@ -55,7 +55,6 @@ from grn_cotrain.card.probes.features import embedding_features
 from grn_cotrain.card.probes.pathways import pathway_probe
 from grn_cotrain.card.probes.regulons import regulon_probes
 from grn_cotrain.card.probes.tf import tf_probes
-from grn_cotrain.card.recipes import recipe_differences
 from grn_cotrain.card.sections import Section, to_markdown
 from grn_cotrain.card.spectrum import spectrum_of
 from grn_cotrain.card.stability import Agreement, agreement_of, shared_rows
@@ -64,6 +63,7 @@ from grn_cotrain.card.vectors import nearest
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import read_json, write_json, write_text
 from grn_cotrain.provenance import git_commit
+from grn_cotrain.recipe_diff import recipe_differences
 
 __all__ = ["SCHEMA", "SCHEMA_VERSION", "GeneCard", "build_card"]
 

@@ -20,9 +20,11 @@ import torch
 
 from grn_cotrain.config import to_dict
 from grn_cotrain.data.edge_split import EdgeSplit
-from grn_cotrain.data.loadings import gene_loadings
+from grn_cotrain.data.loadings import LOADINGS_NEEDS, gene_loadings
 from grn_cotrain.data.pairs import pair_keys
 from grn_cotrain.data.run_data import RunData, load_run_data
+from grn_cotrain.data.statistics import Statistics
+from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.export.gene_frame import GeneEmbeddings
@@ -266,8 +268,8 @@ def _expression(
     if data is None:
         return None, None
     rows_C = data.cell_split.train_C
-    mean_V = np.asarray(data.cells.normalised()[rows_C].mean(axis=0)).ravel()
-    loadings_VR = gene_loadings(
-        data.cells, rank=min(rank, len(rows_C) - 1, data.vocab.num_features - 1), seed=seed, rows=rows_C
-    )
+    statistics = Statistics(data.cells, rows_C)
+    statistics.collect(LOADINGS_NEEDS | {Moments()})
+    mean_V = statistics[Moments()].mean_of_cells_G
+    loadings_VR = gene_loadings(statistics, rank=min(rank, len(rows_C) - 1, data.vocab.num_features - 1), seed=seed)
     return mean_V[feature_G], loadings_VR[feature_G]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from grn_cotrain.cli import (
     annotating,
     cards,
+    comparing,
     edges,
     evaluating,
     exporting,
@@ -22,7 +23,20 @@ from grn_cotrain.commandline import run_app
 __all__ = ["app", "main", "registries"]
 
 # Imported for the commands they register, in the order of --help.
-_GROUPS = (training, annotating, evaluating, exporting, edges, perturbing, generating, cards, reporting, hub, listing)
+_GROUPS = (
+    training,
+    comparing,
+    annotating,
+    evaluating,
+    exporting,
+    edges,
+    perturbing,
+    generating,
+    cards,
+    reporting,
+    hub,
+    listing,
+)
 
 
 def main() -> None:

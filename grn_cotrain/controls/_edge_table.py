@@ -18,7 +18,7 @@ __all__ = ["EdgeTable", "Side"]
 
 @dataclass(frozen=True, eq=False)
 class EdgeTable:
-    """What training says about every (source, gene) entry.
+    """Label of every (source, gene) entry, as far as training shows it.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class EdgeTable:
             seen_G[split.train_targets_N] = True
             known_SG[:] = seen_S[:, None] & seen_G
         known_SG[np.arange(len(sources_S)), sources_S] = False
-        # A file may label negatives of genes that it holds out: to be without a positive says nothing about these.
+        # A file may label negatives of genes that it holds out: their lack of a positive carries no information.
         known_SG[np.isin(sources_S, split.hidden_sources_S)] = False
         known_SG[:, split.hidden_targets_N] = False
         return cls(sources_S, labels_SG * known_SG, known_SG, split.held_out)
@@ -126,14 +126,14 @@ class EdgeTable:
 
     @cached_property
     def source_effect_S(self) -> np.ndarray:
-        """How far a row's rate lies from the mean; 0 for all where sources are the held-out side."""
+        """Difference between a row's rate and the mean; 0 for all where sources are the held-out side."""
         if self.held_out in ("source", "both"):
             return np.zeros(len(self.sources_S))
         return self.source_rate_S - self.mean_rate
 
     @cached_property
     def target_effect_G(self) -> np.ndarray:
-        """How far a column's rate lies from the mean; 0 for all where targets are the held-out side."""
+        """Difference between a column's rate and the mean; 0 for all where targets are the held-out side."""
         if self.held_out in ("target", "both"):
             return np.zeros(self.num_genes)
         return self.target_rate_G - self.mean_rate
@@ -153,15 +153,15 @@ class EdgeTable:
         """Return the table without the entries of these rows, of these columns, and of this mask.
 
         The reverse of a hidden positive leaves the table too, as it does in the splits: on networks stored in both
-        directions it would tell the answer. Where targets are held out, rows keep their rates of the whole training
-        part: they are the same for all pairs of a row, so they rank none of them, while a rate without the hidden
-        columns is the lower, the more positives were hidden, which tells the answer the wrong way round.
+        directions it would give the answer away. Where targets are held out, rows keep their rates of the whole
+        training part: they are the same for all pairs of a row, so they rank none of them, while a rate without the
+        hidden columns is the lower, the more positives were hidden, which gives the answer away with the wrong sign.
 
         Parameters
         ----------
         forget
-            Whether hidden entries of ``pairs_SG`` become unknown (labelled pairs), or known to be no positives, as test
-            pairs are on a split of random edges. Hidden rows and columns are unknown always.
+            Whether hidden entries of ``pairs_SG`` become unknown (labelled pairs), or are known not to be positive, as
+            test pairs are on a split of random edges. Hidden rows and columns are always unknown.
         """
         hidden_SG = np.zeros(self.known_SG.shape, dtype=bool) if pairs_SG is None else pairs_SG.copy()
         known_SG = self.known_SG.copy()

@@ -13,6 +13,7 @@ from scipy import sparse
 
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.loadings import gene_loadings
+from grn_cotrain.data.statistics import Statistics
 
 __all__ = ["RANK", "NeighbourFinder", "Neighbours", "unit_loadings"]
 
@@ -30,7 +31,7 @@ def unit_loadings(cells: CellMatrix, *, rank: int = RANK) -> np.ndarray:
     rank = max(1, min(rank, cells.num_cells - 1, cells.num_features - 1))
     known = _LOADINGS.setdefault(cells, {})
     if rank not in known:
-        loadings_GR = gene_loadings(cells, rank=rank)
+        loadings_GR = gene_loadings(Statistics(cells), rank=rank)
         length_G1 = np.linalg.norm(loadings_GR, axis=1, keepdims=True)
         known[rank] = loadings_GR / np.where(length_G1 > 0, length_G1, 1)
         known[rank].flags.writeable = False

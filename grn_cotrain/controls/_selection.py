@@ -11,7 +11,7 @@ from grn_cotrain.controls._edge_table import EdgeTable
 
 __all__ = ["macro_auroc", "sample_entries"]
 
-_MIN_POSITIVES = 2  # of one TF in one fold
+_MIN_POSITIVES = 2  # per TF and fold
 
 
 def sample_entries(

@@ -74,7 +74,7 @@ class TableControl(Control):
         return (None,)
 
     def read_features(self, split: EdgeSplit, cells: CellMatrix | None) -> None:
-        """Keep what :meth:`predict` needs besides labels."""
+        """Keep what :meth:`predict` needs in addition to labels."""
         del split, cells
 
     @abstractmethod

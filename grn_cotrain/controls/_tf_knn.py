@@ -43,8 +43,8 @@ class TFNeighbours(TableControl):
     TFs, and :math:`\rho_s` the TF's own rate over the mean (1 where TFs are held out). Number of neighbours, weights
     and :math:`\lambda` are chosen out of fold inside training.
 
-    Subclasses say which neighbours count. A TF is never its own neighbour. Where sources are not held out, scores are
-    multiplied by the TF's own rate over the mean.
+    Subclasses define which neighbours count. A TF is never its own neighbour. Where sources are not held out, scores
+    are multiplied by the TF's own rate over the mean.
     """
 
     uses_expression: ClassVar[bool]

@@ -41,12 +41,12 @@ class AdditiveLogistic(Control):
 
     .. math:: z_{st} = \alpha + a_s + b_t
 
-    Two vectors of biases and no expression: what degree alone can say. Minimises ``|w|^2 / 2 + C * sum of log
-    losses`` (scikit-learn's objective). Published splits: scikit-learn's ``LogisticRegression`` on exactly the
-    labelled training pairs. Other splits: the same objective over *all* pairs that may be training negatives
-    (training sources x training targets without self-pairs; held-out positives are among them, since leaving them
-    out would tell which they are), solved exactly by Newton steps on the table, so that nothing is sampled. A gene
-    that was hidden has bias 0: the prior mean.
+    The model has two vectors of biases and reads no expression: it shows what degree alone can predict. It minimises
+    ``|w|^2 / 2 + C * sum of log losses`` (scikit-learn's objective). Published splits: scikit-learn's
+    ``LogisticRegression`` on exactly the labelled training pairs. Other splits: the same objective over *all* pairs
+    that may be training negatives (training sources x training targets without self-pairs; held-out positives are among
+    them, since leaving them out would reveal which they are), solved exactly by Newton steps on the table, so that
+    nothing is sampled. A gene that was hidden has bias 0: the prior mean.
 
     Config
     ------

@@ -39,8 +39,8 @@ class LinkScorer(Protocol):
 class Control(ABC):
     """A scorer that needs no model: ``__init__(config, *, seed)``.
 
-    ``cost`` is ``"default"`` or ``"costly"`` (only in ``--controls all``); ``needs_cells`` says whether it reads
-    expression; ``version`` is raised when a change alters scores, so that cached ones are computed anew.
+    ``cost`` is ``"default"`` or ``"costly"`` (only in ``--controls all``); ``needs_cells`` states whether it reads
+    expression; ``version`` is raised when a change alters scores, so that cached ones are computed again.
     """
 
     Config: ClassVar[type[Any]] = EmptyConfig

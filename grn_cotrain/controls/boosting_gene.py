@@ -12,7 +12,7 @@ __all__ = ["BoostingGene"]
 class BoostingGene(PairBooster):
     """Boosted trees on each gene's own mean, deviation and TF flag.
 
-    What expression says about the gene, not about the pair: 60-80 % of its worth on unseen genes.
+    The features describe the expression of the gene, not of the pair: 60-80 % of their worth on unseen genes.
     """
 
     name = "boosting_gene"

@@ -12,7 +12,7 @@ __all__ = ["BoostingGraph"]
 class BoostingGraph(PairBooster):
     """Boosted trees on the training graph alone: rates, paths, similar regulons.
 
-    What a model can know without expression.
+    It shows what a model can predict without expression.
     """
 
     name = "boosting_graph"

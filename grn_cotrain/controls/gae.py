@@ -34,15 +34,15 @@ class GraphAutoEncoder(Control):
 
     Node features are the 50 expression components and two flags of the graph's own making: the logarithm of the
     training out-degree, and whether the gene is a TF. As in torch-geometric's example, message edges are also the
-    supervision edges; negatives are drawn anew at each epoch among pairs that may be training negatives. The epoch with
-    the best macro AUROC on validation pairs is kept.
+    supervision edges; negatives are drawn again at each epoch among pairs that may be training negatives. The epoch
+    with the best macro AUROC on validation pairs is kept.
 
     Config
     ------
     width
         Width of the hidden layer; the embedding has half of it.
     epochs, learning_rate, every
-        Of Adam; validation every so many epochs.
+        Epochs and learning rate of Adam; number of epochs between two validations.
     """
 
     name = "gae"

@@ -121,7 +121,7 @@ class KernelRidge(TableControl):
         base_S, base_G = table.mean_rate + table.source_effect_S, table.target_effect_G
         middle_RR = left_SR.T @ np.asarray(table.sparse_SG @ right_GR)
         if table.complete:
-            # What is expected of seen entries has rank 2, less the self-pairs: no residual table is made.
+            # The expected value of seen entries has rank 2, less the self-pairs: no residual table is made.
             middle_RR -= np.outer(base_S @ left_SR, right_GR.sum(axis=0))
             middle_RR -= np.outer(left_SR.sum(axis=0), base_G @ right_GR)
             own_S = base_S + base_G[table.sources_S]

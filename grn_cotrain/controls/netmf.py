@@ -38,7 +38,7 @@ class NetMF(Control):
     Config
     ------
     dimensions, window, negatives
-        Of the embedding.
+        Options of the embedding.
     """
 
     name = "netmf"

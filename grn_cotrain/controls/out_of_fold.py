@@ -1,7 +1,7 @@
 """Folds of the training part, made in the manner of the split's regime; fits that never saw what they score.
 
 Anything that is computed from labels and then used as a feature must be computed out of fold: leave-one-out degree
-rates, say, tell the label that was left out (on a published split they take AUROC from .890 to .733).
+rates, for example, reveal the label that was left out (on a published split they take AUROC from .890 to .733).
 
 Dimension letters: G genes, S sources, R rows of a fold, N columns of a fold, M pairs.
 """
@@ -42,13 +42,13 @@ class Fold:
     inside_RN: np.ndarray | None = None
 
     def position(self, rows_M: np.ndarray, columns_M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where entries of the fold lie in a block ``[R, N]`` of it; rows and columns are sorted."""
+        """Positions of the fold's entries in a block ``[R, N]`` of it; rows and columns are sorted."""
         return np.searchsorted(self.rows_R, rows_M), np.searchsorted(self.columns_N, columns_M)
 
 
 @dataclass(frozen=True, eq=False)
 class Folds:
-    """A partition of the training table's entries; iterate to get each :class:`Fold` (the tables are made anew).
+    """A partition of the training table's entries; iterate to get each :class:`Fold` (the tables are made again).
 
     ``row_fold_S`` and ``column_fold_G`` number the folds of held-out rows and columns (-1: in none of them); None where
     that side is not held out. Without either, pairs are drawn: an edge and its reverse fall into one fold.

@@ -21,7 +21,8 @@ from grn_cotrain.controls.base import CONTROLS
 from grn_cotrain.controls.out_of_fold import Fold, Folds, make_folds
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
-from grn_cotrain.data.factor_analysis import Standardised
+from grn_cotrain.data.statistics import Statistics
+from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.errors import UserError
 
 __all__ = ["EVIDENCE", "GROUPS", "Group", "PairFeatures"]
@@ -44,7 +45,7 @@ class PairFeatures:
         ``graph``: the training graph alone; ``gene``: each gene's own mean, deviation and TF flag; ``expression``:
         cosine and products of expression components, and the components; ``evidence``: scores of closed-form controls.
     folds, seed
-        Of the out-of-fold features.
+        Number of folds and seed of the out-of-fold features.
 
     Attributes
     ----------
@@ -132,7 +133,7 @@ class PairFeatures:
         return np.stack(features, axis=1)
 
     def _read_genes(self, cells: CellMatrix) -> None:
-        moments = Standardised.of(cells.normalised())
-        self._gene_G2 = np.stack([moments.mean_G, moments.std_G], axis=1).astype(np.float32)
+        moments = Statistics(cells)[Moments()]
+        self._gene_G2 = np.stack([moments.mean_of_cells_G, moments.std_of_cells_G], axis=1).astype(np.float32)
         self._is_tf_G = np.zeros(cells.num_features, dtype=np.float32)
         self._is_tf_G[self.table.sources_S] = 1

@@ -34,7 +34,7 @@ class Pearson(Control):
 
     .. math:: z_{st} = |\operatorname{corr}(x_s, x_t)|
 
-    of normalised expression: log1p of counts per ten thousand, or log values as given.
+    Expression is normalised: log1p of counts per ten thousand, or log values as given.
     """
 
     name = "pearson"

@@ -21,7 +21,7 @@ __all__ = ["ReversedEdge"]
 class ReversedEdge(Control):
     """1 where the reverse of the pair is a training positive, else 0.
 
-    Above chance by much, it gives away an undirected network whose two copies of an edge lie on both sides of a split.
+    A value far above chance reveals an undirected network whose two copies of an edge are on both sides of a split.
     """
 
     name = "reversed_edge"

@@ -14,8 +14,9 @@ import numpy as np
 from scipy import sparse
 
 from grn_cotrain.data.alignment import name_some
-from grn_cotrain.data.cells import CellMatrix
-from grn_cotrain.data.factor_analysis import Standardised
+from grn_cotrain.data.standardised import StandardisedMatrix
+from grn_cotrain.data.statistics import Statistics
+from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import MissingExtraError, UserError
 
 if TYPE_CHECKING:
@@ -31,9 +32,8 @@ _EPOCHS = (10, 200)
 
 
 def coexpressed_pairs(
-    cells: CellMatrix,
+    statistics: Statistics,
     *,
-    rows: np.ndarray | None = None,
     per_gene: int = 25,
     min_cells: int = 10,
     max_cells: int = 5000,
@@ -51,12 +51,13 @@ def coexpressed_pairs(
     pairs above .9 in each of 984 bulk studies; single-cell correlations rarely come near, and a cut by rank keeps
     modules of strongly varying genes from owning every pair.
 
-    Correlations are computed by tiles of 1,024 genes in float32; there is never a matrix of genes by genes.
+    Correlations are computed by tiles of 1,024 genes in float32; there is never a matrix of genes by genes. Two
+    features of different assays are correlated over the C cells that have both.
 
     Parameters
     ----------
-    rows
-        Cells to use (training cells, say); default all.
+    statistics
+        Of the cells to use (training cells, say).
     per_gene, min_cells
         See above.
     max_cells
@@ -75,35 +76,31 @@ def coexpressed_pairs(
     for name, value in (("per_gene", per_gene), ("min_cells", min_cells), ("max_cells", max_cells)):
         if value < 1:
             raise UserError(f"{name}: got {value}; give at least 1")
-    rows_C = np.arange(cells.num_cells) if rows is None else np.asarray(rows)
-    if len(rows_C) < 2:
-        raise UserError(f"cells: {len(rows_C)} of them; co-expression needs at least 2")
-    if len(rows_C) > max_cells:
-        rows_C = np.sort(np.random.default_rng(seed).choice(rows_C, max_cells, replace=False))
-    values_CG = cells.normalised()[rows_C]
-    z = Standardised.of(values_CG)
-    detected_G = np.bincount(values_CG.indices, minlength=cells.num_features)
-    eligible_E = np.flatnonzero((detected_G >= min_cells) & (z.std_G > 0) & np.asarray(cells.vocab.is_token))
+    num_cells, layout = statistics.num_cells, statistics.layout
+    if num_cells < 2:
+        raise UserError(f"cells: {num_cells} of them; co-expression needs at least 2")
+    if num_cells > max_cells:
+        rows_C = np.random.default_rng(seed).choice(statistics.rows_C, max_cells, replace=False)
+        statistics = Statistics(statistics.cells, np.sort(rows_C))
+    z = StandardisedMatrix(statistics)
+    eligible_E = np.flatnonzero((z.moments.count_G >= min_cells) & (z.std_G > 0) & layout.is_token_G)
     if len(eligible_E) < 2:
         return np.zeros((2, 0), dtype=np.int64)
     num_tests = len(eligible_E) * (len(eligible_E) - 1) / 2
-    threshold = NormalDist().inv_cdf(1 - _LEVEL / num_tests) / math.sqrt(len(rows_C) - 1)
-    scaled_CE = sparse.csc_matrix(z.scaled_CG[:, eligible_E], dtype=np.float32)
-    offset_E = z.offset_G[eligible_E].astype(np.float32)
+    threshold = NormalDist().inv_cdf(1 - _LEVEL / num_tests)
+    tiles = _Tiles(z, eligible_E)
     kept: list[np.ndarray] = []
     for first in range(0, len(eligible_E), _TILE):
-        r_NE = _correlations(scaled_CE, offset_E, first)
-        kept.append(_highest(r_NE, first, per_gene, threshold))
+        kept.append(_highest(*tiles.correlations(first), first, per_gene, threshold))
     lower_P, upper_P = np.sort(np.concatenate(kept, axis=1), axis=0)
     code_P = np.unique(lower_P * len(eligible_E) + upper_P)
     return eligible_E[np.stack([code_P // len(eligible_E), code_P % len(eligible_E)])]
 
 
 def gene2vec(
-    cells: CellMatrix,
+    statistics: Statistics,
     *,
     rank: int = 200,
-    rows: np.ndarray | None = None,
     seed: int = 0,
     per_gene: int = 25,
     min_cells: int = 10,
@@ -120,10 +117,10 @@ def gene2vec(
 
     Parameters
     ----------
+    statistics
+        Of the cells to use (training cells, say). No other cell is read.
     rank
         R; published 200.
-    rows
-        Cells to use (training cells, say); default all. No other cell is read.
     seed
         Of gensim's initial vectors and draws, of the order of pairs, and of the choice of cells.
     per_gene, min_cells
@@ -153,9 +150,9 @@ def gene2vec(
     for name, value in (("rank", rank), ("negative", negative)):
         if value < 1:
             raise UserError(f"{name}: got {value}; give at least 1")
-    pairs_2P = coexpressed_pairs(cells, rows=rows, per_gene=per_gene, min_cells=min_cells, seed=seed)
-    vectors_GR = np.zeros((cells.num_features, rank), dtype=np.float32)
-    _report(cells, pairs_2P)
+    pairs_2P = coexpressed_pairs(statistics, per_gene=per_gene, min_cells=min_cells, seed=seed)
+    vectors_GR = np.zeros((statistics.num_features, rank), dtype=np.float32)
+    _report(statistics.vocab, pairs_2P)
     if pairs_2P.shape[1] == 0:
         return vectors_GR
     order_P = np.random.default_rng(seed).permutation(pairs_2P.shape[1])
@@ -178,32 +175,47 @@ def gene2vec(
     return vectors_GR
 
 
-def _correlations(scaled_CE: sparse.csc_matrix, offset_E: np.ndarray, first: int) -> np.ndarray:
-    """float32 ``[N, E]``: rows ``first`` to ``first + N`` of the matrix of correlations, NaN-free, diagonal -1."""
-    num_cells, num_genes = scaled_CE.shape
-    # Means are taken off in the dense tile, not from the product: a gene that is nearly constant has a large one.
-    tile_CN = scaled_CE[:, first : first + _TILE].toarray() - offset_E[first : first + _TILE]
-    r_NE = np.empty((tile_CN.shape[1], num_genes), dtype=np.float32)
-    for start in range(0, num_genes, _TILE):
-        other_CN = scaled_CE[:, start : start + _TILE].toarray() - offset_E[start : start + _TILE]
-        np.matmul(tile_CN.T, other_CN, out=r_NE[:, start : start + _TILE])
-    r_NE /= num_cells
-    own_N = np.arange(len(r_NE))
-    r_NE[own_N, first + own_N] = -1.0
-    return r_NE
+class _Tiles:
+    """Correlations of eligible features, some rows of the matrix at a time."""
+
+    def __init__(self, z: StandardisedMatrix, eligible_E: np.ndarray) -> None:
+        self._scaled_CE = sparse.csc_matrix(z.scaled_CG[:, eligible_E], dtype=np.float32)
+        self._offset_E = z.offset_G[eligible_E].astype(np.float32)
+        self._assay_E = z.moments.layout.assay_G[eligible_E]
+        self._present_CA = z.present_CA.astype(np.float32)
+        self._shared_AA = z.present_CA.T @ z.present_CA
+
+    def correlations(self, first: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows from ``first`` on, NaN-free, diagonal -1, and the number of cells of each: float32 ``[N, E]``."""
+        tile_CN = self._dense(first)
+        r_NE = np.empty((tile_CN.shape[1], len(self._assay_E)), dtype=np.float32)
+        for start in range(0, len(self._assay_E), _TILE):
+            np.matmul(tile_CN.T, self._dense(start), out=r_NE[:, start : start + _TILE])
+        shared_NE = self._shared_AA[np.ix_(self._assay_E[first : first + _TILE], self._assay_E)].astype(np.float32)
+        r_NE /= np.maximum(shared_NE, 1)
+        own_N = np.arange(len(r_NE))
+        r_NE[own_N, first + own_N] = -1.0
+        return r_NE, shared_NE
+
+    def _dense(self, start: int) -> np.ndarray:
+        # Means are taken off here, not from the product: a gene that is nearly constant has a large one.
+        columns = slice(start, start + _TILE)
+        offset_CN = self._present_CA[:, self._assay_E[columns]] * self._offset_E[columns]
+        return np.asarray(self._scaled_CE[:, columns].toarray() - offset_CN)
 
 
-def _highest(r_NE: np.ndarray, first: int, per_gene: int, threshold: float) -> np.ndarray:
-    """int64 ``[2, .]``: each row's highest entries above the threshold, as (row, column) among eligible genes."""
+def _highest(r_NE: np.ndarray, shared_NE: np.ndarray, first: int, per_gene: int, threshold: float) -> np.ndarray:
+    """int64 ``[2, .]``: each row's highest entries beyond chance, as (row, column) among eligible genes."""
     num = min(per_gene, r_NE.shape[1])
     column_NK = np.argpartition(-r_NE, num - 1, axis=1)[:, :num]
-    row_N, rank_N = np.nonzero(np.take_along_axis(r_NE, column_NK, axis=1) > threshold)
+    found_NK, shared_NK = (np.take_along_axis(array, column_NK, axis=1) for array in (r_NE, shared_NE))
+    row_N, rank_N = np.nonzero(found_NK > threshold / np.sqrt(np.maximum(shared_NK - 1, 1e-9)))
     return np.stack([first + row_N, column_NK[row_N, rank_N]]).astype(np.int64)
 
 
-def _report(cells: CellMatrix, pairs_2P: np.ndarray) -> None:
-    """Say how many pairs there are, and which genes have none."""
-    alone_G = np.asarray(cells.vocab.is_token, dtype=bool).copy()
+def _report(vocab: FeatureVocab, pairs_2P: np.ndarray) -> None:
+    """Report how many pairs there are, and which genes have none."""
+    alone_G = np.asarray(vocab.is_token, dtype=bool).copy()
     alone_G[np.unique(pairs_2P)] = False
     pairs, num_alone = f"{pairs_2P.shape[1]:,} co-expressed pairs", int(alone_G.sum())
     if num_alone:
@@ -211,8 +223,8 @@ def _report(cells: CellMatrix, pairs_2P: np.ndarray) -> None:
             "gene2vec: %s; %s of %s genes are in none of them and start from small random rows (%s)",
             pairs,
             f"{num_alone:,}",
-            f"{int(np.sum(cells.vocab.is_token)):,}",
-            name_some([cells.vocab.symbols[gene] for gene in np.flatnonzero(alone_G)]),
+            f"{int(np.sum(vocab.is_token)):,}",
+            name_some([vocab.symbols[gene] for gene in np.flatnonzero(alone_G)]),
         )
     else:
         _LOGGER.info("gene2vec: %s over all genes", pairs)

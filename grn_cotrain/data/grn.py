@@ -348,9 +348,10 @@ def _standard(frame: pd.DataFrame, what: str) -> pd.DataFrame:
     if not np.isfinite(weight).all():
         row = int(np.flatnonzero(~np.isfinite(weight))[0])
         raise UserError(
-            f"{what}: weight '{result['weight'].iloc[row]}' in row {row + 1} is no finite number; repair it"
+            f"{what}: weight '{result['weight'].iloc[row]}' in row {row + 1} is not a finite number; repair it"
         )
     sign = pd.to_numeric(result["sign"], errors="coerce")
     if not sign.isin((-1, 0, 1)).all():
-        raise UserError(f"{what}: sign '{result['sign'][~sign.isin((-1, 0, 1))].iloc[0]}' is no sign; give -1, 0 or 1")
+        strange = result["sign"][~sign.isin((-1, 0, 1))].iloc[0]
+        raise UserError(f"{what}: sign '{strange}' is not a sign; give -1, 0 or 1")
     return result.assign(weight=weight, sign=sign.to_numpy(np.int8), evidence=result["evidence"].astype(str))

@@ -6,16 +6,21 @@ Dimension letters: C cells, G genes, R rank.
 from __future__ import annotations
 
 import logging
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from grn_cotrain.data.cells import CellMatrix
-from grn_cotrain.data.factor_analysis import Standardised, fit_factor_analysis, principal_axes
+from grn_cotrain.data.factor_analysis import fit_factor_analysis, principal_axes
 from grn_cotrain.data.gene2vec import gene2vec
+from grn_cotrain.data.standardised import Gram, standardised
+from grn_cotrain.data.statistics import Need, Statistics
+from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.errors import UserError
 
-__all__ = ["LoadingsMethod", "gene_loadings"]
+__all__ = ["LOADINGS_NEEDS", "LoadingsMethod", "gene_loadings"]
+
+LOADINGS_NEEDS: frozenset[Need[Any]] = frozenset({Moments(), Gram()})
+"""What :func:`gene_loadings` reads; of stores in memory and of many features it reads the cells again."""
 
 LoadingsMethod = Literal["pca", "factor_analysis", "gene2vec"]
 
@@ -23,17 +28,20 @@ _LOGGER = logging.getLogger(__name__)
 
 
 def gene_loadings(
-    cells: CellMatrix,
+    statistics: Statistics,
     *,
     rank: int = 50,
     method: LoadingsMethod = "pca",
     seed: int = 0,
-    rows: np.ndarray | None = None,
 ) -> np.ndarray:
     """Loadings of every gene on the leading components of normalised, gene-standardised expression.
 
+    Cells that lack a feature's assay count as average there.
+
     Parameters
     ----------
+    statistics
+        Of the cells to use (training cells, say).
     rank
         Number of components. Where the cells support fewer, the last columns are 0 and a warning says how many.
     method
@@ -42,8 +50,6 @@ def gene_loadings(
         ``"gene2vec"``: :func:`~grn_cotrain.data.gene2vec.gene2vec`, to which what is said of components does not apply.
     seed
         Start vector of the eigen-solver; the result depends on it only by rounding (gene2vec: all draws).
-    rows
-        Cells to use (training cells, say); default all.
 
     Returns
     -------
@@ -61,17 +67,15 @@ def gene_loadings(
     if rank < 1:
         raise UserError(f"rank {rank}: give at least 1")
     if method == "gene2vec":
-        return gene2vec(cells, rank=rank, rows=rows, seed=seed)
-    values_CG = cells.normalised()
-    if rows is not None:
-        values_CG = values_CG[np.asarray(rows)]
-    num_cells = values_CG.shape[0]
+        return gene2vec(statistics, rank=rank, seed=seed)
+    num_cells = statistics.num_cells
     if num_cells < 2:
         raise UserError(f"cells: {num_cells} of them; loadings need at least 2")
-    z = Standardised.of(values_CG)
+    statistics.collect(LOADINGS_NEEDS)
+    z = standardised(statistics)
     varying_G = z.std_G > 0
     feasible = min(rank, num_cells - 1, int(varying_G.sum()))
-    loadings_GR = np.zeros((cells.num_features, rank), dtype=np.float32)
+    loadings_GR = np.zeros((statistics.num_features, rank), dtype=np.float32)
     if feasible < rank:
         _LOGGER.warning("rank %d: only %d components exist; the other columns are 0", rank, feasible)
     if feasible == 0:

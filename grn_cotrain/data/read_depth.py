@@ -5,7 +5,7 @@ Dimension letters: B cells of a batch, C cells of a matrix, T packed tokens.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,34 +13,76 @@ from scipy import special
 from torch import Tensor
 
 from grn_cotrain.data.batch import PackedTokens
-from grn_cotrain.data.cells import TARGET_SUM, CellMatrix
+from grn_cotrain.data.cell_blocks import Block, Layout
+from grn_cotrain.data.cells import TARGET_SUM
+from grn_cotrain.data.statistics import Accumulator, Need, Statistics
 from grn_cotrain.errors import UserError
 
-__all__ = ["check_counts", "counts_of", "draw_rates", "thin"]
+__all__ = ["CountFaults", "check_counts", "counts_of", "draw_rates", "thin"]
 
 _FRACTION = 0.05  # how far from an integer a recovered count may lie; float32 stays below it up to 90 000
 _EXACT = 50_000.0
 _FIX = "give raw counts, or train on values as they are by the objective masked_value"
 
 
-def check_counts(cells: CellMatrix, rows_C: np.ndarray) -> None:
-    """See that these cells can be thinned, before training begins.
+@dataclass
+class Faults:
+    """What keeps counts from being thinned.
+
+    Attributes
+    ----------
+    num_fractions
+        Stored counts that are not whole numbers.
+    num_short
+        Cells whose total is below the sum of their counts.
+    """
+
+    num_fractions: int = 0
+    num_short: int = 0
+
+
+@dataclass(frozen=True)
+class CountFaults(Need[Faults]):
+    """What keeps counts from being thinned; of an assay without reads, nothing is read."""
+
+    def start(self, layout: Layout) -> Accumulator[Faults]:
+        """See :class:`Need`."""
+        return _Counting(layout)
+
+
+class _Counting(Accumulator[Faults]):
+    def __init__(self, layout: Layout) -> None:
+        self._counted, self._faults = layout.with_reads(), Faults()
+
+    def add(self, block: Block) -> None:
+        """See :class:`Accumulator`."""
+        for place, assay in self._counted:
+            raw_BF, present_B = block.raw[assay.name], block.present_BA[:, place]
+            sum_B = np.asarray(raw_BF.sum(axis=1, dtype=np.float64)).ravel()[present_B]
+            self._faults.num_fractions += int((raw_BF.data != np.rint(raw_BF.data)).sum())
+            self._faults.num_short += int((assay.size_factor_C[block.rows_B[present_B]] < sum_B - 0.5).sum())
+
+    def result(self) -> Faults:
+        """See :class:`Accumulator`."""
+        return self._faults
+
+
+def check_counts(statistics: Statistics) -> None:
+    """Check before training begins that these cells can be thinned.
 
     Raises
     ------
     UserError
         Log-scale values; counts that are not integers; a cell whose total is below the sum of its counts.
     """
-    if cells.kind != "counts":
+    if not statistics.layout.with_reads():
         raise UserError(f"cells: log-scale values, and read depth is of counts; {_FIX}")
-    values_CG = cells.values_CG[np.asarray(rows_C)]
-    if (values_CG.data != np.rint(values_CG.data)).any():
+    faults = statistics[CountFaults()]
+    if faults.num_fractions:
         raise UserError(f"cells: counts with fractions cannot be thinned read by read; {_FIX}")
-    sum_C = np.asarray(values_CG.sum(axis=1, dtype=np.float64)).ravel()
-    short_C = cells.size_factor_C[rows_C] < sum_C - 0.5
-    if short_C.any():
+    if faults.num_short:
         raise UserError(
-            f"cells: {int(short_C.sum())} of {len(short_C)} have totals below the sum of their counts;"
+            f"cells: {faults.num_short} of {statistics.num_cells} have totals below the sum of their counts;"
             " give total counts, not scaled size factors"
         )
 

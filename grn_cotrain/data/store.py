@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BLOCK_VALUES", "CellStore", "StoreBase"]
 
-BLOCK_VALUES = 2**22
-"""Stored values that one block of :meth:`StoreBase.blocks` holds, about: 32 MB."""
+BLOCK_VALUES = 2**19
+"""Stored values that one block of :meth:`StoreBase.blocks` holds, about: 4 MB, and 20 MB with what is made of them."""
 
 
 @runtime_checkable

@@ -26,9 +26,10 @@ from torch import Tensor
 
 from grn_cotrain.data.batch import CellBatch, PackedTokens
 from grn_cotrain.data.cells import CellMatrix, CellSplit
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.tokens import Tokenizer
-from grn_cotrain.data.value_statistics import ValueStatistics
+from grn_cotrain.data.value_statistics import Moments, ValueStatistics
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.bootstrap import cell_draws
@@ -266,7 +267,7 @@ class Scale:
     @classmethod
     def of(cls, cells: CellMatrix, split: CellSplit) -> Scale:
         """Of the training cells; raises UserError where no gene is detected in 5 % of them."""
-        statistics = ValueStatistics.of(cells.normalised()[split.train_C], prior=0.0)
+        statistics = Statistics(cells, split.train_C)[Moments()].nonzero(prior=0.0)
         counted_G = (statistics.detected_G >= MIN_DETECTED) & np.asarray(cells.vocab.is_token)
         if not counted_G.any():
             raise UserError(

@@ -14,6 +14,8 @@ import pandas as pd
 
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.grn import GRN
+from grn_cotrain.data.statistics import Statistics
+from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.attention import AttentionScores
 from grn_cotrain.evaluate.bootstrap import interval
@@ -51,7 +53,7 @@ def centrality_genes(scores: AttentionScores, cells: CellMatrix, grn: GRN, tf_in
         average token), ``num_cells`` (in which it is read), ``detection`` (share of the group's cells that detect it),
         ``mean`` (of normalised expression, zeros included), ``is_tf``, ``out_degree``.
     """
-    values_CG = cells.normalised()[scores.group.rows_C]
+    moments = Statistics(cells, scores.group.rows_C)[Moments()]
     num_genes = cells.num_features
     is_tf_G = np.zeros(num_genes, dtype=bool)
     is_tf_G[tf_index] = True
@@ -63,8 +65,8 @@ def centrality_genes(scores: AttentionScores, cells: CellMatrix, grn: GRN, tf_in
             "received": scores.received_G,
             "pagerank": scores.pagerank_G,
             "num_cells": scores.num_read_G,
-            "detection": np.bincount(values_CG.indices, minlength=num_genes) / max(1, values_CG.shape[0]),
-            "mean": np.asarray(values_CG.mean(axis=0)).ravel().astype(np.float64),
+            "detection": moments.detected_G,
+            "mean": moments.mean_of_cells_G,
             "is_tf": is_tf_G,
             "out_degree": np.bincount(pairs_2E[0], minlength=num_genes),
         }

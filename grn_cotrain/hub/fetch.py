@@ -42,12 +42,12 @@ def fetch_run(
     token
         Default: the user's login, or the environment's ``HF_TOKEN``.
     say
-        Told of what was fetched.
+        Function that receives a line about what was fetched.
 
     Returns
     -------
     Path
-        The run folder: give it wherever a RUN is asked for.
+        The run folder: every command that takes a RUN accepts it.
 
     Raises
     ------

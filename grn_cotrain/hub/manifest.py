@@ -1,4 +1,4 @@
-"""What may lie on a hub, and the list of it with checksums."""
+"""The files that a hub may hold, and their list with checksums."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def accepted(name: str) -> bool:
 
 
 def benign(name: str) -> bool:
-    """Whether a file may lie in a repository without being fetched: the hub's own, and licences."""
+    """Whether a repository may hold a file that is not fetched: the hub's own files, and licences."""
     return name in _BENIGN
 
 
@@ -71,7 +71,9 @@ def read_manifest(path: Path, what: str) -> dict[str, dict[str, Any]]:
             )
     missing = sorted({"recipe.yaml", "model/config.json", "model/model.safetensors", "model/vocab.json"} - set(files))
     if missing:
-        raise UserError(f"{what}: is no run folder (no {missing[0]}); give a repository made by `grn-cotrain hub push`")
+        raise UserError(
+            f"{what}: not a run folder ({missing[0]} is missing); give a repository made by `grn-cotrain hub push`"
+        )
     return files
 
 

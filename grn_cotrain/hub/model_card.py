@@ -1,4 +1,4 @@
-"""The model card of a run: what it is, what it was made from, how it did beside controls, and what it is not for."""
+"""The model card of a run: what it is, what it was made from, how it compares with controls, and what it is not for."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def model_card(
 ) -> str:
     """README.md of a run, with the YAML header that model hubs read.
 
-    Results come from the run's link table (``grn-cotrain evaluate links RUN``), beside its best controls and with
-    intervals; whether the model beats them is said in a sentence. Without that table the card says that there is none.
-    A fine-tuned run also says what its classifier was tuned for, and how it did beside plain classifiers.
+    Results come from the run's link table (``grn-cotrain evaluate links RUN``), with its best controls and with
+    intervals; a sentence states whether the model beats them. Without that table the card states that it is missing.
+    The card of a fine-tuned run also states what its classifier was tuned for, and compares it with plain classifiers.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def model_card(
 
 
 def load_whole(folder: RunFolder) -> tuple[CoTrainModel, Classifier | None, dict[str, Any]]:
-    """Model, classifier (None but for a fine-tuned run) and config.json of the model; every checksum is verified.
+    """Model, classifier (None unless the run is fine-tuned) and config.json of the model; every checksum is verified.
 
     Raises
     ------
@@ -189,7 +189,7 @@ def _results_section(folder: RunFolder, config: dict[str, Any]) -> list[str]:
     sections = ["## Results"]
     if not (folder.folder / "links.json").is_file():
         sections.append(
-            "Links were **not evaluated** beside controls in this run: nothing is claimed. `grn-cotrain evaluate links`"
+            "Links were **not compared** with controls in this run: nothing is claimed. `grn-cotrain evaluate links`"
             " does it where the data are."
         )
     else:
@@ -200,7 +200,7 @@ def _results_section(folder: RunFolder, config: dict[str, Any]) -> list[str]:
         others = ", ".join(
             f"{escape(name[:-3].replace('_', ' '))} {value:.3f}" for name, value in cells.items() if name != "r2"
         )
-        sections.append(f"Masked values of held-out cells, R2: **{cells['r2']:.3f}**; beside it {others}.")
+        sections.append(f"Masked values of held-out cells, R2: **{cells['r2']:.3f}**, compared with {others}.")
     return sections
 
 
@@ -213,10 +213,10 @@ def _links(folder: RunFolder, config: dict[str, Any]) -> list[str]:
         split_hashes = set(rows["split_hash"])
         facts = rows[rows["metric"] == "auroc"].iloc[0]
     except (KeyError, TypeError, IndexError) as error:
-        raise UserError(f"link table '{folder.folder}': cannot be read ({error!r}); evaluate anew") from None
+        raise UserError(f"link table '{folder.folder}': cannot be read ({error!r}); evaluate the run again") from None
     mine = config["meta"].get("split_hash")
     if mine is not None and mine not in split_hashes:
-        raise UserError(f"link table '{folder.folder}': is of another split than the model; evaluate the run anew")
+        raise UserError(f"link table '{folder.folder}': is of another split than the model; evaluate the run again")
     values = rows.pivot_table(index="scorer", columns="metric", values="value", aggfunc="first")
     order = rows.drop_duplicates("scorer").set_index("scorer")["kind"]
     models = [name for name in order.index if order[name] != "control"]
@@ -232,7 +232,7 @@ def _links(folder: RunFolder, config: dict[str, Any]) -> list[str]:
         lines.append(f"| {label} | " + " | ".join(shown) + " |")
     about = (
         f"Link prediction on {code(headline)}: {facts['num_pairs']:,} candidate pairs, {facts['num_tfs']} TFs,"
-        f" prevalence {facts['prevalence']:.4f}; the model beside the best {min(_CONTROLS_SHOWN, len(controls))} of"
+        f" prevalence {facts['prevalence']:.4f}; the model and the best {min(_CONTROLS_SHOWN, len(controls))} of"
         f" {len(controls)} controls, which need no deep model. Brackets: 95 % bootstrap intervals."
     )
     sentence = [f"**{escape(text)}**" for text in _verdict(folder, controls)]
@@ -246,7 +246,7 @@ def _links(folder: RunFolder, config: dict[str, Any]) -> list[str]:
 
 
 def _cell_types_section(classifier: Classifier, record: dict[str, Any]) -> list[str]:
-    """What the classifier was tuned for, on which cells, and how it did beside classifiers without a network."""
+    """Task and cells of the classifier, and its comparison with classifiers without a network."""
     classes = classifier.classes
     on = f" of {code(record['cells_file'])}" if record.get("cells_file") else ""
     about = [
@@ -262,7 +262,7 @@ def _cell_types_section(classifier: Classifier, record: dict[str, Any]) -> list[
         about.append(f"Classes among those alone, which it cannot find: {escape(name_some(record['unseen_classes']))}.")
     sections = ["## Cell types", " ".join(about)]
     if not record.get("annotation"):
-        return [*sections, "How it did beside baselines is **not in this run's record**: nothing is claimed."]
+        return [*sections, "A comparison with baselines is **missing from this run's record**: nothing is claimed."]
     rows = pd.DataFrame(record["annotation"])
     macro = rows[rows["metric"] == "macro_f1"].set_index("scorer")["value"].astype(float)
     others = macro.drop(FINE_TUNED).sort_values(ascending=False, kind="stable")
@@ -280,7 +280,7 @@ def _cell_types_section(classifier: Classifier, record: dict[str, Any]) -> list[
     return [
         *sections,
         "\n".join(lines),
-        f"**By macro F1 it {verdict} the best baseline, {escape(others.index[0])}: {_number(mine)} beside"
+        f"**By macro F1 it {verdict} the best baseline, {escape(others.index[0])}: {_number(mine)} compared with"
         f" {_number(best)}.**"
         " All were fitted on the same cells and judged on the same held-out cells. Brackets: 95 % bootstrap intervals"
         " over cells, of each by itself and not of the difference.",
@@ -290,7 +290,7 @@ def _cell_types_section(classifier: Classifier, record: dict[str, Any]) -> list[
 def _verdict(folder: RunFolder, controls: list[str]) -> list[str]:
     """Whether the model beats the best control, by the paired interval of their difference."""
     if not controls:
-        return ["It was evaluated without controls: nothing can be said of what the model adds."]
+        return ["It was evaluated without controls: what the model adds is unknown."]
     if not (folder.folder / "links_replicates.npz").is_file():
         return []
     table = LinkTable.read(folder.folder)
@@ -338,10 +338,10 @@ def _or_low(value: float) -> float:
 def _limits(recipe: Recipe, config: dict[str, Any], species: str, classifier: Classifier | None) -> str:
     values = escape(config["meta"].get("values", "the values that it was trained on"))
     items = [
-        "A score of a link is no evidence of regulation: it says that the pair resembles pairs of the prior network,"
+        "A score of a link does not show regulation: it shows that the pair resembles pairs of the prior network,"
         " with that network's gaps and fashions (well-studied TFs have more known targets).",
-        f"It reads {values} of {species} cells by the names of its own genes; other genes are not seen, and the"
-        " report of `embed cells` says how many.",
+        f"It reads {values} of {species} cells by the names of its own genes; other genes are not read, and the"
+        " report of `embed cells` counts them.",
         "Read its numbers on the split above alone: other splits hold out other things and are not comparable.",
     ]
     if recipe.data.expression != "true" or recipe.graph.messages != "true" or recipe.model.table.mode != "trainable":

@@ -29,7 +29,7 @@ def push_run(
 ) -> str:
     """Push a run: model, recipe, records, results and a generated model card (:func:`~grn_cotrain.hub.stage_run`).
 
-    No data, no optimiser state and no path of this machine leave it; the files and their size are said first.
+    No data, no optimiser state and no path of this machine leave it; the files and their size are reported first.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def push_run(
     repo_id
         ``NAME/REPOSITORY``; made if it isn't there. A repository with other content is refused.
     private
-        Of a new repository.
+        Whether a new repository is private.
     revision
         Branch; made if it isn't there.
     token
@@ -50,12 +50,12 @@ def push_run(
     confirm
         Asked before the upload; False stops it.
     say
-        Told of files, sizes and replaced paths.
+        Function that receives lines about files, sizes and replaced paths.
 
     Returns
     -------
     str
-        Address of the commit; empty where ``confirm`` said no.
+        Address of the commit; empty where ``confirm`` returned False.
 
     Raises
     ------

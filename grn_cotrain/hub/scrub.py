@@ -1,4 +1,4 @@
-"""Paths of one machine have no place on a hub: they tell names of people and servers, and help nobody."""
+"""Paths of one machine have no place on a hub: they reveal names of people and servers, and help nobody."""
 
 from __future__ import annotations
 

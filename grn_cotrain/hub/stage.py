@@ -26,7 +26,7 @@ __all__ = ["DEFAULT_EXTRAS", "Staged", "stage_run"]
 #: Results of a run that are pushed where they are there; more by ``include``.
 DEFAULT_EXTRAS = ("links.json", "cells.json", "card.json")
 _NEVER = ("checkpoints",)
-_NAMES_IN_RECORD = ("classes", "unseen_classes")  # a type "/low" is no path: it stays, as in classes.json
+_NAMES_IN_RECORD = ("classes", "unseen_classes")  # a type "/low" is not a path: it stays, as in classes.json
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Staged:
     Attributes
     ----------
     folder
-        Where it lies.
+        Place of the folder.
     sizes
         File name -> bytes.
     scrubbed
@@ -115,7 +115,7 @@ def stage_run(
         ]
         for name in model_files:
             _copy(source.model / name, temporary / "model" / name, scrubber, source)
-        # Of the files as they are pushed: a path that was replaced changes the hash of its file.
+        # Hashes of the files as they are pushed: a path that was replaced changes the hash of its file.
         facts = {"run_id": config["meta"].get("run_id"), "vocab_hash": config["vocab_hash"]}
         listed = Manifest(facts).with_files(temporary / "model", model_files)
         listed.write(temporary / "model" / MODEL_MANIFEST)

@@ -1,17 +1,19 @@
 """Expression values -> vectors: auto-discretisation of xTrimoGene, and the binnings it was compared with.
 
-Dimension letters: M values, D width, K bins, N values of training cells.
+Dimension letters: M values, D width, K bins.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from grn_cotrain.data.value_sketch import SketchedValues
 
 __all__ = [
     "AutoDiscretisation",
@@ -21,6 +23,7 @@ __all__ = [
     "ValueEmbedding",
     "ValueKind",
     "build_value_embedding",
+    "embedding_reads_cells",
 ]
 
 ValueKind = Literal["auto", "round", "up", "equal"]
@@ -35,6 +38,9 @@ class ValueEmbedding(nn.Module, ABC):
         Vectors of a zero and of a hidden value.
     """
 
+    reads_cells: ClassVar[bool] = False
+    """Whether :meth:`prepare` reads what it is given."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.zero_row_D = nn.Parameter(torch.randn(width))
@@ -45,9 +51,17 @@ class ValueEmbedding(nn.Module, ABC):
         """Vector of a value of zero."""
         return self.zero_row_D
 
-    def prepare(self, values_N: np.ndarray) -> None:
-        """Receive the non-zero values of the training cells once, before training. Default: nothing."""
-        del values_N
+    def prepare(self, values: SketchedValues, feature: int = 0) -> None:
+        """Receive order statistics of the training cells once, before training. Default: nothing.
+
+        Parameters
+        ----------
+        values
+            Order statistics of the values that will be embedded.
+        feature
+            Which of its features holds them.
+        """
+        del values, feature
 
     @abstractmethod
     def forward(self, values_M: Tensor) -> Tensor:
@@ -146,6 +160,8 @@ class EqualBins(_HardBins):
     Ties fall into one interval. Until :meth:`prepare`, every value is in bin 0.
     """
 
+    reads_cells = True
+
     edges_K: Tensor
 
     def __init__(self, width: int, num_bins: int = 100, alpha: float = 1.0) -> None:
@@ -153,12 +169,11 @@ class EqualBins(_HardBins):
         self.register_buffer("edges_K", torch.full((num_bins - 1,), torch.inf))
 
     @torch.no_grad()
-    def prepare(self, values_N: np.ndarray) -> None:
+    def prepare(self, values: SketchedValues, feature: int = 0) -> None:
         """Take the quantiles ``1/K, 2/K, ...`` of these values as upper edges; they are saved with the weights."""
-        if len(values_N):
+        if values.count_G[feature]:
             shares_K = np.arange(1, self.num_bins) / self.num_bins
-            edges_K = np.quantile(values_N.astype(np.float64), shares_K, method="inverted_cdf")
-            self.edges_K.copy_(torch.from_numpy(edges_K))
+            self.edges_K.copy_(torch.from_numpy(values.quantiles(shares_K, feature)))
 
     def bins(self, values_M: Tensor) -> Tensor:
         """Number of edges below the value; an edge belongs to the interval beneath it."""
@@ -170,6 +185,11 @@ _HARD: dict[str, type[_HardBins]] = {
     "up": UpBins,
     "equal": EqualBins,
 }
+
+
+def embedding_reads_cells(kind: ValueKind) -> bool:
+    """Whether the embedding of this name depends on the values of the training cells."""
+    return kind in _HARD and _HARD[kind].reads_cells
 
 
 def build_value_embedding(

@@ -7,23 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.statistics import Need, Statistics
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.features import FEATURE_SOURCES, FeatureContext
 
-__all__ = ["inductive_features"]
+__all__ = ["feature_needs", "inductive_features"]
+
+
+def feature_needs(names: Sequence[str]) -> frozenset[Need[Any]]:
+    """Statistics that these sources read; an unknown name is reported by :func:`inductive_features`."""
+    known = [name for name in names if name in FEATURE_SOURCES.names()]
+    return frozenset().union(*(FEATURE_SOURCES.get(name).needs(FEATURE_SOURCES.config(name, {})) for name in known))
 
 
 def inductive_features(
     names: Sequence[str],
     vocab: FeatureVocab,
-    cells: CellMatrix | None,
+    statistics: Statistics | None,
     *,
-    rows: np.ndarray | None = None,
     feature_matrix: str | Path | None = None,
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
@@ -35,10 +41,8 @@ def inductive_features(
         Sources, for example ``("expression", "tf_family")``; see ``grn-cotrain list inductive``.
     vocab
         Genes, in the order of the rows.
-    cells
-        Expression; None where no source reads it.
-    rows
-        Cells to read, so that held-out cells stay out of the features; default all.
+    statistics
+        Statistics of the training cells; None where no source reads them.
     feature_matrix
         File for the source ``matrix``, which it switches on by itself.
     seed
@@ -61,5 +65,5 @@ def inductive_features(
     if feature_matrix is not None and "matrix" not in wanted:
         wanted.append("matrix")
     path = None if feature_matrix is None else Path(feature_matrix)
-    context = FeatureContext(vocab=vocab, cells=cells, rows=rows, feature_matrix=path, seed=seed)
+    context = FeatureContext(vocab=vocab, statistics=statistics, feature_matrix=path, seed=seed)
     return {name: FEATURE_SOURCES.build(name).features(context) for name in wanted}

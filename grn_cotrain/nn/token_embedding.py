@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -71,8 +70,8 @@ class TokenEmbedding(nn.Module):
     @torch.no_grad()
     def prepare(self, statistics: ValueStatistics) -> None:
         """Take the statistics of the training cells; they are saved with the weights."""
-        self.mean_G.copy_(torch.from_numpy(np.ascontiguousarray(statistics.mean_G)))
-        self.std_G.copy_(torch.from_numpy(np.ascontiguousarray(statistics.std_G)))
+        self.mean_G.copy_(torch.from_numpy(statistics.mean_G))
+        self.std_G.copy_(torch.from_numpy(statistics.std_G))
 
     def forward(self, batch: PackedTokens, features_VD: Tensor) -> Tensor:
         """Return token inputs ``[T, D]``."""

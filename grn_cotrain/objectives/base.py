@@ -6,13 +6,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from grn_cotrain.data.batch import PackedTokens
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.negatives import LinkSupervision
+from grn_cotrain.data.statistics import NOTHING, Need, Statistics
 from grn_cotrain.nn.cell_encoders.base import CellStates
 from grn_cotrain.nn.link_decoders.base import LinkDecoder
 from grn_cotrain.registry import Registry
@@ -90,9 +89,15 @@ class Objective(nn.Module, ABC):
     selects: ClassVar[bool] = True
     """Whether a lower loss on validation cells is better, so that it helps to pick the checkpoint."""
 
-    def prepare(self, cells: CellMatrix, rows_C: np.ndarray) -> None:
-        """Take statistics of the training cells ``rows_C`` once, before training, as buffers. Default: nothing."""
-        del cells, rows_C
+    @classmethod
+    def needs(cls, config: Any, *, num_bins: int) -> frozenset[Need[Any]]:
+        """Statistics that :meth:`prepare` reads, so that one pass over the cells serves all parts. Default: none."""
+        del config, num_bins
+        return NOTHING
+
+    def prepare(self, statistics: Statistics) -> None:
+        """Take statistics of the training cells once, before training, as buffers. Default: nothing."""
+        del statistics
 
     @abstractmethod
     def forward(self, model: ModelView, step: Step) -> LossOutput:

@@ -10,13 +10,21 @@ which is what a regression means that puts it there.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from grn_cotrain.data.batch import PackedTokens
+from grn_cotrain.data.binning import quantile_bins, rounded_bins
+from grn_cotrain.data.cell_blocks import Block, Layout
+from grn_cotrain.data.statistics import Accumulator, Need
 
 __all__ = [
+    "BinSums",
+    "QuantileBins",
+    "RoundedClasses",
     "fill_empty_bins",
     "pooled_bin_values",
     "read_table",
@@ -66,22 +74,81 @@ def fill_empty_bins(value_RK: Tensor, occupied_RK: Tensor) -> Tensor:
     return filled_RK.masked_fill(~occupied_RK.any(dim=1, keepdim=True), 0.0)
 
 
-def pooled_bin_values(bin_N: np.ndarray, value_N: np.ndarray, num_bins: int) -> np.ndarray:
+@dataclass(frozen=True)
+class BinSums:
+    """Values of token features in bins or classes: int64 ``count_K`` of them, and float64 ``sum_K``."""
+
+    count_K: np.ndarray
+    sum_K: np.ndarray
+
+
+@dataclass(frozen=True)
+class QuantileBins(Need[BinSums]):
+    """Values in the bins 1..K of their cells: see :func:`~grn_cotrain.data.binning.quantile_bins`."""
+
+    num_bins: int
+
+    def start(self, layout: Layout) -> Accumulator[BinSums]:
+        """See :class:`Need`."""
+        return _Quantiles(layout, self.num_bins, first=1)
+
+
+@dataclass(frozen=True)
+class RoundedClasses(Need[BinSums]):
+    """Values in the classes 0..K: see :func:`~grn_cotrain.data.binning.rounded_bins`."""
+
+    num_bins: int
+
+    def start(self, layout: Layout) -> Accumulator[BinSums]:
+        """See :class:`Need`."""
+        return _Rounded(layout, self.num_bins, first=0)
+
+
+class _Binning(Accumulator[BinSums]):
+    def __init__(self, layout: Layout, num_bins: int, *, first: int) -> None:
+        self._layout, self._num_bins, self._first = layout, num_bins, first
+        self._count_K = np.zeros(num_bins + 1, dtype=np.int64)
+        self._sum_K = np.zeros(num_bins + 1)
+
+    def add(self, block: Block) -> None:
+        """See :class:`Accumulator`."""
+        shown_N = self._layout.is_token_G[block.values_BG.indices]
+        value_N = block.values_BG.data[shown_N]
+        assay_N = self._layout.assay_G[block.values_BG.indices[shown_N]]
+        group_N = block.cell_N[shown_N] * len(self._layout.assays) + assay_N  # bins are among the values of one assay
+        bin_N = self._bins(torch.from_numpy(value_N), torch.from_numpy(group_N)).numpy()
+        self._count_K += np.bincount(bin_N, minlength=self._num_bins + 1)
+        self._sum_K += np.bincount(bin_N, value_N.astype(np.float64), minlength=self._num_bins + 1)
+
+    def _bins(self, value_N: Tensor, group_N: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def result(self) -> BinSums:
+        """See :class:`Accumulator`."""
+        return BinSums(self._count_K[self._first :], self._sum_K[self._first :])
+
+
+class _Quantiles(_Binning):
+    def _bins(self, value_N: Tensor, group_N: Tensor) -> Tensor:
+        return quantile_bins(value_N, group_N, self._num_bins)
+
+
+class _Rounded(_Binning):
+    def _bins(self, value_N: Tensor, group_N: Tensor) -> Tensor:
+        del group_N
+        return rounded_bins(value_N, self._num_bins)
+
+
+def pooled_bin_values(sums: BinSums) -> np.ndarray:
     """Mean value of each bin over many cells, never falling: float32 ``[K]``.
 
     Cells of few counts fill few bins and with larger values, so plain means may fall from one bin to the next. The
     nearest rising sequence is taken (isotonic regression, weighted by the number of values; where means rise, it is
     the means). Empty bins lie on the line between their occupied neighbours. Without any value: zeros.
-
-    Parameters
-    ----------
-    bin_N
-        int64 in 1..K.
     """
     from sklearn.isotonic import IsotonicRegression
 
-    count_K = np.bincount(bin_N, minlength=num_bins + 1)[1:]
-    sum_K = np.bincount(bin_N, value_N.astype(np.float64), minlength=num_bins + 1)[1:]
+    count_K, sum_K, num_bins = sums.count_K, sums.sum_K, len(sums.count_K)
     there_N = np.flatnonzero(count_K)
     if len(there_N) == 0:
         return np.zeros(num_bins, dtype=np.float32)

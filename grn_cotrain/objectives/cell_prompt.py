@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from grn_cotrain.data.batch import PackedTokens
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.statistics import Need, Statistics
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import NO_COVARIATES
 from grn_cotrain.nn.condition_embedding import ConditionEmbedding
@@ -103,9 +103,15 @@ class GeneFromCell(Objective):
             else None
         )
 
-    def prepare(self, cells: CellMatrix, rows_C: np.ndarray) -> None:
+    @classmethod
+    def needs(cls, config: Any, *, num_bins: int) -> frozenset[Need[Any]]:
+        """See :class:`Objective`."""
+        del config
+        return ValueTarget.needs(num_bins)
+
+    def prepare(self, statistics: Statistics) -> None:
         """Take the statistics of the training cells, once, before training; they are saved with the weights."""
-        self.target.prepare(cells, rows_C)
+        self.target.prepare(statistics)
 
     def forward(self, model: ModelView, step: Step) -> LossOutput:
         """Hide values of ``step.cells``, drawn from ``step.generator``, and predict them from the cells' states."""

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from grn_cotrain.data.batch import PackedTokens
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.statistics import Need, Statistics
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import NO_COVARIATES
@@ -116,9 +115,15 @@ class Generative(Objective):
         )
         self.spread_mlp = nn.Sequential(nn.Linear(width, width), nn.LeakyReLU(), spread)
 
-    def prepare(self, cells: CellMatrix, rows_C: np.ndarray) -> None:
+    @classmethod
+    def needs(cls, config: Any, *, num_bins: int) -> frozenset[Need[Any]]:
+        """See :class:`Objective`."""
+        del config
+        return ValueTarget.needs(num_bins)
+
+    def prepare(self, statistics: Statistics) -> None:
         """Take the statistics of the training cells, once, before training; they are saved with the weights."""
-        self.target.prepare(cells, rows_C)
+        self.target.prepare(statistics)
 
     def forward(self, model: ModelView, step: Step) -> LossOutput:
         """Both passes over ``step.cells``, the unknown genes drawn from ``step.generator``."""

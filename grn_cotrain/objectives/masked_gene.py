@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.statistics import Need, Statistics
+from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import NO_COVARIATES
@@ -110,12 +111,18 @@ class MaskedGene(Objective):
         self.register_buffer("log_frequency_G", torch.full((num_genes,), -float(np.log(num_genes))))
         self.register_buffer("is_token_G", torch.ones(num_genes, dtype=torch.bool))
 
+    @classmethod
+    def needs(cls, config: Any, *, num_bins: int) -> frozenset[Need[Any]]:
+        """See :class:`Objective`."""
+        del config, num_bins
+        return frozenset({Moments()})
+
     @torch.no_grad()
-    def prepare(self, cells: CellMatrix, rows_C: np.ndarray) -> None:
+    def prepare(self, statistics: Statistics) -> None:
         """Take how often each gene is expressed in the training cells, and which features can be tokens."""
-        is_token_G = np.asarray(cells.vocab.is_token, dtype=bool)
-        count_G = np.bincount(cells.values_CG[rows_C].indices, minlength=cells.num_features) * is_token_G
-        share_G = (count_G + 1) / (count_G.sum() + cells.num_features)  # one more each: a gene may come up later
+        is_token_G = statistics.layout.is_token_G
+        count_G = statistics[Moments()].count_G * is_token_G
+        share_G = (count_G + 1) / (count_G.sum() + statistics.num_features)  # one more each: a gene may come up later
         self.log_frequency_G.copy_(torch.from_numpy(np.log(share_G)))
         self.bias_G.copy_(self.log_frequency_G)
         self.is_token_G.copy_(torch.from_numpy(is_token_G))

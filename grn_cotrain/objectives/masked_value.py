@@ -9,22 +9,21 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.binning import rounded_bins
-from grn_cotrain.data.cells import CellMatrix
-from grn_cotrain.data.value_statistics import ValueStatistics
+from grn_cotrain.data.statistics import Need, Statistics
+from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import NO_COVARIATES
 from grn_cotrain.objectives.base import OBJECTIVES, GeneStates, LossOutput, ModelView, Objective, Step
-from grn_cotrain.objectives.bin_values import visible_bin_values, visible_class_values
+from grn_cotrain.objectives.bin_values import BinSums, RoundedClasses, visible_bin_values, visible_class_values
 from grn_cotrain.objectives.masking import MaskBalance, draw_balanced_mask, draw_mask, hide
 
 __all__ = ["MaskedValue"]
@@ -146,21 +145,24 @@ class MaskedValue(Objective):
         self.register_buffer("mean_G", torch.zeros(num_genes))
         self.register_buffer("std_G", torch.ones(num_genes))
 
-    @torch.no_grad()
-    def prepare(self, cells: CellMatrix, rows_C: np.ndarray) -> None:
-        """Take the statistics of the training cells, once, before training; they are saved with the weights."""
-        statistics = ValueStatistics.of(cells.normalised()[rows_C])
-        self.mean_G.copy_(torch.from_numpy(np.ascontiguousarray(statistics.mean_G)))
-        self.std_G.copy_(torch.from_numpy(np.ascontiguousarray(statistics.std_G)))
-        self.num_features = int(np.count_nonzero(cells.vocab.is_token))
-        if self.config.classes == "rounded":
-            self._require_classes(cells, rows_C)
+    @classmethod
+    def needs(cls, config: Any, *, num_bins: int) -> frozenset[Need[Any]]:
+        """See :class:`Objective`."""
+        return frozenset({Moments()} | ({RoundedClasses(num_bins)} if config.classes == "rounded" else set()))
 
-    def _require_classes(self, cells: CellMatrix, rows_C: np.ndarray) -> None:
-        """Say how many values are below one count per ten thousand, so that they are never asked; refuse if all are."""
-        values_CG = cells.normalised()[rows_C][:, np.flatnonzero(np.asarray(cells.vocab.is_token))]
-        is_low_N = rounded_bins(torch.from_numpy(values_CG.data), self.num_bins) == 0
-        share = float(is_low_N.double().mean()) if len(is_low_N) else 0.0
+    @torch.no_grad()
+    def prepare(self, statistics: Statistics) -> None:
+        """Take the statistics of the training cells, once, before training; they are saved with the weights."""
+        values = statistics[Moments()].nonzero()
+        self.mean_G.copy_(torch.from_numpy(values.mean_G))
+        self.std_G.copy_(torch.from_numpy(values.std_G))
+        self.num_features = int(statistics.layout.is_token_G.sum())
+        if self.config.classes == "rounded":
+            self._require_classes(statistics[RoundedClasses(self.num_bins)])
+
+    def _require_classes(self, classes: BinSums) -> None:
+        """Warn of values below one count per ten thousand, which are never hidden; refuse if there are no others."""
+        share = float(classes.count_K[0] / max(1, classes.count_K.sum()))
         if share == 1:
             raise UserError(
                 "classes: rounded puts every value of the training cells in class 0, below one count per ten thousand,"

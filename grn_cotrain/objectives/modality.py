@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from grn_cotrain.data.batch import PackedTokens
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.statistics import Need, Statistics
+from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.data.vocab import MODALITIES, NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import NO_COVARIATES
@@ -96,13 +97,19 @@ class Modality(Objective):
             nn.init.zeros_(layer.weight)  # training starts at the log of the number of classes
         self.register_buffer("modality_G", torch.full((num_genes,), -1))
 
+    @classmethod
+    def needs(cls, config: Any, *, num_bins: int) -> frozenset[Need[Any]]:
+        """See :class:`Objective`."""
+        del config, num_bins
+        return frozenset({Moments()})
+
     @torch.no_grad()
-    def prepare(self, cells: CellMatrix, rows_C: np.ndarray) -> None:
+    def prepare(self, statistics: Statistics) -> None:
         """Note the modality of every feature that training cells show, for the accuracy that an id alone reaches."""
-        shown_G = np.bincount(cells.values_CG[rows_C].indices, minlength=cells.num_features) > 0
-        index_G = np.asarray([MODALITIES.index(name) for name in cells.vocab.modality])
+        shown_G, vocab = statistics[Moments()].count_G > 0, statistics.vocab
+        index_G = np.asarray([MODALITIES.index(name) for name in vocab.modality])
         self.modality_G.copy_(torch.from_numpy(np.where(shown_G, index_G, -1)))
-        present = sorted({cells.vocab.modality[i] for i in np.flatnonzero(shown_G)})
+        present = sorted({vocab.modality[i] for i in np.flatnonzero(shown_G)})
         if len(present) == 1:
             logger.warning("modality: the training cells have %s features alone; its loss teaches nothing", present[0])
 

@@ -6,14 +6,14 @@ Dimension letters: T packed tokens, M hidden tokens, K outputs of the head, B ce
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from grn_cotrain.data.batch import PackedTokens
-from grn_cotrain.data.cells import CellMatrix
-from grn_cotrain.data.read_depth import check_counts, draw_rates, thin
+from grn_cotrain.data.read_depth import CountFaults, check_counts, draw_rates, thin
+from grn_cotrain.data.statistics import Need, Statistics
 from grn_cotrain.errors import UserError
 from grn_cotrain.objectives.base import OBJECTIVES, GeneStates, LossOutput, ModelView, Step
 from grn_cotrain.objectives.masked_value import MaskedValue
@@ -80,8 +80,13 @@ class ReadDepth(MaskedValue):
 
     config: Config
 
+    @classmethod
+    def needs(cls, config: Any, *, num_bins: int) -> frozenset[Need[Any]]:
+        """See :class:`Objective`."""
+        return super().needs(config, num_bins=num_bins) | {CountFaults()}
+
     @torch.no_grad()
-    def prepare(self, cells: CellMatrix, rows_C: np.ndarray) -> None:
+    def prepare(self, statistics: Statistics) -> None:
         """Take statistics of the training cells.
 
         Raises
@@ -89,8 +94,8 @@ class ReadDepth(MaskedValue):
         UserError
             The cells hold log-scale values, counts with fractions, or totals below the sum of their counts.
         """
-        check_counts(cells, rows_C)
-        super().prepare(cells, rows_C)
+        check_counts(statistics)
+        super().prepare(statistics)
 
     def forward(self, model: ModelView, step: Step) -> LossOutput:
         """Hide values of ``step.cells`` and draw what is shown of the rest, all from ``step.generator``."""

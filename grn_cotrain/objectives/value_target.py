@@ -6,21 +6,25 @@ Dimension letters: T packed tokens, M hidden tokens, G genes, K value bins, B ce
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from grn_cotrain.data.batch import PackedTokens
-from grn_cotrain.data.binning import quantile_bins
-from grn_cotrain.data.cells import CellMatrix
-from grn_cotrain.data.value_statistics import ValueStatistics
+from grn_cotrain.data.statistics import Need, Statistics
+from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.objectives.base import GeneStates, ModelView
-from grn_cotrain.objectives.bin_values import pooled_bin_values, read_table, slope_around, visible_bin_values
+from grn_cotrain.objectives.bin_values import (
+    QuantileBins,
+    pooled_bin_values,
+    read_table,
+    slope_around,
+    visible_bin_values,
+)
 
 __all__ = ["BinScale", "ConfidentPredictor", "Guess", "Target", "ValueTarget", "require_bin_scale"]
 
@@ -108,19 +112,18 @@ class ValueTarget(nn.Module):
         self.register_buffer("std_G", torch.ones(num_genes))
         self.register_buffer("bin_values_K", torch.zeros(num_bins))
 
+    @classmethod
+    def needs(cls, num_bins: int) -> frozenset[Need[Any]]:
+        """Statistics that :meth:`prepare` reads."""
+        return frozenset({Moments(), QuantileBins(num_bins)})
+
     @torch.no_grad()
-    def prepare(self, cells: CellMatrix, rows_C: np.ndarray) -> None:
+    def prepare(self, statistics: Statistics) -> None:
         """Take statistics of the training cells; they are saved with the weights."""
-        values_CG = cells.normalised()[rows_C]
-        statistics = ValueStatistics.of(values_CG)
-        self.mean_G.copy_(torch.from_numpy(np.ascontiguousarray(statistics.mean_G)))
-        self.std_G.copy_(torch.from_numpy(np.ascontiguousarray(statistics.std_G)))
-        if not np.asarray(cells.vocab.is_token).all():  # bins are among token features
-            values_CG = values_CG[:, np.flatnonzero(cells.vocab.is_token)]
-        value_N = torch.from_numpy(values_CG.data)
-        cell_N = torch.from_numpy(np.repeat(np.arange(values_CG.shape[0]), np.diff(values_CG.indptr)))
-        bin_N = quantile_bins(value_N, cell_N, self.num_bins)
-        self.bin_values_K.copy_(torch.from_numpy(pooled_bin_values(bin_N.numpy(), values_CG.data, self.num_bins)))
+        values = statistics[Moments()].nonzero()
+        self.mean_G.copy_(torch.from_numpy(values.mean_G))
+        self.std_G.copy_(torch.from_numpy(values.std_G))
+        self.bin_values_K.copy_(torch.from_numpy(pooled_bin_values(statistics[QuantileBins(self.num_bins)])))
 
     def of(self, batch: PackedTokens, where_M: Tensor) -> Tensor:
         """What the tokens at ``where_M`` should be predicted as: ``[M]``."""

@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 
 from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.statistics import Statistics
+from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.export.gene_frame import GeneEmbeddings
 from grn_cotrain.export.gene_varm import VARM_KEY
@@ -41,7 +43,7 @@ class Network:
         """Mean normalised value of each gene; None where the cells are gone."""
         if self.cells is None:
             return None
-        mean_G = np.asarray(self.cells.normalised().mean(axis=0)).ravel()
+        mean_G = Statistics(self.cells)[Moments()].mean_of_cells_G
         expression = pd.Series(mean_G, index=self.cells.vocab.symbols)
         return expression[~expression.index.duplicated()]
 

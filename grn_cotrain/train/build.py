@@ -2,23 +2,48 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from grn_cotrain.data.covariates import categories_of
-from grn_cotrain.data.loadings import gene_loadings
+from grn_cotrain.data.loadings import LOADINGS_NEEDS, gene_loadings
 from grn_cotrain.data.run_data import RunData
+from grn_cotrain.data.statistics import Need, Statistics
+from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.model import CoTrainModel, ModelInputs
+from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
 from grn_cotrain.nn.gene_embedding import loadings_method
 from grn_cotrain.nn.graph_encoders import GRAPH_ENCODERS
-from grn_cotrain.nn.inductive import inductive_features
+from grn_cotrain.nn.inductive import feature_needs, inductive_features
 from grn_cotrain.nn.link_decoders import LINK_DECODERS
+from grn_cotrain.objectives import OBJECTIVES
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.train.evidence import build_evidence
 
-__all__ = ["build_model", "model_inputs", "weights_note"]
+__all__ = ["build_model", "build_needs", "model_inputs", "weights_note"]
 
 
-def model_inputs(recipe: Recipe, data: RunData) -> ModelInputs:
+def build_needs(recipe: Recipe) -> frozenset[Need[Any]]:
+    """Statistics of the training cells that the parts of a recipe's model ask for, so that one pass collects all."""
+    model = recipe.model
+    needs: set[Need[Any]] = set()
+    if loadings_method(model.table) not in (None, "gene2vec"):  # gene2vec draws cells of its own
+        needs |= LOADINGS_NEEDS
+    if model.table.mode == "trainable":
+        needs |= feature_needs(model.table.inductive)
+    if _has_known_genes(recipe):
+        needs.add(Moments())
+    encoder = model.cell_encoder
+    config = CELL_ENCODERS.config(encoder.name, encoder.options, path="model.cell_encoder")
+    needs |= CELL_ENCODERS.get(encoder.name).needs(config)
+    for name, options in recipe.objectives.items():
+        config = OBJECTIVES.config(name, options, path=f"objectives.{name}")
+        needs |= OBJECTIVES.get(name).needs(config, num_bins=model.tokens.num_bins)
+    return frozenset(needs)
+
+
+def model_inputs(recipe: Recipe, data: RunData, statistics: Statistics) -> ModelInputs:
     """Arrays that only the data know. Expression is read from training cells alone."""
     table, width = recipe.model.table, recipe.model.width
     rows_C = data.cell_split.train_C
@@ -27,14 +52,13 @@ def model_inputs(recipe: Recipe, data: RunData) -> ModelInputs:
     if method is not None:
         # There are no more components than cells or genes; skip-gram has as many columns as it is asked for.
         rank = width if method == "gene2vec" else min(width, len(rows_C) - 1, data.vocab.num_features - 1)
-        init_GD = gene_loadings(data.cells, rank=rank, method=method, seed=recipe.seed, rows=rows_C)
+        init_GD = gene_loadings(statistics, rank=rank, method=method, seed=recipe.seed)
     features: dict[str, np.ndarray] = {}
     if table.mode == "trainable":
         features = inductive_features(
             table.inductive,
             data.vocab,
-            data.cells,
-            rows=rows_C,
+            statistics,
             feature_matrix=table.feature_matrix,
             seed=recipe.seed,
         )
@@ -54,7 +78,7 @@ def model_inputs(recipe: Recipe, data: RunData) -> ModelInputs:
         sign_E=data.messages.sign_E,
         weight_E=data.messages.weight_E,
         bidirectional=recipe.graph.bidirectional,
-        known_G=_known_genes(recipe, data),
+        known_G=_known_genes(recipe, data, statistics),
         covariates=categories_of(data.cells.obs.iloc[rows_C], recipe.model.tokens.covariates),
     )
 
@@ -77,29 +101,36 @@ def weights_note(recipe: Recipe, data: RunData) -> str | None:
     return f"{told} are used by {name}, relative to the mean weight of the training edges{silent}"
 
 
-def _known_genes(recipe: Recipe, data: RunData) -> np.ndarray | None:
+def _has_known_genes(recipe: Recipe) -> bool:
+    table = recipe.model.table
+    return table.mode == "trainable" and table.init == "random" and bool(table.inductive)
+
+
+def _known_genes(recipe: Recipe, data: RunData, statistics: Statistics) -> np.ndarray | None:
     """Genes that some training step touches, where an untouched id row would be noise; else None.
 
     A row that starts at the gene's own loadings says something without any training; a random one does not, and the
     gene is then read through its features alone.
     """
-    table = recipe.model.table
-    if table.mode != "trainable" or table.init != "random" or not table.inductive:
+    if not _has_known_genes(recipe):
         return None
     known_G = np.zeros(data.vocab.num_features, dtype=bool)
     known_G[np.unique(data.split.train_2E)] = True
     if recipe.train.schedule.name != "link_only":
-        values_CG = data.cells.values_CG[data.cell_split.train_C]
-        known_G |= np.asarray(data.vocab.is_token) & (np.bincount(values_CG.indices, minlength=len(known_G)) > 0)
+        known_G |= statistics.layout.is_token_G & (statistics[Moments()].count_G > 0)
     return known_G
 
 
 def build_model(recipe: Recipe, data: RunData) -> CoTrainModel:
     """Build the model of a recipe, its encoder and objectives prepared with statistics of the training cells."""
+    statistics = Statistics(data.cells, data.cell_split.train_C)
+    statistics.collect(build_needs(recipe))
     model = CoTrainModel(
-        recipe.model, recipe.objectives, model_inputs(recipe, data), backend=recipe.graph.backend, seed=recipe.seed
+        recipe.model,
+        recipe.objectives,
+        model_inputs(recipe, data, statistics),
+        backend=recipe.graph.backend,
+        seed=recipe.seed,
     )
-    model.cell_encoder.prepare(data.cells, data.cell_split.train_C)
-    for name in model.objectives:
-        model.objective(name).prepare(data.cells, data.cell_split.train_C)
+    model.prepare(statistics)
     return model

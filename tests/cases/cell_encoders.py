@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from grn_cotrain.data.batch import PackedTokens
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import CLS_ID, MASK_ID, NUM_SPECIAL
 from grn_cotrain.errors import UserError
@@ -53,7 +54,7 @@ class CellEncoderCase:
                 num_modalities=3,
                 num_genes=cells.num_features,
             )
-        encoder.prepare(cells, np.arange(cells.num_cells))
+        encoder.prepare(Statistics(cells))
         return encoder.eval()
 
     @staticmethod

@@ -11,6 +11,7 @@ import pandas as pd
 
 from grn_cotrain.config import to_dict
 from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.nn.features import FEATURE_SOURCES, FeatureContext
 
@@ -30,7 +31,9 @@ def make_context(folder: Path, *, order_G: np.ndarray | None = None) -> FeatureC
     path = folder / "protein.tsv"
     pd.DataFrame(values_NF, index=list(SYMBOLS[:15]), columns=list("abcd")).to_csv(path, sep="\t")
     return FeatureContext(
-        vocab=vocab, cells=CellMatrix.build(vocab, counts_CG[:, order_G], kind="counts"), feature_matrix=path
+        vocab=vocab,
+        statistics=Statistics(CellMatrix.build(vocab, counts_CG[:, order_G], kind="counts")),
+        feature_matrix=path,
     )
 
 
@@ -67,13 +70,14 @@ class FeatureSourceCases:
 
     def test_held_out_cells_are_not_read(self, tmp_path: Path) -> None:
         context = make_context(tmp_path)
-        assert context.cells is not None
-        rows = np.arange(40)
-        values_CG = context.cells.values_CG.toarray()
+        assert context.statistics is not None
+        rows, cells = np.arange(40), context.statistics.cells
+        values_CG = cells.values_CG.toarray()
         values_CG[40:] = values_CG[40:][:, ::-1]
         other = CellMatrix.build(context.vocab, values_CG, kind="counts")
         np.testing.assert_array_equal(
-            self.features(replace(context, rows=rows)), self.features(replace(context, cells=other, rows=rows))
+            self.features(replace(context, statistics=Statistics(cells, rows))),
+            self.features(replace(context, statistics=Statistics(other, rows))),
         )
 
     def test_config_round_trips(self) -> None:

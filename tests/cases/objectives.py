@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
 from grn_cotrain.objectives import OBJECTIVES, GeneStates, LossOutput, Objective, Step
@@ -39,7 +40,6 @@ class CellObjectiveCase:
         self.cells = toy_cells(seed=3)
         half = np.where(np.arange(self.cells.num_cells) % 2, "odd", "even")
         self.cells = replace(self.cells, obs=self.cells.obs.assign(**dict.fromkeys(self.covariates, half)))
-        every = np.arange(self.cells.num_cells)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             self.encoder = CELL_ENCODERS.build(
@@ -59,8 +59,8 @@ class CellObjectiveCase:
                 covariates=dict.fromkeys(self.covariates, 2),
             )
             self.table_GD = torch.randn(self.cells.num_features, WIDTH).requires_grad_()
-        self.encoder.prepare(self.cells, every)
-        self.objective.prepare(self.cells, every)
+        self.encoder.prepare(Statistics(self.cells))
+        self.objective.prepare(Statistics(self.cells))
         self.model = ToyModel(self.encoder, WIDTH)
         config = TokenConfig(num_bins=NUM_BINS, zeros_per_cell=4, covariates=self.covariates)
         tokenizer = Tokenizer(self.cells, config)

@@ -20,20 +20,20 @@ class TestExpression(FeatureSourceCases):
 
     def test_loadings_mean_and_detection(self, tmp_path: Path) -> None:
         context = make_context(tmp_path)
-        assert context.cells is not None
+        assert context.statistics is not None
         values_GF = self.features(context)
-        loadings_GR = gene_loadings(context.cells, rank=5)
+        loadings_GR = gene_loadings(context.statistics, rank=5)
         assert values_GF.shape == (len(SYMBOLS), 7)
         scale = np.sqrt(np.square(loadings_GR).sum(1).mean())
         np.testing.assert_allclose(values_GF[:, :5] * scale, loadings_GR, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(np.square(values_GF[:, 5:]).sum(1).mean(), 1, rtol=1e-4)
-        expression_CG = context.cells.normalised().toarray()
+        expression_CG = context.statistics.cells.normalised().toarray()
         assert np.corrcoef(values_GF[:, 5], expression_CG.mean(0))[0, 1] == pytest.approx(1, abs=1e-5)
         assert np.corrcoef(values_GF[:, 6], (expression_CG > 0).mean(0))[0, 1] == pytest.approx(1, abs=1e-5)
 
     def test_without_cells(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="inductive 'expression': there are no cells"):
-            self.features(replace(make_context(tmp_path), cells=None))
+            self.features(replace(make_context(tmp_path), statistics=None))
 
 
 class TestTFFamily(FeatureSourceCases):
@@ -54,7 +54,7 @@ class TestTFFamily(FeatureSourceCases):
 
     def test_column_does_not_depend_on_the_vocabulary(self, tmp_path: Path) -> None:
         context = make_context(tmp_path)
-        fewer = replace(context, vocab=context.vocab.select([2, 3, 4]), cells=None)
+        fewer = replace(context, vocab=context.vocab.select([2, 3, 4]), statistics=None)
         np.testing.assert_array_equal(self.features(fewer), self.features(context)[2:5])
 
 

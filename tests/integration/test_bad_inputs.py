@@ -58,12 +58,12 @@ COUNTS: dict[str, tuple[Case, str]] = {
     "truncated gzip": (lambda p: [cut(gzipped(text(p, "cell,A1\nc1,1\n" * 99, "c.csv")))], "cut short or damaged"),
     "truncated mtx": (lambda p: [cut(mtx(p) / "matrix.mtx").parent], "damaged or cut short"),
     "zarr with a lost part": (lambda p: [damaged_zarr(p)], "parts of X are missing"),
-    "text called h5ad": (lambda p: [text(p, "hello", "cells.h5ad")], "no HDF5 file"),
+    "text called h5ad": (lambda p: [text(p, "hello", "cells.h5ad")], "not an HDF5 file"),
     "an image called csv": (
         lambda p: [text(p, b"\x89PNG\r\n\x1a\n\xff\xd8", "c.csv")],
         "is a picture",
     ),
-    "table in latin-1": (lambda p: [text(p, "cell,A1\nZüri,1\n".encode("latin-1"), "c.csv")], "no UTF-8 text"),
+    "table in latin-1": (lambda p: [text(p, "cell,A1\nZüri,1\n".encode("latin-1"), "c.csv")], "not UTF-8 text"),
     "folder without matrix": (lambda p: [p], "holds no matrix.mtx"),
     "mtx of other cells": (lambda p: [mtx(p, barcodes=3)], "do not belong together"),
     "loom without gene names": (
@@ -85,7 +85,7 @@ COUNTS: dict[str, tuple[Case, str]] = {
     "ids of two species": (lambda p: [cells(p, genes=HUMAN + MOUSE)], "genes of two species: 20 like ENSG"),
     "unknown species": (lambda p: [cells(p), "--species", "mice"], "--species 'mice': choose from auto, human, mouse"),
     "contradicted species": (lambda p: [cells(p), "--species", "mouse"], "names are of another species: human"),
-    "axes look alike": (lambda p: [text(p, ",A1\nB1,1\n", "c.csv")], "cannot tell which axis"),
+    "axes look alike": (lambda p: [text(p, ",A1\nB1,1\n", "c.csv")], "cannot determine which axis"),
     # values
     "no cells": (lambda p: [cells(p, rows=[])], "holds 0 cells x 40 genes"),
     "no genes": (lambda p: [cells(p, columns=[])], "holds 20 cells x 0 genes"),
@@ -139,7 +139,7 @@ COUNTS: dict[str, tuple[Case, str]] = {
     "empty edges": (lambda p: [cells(p), "--grn", text(p, "source\ttarget\n", "e.tsv")], "holds no rows"),
     "edges in latin-1": (
         lambda p: [cells(p), "--grn", text(p, "source\ttarget\nZü\tA\n".encode("latin-1"), "e.tsv")],
-        "no UTF-8 text",
+        "not UTF-8 text",
     ),
     "no gene mapped": (lambda p: [cells(p), "--grn", edges(p, [("NOPE", "NADA")])], "no edge has both ends"),
     "self-loops only": (lambda p: [cells(p), "--grn", edges(p, [("GENE1", "GENE1")])], "no edge has both ends"),
@@ -195,7 +195,7 @@ PREPARED: dict[str, tuple[Case, str]] = {
 #: ``grn-cotrain`` on a run; the rows that need no file of cells are in test_cli_errors.py.
 RUN: dict[str, tuple[Callable[[Path, Path], list[object]], str]] = {
     "embed: empty file": (lambda p, r: [text(p, "", "c.h5ad")], "empty file"),
-    "embed: text called h5ad": (lambda p, r: [text(p, "hello", "c.h5ad")], "no HDF5 file"),
+    "embed: text called h5ad": (lambda p, r: [text(p, "hello", "c.h5ad")], "not an HDF5 file"),
     "embed: wrong layer": (lambda p, r: [cells(p), "--layer", "cuonts"], "did you mean 'counts'"),
     "embed: unknown modality": (lambda p, r: [h5mu(p, "rna", "hto")], "unknown names: hto"),
     "embed: no such modality": (lambda p, r: [cells(p), "--modality", "atac"], "choose from gene"),

@@ -20,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from data_prep.splits import prepare_splits
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.prep import Prep, write_prep
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
 from grn_cotrain.export.cells import OBSM_KEY, embed_cells
@@ -197,7 +198,7 @@ def _batch_accuracy(cells: CellMatrix, is_second_C: np.ndarray, *, integrated: b
         table_GD = torch.randn(cells.num_features, 16).requires_grad_()
         every = np.arange(cells.num_cells)
         for head in heads:
-            head.prepare(cells, every)
+            head.prepare(Statistics(cells))
         model = ToyModel(encoder, 16)
         tokenizer = Tokenizer(cells, TokenConfig(num_bins=5, covariates=tuple(covariates)))
         weights = [table_GD, *encoder.parameters(), *(weight for head in heads for weight in head.parameters())]

@@ -13,9 +13,9 @@ from experiments.encoders.rows import ARMS, Budget
 from experiments.encoders.systems import SYSTEMS
 from experiments.encoders.tables import table_of
 from experiments.encoders.worlds import WORLDS
-from experiments.processes import Job
 from experiments.records import read_records, write_record
 from experiments.results import results_text
+from grn_cotrain.compare.processes import Job
 from grn_cotrain.files import read_json, write_json
 
 SMALL = Budget(steps=3, cells_per_batch=8, search_steps=2, width=16, parameters=8_000, max_tokens=64, bootstrap=20)

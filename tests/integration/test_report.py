@@ -218,6 +218,7 @@ def test_two_runs_stand_side_by_side(evaluated: Path, tmp_path: Path) -> None:
     text = report([evaluated, other], tmp_path / "two.html", card=True)
     parsed = Parsed(text)
     assert "differences" in parsed.ids
+    assert "The runs differ in: train.clip_norm." in parsed.text
     assert "A: tiny, unseen-target-seed0, seed 0" in parsed.text
     assert "B: tiny, unseen-target-seed0, seed 0" in parsed.text
     assert "≠ train.clip_norm" in text.replace("<wbr>", "")

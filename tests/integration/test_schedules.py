@@ -19,6 +19,7 @@ from grn_cotrain.commandline import run_app
 from grn_cotrain.data.loadings import gene_loadings
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.data.run_data import load_run_data
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.evaluate.model_scorer import ModelScorer
 from grn_cotrain.evaluate.run import evaluate_run
 from grn_cotrain.nn.gene_embedding import fit_to_width
@@ -161,7 +162,7 @@ def test_a_fixed_table_stays(tiny_world: Path, tmp_path: Path, mode: str) -> Non
     rows_GD = done.after["table.rows_GD"]
     assert {key for key in done.after if key.startswith("table.")} == {"table.rows_GD"}
     data = load_run_data(done.recipe)
-    loadings_GR = gene_loadings(data.cells, rank=16, rows=data.cell_split.train_C)
+    loadings_GR = gene_loadings(Statistics(data.cells, data.cell_split.train_C), rank=16)
     expected_GD = fit_to_width(torch.from_numpy(loadings_GR), 16)
     # Loadings have full rank here; where they end, the table holds noise.
     assert torch.allclose(rows_GD, expected_GD) == (mode == "frozen_pca")

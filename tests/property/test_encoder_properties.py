@@ -16,6 +16,7 @@ from torch import Tensor
 
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import CLS_ID, NUM_SPECIAL
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS, CellEncoder
@@ -110,7 +111,7 @@ def test_the_order_of_features_does_not_matter(case: type[CellEncoderCase], seed
     for order in (np.arange(num_genes), order_G):
         cells = CellMatrix.build(CELLS.vocab.select(order.tolist()), counts_CG[:, order], kind="counts")
         encoder = _encoder(case)
-        encoder.prepare(cells, np.arange(cells.num_cells))
+        encoder.prepare(Statistics(cells))
         batch = Tokenizer(cells, TokenConfig(num_bins=NUM_BINS, zeros_per_cell="all")).batch(rows).pack()
         is_gene_T = batch.feature_ids_T >= NUM_SPECIAL
         name_T = torch.from_numpy(order)[(batch.feature_ids_T - NUM_SPECIAL).clamp_min(0)]

@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import sparse
 
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.ranks import ranks_within_cells
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
+from grn_cotrain.data.value_sketch import FeatureValues
 from grn_cotrain.data.vocab import NUM_SPECIAL, FeatureVocab
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
 from grn_cotrain.nn.cell_encoders.geneformer import GeneformerEncoder, corpus_medians
@@ -34,7 +35,7 @@ def encoder(cells: CellMatrix) -> GeneformerEncoder:
         "geneformer", {"num_layers": 2}, width=8, num_bins=4, num_modalities=3, num_genes=NUM_GENES
     )
     assert isinstance(built, GeneformerEncoder)
-    built.prepare(cells, np.arange(cells.num_cells))
+    built.prepare(Statistics(cells))
     return built.eval()
 
 
@@ -58,6 +59,10 @@ def batch_of(cells: CellMatrix, rows: list[int] | None = None) -> PackedTokens:
     return tokenizer.batch(np.arange(cells.num_cells) if rows is None else np.array(rows)).pack()
 
 
+def medians_of(statistics: Statistics) -> tuple[np.ndarray, int]:
+    return corpus_medians(statistics[FeatureValues()], statistics.layout)
+
+
 @settings(deadline=None, max_examples=60)
 @given(counts=counts_CG)
 def test_ranks_equal_a_plain_reference(counts: np.ndarray) -> None:
@@ -72,7 +77,7 @@ def test_ranks_equal_a_plain_reference(counts: np.ndarray) -> None:
     known = [median for median in medians if median is not None]
     fallback = float(np.median(known)) if known else 1.0
     medians = [float(np.float32(fallback if median is None else median)) for median in medians]
-    got, unseen = corpus_medians(cells.normalised())
+    got, unseen = medians_of(Statistics(cells))
     np.testing.assert_allclose(got, medians, rtol=1e-6)
     assert unseen == NUM_GENES - len(known)
     for row, ranks in zip(linear, ranked(encoder(cells), batch_of(cells)), strict=True):
@@ -145,7 +150,8 @@ def test_visible_tokens_are_ranked_among_themselves(counts: np.ndarray, seed: in
 
 
 def test_medians_are_those_of_training_cells_only() -> None:
-    values = sparse.csr_matrix(np.log1p(np.array([[1.0, 0, 4], [3.0, 0, 0], [100.0, 7, 100]], np.float32)))
-    got, unseen = corpus_medians(values[:2])
+    values = np.log1p(np.array([[1.0, 0, 4], [3.0, 0, 0], [100.0, 7, 100]], np.float32))
+    cells = CellMatrix.build(FeatureVocab.from_symbols(["A", "B", "C"], species="human"), values, kind="log")
+    got, unseen = medians_of(Statistics(cells, np.arange(2)))
     np.testing.assert_allclose(got, [2, 3, 4], rtol=1e-6)  # the unseen one: the median of 2 and 4
     assert unseen == 1

@@ -16,6 +16,7 @@ from grn_cotrain.card.probes.pathways import pathway_probe
 from grn_cotrain.card.vectors import nearest
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.loadings import gene_loadings
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.vocab import FeatureVocab
 from tests.unit.card.toy import toy_inputs
 
@@ -60,7 +61,7 @@ def test_genes_lie_where_they_do(real_data: Path, kang: CellMatrix) -> None:
 
 @pytest.mark.slow
 def test_loadings_of_stimulated_cells(real_data: Path, kang: CellMatrix, tmp_path: Path) -> None:
-    loadings = gene_loadings(kang, rank=32)
+    loadings = gene_loadings(Statistics(kang), rank=32)
     mean = np.asarray(kang.normalised().mean(axis=0)).ravel()
     noise = np.random.default_rng(0).standard_normal(loadings.shape)
     inputs = toy_inputs(loadings, vocab=kang.vocab, expression_G=mean, loadings_GR=noise)

@@ -11,6 +11,7 @@ import pytest
 from grn_cotrain.data import gene2vec as module
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.gene2vec import gene2vec
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.vocab import FeatureVocab
 
 pytestmark = pytest.mark.real
@@ -30,7 +31,7 @@ def test_genes_of_a_programme_are_neighbours(real_data: Path, monkeypatch: pytes
     chosen = np.isin(adata.var_names, named) | (detected >= np.sort(detected)[-1000])
     adata = adata[:, chosen]
     cells = CellMatrix.build(FeatureVocab.from_symbols(adata.var_names, species="human"), adata.X, kind="counts")
-    vectors_GR = gene2vec(cells, rank=32)
+    vectors_GR = gene2vec(Statistics(cells), rank=32)
     unit_GR = vectors_GR / np.maximum(np.linalg.norm(vectors_GR, axis=1, keepdims=True), 1e-9)
     symbols = np.asarray(cells.vocab.symbols)
     for programme, (gene, members) in PROGRAMMES.items():

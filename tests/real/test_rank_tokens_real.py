@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import NUM_SPECIAL, FeatureVocab
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
@@ -25,7 +26,7 @@ def test_interferon_genes_rise_and_ubiquitous_genes_sink(real_data: Path) -> Non
         "geneformer", {"num_layers": 2}, width=8, num_bins=4, num_modalities=3, num_genes=cells.num_features
     )
     assert isinstance(encoder, GeneformerEncoder)
-    encoder.prepare(cells, np.arange(cells.num_cells))
+    encoder.prepare(Statistics(cells))
     batch = encoder.prepare_batch(
         Tokenizer(cells, TokenConfig(max_tokens=40_000)).batch(np.arange(cells.num_cells)).pack()
     )

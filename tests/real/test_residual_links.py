@@ -14,6 +14,7 @@ from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit, Part
 from grn_cotrain.data.negatives import LinkSampler
 from grn_cotrain.data.split_published import published_split
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.nn.gene_embedding import GeneEmbedding
 from grn_cotrain.nn.inductive import inductive_features
@@ -45,7 +46,7 @@ def world(real_data: Path) -> tuple[EdgeSplit, CellMatrix]:
 @pytest.fixture(scope="module")
 def features(world: tuple[EdgeSplit, CellMatrix]) -> dict[str, np.ndarray]:
     _, cells = world
-    return inductive_features(("expression",), cells.vocab, cells)
+    return inductive_features(("expression",), cells.vocab, Statistics(cells))
 
 
 def build(split: EdgeSplit, features: dict[str, np.ndarray], **options: object) -> tuple[GeneEmbedding, LinkDecoder]:

@@ -11,6 +11,7 @@ import torch
 
 from grn_cotrain.data.cells import CellMatrix, cell_split
 from grn_cotrain.data.read_depth import check_counts, counts_of, draw_rates, thin
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.evaluate.sparsity import masked_value_by_sparsity
@@ -28,7 +29,7 @@ def kang(real_data: Path) -> CellMatrix:
 
 def test_half_of_the_deep_cells_lose_half_of_their_reads(kang: CellMatrix) -> None:
     every = np.arange(kang.num_cells)
-    check_counts(kang, every)
+    check_counts(Statistics(kang, every))
     batch = Tokenizer(kang, TokenConfig(max_tokens=kang.num_features + 1)).batch(every).pack()
     assert torch.equal(counts_of(batch)[batch.values_T != 0], torch.from_numpy(kang.values_CG.data).double())
     generator = torch.Generator().manual_seed(0)

@@ -117,7 +117,7 @@ def test_overrides() -> None:
     for override, message in (
         ("a.b", "not of the form a.b=c"),
         ("=1", "not of the form a.b=c"),
-        ("a.b.c=1", "'b' is no mapping"),
+        ("a.b.c=1", "'b' is not a mapping"),
         ("a=[1", "is not a YAML value"),
     ):
         with pytest.raises(UserError) as caught:

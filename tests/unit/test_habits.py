@@ -25,7 +25,7 @@ RANKS = [
     {"plugins"},
     {"registry", "commandline", "progress", "lock", "manifest"},
     {"recipe_model"},
-    {"recipe"},
+    {"recipe", "recipe_diff"},
     {"data"},
     {"controls"},
     {"nn"},
@@ -33,7 +33,7 @@ RANKS = [
     {"model", "model_io", "model_extend", "run_files", "run_folder"},
     {"evaluate"},
     {"train", "export"},
-    {"card"},
+    {"card", "compare"},
     {"tl", "pl", "hub"},
     {"report"},
     {"cli", "__main__"},
@@ -253,7 +253,7 @@ def test_readme_names_the_commands() -> None:
         "grn-cotrain evaluate links",
         "grn-cotrain export genes",
         "grn-cotrain list",
-        "python -m experiments compare",
+        "grn-cotrain compare",
     ):
         assert command in readme, f"README does not name `{command}`"
 

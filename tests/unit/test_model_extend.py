@@ -168,7 +168,7 @@ def test_what_is_refused() -> None:
         extend_model(model, model.vocab.select(range(1, NUM_GENES)).extend(["A", "B"]))
     with pytest.raises(UserError, match="another vocabulary"):
         extend_model(model, model.vocab.extend(["A"]), cells=cells)
-    with pytest.raises(UserError, match="does not say how it grows"):
+    with pytest.raises(UserError, match="does not define how it grows"):
         extended_tensor("encoder.weight", torch.zeros(4, 2), torch.zeros(5, 2), 4)
     with pytest.raises(UserError, match="has shape"):
         extended_tensor("encoder.rows_GD", torch.zeros(4, 2), torch.zeros(5, 3), 4)

@@ -79,7 +79,7 @@ class AliasTable:
         ids = next((column[name] for name in _IDS if name in column), None)
         body = table.iloc[1:]
         if symbol is None and alias is None and table.shape[1] == 2:
-            symbol, others, body = 1, 0, table  # no header: alias, symbol; ids stand for the symbols beside them
+            symbol, others, body = 1, 0, table  # no header: alias, symbol; ids stand for the symbols next to them
             if is_ensembl_id(str(table[1].iloc[-1]).strip()) and not is_ensembl_id(str(table[0].iloc[-1]).strip()):
                 symbol, others = 0, 1
         elif previous is None and others is None:
@@ -134,7 +134,7 @@ class AliasTable:
         return found[0] if len(found) == 1 else name
 
     def check_species(self, names: Iterable[str], what: str) -> None:
-        """Refuse a table of another species than the names: aliases ignore case, and so do not tell species apart."""
+        """Refuse a table of another species than the names: aliases ignore case, and so do not distinguish species."""
         own = detect_species([*self.current.values(), *self.by_id])[0]
         theirs = detect_species(names)[0]
         if own is not None and theirs is not None and own != theirs:
@@ -146,7 +146,7 @@ class AliasTable:
         """Give names their current symbols.
 
         Left alone are names that stand for several genes, names whose current symbol is present too (the data set's
-        own annotation then tells them apart), and names of which two would become one. All are counted and named.
+        own annotation then distinguishes them), and names of which two would become one. All are counted and named.
         """
         present = {fold(name) for name in names}
         found = {name: self.candidates(name) for name in dict.fromkeys(names)}

@@ -38,7 +38,7 @@ def align_cells(
     Returns
     -------
     CellMatrix, AlignmentReport, list of str
-        The cells; which features were mapped, renamed, lost or absent; and what there is to tell.
+        The cells; which features were mapped, renamed, lost or absent; and lines to report.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def align_measured(
 ) -> tuple[CellMatrix, np.ndarray, list[str]]:
     """As :func:`align_cells`, with which features the file has, bool ``[G]``, in the place of the report.
 
-    Zeros of the others are no measurements. Names do not tell: a gene and its protein may share one.
+    Zeros of the others are not measurements. Names do not decide: a gene and its protein may share one.
     """
     cells, alignment, notes = _aligned(counts, vocab, min_mapped)
     measured_G = np.zeros(vocab.num_features, dtype=bool)
@@ -78,7 +78,7 @@ def _aligned(counts: CountsFile, vocab: FeatureVocab, min_mapped: float) -> tupl
 
 
 def without_counts(cells: CellMatrix) -> list[str]:
-    """Say which cells have no value of any feature of the vocabulary; none: an empty list."""
+    """List the cells that have no value of any feature of the vocabulary; an empty list where every cell has one."""
     names = [str(name) for name in cells.obs.index[np.diff(cells.values_CG.indptr) == 0]]
     if not names:
         return []
@@ -88,7 +88,7 @@ def without_counts(cells: CellMatrix) -> list[str]:
 def align_features(
     counts: CountsFile, vocab: FeatureVocab, *, min_mapped: float = 0.5, what: str = "the cells"
 ) -> tuple[Alignment, list[str]]:
-    """Find the vocabulary's feature of every column, within its modality; returns what there is to tell too.
+    """Find the vocabulary's feature of every column, within its modality; returns lines to report too.
 
     A column is looked for by its name, by its Ensembl id, by its name in the file, and by the aliases of the table it
     was read with, in this order; a feature goes to the first that finds it. Modalities that the vocabulary does not

@@ -41,7 +41,7 @@ def set_annotations_apart(raw: RawMatrix, what: str, asked: Sequence[str] = ()) 
     ------
     UserError
         No feature and no column of ``obs`` has an asked name; all features are annotation; a few features hold
-        fractions beside counts, and are not named like genes.
+        fractions among counts, and are not named like genes.
     """
     adata = raw.adata
     names = [str(name) for name in adata.var_names]
@@ -63,7 +63,7 @@ def _refuse_unknown(asked: Sequence[str], known: list[str], what: str) -> None:
         if name not in known:
             raise UserError(
                 f"--annotations '{name}': {what} has no such column or feature{did_you_mean(name, known)}; "
-                "give names as they stand in the file"
+                "give names exactly as in the file"
             )
 
 
@@ -132,7 +132,8 @@ def _sums_of_others(X: Any) -> np.ndarray:
 
 
 def _refuse_fractions(raw: RawMatrix, what: str) -> None:
-    """A score beside counts: the values of a few features alone have fractions, and they are not named like genes."""
+    """Refuse a score among counts: the values of a few features alone have fractions, and they are not named like
+    genes."""
     adata = raw.adata
     suspects = [i for i, name in enumerate(adata.var_names) if not _like_the_others(str(name))]
     if not suspects or len(suspects) > max(3, 0.02 * adata.n_vars) or adata.n_vars < 2 * len(suspects):

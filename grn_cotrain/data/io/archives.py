@@ -40,7 +40,7 @@ def unpack_cells(archive: Path, title: str, folder: Path, what: str) -> tuple[Pa
 
 
 def _is_about(name: str) -> bool:
-    """Whether a member describes the data and is none."""
+    """Whether a member only describes the data."""
     last = PurePosixPath(name).name.lower()
     return last.endswith(_NO_DATA) or last in _NO_DATA_NAMES
 

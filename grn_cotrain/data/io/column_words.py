@@ -1,4 +1,5 @@
-"""The words by which files name what stands beside counts: names of genes, their annotation, annotation of cells.
+"""The words by which files name what they hold in addition to counts: names of genes, their annotation, annotation of
+cells.
 
 All readers ask here, so that a word means the same in every format.
 """
@@ -77,7 +78,7 @@ _CELL_ANNOTATION = {
     *("gender", "tissue", "organ", "organism", "disease", "timepoint", "time_point", "time", "day", "group", "groups"),
     *("replicate", "plate", "well", "method", "platform", "technology", "chemistry", "lane", "library", "library_id"),
     *("pseudotime", "dpt_pseudotime", "study", "dataset", "source_file", "species", "perturbation", "guide"),
-    # What counting programs write for reads that belong to no gene, and sums.
+    # Words that counting programs write for reads that belong to no gene, and sums.
     *("total", "totals", "sum", "no_feature", "ambiguous", "too_low_aqual", "not_aligned", "alignment_not_unique"),
     *("n_unmapped", "n_multimapping", "n_nofeature", "n_ambiguous", "unmapped", "multimapping", "unassigned", "*"),
 }
@@ -140,7 +141,7 @@ def could_name_a_sample(name: str) -> bool:
 
 
 def is_written_index(name: str, values: Sequence[str]) -> bool:
-    """Whether a column is a running number that a program has written beside the data."""
+    """Whether a column is a running number that a program has written next to the data."""
     return _WRITTEN_INDEX.fullmatch(folded(name)) is not None and are_running(values)
 
 
@@ -158,7 +159,8 @@ def are_numbers(names: Sequence[str]) -> bool:
 
 
 def corner_says_genes(corner: str) -> bool | None:
-    """Whether the rows of a table are genes (True) or cells (False) by its first cell; None where it does not tell."""
+    """Whether the rows of a table are genes (True) or cells (False) by its first cell; None where that does not
+    decide."""
     word = folded(corner)
     if word in _CORNER_GENES:
         return True

@@ -1,7 +1,7 @@
 """Vocabulary of column names: which column of a table of edges is the TF, the target, the weight, the sign.
 
 A name is read word by word; case, spaces, dots, dashes and underscores do not count. ``TF_name``, ``Regulatory gene``
-and ``sourceGeneSymbol`` are ends since each of their words is known; ``tf_family`` is none.
+and ``sourceGeneSymbol`` are ends since each of their words is known; ``tf_family`` is not an end.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ ROLES: dict[str, tuple[str, ...]] = {
 SIGNED_WEIGHTS = frozenset(("weight", "weights", "edgeweight", "mor", "coefmean", "coef", "coefficient", "strength"))
 """Weights whose minus means repression; others are strengths, and a minus in them means something else."""
 
-_HINT = "say which is which with --format 'tsv:source=COLUMN,target=COLUMN'"
+_HINT = "name both with --format 'tsv:source=COLUMN,target=COLUMN'"
 
 
 def fold_column(name: object) -> str:
@@ -72,11 +72,11 @@ def _words(folded: str) -> tuple[str, ...] | None:
 @dataclass(frozen=True)
 class _Reading:
     end: End
-    rank: int  # 0 symbols of an end, 1 the end alone, 2 a gene of no said end, 3 and more ids
+    rank: int  # 0 symbols of an end, 1 the end alone, 2 a gene of no named end, 3 and more ids
 
 
 def end_of(name: object) -> End | None:
-    """Which end of an edge a column of this name holds, or None where the name does not tell."""
+    """Which end of an edge a column of this name holds, or None where the name does not decide."""
     reading = _reading(fold_column(name))
     return None if reading is None else reading.end
 
@@ -110,7 +110,7 @@ class Ends:
 
 
 def find_ends(table: pd.DataFrame, *, source: str | None = None, target: str | None = None) -> Ends:
-    """Columns of TF and target: as told, else by their names; symbols win over ids. Nothing is guessed by position.
+    """Columns of TF and target: as asked, else by their names; symbols win over ids. Nothing is guessed by position.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def find_ends(table: pd.DataFrame, *, source: str | None = None, target: str | N
     Raises
     ------
     UserError
-        A column that is told is not there, an end that no column's name tells, or two columns that both tell it.
+        A column that was asked for is missing, an end has no column by name, or two columns have it by name.
     """
     given = {"source": source, "target": target}
     taken = {end: None if value is None else _told(table, end, value) for end, value in given.items()}
@@ -142,7 +142,7 @@ def _unknown_ends(table: pd.DataFrame, found: dict[str, str | None], missing: Se
     if len(columns) == 1:
         return f"edge list: only one column ('{columns[0]}'); give source and target, separated by tabs or commas"
     known = [f"'{name}' is the {end}" for end, name in found.items() if name is not None]
-    text = f"edge list: no column name says which is the {' and which the '.join(missing)}"
+    text = f"edge list: no column name shows which is the {' and which the '.join(missing)}"
     return f"{text} ({'; '.join([*known, 'columns: ' + name_some(columns, 8)])}); {_HINT}"
 
 

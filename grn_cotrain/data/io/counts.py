@@ -62,9 +62,9 @@ class CountsFile:
     kinds
         Assay -> its kind, in the order of the modalities.
     notes
-        What a user must hear: what was detected, renamed or left out.
+        Lines to report: what was detected, renamed or left out.
     report
-        What became of the file's names.
+        Report of the file's names.
     aliases
         The table that was applied, for matching to a vocabulary of older or newer symbols.
     size_factors
@@ -72,7 +72,7 @@ class CountsFile:
     intervals
         Chromosome, start and end of the features whose place is known, by name.
     species
-        Of the genes, where a table of orthologs made it known.
+        Species of the genes, where a table of orthologs determined it.
     """
 
     adata: anndata.AnnData
@@ -102,7 +102,8 @@ class CountsFile:
 
 
 def read_counts(path: str | Path, layer: str | None = None) -> anndata.AnnData:
-    """Read and validate a matrix; see :func:`load_counts`. ``uns["grn_cotrain"]`` says counts or log, and the notes."""
+    """Read and validate a matrix; see :func:`load_counts`. ``uns["grn_cotrain"]`` holds counts or log, and the
+    notes."""
     counts = load_counts(path, layer)
     for note in counts.notes:
         logger.info("%s: %s", path, note)
@@ -128,7 +129,7 @@ def load_counts(
     Parameters
     ----------
     path
-        The file or folder; the format is told by its content.
+        The file or folder; the format is detected from its content.
     layer
         h5ad, h5mu, loom, zarr: a layer instead of ``X``; ``raw`` for ``adata.raw``.
     modality
@@ -141,7 +142,7 @@ def load_counts(
     to_species
         With ``orthologs``: the species wanted; cells that are of it already stay as they are.
     species
-        With ``orthologs``: the species of the cells where their names do not tell.
+        With ``orthologs``: the species of the cells where their names are ambiguous.
 
     names
         Column of the features that holds their names, where the index does not; ``index`` for the index.
@@ -154,7 +155,7 @@ def load_counts(
     UserError
         Missing, damaged or empty file; numbers in the place of names; no such layer or modality; NaN, infinite or
         negative values; values that are neither counts nor on a log scale; two species; duplicated barcodes; duplicated
-        gene names that no Ensembl ids tell apart.
+        gene names that no Ensembl ids distinguish.
     """
     tables = NameTables(aliases, orthologs, orthologs_policy, to_species, species, names)
     what = f"counts '{path}'"
@@ -180,7 +181,7 @@ def counts_from_anndata(
 
     ``what`` is how errors call it.
     """
-    with reading(what, "read the object again from its file"):  # X of a backed object lies in a file
+    with reading(what, "read the object again from its file"):  # X of a backed object is stored in a file
         raw = read_anndata(MemorySource(adata), layer, what)
     raw.shared = True
     raw = set_annotations_apart(raw, what, annotations)
@@ -253,7 +254,7 @@ def _numbers(X: Any, what: str, *, copy: bool) -> sparse.csr_matrix:
     try:
         values_CG = sparse.csr_matrix(X, dtype=np.float32, copy=copy)
     except (TypeError, ValueError) as error:
-        raise UserError(f"{what}: its values are no numbers ({error}); give counts or log1p values") from None
+        raise UserError(f"{what}: its values are not numbers ({error}); give counts or log1p values") from None
     values_CG.sum_duplicates()
     values_CG.eliminate_zeros()
     return values_CG

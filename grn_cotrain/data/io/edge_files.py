@@ -39,16 +39,16 @@ class EdgeTable:
 def open_table(
     path: Path, selector: str | None = None, *, header: bool | None = None, gmt: bool | None = None
 ) -> EdgeTable:
-    """Read any file of edges; its kind is told by its content.
+    """Read any file of edges; its kind is detected from its content.
 
     Parameters
     ----------
     path
         The file, gzipped or not.
     selector
-        What to take from it: a key of ``varp`` of an AnnData file; passed on for text.
+        Part to take from it: a key of ``varp`` of an AnnData file; passed on for text.
     header, gmt
-        What the user says about a text file; None: the file tells.
+        Facts about a text file given by the user; None: they are detected.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def _parquet(path: Path, selector: str | None) -> EdgeTable:
     try:
         table = pd.read_parquet(path)
     except Exception as error:  # pyarrow raises its own kinds, and OSError for a cut file
-        raise UserError(f"{_WHAT} '{path}': is no readable parquet file ({_first(error)}); give a whole one") from None
+        raise UserError(f"{_WHAT} '{path}': not a readable parquet file ({_first(error)}); give a whole one") from None
     if any(name is not None for name in table.index.names) and not isinstance(table.index, pd.RangeIndex):
         table = table.reset_index()
     return _typed(path, table, "parquet", selector)
@@ -170,7 +170,7 @@ def _graphml(path: Path, text: str) -> EdgeTable:
     try:
         graph: Any = networkx.read_graphml(io.BytesIO(text.encode("utf-8")))
     except Exception as error:  # ParseError, NetworkXError, KeyError, ValueError: all of them a broken file
-        raise UserError(f"{_WHAT} '{path}': is no readable GraphML ({_first(error)}); give a whole file") from None
+        raise UserError(f"{_WHAT} '{path}': not readable GraphML ({_first(error)}); give a whole file") from None
     frame = frame_from_networkx(graph)
     if frame.empty:
         raise UserError(f"{_WHAT} '{path}': the graph has no edges; give one with content")

@@ -1,7 +1,7 @@
 """One small parser for each way in which people write down a regulatory network.
 
 Each takes a table and returns an :class:`~grn_cotrain.data.io.edge_list.EdgeList`: ``source, target, weight, sign,
-evidence``, with what was left out counted and said in ``notes``. Nothing here knows a vocabulary of genes.
+evidence``, with what was left out counted and reported in ``notes``. Nothing here knows a vocabulary of genes.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def _has(table: pd.DataFrame, *names: str) -> bool:
 def parse_tsv(table: pd.DataFrame, options: frozenset[str]) -> EdgeList:
     """Columns of any known names: source or TF or regulator, target or gene; weight or importance; sign; evidence.
 
-    Options: ``source=COLUMN``, ``target=COLUMN``, ``weight=COLUMN``, ``sign=COLUMN`` and ``evidence=COLUMN`` say which
-    column is which, by name or, for the ends, by number from 1; ``header=no`` says that the first line is an edge.
+    Options: ``source=COLUMN``, ``target=COLUMN``, ``weight=COLUMN``, ``sign=COLUMN`` and ``evidence=COLUMN`` choose the
+    columns, by name or, for the ends, by number from 1; ``header=no`` makes the first line an edge.
     """
     plain, told = split_options(options)
     refuse_options("tsv", plain, *(f"{name}=" for name in TOLD))
@@ -231,7 +231,7 @@ def _is_dorothea(table: pd.DataFrame) -> bool:
 
 
 def _is_decoupler(table: pd.DataFrame) -> bool:
-    """All-positive weights may be confidences: they say nothing about signs."""
+    """All-positive weights may be confidences: they show nothing about signs."""
     if not _has(table, "source", "target") or pick(table.columns, "sign") not in ([], ["mor"]):
         return False
     weight = next((name for name in table.columns if fold_column(name) in ("weight", "mor")), None)

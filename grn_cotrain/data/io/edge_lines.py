@@ -19,7 +19,7 @@ _RELATIONS = frozenset(
     ("pd", "pp", "pr", "rc", "cr", "gl", "pm", "mp", "gg", "dp", "interacts", "interaction", "regulates", "binds",
      *(word for word in SIGN_WORDS if word.isalpha() and word not in ("na", "nan")))
 )  # fmt: skip
-_MANY = 200_000  # characters that are looked at where a file's name does not tell
+_MANY = 200_000  # characters that are looked at where a file's name does not decide
 
 
 def is_sif(path: Path, text: str) -> bool:

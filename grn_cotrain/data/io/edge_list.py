@@ -1,4 +1,4 @@
-"""Edges as read from any file: one frame with five columns, and what a user must hear about it."""
+"""Edges as read from any file: one frame with five columns, and lines to report about it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class EdgeList:
     format
         Name of the parser.
     notes
-        What a user must hear: what was detected, dropped, expanded.
+        Lines to report: what was detected, dropped, expanded.
     counts
         The same as numbers: ``rows``, ``duplicates``, ``conflicting_signs``, ``complexes``, ...
     conflicts
-        Pairs whose rows say both activation and repression; their sign is 0.
+        Pairs whose rows hold both activation and repression; their sign is 0.
     complexes
         Names of complexes that were dropped or expanded.
     """

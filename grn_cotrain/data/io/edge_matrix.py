@@ -39,8 +39,8 @@ def _told_ends(table: pd.DataFrame) -> object | None:
 def parse_matrix(table: pd.DataFrame, options: frozenset[str]) -> EdgeList:
     """One row a gene, one column a gene, a number that is not 0 for an edge; CellOracle's base network.
 
-    Options: ``rows=tf`` or ``rows=target`` says what the rows are, where the first column's name does not tell.
-    ``gene_short_name``, as CellOracle writes it, tells that rows are targets.
+    Options: ``rows=tf`` or ``rows=target`` names the rows, where the first column's name does not.
+    ``gene_short_name``, as CellOracle writes it, marks rows as targets.
     """
     plain, told = split_options(options)
     refuse_options("matrix", plain, "rows=")
@@ -51,14 +51,14 @@ def parse_matrix(table: pd.DataFrame, options: frozenset[str]) -> EdgeList:
     names = next((columns[name] for name in _GENE if name in columns), str(table.columns[0]))
     left_out = [columns[name] for name in _PEAK if name in columns and columns[name] != names]
     rows: End | str | None = _ROWS.get(told.get("rows", "")) or ("target" if fold_column(names) in _GENE else None)
-    # A column called "gene" above the names of rows says nothing: the other side are genes as well.
+    # A column called "gene" above the names of rows does not decide: the other side are genes as well.
     generic = re.fullmatch(r"genes?|symbols?|name|genesymbol|genename", fold_column(names))
     rows = rows or (None if generic else end_of(names))
     others = [str(name) for name in table.columns if str(name) not in (names, *left_out)]
     if rows is None:
         raise UserError(
             f"edge list: is a matrix of {len(table):,} rows (like {name_some(list(table[names]), 2)}) and "
-            f"{len(others):,} columns (like {name_some(others, 2)}); say what the rows are with "
+            f"{len(others):,} columns (like {name_some(others, 2)}); name the rows with "
             "--format matrix:rows=tf or matrix:rows=target"
         )
     row_names = to_text(table[names])
@@ -88,7 +88,7 @@ def is_dictionary(table: pd.DataFrame) -> bool:
 def parse_dictionary(table: pd.DataFrame, options: frozenset[str]) -> EdgeList:
     """JSON of gene -> list of genes, such as CellOracle's dictionary of targets.
 
-    Option: ``keys=target`` (CellOracle's) or ``keys=tf`` says what the keys are; the file cannot tell.
+    Option: ``keys=target`` (CellOracle's) or ``keys=tf`` names the keys; the file does not.
     """
     plain, told = split_options(options)
     refuse_options("dictionary", plain, "keys=")
@@ -98,7 +98,7 @@ def parse_dictionary(table: pd.DataFrame, options: frozenset[str]) -> EdgeList:
     if told.get("keys") not in _ROWS:
         raise UserError(
             f"edge list: is a dictionary of gene -> genes (like {table['key'].iloc[0]} -> {table['value'].iloc[0]}); "
-            "say what the keys are with --format dictionary:keys=target (as CellOracle has it) or dictionary:keys=tf"
+            "name the keys with --format dictionary:keys=target (as CellOracle has it) or dictionary:keys=tf"
         )
     keys, values = to_text(table["key"]), to_text(table["value"])
     ends = (keys, values) if told["keys"] == "tf" else (values, keys)

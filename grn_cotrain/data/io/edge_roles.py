@@ -77,7 +77,7 @@ def to_numbers(values: pd.Series, what: str) -> np.ndarray:
     wrong = np.flatnonzero(~np.isfinite(numbers))
     if wrong.size:
         raise UserError(
-            f"edge list: {what} '{values.iloc[wrong[0]]}' in data row {wrong[0] + 1} is no finite number "
+            f"edge list: {what} '{values.iloc[wrong[0]]}' in data row {wrong[0] + 1} is not a finite number "
             f"({wrong.size:,} such); repair or remove it"
         )
     return numbers
@@ -112,7 +112,7 @@ def to_signs(values: pd.Series, what: str) -> np.ndarray:
     if signs.isna().any():
         strange = values[signs.isna()].iloc[0]
         raise UserError(
-            f"edge list: {what} '{strange}' is no sign; write 1, -1 or 0, or activation, repression, unknown"
+            f"edge list: {what} '{strange}' is not a sign; write 1, -1 or 0, or activation, repression, unknown"
         )
     return signs.to_numpy(np.int8)
 
@@ -212,10 +212,10 @@ def read_roles(
         sign=signs,
         evidence=to_text(table[evidence]) if evidence else "",
     )
-    # A column of 0 and 1 alone says which pairs are edges, as gold standards do; a small importance may round to 0.
+    # A column of 0 and 1 alone marks which pairs are edges, as gold standards do; a small importance may round to 0.
     if weights is not None and set(np.unique(weights)) == {0.0, 1.0}:
         frame = frame[weights != 0].reset_index(drop=True)
-        notes.append(f"{int((weights == 0).sum()):,} rows of weight 0 were left out: they are no edges")
+        notes.append(f"{int((weights == 0).sum()):,} rows of weight 0 were left out: they are not edges")
     used = [name for name in (ends.source, ends.target, weight, sign, evidence) if name]
     if weight and fold_column(weight) not in ("weight", "weights"):
         notes.append(f"weights: from column '{weight}'")
@@ -261,7 +261,7 @@ def _without_regulon_marks(source: pd.Series) -> tuple[pd.Series, np.ndarray | N
 
 
 def _refuse_accessions(source: pd.Series, target: pd.Series) -> None:
-    """Accessions are no symbols: read as such, they would vanish one by one."""
+    """Accessions are not symbols: read as such, they would vanish one by one."""
     hits, total, example = 0, 0, ""
     for values in (source, target):
         counts = values.value_counts(sort=False)
@@ -313,7 +313,7 @@ def _candidates(table: pd.DataFrame, free: list[str], role: str, told: dict[str,
     if fold_column(wanted) in columns:
         return [columns[fold_column(wanted)]]
     raise UserError(
-        f"--format '{role}={wanted}': no such column besides the ends (columns: {name_some(free, 8)}); "
+        f"--format '{role}={wanted}': no such column apart from the ends (columns: {name_some(free, 8)}); "
         "name one of these"
     )
 

@@ -1,4 +1,4 @@
-"""Edge lists of every format, read into one frame; what was detected and left out is said."""
+"""Edge lists of every format, read into one frame; what was detected and left out is reported."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _WHOLE = ("matrix", "dictionary")  # one row of the file is not one edge
 
 @dataclass
 class PairList:
-    """Pairs as they stand in a file: ``frame`` with ``source, target``, one row a row, and what a user must hear."""
+    """Pairs of a file, unchanged: ``frame`` with ``source, target``, one row a row, and lines to report."""
 
     frame: pd.DataFrame
     notes: list[str] = field(default_factory=list)
@@ -76,7 +76,7 @@ def load_edges(path: str | Path, format: str = "auto") -> EdgeList:
     ----------
     path
         TSV or CSV, gzipped or not; parquet, GraphML, GMT, CellOracle's base network, or an h5ad with a matrix in
-        ``varp``: the content tells. A file of several networks takes a selector:
+        ``varp``: the content decides. A file of several networks takes a selector:
         ``edges.tsv.gz:specific_chipseq/hESC/TFs+500``, ``network.h5ad:KEY``.
     format
         ``auto``, or one of :data:`FORMATS` or ``gmt``, with options after a colon: ``dorothea:AB`` (levels),
@@ -87,8 +87,8 @@ def load_edges(path: str | Path, format: str = "auto") -> EdgeList:
     Raises
     ------
     UserError
-        A missing, empty or damaged file, an unknown format, columns that do not say which is the TF and which the
-        target, values that are no numbers or signs.
+        A missing, empty or damaged file, an unknown format, columns that do not show which is the TF and which the
+        target, values that are not numbers or signs.
     """
     opened, name, options, notes = _open(path, format)
     try:

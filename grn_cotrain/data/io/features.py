@@ -53,7 +53,7 @@ class NameTables:
     to_species
         With ``orthologs``: the species wanted; cells that are of it already stay. None: the other one.
     species
-        What the cells' species is where the names do not tell.
+        Species of the cells where the names are ambiguous.
     names
         Column that holds the features' names, where the index does not; ``index`` for the index.
     """
@@ -68,7 +68,7 @@ class NameTables:
 
 @dataclass
 class Features:
-    """What became of a file's features.
+    """Features of a file after reading.
 
     Attributes
     ----------
@@ -77,9 +77,9 @@ class Features:
     column_N
         Column of each feature of the file, -1 where it was left out.
     species
-        Of the genes, where a table of orthologs made it known.
+        Species of the genes, where a table of orthologs determined it.
     report, notes
-        What a user must hear. ``report.renamed`` names every changed name, ``report.reasons`` says why.
+        Lines to report. ``report.renamed`` lists every changed name, ``report.reasons`` gives the reasons.
     """
 
     var: pd.DataFrame
@@ -200,7 +200,7 @@ def _text_column(var: pd.DataFrame, names: Sequence[str]) -> list[str] | None:
 
 
 def _modalities(var: pd.DataFrame, given: list[str], what: str, notes: list[str]) -> list[str]:
-    """Modality of each feature; empty for guides, hashtags and the like, which are no biology of the cell."""
+    """Modality of each feature; empty for guides, hashtags and the like, which are not biology of the cell."""
     types = _text_column(var, _TYPE_COLUMNS)
     if types is None:
         if not looks_like_peaks(given):

@@ -1,4 +1,5 @@
-"""What a file is, told by its first bytes: each kind has a name for people and the step that makes it readable."""
+"""Kind of a file, detected from its first bytes: each kind has a name for people and the step that makes it
+readable."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ class FileKind:
     reader
         ``hdf5``, ``tar`` or ``zip`` where the readers of cells take it; empty: it is refused with ``step``.
     step
-        What the user can do.
+        Step that makes the file readable.
     packed
         How the file is compressed, or None; set by :func:`kind_of`.
     """

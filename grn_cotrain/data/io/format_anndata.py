@@ -1,4 +1,4 @@
-"""AnnData wherever it lies: h5ad, zarr, a part of an h5mu file, or in memory. Only what is taken is read.
+"""AnnData from any place: h5ad, zarr, a part of an h5mu file, or memory. Only what is used is read.
 
 Dimension letters: C cells, G features.
 """
@@ -41,13 +41,13 @@ class Source(Protocol):
         """``X``, a layer, or ``raw``, of this shape and of sound structure, None where there is none; and notes."""
 
     def layers(self) -> list[str]:
-        """What :meth:`matrix` takes besides None."""
+        """Names that :meth:`matrix` takes in addition to None."""
 
     def sample(self, layer: str) -> Any:
         """Some values of a layer, to see whether they are counts."""
 
     def obsm(self, key: str) -> Any:
-        """An array or frame beside the cells; None where there is none."""
+        """An array or frame of the cells; None where there is none."""
 
     def uns(self, key: str) -> Any:
         """An unstructured entry; None where there is none."""
@@ -202,7 +202,7 @@ def read_h5ad(file: Any, path: Path, layer: str | None, what: str) -> RawMatrix:
 
 
 def read_anndata(source: Source, layer: str | None, what: str, *, proteins: bool = True) -> RawMatrix:
-    """Take ``X`` or a layer, and antibody counts that lie in ``obsm``.
+    """Take ``X`` or a layer, and antibody counts that are stored in ``obsm``.
 
     Parameters
     ----------

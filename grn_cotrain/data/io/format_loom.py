@@ -77,7 +77,7 @@ def _columns_as_rows(dataset: Any) -> sparse.csr_matrix:
 
 
 def _attributes(group: Any, length: int) -> dict[str, np.ndarray]:
-    """Attributes with one value each; embeddings and tables (2-D, compound) are no annotation."""
+    """Attributes with one value each; embeddings and tables (2-D, compound) are not annotation."""
     result = {}
     for key in group:
         node = group[key]

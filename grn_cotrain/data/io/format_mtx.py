@@ -51,7 +51,7 @@ _LAYOUTS = (
     _Layout("quants_mat.mtx", ("{}quants_mat_cols.txt",), ("{}quants_mat_rows.txt",), False, "alevin-fry"),
     _Layout("DGE.mtx", ("{}all_genes.csv", "{}genes.csv"), ("{}cell_metadata.csv", "{}cells.csv"), False, "split-pipe"),
     _Layout("count_matrix.mtx", ("{}all_genes.csv",), ("{}cell_metadata.csv",), False, "split-pipe"),
-    # kallisto-bustools: cells_x_genes.mtx; any other X.mtx with X.genes.txt beside it is read alike.
+    # kallisto-bustools: cells_x_genes.mtx; any other X.mtx with X.genes.txt next to it is read alike.
     _Layout(
         ".mtx",
         ("{}.genes.txt", "{}.ec.txt", "{}.mtx_rows", "{}_features.tsv", "{}_genes.tsv", "features.tsv", "genes.tsv"),
@@ -147,7 +147,7 @@ def _read_list(folder: Path, prefix: str, patterns: tuple[str, ...], kind: str, 
     if path is None:
         names = [pattern.format(prefix) for pattern in patterns][:2]
         raise UserError(
-            f"{what}: holds no {' or '.join(names)} (nor .gz) beside the matrix; "
+            f"{what}: holds no {' or '.join(names)} (nor .gz) next to the matrix; "
             "give a folder with matrix.mtx, features.tsv (or genes.tsv) and barcodes.tsv"
         )
     return read_name_list(path, kind)
@@ -165,10 +165,10 @@ def _said(
             notes.append(f"{names.file}: its first line ({name_some(names.rows[0], 3)}) is a header and was skipped")
     if len(ways) > 1:
         order = "genes x cells" if way.genes_are_rows else "cells x genes"
-        notes.append(f"{matrix} is square, so its shape does not tell: taken as {order}, as {layout.program} writes it")
+        notes.append(f"{matrix} is square, its shape does not decide: taken as {order}, as {layout.program} writes it")
     elif way.genes_are_rows != layout.genes_are_rows or not way.genes_are_rows:
         order = "genes x cells" if way.genes_are_rows else "cells x genes"
-        notes.append(f"{matrix} is {order}, as the numbers of names say")
+        notes.append(f"{matrix} is {order}, as the numbers of names show")
     return notes
 
 
@@ -176,7 +176,7 @@ def _feature_columns(features: NameList, header: bool, notes: list[str]) -> tupl
     """Names, and ids, types and whatever else the list knows."""
     columns = features.columns(header)
     named = [word for word in (*GENE_NAME_WORDS, *GENE_ID_WORDS) if word in columns]
-    if named:  # a header has told what the columns are
+    if named:  # a header has named the columns
         symbol = named[0]
         ids = next((word for word in GENE_ID_WORDS if word in columns and word != symbol), None)
         names = columns[symbol]

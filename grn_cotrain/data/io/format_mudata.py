@@ -1,7 +1,7 @@
 """Several modalities in one file: h5mu, or a MuData in zarr.
 
 Every modality that is known by name, by its feature types or by its features' names is taken; their features stand side
-by side. A cell that lacks a modality has zeros there, and a column of ``obs`` says so.
+by side. A cell that lacks a modality has zeros there, and a column of ``obs`` marks it.
 
 Dimension letters: C cells, G features, M modalities of the file.
 """
@@ -34,7 +34,7 @@ def is_mudata(root: Any) -> bool:
 def read_mudata(root: Any, layer: str | None, modality: str | None, what: str) -> RawMatrix:
     """Take the known modalities of a MuData, or those that ``modality`` names (``rna``, or ``rna,prot``).
 
-    ``layer`` is taken where a modality has it; the others give ``X``, and it is said which.
+    ``layer`` is taken where a modality has it; the others give ``X``, and these are reported.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def read_mudata(root: Any, layer: str | None, modality: str | None, what: str) -
 
 
 def _kind(name: str, var: pd.DataFrame) -> str:
-    """Canonical modality; ``types`` where the features say it one by one; empty where nothing tells."""
+    """Canonical modality; ``types`` where each feature names it; empty where it is unknown."""
     if canonical_modality(name):
         return canonical_modality(name)
     if _by_types(var) is not None:
@@ -181,7 +181,7 @@ def _typed(var: pd.DataFrame, kind: str) -> pd.DataFrame:
 
 
 def _by_types(var: pd.DataFrame) -> list[str] | None:
-    """Modality of each feature where a column says it of all."""
+    """Modality of each feature where a column names it for all."""
     for column in ("feature_types", "modality"):
         found = [canonical_modality(str(value)) for value in var[column]] if column in var else []
         if found and all(found):

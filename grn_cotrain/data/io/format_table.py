@@ -34,12 +34,12 @@ _SEVERAL_WORDS = re.compile(r"[a-z][a-z0-9]*(?:[_ .][A-Za-z0-9]+)+|[a-z]{2,}[A-Z
 
 
 def read_text_table(path: Path, what: str, annotations: Sequence[str] = ()) -> RawMatrix:
-    """Read a table of cells x genes or genes x cells; columns and rows that are annotation stay beside the numbers.
+    """Read a table of cells x genes or genes x cells; columns and rows that are annotation are kept with the numbers.
 
     Raises
     ------
     UserError
-        Nothing tells which axis holds the genes; a column or row of text that no known word explains.
+        The axis that holds the genes is unknown; a column or row of text that no known word explains.
     """
     import anndata
 
@@ -85,7 +85,7 @@ def genes_are_rows(rows: Sequence[str], columns: Sequence[str], *, corner: str, 
     share_rows, share_columns = gene_like_share(rows), gene_like_share(columns)
     if abs(share_rows - share_columns) < 0.2:
         raise UserError(
-            f"{what}: cannot tell which axis holds the genes (rows like {name_some(rows, 2)}; columns like "
+            f"{what}: cannot determine which axis holds the genes (rows like {name_some(rows, 2)}; columns like "
             f"{name_some(columns, 2)}); write 'gene' or 'cell' into the first cell, for what the rows are"
         )
     return share_rows > share_columns
@@ -141,7 +141,7 @@ def _could_name(values: Sequence[str]) -> bool:
 def _refuse_unknown(
     columns: dict[str, list[str]], axis: str, known: Any, annotations: Sequence[str], what: str
 ) -> None:
-    """Text beside counts is annotation of the cells; which one is, is known by its word or said by the user."""
+    """Text next to counts is annotation of the cells; it is known by its word or named by the user."""
     for name, values in columns.items():
         if not (known(name) or is_gene_annotation(name) or name in annotations):
             text = next((value for value in values if value and not are_numbers([value])), "")

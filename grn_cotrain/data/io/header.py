@@ -1,4 +1,4 @@
-"""Whether the first line of a table of edges names its columns, told by the lines below it; or what the columns are."""
+"""Decide from the lines below whether the first line of a table of edges names its columns, or find the columns."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ __all__ = ["with_header"]
 _ROWS = 2_000  # lines below the first that are looked at
 _KNOWN_OTHERS = frozenset(name for names in ROLES.values() for name in names)
 _ASK = (
-    "say so with --format 'tsv:header=yes' or 'tsv:header=no'; with a header, 'tsv:source=COLUMN,target=COLUMN' says "
-    "which column is which"
+    "give --format 'tsv:header=yes' or 'tsv:header=no'; with a header, 'tsv:source=COLUMN,target=COLUMN' names "
+    "the columns"
 )
 _MISSING = ("", "na", "n/a", "nan", "inf", "-inf", "null", "none")
 _REFERENCE = re.compile(r"(?:PMID:?\s*)?\d+(?:[;|,]\s*\d+)*", re.IGNORECASE)
@@ -28,7 +28,7 @@ _REFERENCE = re.compile(r"(?:PMID:?\s*)?\d+(?:[;|,]\s*\d+)*", re.IGNORECASE)
 
 @dataclass
 class _Columns:
-    """What the lines below the first look like, column by column."""
+    """Properties of the lines below the first, column by column."""
 
     first: list[str]
     numeric: list[bool]
@@ -45,7 +45,7 @@ def with_header(
     table
         Text; columns are numbered.
     told
-        What the user says about the first line; None: the lines below it decide.
+        Whether the first line is a header, as given by the user; None: the lines below it decide.
     ragged
         Numbers of cells of the lines, where these differ.
 
@@ -57,7 +57,7 @@ def with_header(
     Raises
     ------
     UserError
-        Nothing tells whether the first line is a header; lines of different length whose last cells are names, so
+        Whether the first line is a header cannot be decided; lines of different length whose last cells are names, so
         that a line may hold several edges.
     """
     table = table.rename(columns=str)
@@ -132,14 +132,14 @@ def _is_header(seen: _Columns, num_rows: int) -> bool:
     if known == 0:
         return num_rows > 1 and all(_is_odd(first[i], seen.names[i]) for i in text[:2])
     if any(_is_gene_like(first[i]) for i in strangers):
-        # "HNF1A, TF": a gene beside a word that is a gene too (transferrin)
+        # "HNF1A, TF": a gene next to a word that is a gene too (transferrin)
         return False
     if len(first) > 2 or all(_is_odd(first[i], seen.names[i]) for i in text[:2]):
         return True
     if any(first[i].upper() != first[i] for i in text[:2]):
         return True
     raise UserError(
-        f"edge list: nothing tells whether the first line ({name_some(seen.first, 4)}) is a header or an edge; {_ASK}"
+        f"edge list: cannot decide whether the first line ({name_some(seen.first, 4)}) is a header or an edge; {_ASK}"
     )
 
 
@@ -251,7 +251,7 @@ def _bare_weight(table: pd.DataFrame, numbers: list[int], ends: list[int]) -> in
 
 
 def _varies(table: pd.DataFrame, column: int, source: int) -> bool:
-    """Whether numbers differ within one TF, and neither count nor number the rows: then they are no ids."""
+    """Whether numbers differ within one TF, and neither count nor number the rows: then they are not ids."""
     numbers = pd.to_numeric(table.iloc[:_ROWS, column], errors="coerce")
     in_order = bool((numbers.diff().iloc[1:] > 0).all())
     return not in_order and bool((numbers.groupby(table.iloc[:_ROWS, source]).nunique() > 1).any())

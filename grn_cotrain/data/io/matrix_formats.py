@@ -1,4 +1,4 @@
-"""Which reader a file or folder gets: told by its content, never by its name alone."""
+"""Choose the reader of a file or folder by its content, never by its name alone."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def read_matrix(
     modality
         Which modality of a file that holds several; formats that keep them as feature types leave this to the caller.
     annotations
-        Columns of a text table that are no genes though no known word says so.
+        Columns of a text table that are not genes although no known word shows it.
 
     Raises
     ------
@@ -55,14 +55,14 @@ def read_matrix(
         Missing, empty or damaged file; one of no known format; no such layer or modality.
     """
     with warnings.catch_warnings():
-        # Repeated names, old layouts: the caller refuses, renames or reads them, and says so in one line.
+        # Repeated names, old layouts: the caller refuses, renames or reads them, and reports it in one line.
         warnings.simplefilter("ignore")
         return _read_any(Path(path), _Asked(layer, modality, tuple(annotations)), f"counts '{path}'")
 
 
 @dataclass(frozen=True)
 class _Asked:
-    """What the user wants of the file."""
+    """The user's wishes about the file."""
 
     layer: str | None
     modality: str | None
@@ -105,7 +105,7 @@ def _stored(read: Callable[..., RawMatrix], path: Path, asked: _Asked, what: str
 
 def _read_text(path: Path, asked: _Asked, what: str) -> RawMatrix:
     if path.suffix in _HDF5_SUFFIXES:
-        raise UserError(f"{what}: is no HDF5 file in spite of its name; it is damaged, fetch it again")
+        raise UserError(f"{what}: not an HDF5 file in spite of its name; it is damaged, fetch it again")
     _refuse_layer(asked.layer, path)
     with open_unpacked(path) as handle:
         head = handle.read(len(MATRIX_MARKET))

@@ -145,5 +145,5 @@ def _places(values_N: np.ndarray, size: int, axis: str, what: str) -> np.ndarray
     """Places counted from 0."""
     if values_N.size and not (values_N.min() >= 1 and values_N.max() <= size and (values_N == np.rint(values_N)).all()):
         wrong = values_N[(values_N < 1) | (values_N > size) | (values_N != np.rint(values_N))][0]
-        raise _damaged(what, f"an entry lies in {axis} {wrong:g} of {size:,}")
+        raise _damaged(what, f"an entry is in {axis} {wrong:g} of {size:,}")
     return values_N.astype(np.int64).astype(np.int32) - 1

@@ -30,8 +30,8 @@ def read_names(path: str | Path, *, what: str = "list", notes: list[str] | None 
     """Read one name a line, or the column of symbols of a table; repeated names leave.
 
     Quotes around names are taken off, as are comments after ``#``. A header is known by its words (``x``, as R writes
-    it, ``TF``, ``HGNC symbol``). Of a table with a header, the column of symbols is taken; rows whose column ``Is TF?``
-    says No are left out.
+    it, ``TF``, ``HGNC symbol``). The column of symbols of a table with a header is taken; rows with No in the column
+    ``Is TF?`` are left out.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def _of_table(table: pd.DataFrame, head: list[str], what: str, notes: list[str])
         out = told.isin(_NO)
         if out.any() and set(told) <= {*_NO, "yes", "true", "1", "y", ""}:
             lost = [clean_name(value) for value in body.loc[out].iloc[:, place]]
-            said = f"{len(lost):,} rows whose column '{head[column]}' says no were left out"
+            said = f"{len(lost):,} rows with 'no' in the column '{head[column]}' were left out"
             notes.append(f"{said}: {name_some(lost, 3)}")
             body = body[~out]
     return [clean_name(value) for value in body.iloc[:, place]]

@@ -1,4 +1,4 @@
-"""What tables of gene names share: the result of applying one, and how names are compared."""
+"""Shared parts of tables of gene names: the result of applying one, and the comparison of names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["MISSING", "Renamed", "TargetSpecies", "fold"]
 
 TargetSpecies = Literal["human", "mouse"]
 MISSING = ("", "-", "nan", "na")
-"""What stands in a table where there is nothing, in lower case."""
+"""Entries of a table that mean a missing value, in lower case."""
 
 
 @dataclass
@@ -23,11 +23,11 @@ class Renamed:
     names
         One for each name given; None where it has no counterpart.
     notes
-        What a user must hear.
+        Lines to report.
     unchanged
         No name was to be changed: they are of the wanted species already.
     species
-        Of the names now; None where that was not asked.
+        Species of the names after the change; None where it was not asked for.
     """
 
     names: list[str | None]

@@ -1,6 +1,6 @@
 """Which names the features of a file have, whatever its format: its index, or the column that holds them.
 
-Numbers are never names: an index of 0, 1, 2, ... says that the names are in a column, or that there are none.
+Numbers are never names: an index of 0, 1, 2, ... means that the names are in a column or missing.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class _Column:
 
 
 def name_features(var: pd.DataFrame, what: str, column: str | None = None) -> tuple[list[str], list[str]]:
-    """Names of all features, and what a user must hear.
+    """Names of all features, and lines to report.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def _chosen(columns: Sequence[_Column], ids: Sequence[_Column], given: Sequence[
     if not candidates:
         raise UserError(
             f"{numbers}, and no column holds names (has {name_some([one.name for one in columns]) or 'none'}); "
-            "set adata.var_names to the names, or, if the numbers are names, say so: grn-prep counts --names index"
+            "set adata.var_names to the names, or, if the numbers are names: grn-prep counts --names index"
         )
     listed = ", ".join(f"'{name}'" for name in candidates)
     verb = "may hold" if len(candidates) > 1 or not (known or with_ids) else "holds"

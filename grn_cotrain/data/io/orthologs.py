@@ -44,12 +44,12 @@ class OrthologTable:
         """Read two columns (human, mouse), JAX's ``HOM_MouseHumanSequence``, or an export of Ensembl BioMart.
 
         Columns are known by name: one with *human* and one with *mouse* in it; in exports of BioMart the columns
-        without a species are those of the other one. Two columns without a header are told apart by their genes.
+        without a species are those of the other one. Two columns without a header are distinguished by their genes.
 
         Raises
         ------
         UserError
-            A missing or damaged file, or columns whose species nothing tells.
+            A missing or damaged file, or columns whose species is unknown.
         """
         table = read_table(path, what="ortholog table", header=False)
         head = [str(value).strip().lower() for value in table.iloc[0]]
@@ -86,7 +86,7 @@ class OrthologTable:
         """JAX: one row a gene; genes of one class key are homologs."""
         key = next((head.index(name) for name in ("db class key", "homologene id") if name in head), None)
         if key is None:
-            raise UserError(f"ortholog table '{path}': no column 'DB Class Key'; fetch the file anew")
+            raise UserError(f"ortholog table '{path}': no column 'DB Class Key'; fetch the file again")
         organism, symbol = head.index("common organism name"), head.index("symbol")
         classes: dict[str, dict[str, list[str]]] = defaultdict(lambda: {"human": [], "mouse": []})
         for row in body.itertuples(index=False, name=None):
@@ -117,12 +117,12 @@ class OrthologTable:
         return cls(path, tuple(pairs), ids)
 
     def direction(self, names: Sequence[str], source: str | None, what: str) -> TargetSpecies:
-        """Species of the names: as told, else the one whose genes they are as written.
+        """Species of the names: as given, else the one whose genes they are as written.
 
         Raises
         ------
         UserError
-            Nothing tells.
+            The species cannot be determined.
         """
         if source in ("human", "mouse"):
             return source  # type: ignore[return-value]
@@ -134,7 +134,7 @@ class OrthologTable:
         best, other = sorted(as_written, key=lambda species: -as_written[species])
         if as_written[best] <= 2 * as_written[other]:
             raise UserError(
-                f"--orthologs '{self.path}': whether {what} is of human or mouse, its names do not tell "
+                f"--orthologs '{self.path}': the names of {what} do not show whether it is of human or mouse "
                 f"({as_written['human']:,} are human genes of the table, {as_written['mouse']:,} mouse genes); "
                 "name it with --species"
             )
@@ -156,7 +156,7 @@ class OrthologTable:
         names
             Symbols or Ensembl ids of one species.
         source
-            Their species; None: told by the table.
+            Their species; None: determined by the table.
         target
             The species wanted; names that are of it already come back as they are. None: the other one.
         policy
@@ -218,9 +218,7 @@ def _columns_of(species: str, head: list[str]) -> list[int]:
 def _told_by_genes(table: pd.DataFrame, path: str) -> dict[str, list[int]]:
     found = {detect_species(table[i])[0]: i for i in (0, 1)}
     if "mouse" not in found:
-        raise UserError(
-            f"ortholog table '{path}': nothing tells which column is of which species; name them human and mouse"
-        )
+        raise UserError(f"ortholog table '{path}': the species of its columns are unknown; name them human and mouse")
     return {"mouse": [found["mouse"]], "human": [1 - found["mouse"]]}
 
 

@@ -40,7 +40,7 @@ MAX_RATIO = 250
 FREE_BYTES = 256 * 2**20
 """Any file may unpack to this many bytes, whatever the ratio."""
 DAMAGE = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, zipfile.BadZipFile, tarfile.TarError)
-"""What the libraries raise for data that are cut short or damaged."""
+"""Errors that the libraries raise for data that are cut short or damaged."""
 
 
 def _open_zstd(path: Path) -> Any:
@@ -119,7 +119,7 @@ class _Limited(io.RawIOBase):
 
 
 def open_unpacked(path: Path) -> IO[bytes]:
-    """Open a file for reading bytes, through gzip, bzip2, xz or zstd where its first bytes say so.
+    """Open a file for reading bytes, through gzip, bzip2, xz or zstd where its first bytes require it.
 
     Raises
     ------
@@ -157,7 +157,7 @@ class Archive:
     Attributes
     ----------
     names
-        Of all members.
+        Names of all members.
     plain
         Members that are plain files; hidden files, and those that macOS adds, are left out.
     read
@@ -215,7 +215,7 @@ def open_archive(archive: Path, stack: ExitStack) -> Archive | None:
 
 
 def _not_plain(archive: Path, name: str) -> UserError:
-    return UserError(f"archive '{archive}': '{name}' is no plain file but a link or a folder; not taken out")
+    return UserError(f"archive '{archive}': '{name}' is not a plain file but a link or a folder; not taken out")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What every reader returns: cells x features as they stand in the file, and what was met on the way.
+"""Result of every reader: cells x features as stored in the file, and notes of the reading.
 
 Dimension letters: C cells, G features.
 """
@@ -41,7 +41,7 @@ class RawMatrix:
     adata
         ``X`` ``[C, G]``, ``obs`` and ``var`` of the file; nothing else.
     notes
-        What was detected.
+        Lines about what was detected.
     counts_at
         Layers (``raw`` for ``adata.raw``) that hold whole numbers and were not taken.
     modality_taken

@@ -1,4 +1,4 @@
-"""The lists of names beside a matrix: features and barcodes, each with or without a header line.
+"""The lists of names that belong to a matrix: features and barcodes, each with or without a header line.
 
 How many lines a list has is compared with the matrix's shape, so that neither a header nor an orientation is guessed.
 """
@@ -45,7 +45,7 @@ class NameList:
     may_have_header, must_have_header
         Whether the first line can be a header by its look; whether it cannot be a name.
     notes
-        What was met while reading.
+        Lines about what was met while reading.
     """
 
     file: str

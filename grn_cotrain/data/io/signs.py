@@ -1,4 +1,4 @@
-"""Words and numbers that say whether an edge activates or represses."""
+"""Words and numbers that state whether an edge activates or represses."""
 
 from __future__ import annotations
 

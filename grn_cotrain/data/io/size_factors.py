@@ -23,15 +23,15 @@ __all__ = ["SIZE_FACTOR", "size_factors"]
 
 SIZE_FACTOR = "size_factor"
 
-_NOT_LESS = 0.99  # of the cells' totals: totals over more genes are at least as large as over fewer
+_NOT_LESS = 0.99  # share of the cells' totals: totals over more genes are at least as large as over fewer
 _MOST_CELLS = 0.95
 _CLOSE = 2.0  # totals without some genes (mitochondrial ones) are within this factor
 _NEAR = 0.1  # of the totals: the least that may still be totals where they don't follow those of these genes
 _TIGHT, _LOOSE = 0.2, 0.5  # spread of log(factor / total): scran's factors stay below the second
 _WIDE = 1.0  # two scales in one column spread more
-_LEAST_SLOPE = 0.5  # of log(factor) on log(total); log-totals and square roots lie below
+_LEAST_SLOPE = 0.5  # of log(factor) on log(total); log-totals and square roots are below
 _FAR, _RANKS = 10.0, 0.5  # so much more than the totals: the column must at least rank the cells as the totals do
-_RELATIVE_MEAN = (0.5, 2.0)  # where the mean, or the median, of relative factors lies
+_RELATIVE_MEAN = (0.5, 2.0)  # range of the mean, or the median, of relative factors
 
 
 def size_factors(counts: CountsFile) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -101,7 +101,7 @@ def _positive(column: pd.Series, names: Sequence[str]) -> np.ndarray:
 
 
 def _scale(values_C: np.ndarray, totals_C: np.ndarray) -> tuple[float | None, str]:
-    """What the column must be multiplied by to be on the scale of total counts, None to leave it; and why."""
+    """Factor that brings the column to the scale of total counts, None to leave it; and the reason."""
     name = "obs['size_factor']"
     seen_C = totals_C > 0
     values, totals = values_C[seen_C], totals_C[seen_C]
@@ -112,7 +112,7 @@ def _scale(values_C: np.ndarray, totals_C: np.ndarray) -> tuple[float | None, st
     # Where totals differ little the slope is noise, but reciprocals have a negative one everywhere.
     follows = spread <= _LOOSE and _slope(values, totals) >= (-_LEAST_SLOPE if spread <= _TIGHT else _LEAST_SLOPE)
     more = float(np.mean(ratio >= _NOT_LESS)) >= _MOST_CELLS
-    about = f"{name} (mean {values.mean():,.4g}) beside total counts (mean {totals.mean():,.4g})"
+    about = f"{name} (mean {values.mean():,.4g}) compared with total counts (mean {totals.mean():,.4g})"
     far = middle > _FAR and not follows and _ranks(values, totals) < _RANKS
     if (more and not far) or (follows and 1 / _CLOSE <= middle <= _CLOSE):
         return 1.0, f"taken from {about}"

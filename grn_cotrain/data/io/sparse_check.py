@@ -41,7 +41,7 @@ def compressed(
     Returns
     -------
     csr_matrix, list of str
-        Sorted and without repeated entries; what there is to tell.
+        Sorted and without repeated entries; lines to report.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def checked(X: Any, what: str) -> tuple[sparse.csr_matrix, list[str]]:
         for name, axis in (("row", 0), ("col", 1)):
             index_in_range(getattr(X, name), X.shape[axis], what, name=f"entries of {name}")
         if not len(X.data) == len(X.row) == len(X.col):
-            raise _broken(what, f"{len(X.data):,} values stand beside {len(X.row):,} rows and {len(X.col):,} columns")
+            raise _broken(what, f"{len(X.data):,} values for {len(X.row):,} rows and {len(X.col):,} columns")
         # Converting to CSR adds up what is stored twice, so it is looked for before.
         by_row = sparse.csr_matrix((np.ones(len(X.data), np.int8), (X.row, X.col)), shape=X.shape)
         if by_row.nnz < len(X.data):

@@ -79,7 +79,7 @@ _TROUBLES = (
         pattern=r"no \w+ method registered for|unknown encoding|unsupported encoding|zarr.?format|object version",
     ),
     _Trouble(
-        "refers to another file that is not there ({reason}); put that file beside it, or save both as one",
+        "refers to another file that is not there ({reason}); put that file next to it, or save both as one",
         pattern=r"external (link|file)|can't open file|unable to open external",
     ),
     _Trouble(
@@ -101,14 +101,14 @@ _TROUBLES = (
 
 @contextmanager
 def reading(what: str, fix: str = _FETCH) -> Iterator[None]:
-    """Turn whatever a storage library raises into one line that says which kind of failure it is.
+    """Turn whatever a storage library raises into one line that names the kind of failure.
 
     Parameters
     ----------
     what
         How errors call the file: ``counts 'cells.h5ad'``.
     fix
-        What to do about a damaged file.
+        Advice for a damaged file.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A matrix of an AnnData, read from HDF5 or zarr without trusting what the file says of itself.
+"""A matrix of an AnnData, read from HDF5 or zarr without trusting the file's own description.
 
 Dimension letters: C cells, G features.
 """
@@ -36,7 +36,7 @@ def read_stored(node: Any, shape: tuple[int, int], what: str) -> tuple[Any, list
     Returns
     -------
     csr_matrix, array or None, and list of str
-        None where the file says that there is no matrix; what there is to tell.
+        None where the file states that there is no matrix; lines to report.
 
     Raises
     ------

@@ -38,9 +38,9 @@ _TEXT_KINDS = ("JSON text", "an HTML or XML page")  # readers of edges know such
 
 @dataclass
 class RawTable:
-    """A table as it lies in the file: ``frame`` holds text, its columns are numbered, no line is a header yet.
+    """A table as stored in the file: ``frame`` holds text, its columns are numbered, no line is a header yet.
 
-    ``notes`` say which lines were skipped; ``ragged`` gives the numbers of cells of the lines where these differ.
+    ``notes`` list the lines that were skipped; ``ragged`` gives the numbers of cells of the lines where these differ.
     """
 
     frame: pd.DataFrame
@@ -86,7 +86,7 @@ def read_text(path: str | Path, *, what: str = "file") -> str:
 
 
 def decode(raw: bytes, path: str | Path, *, what: str) -> str:
-    """Bytes as text, or a :class:`UserError` that says what they are."""
+    """Bytes as text, or a :class:`UserError` that names their kind."""
     kind = kind_of_head(raw[:HEAD_BYTES])
     if kind is not None and kind.name not in _TEXT_KINDS:
         packed = kind.reader in ("zip", "tar") or "unpack" in kind.step
@@ -96,7 +96,7 @@ def decode(raw: bytes, path: str | Path, *, what: str) -> str:
     try:
         text = raw.decode(encoding)
     except UnicodeDecodeError:
-        raise UserError(f"{what} '{path}': is no UTF-8 text; save it as UTF-8, as a TSV or CSV table") from None
+        raise UserError(f"{what} '{path}': not UTF-8 text; save it as UTF-8, as a TSV or CSV table") from None
     if "\0" in text:
         raise UserError(
             f"{what} '{path}': holds NUL bytes, so it is binary, or UTF-16 without its mark; save it as UTF-8 text"

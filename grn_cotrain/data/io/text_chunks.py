@@ -43,7 +43,7 @@ class TextTable:
     side_columns, side_rows
         Columns and rows that are annotation, as text, by name: those with text, and those known by their words.
     notes
-        What was skipped.
+        Lines about what was skipped.
     """
 
     corner: str
@@ -65,7 +65,7 @@ class _Trouble:
 
 @dataclass
 class _Parts:
-    """What is collected piece by piece."""
+    """Parts that are collected piece by piece."""
 
     rows: list[str] = field(default_factory=list)
     data: list[np.ndarray] = field(default_factory=list)
@@ -84,7 +84,7 @@ def read_chunks(path: Path, what: str, annotations: Sequence[str] = ()) -> TextT
     what
         How errors call the file.
     annotations
-        Columns that the user says are annotation.
+        Columns that the user named as annotation.
 
     Raises
     ------

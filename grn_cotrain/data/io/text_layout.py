@@ -22,7 +22,7 @@ _DELIMITERS = ("\t", ",", ";", "|")
 _SAMPLE_LINES = 40
 _SAMPLE_CHARACTERS = 8 * 2**20
 _LONGEST_LINE = 2**26
-_LEAST_SHARE = 0.6  # of the sampled lines that must have the table's width
+_LEAST_SHARE = 0.6  # share of the sampled lines that must have the table's width
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -43,7 +43,7 @@ class TextLayout:
     sample
         The first rows.
     notes
-        What was skipped.
+        Lines about what was skipped.
     """
 
     delimiter: str
@@ -55,7 +55,7 @@ class TextLayout:
 
 
 def open_text(path: Path) -> TextIO:
-    """Open text, unpacked where it is packed: UTF-8, or UTF-16 where a byte order mark says so."""
+    """Open text, unpacked where it is packed: UTF-8, or UTF-16 where a byte order mark requires it."""
     with open_unpacked(path) as handle:
         encoding = "utf-16" if handle.read(2) in _UTF16 else "utf-8-sig"
     return io.TextIOWrapper(open_unpacked(path), encoding=encoding)
@@ -114,8 +114,7 @@ def _first_lines(path: Path, what: str) -> list[str]:
                 lines.append(line.rstrip("\r\n"))
     except UnicodeError:
         raise UserError(
-            f"{what}: is no UTF-8 text, and of no kind that is known here; give a TSV or CSV table, an h5ad, or a "
-            "folder with mtx"
+            f"{what}: not UTF-8 text, and of an unknown kind; give a TSV or CSV table, an h5ad, or a folder with mtx"
         ) from None
     except DAMAGE:
         raise UserError(f"{what}: its compressed data are cut short or damaged; fetch it again") from None

@@ -1,9 +1,9 @@
-"""Raw counts, log-scale values, or something else: decided on evidence, and the evidence is said.
+"""Raw counts, log-scale values, or something else: decided on evidence, and the evidence is reported.
 
-Whole numbers are counts. For other values three questions are asked of a sample of cells, of the values as they stand
-and of the values with a logarithm undone (base e, 2, 10): are they whole numbers; do the values of a cell stand in
-whole-number ratios, as counts divided by a size factor do; does every cell have the same sum? Where the values as they
-stand fit best they are normalised but on no log scale, which is refused, as are counts with fractions.
+Whole numbers are counts. For other values three questions are asked of a sample of cells, of the values unchanged and
+of the values with a logarithm undone (base e, 2, 10): are they whole numbers; do the values of a cell stand in
+whole-number ratios, as counts divided by a size factor do; does every cell have the same sum? Where the unchanged
+values fit best they are normalised but on no log scale, which is refused, as are counts with fractions.
 
 Dimension letters: C cells, G genes, N values.
 """
@@ -25,7 +25,7 @@ ValueKind = Literal["counts", "log"]
 
 _LARGEST_LOG = 50.0  # log1p of 5e21: larger values are on no log scale
 _NUM_CELLS = 200
-_LEAST_CELLS = 5  # fewer cells than this say nothing about sums
+_LEAST_CELLS = 5  # fewer cells than this do not determine sums
 _LEAST_RATIOS = 3
 _LEAST_VALUES = 20
 _ENOUGH = 0.5
@@ -41,7 +41,7 @@ _UNDO: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 @dataclass(frozen=True)
 class _Evidence:
-    """Of one way to read the values: shares in [0, 1], and the common sum of the cells if there is one."""
+    """Evidence for one way to read the values: shares in [0, 1], and the common sum of the cells if there is one."""
 
     whole: float
     stepped: float
@@ -147,7 +147,7 @@ def _evidence(cells: list[np.ndarray], undo: Callable[[np.ndarray], np.ndarray])
 
 
 def _stepped(cells: list[np.ndarray]) -> float:
-    """Share of cells, of those that can tell, whose values are whole multiples of their smallest value."""
+    """Share of cells, of those with enough values, whose values are whole multiples of their smallest value."""
     told = []
     for values in cells:
         ratio = values / values.min()

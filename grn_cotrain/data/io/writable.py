@@ -1,6 +1,6 @@
-"""Tables that h5ad and zarr can store: one function for ``obs``, ``var`` and every table beside them.
+"""Tables that h5ad and zarr can store: one function for ``obs``, ``var`` and every table next to them.
 
-What a user hangs on cells need not fit a file: reserved names, two columns of one name, text among numbers, dates,
+A user's tables of cells need not fit a file: reserved names, two columns of one name, text among numbers, dates,
 lists. Values stay what they are where the format can hold them; the rest becomes text, and that is reported.
 
 Dimension letters: N rows of a table.

@@ -42,7 +42,7 @@ def write_h5ad(adata: anndata.AnnData, path: str | Path, *, compression: str | N
     OSError
         The disk is full, or the file cannot be written.
     UserError
-        Something beside the tables that h5ad cannot hold.
+        h5ad cannot hold a part that is not a table.
     """
     import h5py
     from anndata.io import write_elem

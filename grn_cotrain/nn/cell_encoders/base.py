@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-import numpy as np
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from grn_cotrain.data.batch import PackedTokens
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.statistics import NOTHING, Need, Statistics
 from grn_cotrain.registry import Registry
 
 __all__ = ["CELL_ENCODERS", "NO_COVARIATES", "AttentionBias", "CellEncoder", "CellStates", "token_bias"]
@@ -93,9 +92,15 @@ class CellEncoder(nn.Module, ABC):
         """
         return {}
 
-    def prepare(self, cells: CellMatrix, rows_C: np.ndarray) -> None:
-        """Receive the training cells once, before training, for statistics kept as buffers. Default: nothing."""
-        del cells, rows_C
+    @classmethod
+    def needs(cls, config: Any) -> frozenset[Need[Any]]:
+        """Statistics that :meth:`prepare` reads, so that one pass over the cells serves all parts. Default: none."""
+        del config
+        return NOTHING
+
+    def prepare(self, statistics: Statistics) -> None:
+        """Receive statistics of the training cells once, before training, to keep as buffers. Default: nothing."""
+        del statistics
 
     def prepare_batch(self, batch: PackedTokens) -> PackedTokens:
         """Compute what must be known before anything is hidden (ranks). Objectives that hide names call it first.

@@ -13,12 +13,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy import sparse
 from torch import Tensor, nn
 
 from grn_cotrain.data.batch import PackedTokens
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cell_blocks import Layout
 from grn_cotrain.data.ranks import ranks_within_cells
+from grn_cotrain.data.statistics import Need, Statistics
+from grn_cotrain.data.value_sketch import FeatureValues, SketchedValues
 from grn_cotrain.data.vocab import MASK_ID, NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS, NO_COVARIATES, AttentionBias, CellStates, token_bias
@@ -159,10 +160,16 @@ class GeneformerEncoder(TrunkEncoder):
         """See :class:`~grn_cotrain.nn.cell_encoders.CellEncoder`; what is kept are the first ranks."""
         return 1.0 / self.median_G.double() if self.config.cut == "ranked" else None
 
+    @classmethod
+    def needs(cls, config: Any) -> frozenset[Need[Any]]:
+        """See :class:`~grn_cotrain.nn.cell_encoders.CellEncoder`."""
+        del config
+        return frozenset({FeatureValues()})
+
     @torch.no_grad()
-    def prepare(self, cells: CellMatrix, rows_C: np.ndarray) -> None:
+    def prepare(self, statistics: Statistics) -> None:
         """Take the corpus medians of the training cells; they are saved with the weights."""
-        median_G, num_unseen = corpus_medians(cells.normalised()[rows_C])
+        median_G, num_unseen = corpus_medians(statistics[FeatureValues()], statistics.layout)
         if num_unseen:
             logger.info(
                 "geneformer: %s of %s features have no value in the training cells; their median is the median of all",
@@ -231,31 +238,34 @@ def _ranks(batch: PackedTokens, ranked_N: Tensor, score_N: Tensor) -> Tensor:
     return ranks_T
 
 
-def corpus_medians(values_CG: sparse.csr_matrix) -> tuple[np.ndarray, int]:
+def corpus_medians(values: SketchedValues, layout: Layout) -> tuple[np.ndarray, int]:
     """Median of each gene's non-zero values on the linear scale, and for how many genes there is none.
 
     Parameters
     ----------
-    values_CG
-        log1p of normalised counts, no stored zeros: training cells only.
+    values
+        Order statistics of log1p of normalised counts: training cells only.
+    layout
+        Assay of each feature.
 
     Returns
     -------
     median_G
-        float32, counts per ten thousand; genes without a value have the median of the others' medians (1 if there is
-        no value at all).
+        float32, counts per ten thousand; genes without a value have the median of the medians of their assay (1 if that
+        has no value at all).
     num_unseen
         Genes without a value.
     """
-    gene_N = values_CG.indices
-    value_N = np.expm1(values_CG.data.astype(np.float64))
-    value_N = value_N[np.lexsort((value_N, gene_N))]
-    count_G = np.bincount(gene_N, minlength=values_CG.shape[1])
-    seen_G = count_G > 0
-    median_G = np.ones(values_CG.shape[1])
-    if seen_G.any():
-        first_G = (np.cumsum(count_G) - count_G)[seen_G]
-        low_G, high_G = first_G + (count_G[seen_G] - 1) // 2, first_G + count_G[seen_G] // 2
-        median_G[seen_G] = (value_N[low_G] + value_N[high_G]) / 2
-        median_G[~seen_G] = np.median(median_G[seen_G])
-    return median_G.astype(np.float32), int((~seen_G).sum())
+    seen_N = np.flatnonzero(values.count_G)
+    count_N = values.count_G[seen_N]
+    low_N, high_N = (
+        np.expm1(values.at(seen_N, rank_N).astype(np.float64)) for rank_N in ((count_N - 1) // 2, count_N // 2)
+    )
+    median_G = np.ones(len(values.count_G))
+    median_G[seen_N] = (low_N + high_N) / 2
+    for assay in range(len(layout.assays)):
+        mine_G = layout.assay_G == assay
+        unseen_G = mine_G & (values.count_G == 0)
+        known_N = median_G[mine_G & ~unseen_G]
+        median_G[unseen_G] = np.median(known_N) if len(known_N) else 1.0
+    return median_G.astype(np.float32), len(median_G) - len(seen_N)

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from grn_cotrain.data.batch import PackedTokens
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.statistics import Need, Statistics
+from grn_cotrain.data.value_sketch import DepthValues
 from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS, NO_COVARIATES, AttentionBias, CellStates
 from grn_cotrain.nn.cell_encoders.xtrimogene import XTrimoGeneEncoder
 from grn_cotrain.nn.value_decoders import Decoded
@@ -91,11 +91,17 @@ class ScFoundationEncoder(XTrimoGeneEncoder):
         self.depth.zero_row_D = self.depth.mask_D = None  # type: ignore[assignment]
         self.cell_map = nn.Linear(4 * width, width) if config.pooling == "all" else None
 
-    def prepare(self, cells: CellMatrix, rows_C: np.ndarray) -> None:
+    @classmethod
+    def needs(cls, config: Any) -> frozenset[Need[Any]]:
+        """See :class:`~grn_cotrain.nn.cell_encoders.CellEncoder`."""
+        return super().needs(config) | ({DepthValues()} if config.reads_values else frozenset())
+
+    def prepare(self, statistics: Statistics) -> None:
         """Show values and depths of these cells to their embeddings."""
-        super().prepare(cells, rows_C)
-        if cells.kind == "counts":
-            self.depth.prepare(np.log1p(cells.size_factor_C[rows_C]))
+        super().prepare(statistics)
+        counted = statistics.layout.with_reads()
+        if self.config.reads_values and counted:  # the first of them: the depth that a batch knows
+            self.depth.prepare(statistics[DepthValues()], counted[0][0])
 
     def forward(self, batch: PackedTokens, features_VD: Tensor, bias: AttentionBias | None = None) -> CellStates:
         """See :class:`CellEncoder`."""

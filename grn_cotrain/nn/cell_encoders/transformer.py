@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
 from torch import Tensor
 
 from grn_cotrain.data.batch import PackedTokens
-from grn_cotrain.data.cells import CellMatrix
-from grn_cotrain.data.value_statistics import ValueStatistics
+from grn_cotrain.data.statistics import Need, Statistics
+from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS, NO_COVARIATES
 from grn_cotrain.nn.cell_encoders.trunk import TrunkConfig, TrunkEncoder
 from grn_cotrain.nn.token_embedding import TokenEmbedding
@@ -63,9 +62,15 @@ class TransformerEncoder(TrunkEncoder):
         )
         self.trunk = config.build(width)
 
-    def prepare(self, cells: CellMatrix, rows_C: np.ndarray) -> None:
-        """Standardise values by the statistics of these cells from now on."""
-        self.embedding.prepare(ValueStatistics.of(cells.normalised()[rows_C]))
+    @classmethod
+    def needs(cls, config: Any) -> frozenset[Need[Any]]:
+        """See :class:`~grn_cotrain.nn.cell_encoders.CellEncoder`."""
+        del config
+        return frozenset({Moments()})
+
+    def prepare(self, statistics: Statistics) -> None:
+        """Standardise values by the moments of these cells from now on."""
+        self.embedding.prepare(statistics[Moments()].nonzero())
 
     def inputs(self, batch: PackedTokens, features_VD: Tensor) -> Tensor:
         """See :class:`~grn_cotrain.nn.token_embedding.TokenEmbedding`."""

@@ -8,19 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from grn_cotrain.config import require, require_number
 from grn_cotrain.data.batch import PackedTokens
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.statistics import NOTHING, Need, Statistics
+from grn_cotrain.data.value_sketch import PooledValues
 from grn_cotrain.data.vocab import CLS_ID
 from grn_cotrain.errors import UserError
-from grn_cotrain.nn.auto_discretisation import ValueEmbedding, ValueKind, build_value_embedding
+from grn_cotrain.nn.auto_discretisation import (
+    ValueEmbedding,
+    ValueKind,
+    build_value_embedding,
+    embedding_reads_cells,
+)
 from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS, NO_COVARIATES, AttentionBias, CellEncoder, CellStates
 from grn_cotrain.nn.packed_transformer import Activation, PackedTransformer, chosen_layers, default_num_heads
 from grn_cotrain.nn.token_subset import TokenSubset
@@ -230,6 +235,11 @@ class XTrimoGeneEncoder(CellEncoder):
                 decode_visible=default.decode_visible if self.decode_visible is None else self.decode_visible,
             )
 
+        @property
+        def reads_values(self) -> bool:
+            """Whether the embedding of values depends on the training cells."""
+            return embedding_reads_cells(self.values)
+
         def build_values(self, width: int) -> ValueEmbedding:
             """The embedding of values of these settings."""
             return build_value_embedding(
@@ -303,9 +313,15 @@ class XTrimoGeneEncoder(CellEncoder):
         )
         self.decoder = config.build_decoder(width, num_heads)
 
-    def prepare(self, cells: CellMatrix, rows_C: np.ndarray) -> None:
+    @classmethod
+    def needs(cls, config: Any) -> frozenset[Need[Any]]:
+        """See :class:`~grn_cotrain.nn.cell_encoders.CellEncoder`."""
+        return frozenset({PooledValues()}) if config.reads_values else NOTHING
+
+    def prepare(self, statistics: Statistics) -> None:
         """Show the values of these cells to the value embedding, for bins that depend on them."""
-        self.values.prepare(cells.normalised()[rows_C].data)
+        if self.config.reads_values:
+            self.values.prepare(statistics[PooledValues()])
 
     def forward(self, batch: PackedTokens, features_VD: Tensor, bias: AttentionBias | None = None) -> CellStates:
         """See :class:`CellEncoder`."""

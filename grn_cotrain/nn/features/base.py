@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.statistics import NOTHING, Need, Statistics
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.registry import Registry
 
@@ -29,10 +29,8 @@ class FeatureContext:
     ----------
     vocab
         Genes, in the order of the rows.
-    cells
-        Expression, or None.
-    rows
-        Cells to read (training cells); None reads all.
+    statistics
+        Statistics of the training cells, or None.
     feature_matrix
         File of user features, or None.
     seed
@@ -40,8 +38,7 @@ class FeatureContext:
     """
 
     vocab: FeatureVocab
-    cells: CellMatrix | None = None
-    rows: np.ndarray | None = None
+    statistics: Statistics | None = None
     feature_matrix: Path | None = None
     seed: int = 0
 
@@ -56,6 +53,12 @@ class FeatureSource(ABC):
 
     def __init__(self, config: Any) -> None:
         self.config = config
+
+    @classmethod
+    def needs(cls, config: Any) -> frozenset[Need[Any]]:
+        """Statistics that :meth:`features` reads, so that one pass serves all parts. Default: none."""
+        del config
+        return NOTHING
 
     @abstractmethod
     def features(self, context: FeatureContext) -> np.ndarray:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from grn_cotrain.card import diff_runs
+from grn_cotrain.config import to_dict
+from grn_cotrain.recipe_diff import differing_keys
 from grn_cotrain.report.blocks import Block, Details, Heading, Missing, Section, Text
 from grn_cotrain.report.card_page import card_blocks
 from grn_cotrain.report.inputs import Part, ReportInputs, RunInputs, without_paths
+from grn_cotrain.report.tables import Cell, Column, Row, Table
 
 __all__ = ["section"]
 
@@ -17,12 +20,27 @@ _SHOWN = {"embedding"}  # what no other section tells; the rest is opened by who
 def section(report: ReportInputs) -> Section:
     """Differences of the other runs to the first."""
     first, *others = report.runs
-    blocks: list[Block] = []
+    blocks: list[Block] = list(_varied(report))
     for other in others:
         if len(others) > 1:
             blocks.append(Heading(f"{other.label} against {first.label}"))
         blocks += _pair(report, first, other)
     return Section("differences", "Differences of the runs", "Differences", tuple(blocks))
+
+
+def _varied(report: ReportInputs) -> Sequence[Block]:
+    """The keys of the recipe that vary, with the value of every run."""
+    varied = differing_keys([to_dict(run.recipe) for run in report.runs])
+    if not varied:
+        return [Text("The recipes of the runs are the same in every key.")]
+    columns = [Column("key", numeric=False), *(Column(run.label, numeric=False) for run in report.runs)]
+    rows = [
+        Row([Cell(key), *(Cell("-" if value is None else without_paths(str(value))) for value in values)])
+        for key, values in varied.items()
+    ]
+    named = ", ".join(varied)
+    caption = "Keys of the recipe that vary between the runs, with their values."
+    return [Text(f"The runs differ in: {named}."), Table("varied-keys", caption, columns, rows)]
 
 
 def _pair(report: ReportInputs, a: RunInputs, b: RunInputs) -> Sequence[Block]:

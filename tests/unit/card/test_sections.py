@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 from grn_cotrain.card.plain import plain
-from grn_cotrain.card.recipes import recipe_differences
 from grn_cotrain.card.sections import Section, Table, number, render, to_markdown
 from grn_cotrain.evaluate.bootstrap import Interval
+from grn_cotrain.recipe_diff import recipe_differences
 
 SECTION = Section(
     "key",

@@ -111,7 +111,7 @@ def test_table_as_r_writes_it_without_a_corner(tmp_path) -> None:
 def test_corner_word_decides_where_names_do_not(tmp_path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("{},X1,X2\nY1,1,2\nY2,3,4\n".format(""))
-    with pytest.raises(UserError, match="cannot tell which axis holds the genes"):
+    with pytest.raises(UserError, match="cannot determine which axis holds the genes"):
         load_counts(path)
     for corner, genes in (("gene", ["Y1", "Y2"]), ("cell", ["X1", "X2"])):
         path.write_text(f"{corner},X1,X2\nY1,1,2\nY2,3,4\n")
@@ -250,7 +250,7 @@ def _other_barcodes(folder: Path) -> Path:
         (lambda p: _truncate(h5ad(p)), "damaged or cut short"),
         (lambda p: _truncate(tenx(p)), "damaged or cut short"),
         (lambda p: _truncate(h5ad(p), 0.0), "empty file"),
-        (lambda p: shutil.copy(table(p), p / "fake.h5ad"), "no HDF5 file in spite of its name"),
+        (lambda p: shutil.copy(table(p), p / "fake.h5ad"), "not an HDF5 file in spite of its name"),
         (lambda p: _folder_without(mtx(p), "matrix.mtx"), "holds no matrix.mtx"),
         (lambda p: _folder_without(mtx(p), "features.tsv"), "features.tsv or genes.tsv"),
         (lambda p: _folder_without(mtx(p), "barcodes.tsv"), "barcodes.tsv"),

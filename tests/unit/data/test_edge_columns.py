@@ -157,7 +157,7 @@ def test_the_option_says_which_is_which(tmp_path: Path) -> None:
     assert pairs(load_pairs(path, "tsv:target=driver,source=passenger").frame) == [("IRF1", "STAT1")]
     with pytest.raises(UserError, match=r"source=diver': the table has no such column \(columns: driver, passenger"):
         load_edges(path, "tsv:source=diver,target=passenger")
-    with pytest.raises(UserError, match="weight=size': no such column besides the ends"):
+    with pytest.raises(UserError, match="weight=size': no such column apart from the ends"):
         load_edges(path, "tsv:source=driver,target=passenger,weight=size")
     with pytest.raises(UserError, match="unknown option"):
         load_edges(path, "beeline:source=driver")

@@ -112,9 +112,9 @@ def test_no_edge_is_lost_with_or_without_a_header(tmp_path_factory, rows, delimi
     [
         (b"PK\x03\x04rest", "zip archive"),
         (b"RDX3\nrest", "R workspace"),
-        (b"PAR1broken", "no readable parquet"),
+        (b"PAR1broken", "not a readable parquet"),
         (b"\x89HDF\r\n\x1a\nbroken", "cannot be read as h5ad"),
-        (b"<graphml><graph edgedefault='directed'", "no readable GraphML"),
+        (b"<graphml><graph edgedefault='directed'", "not readable GraphML"),
         (b"<!DOCTYPE x [<!ENTITY a 'b'>]><graphml/>", "definitions of its own"),
         (b"<html></html>", "a web page"),
         (b"<other></other>", "not GraphML"),
@@ -142,7 +142,7 @@ def test_other_files_are_named_in_one_line(tmp_path: Path, content: bytes, messa
         (",STAT1,SPI1,MYC\nIRF1,1,0,0\nLYZ,0,1,0\n", "matrix:rows=target", None),
         (",IRF1,LYZ,B2M\nSTAT1,1,0,0\nSPI1,0,1,0\n", "matrix:rows=tf", None),
         (",IRF1,LYZ,B2M\nSTAT1,1,0,0\nSPI1,0,1,0\n", "auto", "rows=tf or matrix:rows=target"),
-        ("gene,STAT1,SPI1,MYC\nIRF1,1,0,0\nLYZ,0,1,0\n", "auto", "say what the rows are"),
+        ("gene,STAT1,SPI1,MYC\nIRF1,1,0,0\nLYZ,0,1,0\n", "auto", "name the rows"),
         ("TF,IRF1,LYZ\nSTAT1,0,0\n", "matrix", "all numbers of the matrix are 0"),
     ],
 )

@@ -132,14 +132,14 @@ def test_an_archive_chooses_no_place_and_no_link(tmp_path, scratch) -> None:
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 3\n", "a pointer of Git LFS.*git lfs pull"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), "an old Excel workbook"),
         (bytes(999), "binary data"),
-        (bytes(range(128, 256)), "is no UTF-8 text"),
+        (bytes(range(128, 256)), "not UTF-8 text"),
         (gzip.compress(b"gene,c1\nA,1\n" * 99, mtime=0)[:25], "compressed data are cut short or damaged"),
     ],
 )
 @pytest.mark.parametrize("name", ["cells.csv", "cells.h5ad"])
 def test_other_files_are_named_for_what_they_are(tmp_path, scratch, content, message, name) -> None:
-    if name == "cells.h5ad" and message in ("binary data", "is no UTF-8 text"):
-        message = "is no HDF5 file in spite of its name"
+    if name == "cells.h5ad" and message in ("binary data", "not UTF-8 text"):
+        message = "not an HDF5 file in spite of its name"
     with pytest.raises(UserError, match=message) as caught:
         load_counts(saved(tmp_path, name, content))
     assert "\n" not in str(caught.value)

@@ -115,8 +115,8 @@ def test_hash_follows_pairs_signs_weights_and_not_the_order(grn: GRN) -> None:
         (FRAME.iloc[[5, 6]], "no edge has both ends"),
         (FRAME.iloc[[4]], "no edge has both ends"),
         (FRAME.drop(columns="target"), "no column 'target'"),
-        (FRAME.assign(weight=np.nan), "no finite number"),
-        (FRAME.assign(sign=2), "is no sign"),
+        (FRAME.assign(weight=np.nan), "not a finite number"),
+        (FRAME.assign(sign=2), "is not a sign"),
     ],
 )
 def test_bad_frames_are_refused(frame, message) -> None:

@@ -7,9 +7,11 @@ import pytest
 from sklearn.decomposition import FactorAnalysis
 
 from grn_cotrain.data.cells import CellMatrix
-from grn_cotrain.data.factor_analysis import Standardised, fit_factor_analysis
+from grn_cotrain.data.factor_analysis import fit_factor_analysis
 from grn_cotrain.data.loadings import gene_loadings
-from grn_cotrain.data.value_statistics import ValueStatistics
+from grn_cotrain.data.standardised import StandardisedMatrix
+from grn_cotrain.data.statistics import Statistics
+from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.errors import UserError
 from tests.cases.toy_cells import toy_cells
 
@@ -23,7 +25,7 @@ def _standardised(cells: CellMatrix) -> np.ndarray:
 @pytest.mark.parametrize("rank", [3, 20])  # iterative and dense route
 def test_pca_equals_a_dense_singular_value_decomposition(rank: int) -> None:
     cells = toy_cells(num_cells=60, num_genes=40)
-    found = gene_loadings(cells, rank=rank)
+    found = gene_loadings(Statistics(cells), rank=rank)
     _, singular, axes = np.linalg.svd(_standardised(cells), full_matrices=False)
     expected = (axes[:rank] * singular[:rank, None] / np.sqrt(59)).T
     np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-5)
@@ -35,7 +37,7 @@ def test_pca_equals_a_dense_singular_value_decomposition(rank: int) -> None:
 
 def test_sparse_standardisation_multiplies_like_the_dense_matrix() -> None:
     cells = toy_cells()
-    z, dense = Standardised.of(cells.normalised()), _standardised(cells)
+    z, dense = StandardisedMatrix(Statistics(cells)), _standardised(cells)
     right = np.random.default_rng(0).standard_normal((cells.num_features, 3))
     left = np.random.default_rng(1).standard_normal((cells.num_cells, 3))
     np.testing.assert_allclose(z.times(right), dense @ right, atol=1e-5)
@@ -45,7 +47,7 @@ def test_sparse_standardisation_multiplies_like_the_dense_matrix() -> None:
 def test_factor_analysis_reaches_the_likelihood_of_scikit_learn() -> None:
     cells = toy_cells(num_cells=300, num_genes=20, density=0.9, spike_ins=0)
     dense = _standardised(cells)
-    ours = fit_factor_analysis(Standardised.of(cells.normalised()), 2, num_iterations=200)
+    ours = fit_factor_analysis(StandardisedMatrix(Statistics(cells)), 2, num_iterations=200)
     theirs = FactorAnalysis(2, tol=1e-4, max_iter=1000, svd_method="lapack").fit(dense)
 
     def log_likelihood(covariance: np.ndarray) -> float:
@@ -61,17 +63,17 @@ def test_constant_genes_have_zero_rows_and_only_rows_are_read(method: str) -> No
     values = cells.values_CG.toarray()
     values[:20, 3] = 0
     changed = CellMatrix.build(cells.vocab, values, kind="log")
-    found = gene_loadings(changed, rank=4, method=method, rows=np.arange(20))  # type: ignore[arg-type]
+    found = gene_loadings(Statistics(changed, np.arange(20)), rank=4, method=method)  # type: ignore[arg-type]
     assert (found[3] == 0).all()
     assert (np.abs(found[[0, 1, 2]]).sum(axis=1) > 0).all()
     values[20:] += 5.0
     other = CellMatrix.build(cells.vocab, values, kind="log")
-    again = gene_loadings(other, rank=4, method=method, rows=np.arange(20))  # type: ignore[arg-type]
+    again = gene_loadings(Statistics(other, np.arange(20)), rank=4, method=method)  # type: ignore[arg-type]
     np.testing.assert_allclose(found, again, atol=1e-6)
 
 
 def test_rank_beyond_the_cells_is_padded_and_said(caplog: pytest.LogCaptureFixture) -> None:
-    found = gene_loadings(toy_cells(num_cells=5), rank=10)
+    found = gene_loadings(Statistics(toy_cells(num_cells=5)), rank=10)
     assert found.shape == (30, 10)
     assert (found[:, 4:] == 0).all()
     assert "only 4 components" in caplog.text
@@ -79,17 +81,17 @@ def test_rank_beyond_the_cells_is_padded_and_said(caplog: pytest.LogCaptureFixtu
 
 def test_bad_arguments() -> None:
     with pytest.raises(UserError, match="choose from pca"):
-        gene_loadings(toy_cells(), method="ica")  # type: ignore[arg-type]
+        gene_loadings(Statistics(toy_cells()), method="ica")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="rank 0"):
-        gene_loadings(toy_cells(), rank=0)
+        gene_loadings(Statistics(toy_cells()), rank=0)
     with pytest.raises(UserError, match="at least 2"):
-        gene_loadings(toy_cells(), rows=np.array([1]))
+        gene_loadings(Statistics(toy_cells(), np.array([1])))
 
 
 def test_value_statistics_against_a_plain_loop() -> None:
-    values = toy_cells().normalised()
-    found = ValueStatistics.of(values, prior=0.0)
-    dense = values.toarray().astype(np.float64)
+    cells = toy_cells()
+    found = Statistics(cells)[Moments()].nonzero(prior=0.0)
+    dense = cells.normalised().toarray().astype(np.float64)
     for gene in range(dense.shape[1]):
         seen = dense[dense[:, gene] > 0, gene]
         assert found.detected_G[gene] == pytest.approx(len(seen) / len(dense))
@@ -105,7 +107,7 @@ def test_value_statistics_of_a_rare_gene_lean_on_the_others() -> None:
     values[0, 0] = 5000
     values[:, 1] = 0
     rare = CellMatrix.build(cells.vocab, values.tocsr(), kind="counts", size_factor_C=np.full(50, 1e4))
-    found = ValueStatistics.of(rare.normalised())
+    found = Statistics(rare)[Moments()].nonzero()
     overall = rare.normalised().data.mean()
     assert found.mean_G[1] == pytest.approx(overall, rel=1e-4)
     assert overall < found.mean_G[0] < rare.normalised()[0, 0]

@@ -57,7 +57,7 @@ def test_a_header_is_said_and_rows_that_are_no_tfs_are_named(tmp_path: Path) -> 
     assert read_names(write(tmp_path, text), notes=notes) == ["STAT1"]
     assert notes == [
         "header: Ensembl ID, HGNC symbol, Is TF?; the names are column 'HGNC symbol'",
-        "1 rows whose column 'Is TF?' says no were left out: B2M",
+        "1 rows with 'no' in the column 'Is TF?' were left out: B2M",
     ]
     notes.clear()
     read_names(write(tmp_path, "x\nSTAT1\n"), notes=notes)

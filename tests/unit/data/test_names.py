@@ -217,7 +217,7 @@ def test_peaks_do_not_change_species(tmp_path) -> None:
     ("content", "message"),
     [
         ("a\tb\tc\nx\ty\tz\n", "no columns of human and mouse genes"),
-        ("AAA\tBBB\nCCC\tDDD\n", "nothing tells which column"),
+        ("AAA\tBBB\nCCC\tDDD\n", "the species of its columns are unknown"),
         ("human\tmouse\nSTAT1\t\n", "holds no pair"),
         ("Common Organism Name\tSymbol\nhuman\tA\n", "no column 'DB Class Key'"),
     ],

@@ -12,6 +12,7 @@ from scipy import stats
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.read_depth import check_counts, counts_of, draw_rates, thin
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import NUM_SPECIAL, FeatureVocab
 from grn_cotrain.errors import UserError
@@ -164,15 +165,15 @@ def test_hidden_values_are_not_read() -> None:
 def test_what_is_no_count_is_refused() -> None:
     rows = np.arange(5)
     with pytest.raises(UserError, match=r"log-scale values, .*give raw counts"):
-        check_counts(toy_cells(kind="log"), rows)
+        check_counts(Statistics(toy_cells(kind="log"), rows))
     with pytest.raises(UserError, match="log-scale values"):
         counts_of(batch_of(toy_cells(kind="log")))
     halves = same_cells(5)
     halves = replace(halves, values_CG=halves.values_CG * 0.5)
     with pytest.raises(UserError, match="fractions"):
-        check_counts(halves, rows)
+        check_counts(Statistics(halves, rows))
     with pytest.raises(UserError, match="fractions"):
         counts_of(batch_of(halves))
     with pytest.raises(UserError, match="5 of 5 have totals below"):
-        check_counts(same_cells(5, extra=-200), rows)
-    check_counts(same_cells(5), rows)
+        check_counts(Statistics(same_cells(5, extra=-200), rows))
+    check_counts(Statistics(same_cells(5), rows))

@@ -55,7 +55,7 @@ def columns(*extra: str, end: str = "\n") -> str:
 def test_every_list_of_features(tmp_path, features, said, zipped, cells_are_rows) -> None:
     notes = notes_of(mtx(tmp_path, features=features, zipped=zipped, cells_are_rows=cells_are_rows))
     assert said in notes
-    assert ("matrix.mtx" in notes and "is cells x genes, as the numbers of names say" in notes) == cells_are_rows
+    assert ("matrix.mtx" in notes and "is cells x genes, as the numbers of names show" in notes) == cells_are_rows
 
 
 @pytest.mark.parametrize(
@@ -140,16 +140,16 @@ def test_a_square_matrix_is_taken_as_its_program_writes_it(tmp_path, name, lists
     (tmp_path / lists[1]).write_text("".join(f"{cell}\n" for cell in CELLS[:12]))
     counts = load_counts(tmp_path)
     assert (counts.adata.X.toarray() == square).all()
-    assert any(f"{name} is square, so its shape does not tell" in note for note in counts.notes)
+    assert any(f"{name} is square, its shape does not decide" in note for note in counts.notes)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("", "is an empty file|first line is not that"),
-        ("%%MatrixMarket matrix coordinate integer general\n12 20 1\n13 1 3\n", r"entry lies in row 13 of 12"),
-        ("%%MatrixMarket matrix coordinate integer general\n12 20 1\n0 1 3\n", r"entry lies in row 0 of 12"),
-        ("%%MatrixMarket matrix coordinate integer general\n12 20 1\n1 21 3\n", r"entry lies in column 21 of 20"),
+        ("%%MatrixMarket matrix coordinate integer general\n12 20 1\n13 1 3\n", r"entry is in row 13 of 12"),
+        ("%%MatrixMarket matrix coordinate integer general\n12 20 1\n0 1 3\n", r"entry is in row 0 of 12"),
+        ("%%MatrixMarket matrix coordinate integer general\n12 20 1\n1 21 3\n", r"entry is in column 21 of 20"),
         ("%%MatrixMarket matrix coordinate integer general\n12 20 3\n1 2 3\n", "declares 3 entries and holds 1"),
         ("%%MatrixMarket matrix coordinate integer general\n12 20 1\n1 2\n", "an entry lacks"),
         ("%%MatrixMarket matrix coordinate integer general\n12 20 1\n1 2 x\n", "damaged or cut short"),

@@ -60,7 +60,7 @@ def test_totals_are_taken_as_they_are(name: str) -> None:
     values, notes = found(given)
     np.testing.assert_allclose(values, np.asarray(given, dtype=np.float64))
     mean = np.asarray(given, dtype=np.float64).mean()
-    beside = f"(mean {mean:,.4g}) beside total counts (mean {TOTALS.mean():,.4g})"
+    beside = f"(mean {mean:,.4g}) compared with total counts (mean {TOTALS.mean():,.4g})"
     assert notes == [f"size factors: taken from obs['size_factor'] {beside}"]
 
 

@@ -75,7 +75,7 @@ def test_damage_in_the_cache_is_found_and_mended(server, cache) -> None:
     path.write_bytes(BODY[:-1] + b"?")
     lines: list[str] = []
     assert fetcher(lines).fetch(resource(url)).read_bytes() == BODY
-    assert any("damaged" in line and "fetched anew" in line for line in lines)
+    assert any("damaged" in line and "fetched again" in line for line in lines)
     assert len(server.log) == 2
 
 

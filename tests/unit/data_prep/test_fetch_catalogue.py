@@ -130,8 +130,8 @@ def without(key: str) -> dict:
         (GOOD | {"format": "h5ad"}, "format 'h5ad' is unknown for kind network"),
         (GOOD | {"name": "Lab Net"}, "lower-case"),
         (GOOD | {"name": "../x"}, "lower-case"),
-        (GOOD | {"url": "ftp://lab/x"}, "is no address"),
-        (GOOD | {"url": "lab/x"}, "is no address"),
+        (GOOD | {"url": "ftp://lab/x"}, "is not an address"),
+        (GOOD | {"url": "lab/x"}, "is not an address"),
         (GOOD | {"sha256": "abc"}, "sha256 'abc' is not 64 digits"),
         (GOOD | {"md5": "A" * 32}, "is not 32 digits"),
         (GOOD | {"sha256": 12}, "'sha256' must be text"),
@@ -143,14 +143,14 @@ def without(key: str) -> dict:
         (GOOD | {"members": ["../a.tsv"]}, "leads out of the archive"),
         (GOOD | {"members": ["/etc/passwd"]}, "leads out of the archive"),
         (GOOD | {"members": ["a/x", "b/x"]}, "the same file name"),
-        (GOOD | {"file": "../x"}, "no plain file name"),
-        (GOOD | {"file": ".hidden"}, "no plain file name"),
+        (GOOD | {"file": "../x"}, "is not a plain file name"),
+        (GOOD | {"file": ".hidden"}, "is not a plain file name"),
         (GOOD | {"process": "gunzipp"}, "did you mean 'gunzip'"),
         (GOOD | {"process": "gunzip", "members": ["x"]}, "exclude each other"),
         (without("url") | {"from": "beeline-data"}, "'from' needs 'members'"),
         (without("url") | {"from": "beeline-dat", "members": ["x"]}, "names no archive"),
         (without("url") | {"from": "collectri", "members": ["x"]}, "names no archive"),
-        ("text", "is no mapping"),
+        ("text", "not a mapping"),
     ],
 )
 def test_bad_entry_is_one_line(tmp_path, entry, text) -> None:
@@ -163,7 +163,7 @@ def test_bad_entry_is_one_line(tmp_path, entry, text) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("resources: [", "no valid YAML"),
+        ("resources: [", "not valid YAML"),
         ("- x", "list under the key 'resources'"),
         ("", "list under the key 'resources'"),
         ("resources: []\nmore: 1", "unknown key 'more'"),
@@ -181,7 +181,7 @@ def test_missing_file_and_repeated_name(tmp_path) -> None:
     with pytest.raises(UserError, match="'lab-net' is there twice"):
         read_catalogue(catalogue_of(tmp_path, GOOD, GOOD))
     (tmp_path / "latin.yaml").write_bytes(b"resources: [\xe4]")
-    with pytest.raises(UserError, match="no valid YAML"):
+    with pytest.raises(UserError, match="not valid YAML"):
         read_catalogue(tmp_path / "latin.yaml")
 
 

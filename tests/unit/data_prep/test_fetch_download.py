@@ -273,7 +273,7 @@ def test_file_without_a_length_is_taken_and_said(server, cache) -> None:
     lines: list[str] = []
     path = fetcher(lines).fetch(resource(server.add("x", BODY, length=False)))
     assert path.read_bytes() == BODY
-    assert any("does not say how long" in line for line in lines)
+    assert any("does not report the length" in line for line in lines)
 
 
 def test_disk_too_small_is_said_before_the_first_byte(server, cache, monkeypatch) -> None:

@@ -77,7 +77,7 @@ def test_links_and_folders_are_not_taken(tmp_path) -> None:
     (tmp_path / "secret").write_text("secret")
     archive = saved(tmp_path, make_tar({"a": "A"}, links={"link": str(tmp_path / "secret"), "rel": "../secret"}))
     for name in ("link", "rel"):
-        with pytest.raises(UserError, match=f"'{name}' is no plain file"):
+        with pytest.raises(UserError, match=f"'{name}' is not a plain file"):
             unpack(archive, [name], tmp_path / "out")
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as zipped:
@@ -87,7 +87,7 @@ def test_links_and_folders_are_not_taken(tmp_path) -> None:
         zipped.writestr("folder/", "")
     archive = saved(tmp_path, buffer.getvalue())
     for name in ("link", "folder/"):
-        with pytest.raises(UserError, match="is no plain file"):
+        with pytest.raises(UserError, match="is not a plain file"):
             unpack(archive, [name], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -127,7 +127,7 @@ def test_one_archive_serves_several_names_and_damage_is_mended(server, cache, ca
     (both / "two.csv").unlink()
     assert fetcher.fetch(entries["one"]).read_text() == text
     assert (fetcher.fetch(entries["both"]) / "two.csv").exists()
-    assert sum("made anew" in line for line in lines) == 2
+    assert sum("made again" in line for line in lines) == 2
     assert len(server.log) == 1
     assert fetcher.cached(entries["one"])
     with pytest.raises(UserError, match="leave one out"):
@@ -183,7 +183,7 @@ def test_cells_called_like_genes_get_a_corner_that_tells(server, cache, catalogu
 def test_a_corner_that_speaks_already_is_not_written_over(server, cache, catalogue) -> None:
     url = server.add("wells.csv", b"cell,G1,G2\nA1,1,2\n")
     entries, _ = load_catalogue(catalogue({"name": "wells", "format": "csv", "url": url, "process": "gene-rows"}))
-    with pytest.raises(UserError, match="its corner says 'cell' already"):
+    with pytest.raises(UserError, match="its corner is 'cell' already"):
         Fetcher(entries, say=lambda line: None).fetch(entries["wells"])
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate import attention
 from grn_cotrain.evaluate.attention import ALL_CELLS, AttentionConfig, AttentionScores, cell_groups, read_attention
@@ -216,7 +217,7 @@ def test_every_encoder_is_read_as_its_own_matrices_say(name: str) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         encoder = CELL_ENCODERS.build(name, width=16, num_bins=5, num_modalities=3, num_genes=cells.num_features)
-    encoder.prepare(cells, np.arange(cells.num_cells))
+    encoder.prepare(Statistics(cells))
     features_VD = torch.randn(cells.vocab.size, 16, generator=torch.Generator().manual_seed(1))
     model = EncoderModel(encoder.eval(), features_VD, TokenConfig(num_bins=5, zeros_per_cell=3))
     sources = np.arange(6)

@@ -19,6 +19,7 @@ from grn_cotrain.commandline import run_app
 from grn_cotrain.config import parse
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.in_silico import InSilico, matched_controls, perturb_cells
@@ -53,7 +54,7 @@ def build(
     )
     none_2E = np.zeros((2, 0), dtype=np.int64)
     model = CoTrainModel(config, {}, ModelInputs(cells.vocab, None, {}, None, none_2E, none_2E[0]), backend="csr")
-    model.cell_encoder.prepare(cells, np.arange(cells.num_cells))
+    model.cell_encoder.prepare(Statistics(cells))
     return model.eval()
 
 

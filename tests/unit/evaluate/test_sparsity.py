@@ -17,8 +17,9 @@ from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.binning import quantile_bins
 from grn_cotrain.data.cells import CellMatrix, cell_split
 from grn_cotrain.data.run_data import load_run_data
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
-from grn_cotrain.data.value_statistics import ValueStatistics
+from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.cells import HiddenCells, hidden_cells, masked_value_table
@@ -120,7 +121,7 @@ def test_metrics_of_a_group_by_plain_loops() -> None:
     frame = masked_value_by_sparsity({"mine": noisy}, CELLS, SPLIT, seed=2, bootstrap=0, by="type")
     rows = frame[(frame["by"] == "type") & (frame["scorer"] == "mine")].set_index(["group", "metric"])
     test = hidden_cells(CELLS, SPLIT.test_C, seed=2)
-    statistics = ValueStatistics.of(CELLS.normalised()[SPLIT.train_C], prior=0.0)
+    statistics = Statistics(CELLS, SPLIT.train_C)[Moments()].nonzero(prior=0.0)
     labels = CELLS.obs["type"].to_numpy()[SPLIT.test_C]
     for group in ("common", "rare"):
         genes: dict[int, list[tuple[float, float]]] = {}

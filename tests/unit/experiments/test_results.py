@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from experiments.compare import tabulate
 from experiments.records import make_record, read_records, tagged, write_record
 from experiments.results import ROOT, component_table, fill, link_table, results_text, write_documents
 from grn_cotrain.cli import registries
+from grn_cotrain.compare.table import tabulate
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import write_json
-from tests.unit.experiments import tables
+from tests.unit.compare import tables
 
 VALUES = {
     "joint": ("model", 0.8),
@@ -53,7 +53,7 @@ def test_results_tell_command_commit_and_warnings(links: Path) -> None:
 
 def test_comparisons_and_benchmarks_have_sections(tmp_path: Path) -> None:
     results = [tables.cell_result("joint", 0, 0.7), tables.cell_result("link_only", 0, None)]
-    tabulate(results, tables.link_table(VALUES)).write(tmp_path / "compare")
+    tabulate(results, {"s": tables.link_table(VALUES)}).write(tmp_path / "compare")
     rows = [{"name": "peer", "seconds": 1.5, "ratio": 12.0, "note": "equal to 1e-6"}]
     write_json(tmp_path / "bench" / "b06.json", {"id": "B6", "title": "t", "rows": rows})
     records = [

@@ -225,7 +225,7 @@ def test_the_sentence_follows_the_interval(evaluated: Path, tmp_path: Path, monk
 
 def test_the_card_claims_nothing_without_a_table(tiny_run: Path, evaluated: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
-    assert "**not evaluated**" in hub.model_card(run)
+    assert "**not compared**" in hub.model_card(run)
     for name in ("links.json", "links.parquet"):  # as a fetched run has it: rows, and no replicates
         shutil.copy(evaluated / name, run / name)
     RunFolder(run).register(["links.json", "links.parquet"])
@@ -342,7 +342,7 @@ ATTACKS = {
     "a manifest that is no JSON": (lambda p: (p / "manifest.json").write_text("{"), "damaged"),
     "a manifest of no run": (
         lambda p: (p / "manifest.json").write_text('{"format_version": 1, "files": {}}'),
-        "is no run folder",
+        "not a run folder",
     ),
     "a name that climbs": (lambda p: renamed_in_manifest(p, "../../evil.json"), "outside of the folder"),
     "an absolute name": (lambda p: renamed_in_manifest(p, "/tmp/evil.json"), "outside of the folder"),

@@ -84,7 +84,7 @@ def test_the_card_says_what_was_tuned_for_beside_baselines(tuned: Path, tmp_path
     run = Path(shutil.copytree(tuned, tmp_path / "run"))
     record.pop("annotation")
     RunFolder(run).write_record(record)
-    assert "**not in this run's record**" in hub.model_card(run)
+    assert "**missing from this run's record**" in hub.model_card(run)
 
 
 def test_the_card_of_a_run_that_was_not_tuned_speaks_of_no_cell_types(tiny_run: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from grn_cotrain.data.batch import PackedTokens
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import CLS_ID, NUM_SPECIAL
 from grn_cotrain.errors import UserError
@@ -36,7 +37,7 @@ def build(**options: Any) -> GeneformerEncoder:
             num_modalities=3,
             num_genes=cells.num_features,
         )
-    encoder.prepare(cells, np.arange(cells.num_cells))
+    encoder.prepare(Statistics(cells))
     assert isinstance(encoder, GeneformerEncoder)
     return encoder.eval()
 
@@ -142,7 +143,7 @@ def test_unseen_genes_are_counted_in_the_log(caplog: pytest.LogCaptureFixture) -
     with caplog.at_level(logging.INFO, logger="grn_cotrain"):
         encoder = build()
         assert not caplog.records
-        encoder.prepare(toy_cells(), np.array([0]))
+        encoder.prepare(Statistics(toy_cells(), np.array([0])))
     assert "have no value in the training cells" in caplog.text
     assert "of 30 features" in caplog.text
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.features.matrix import align_feature_matrix, read_feature_matrix
@@ -131,7 +132,7 @@ class TestByName:
     def test_sources_in_order(self, tmp_path: Path) -> None:
         context = make_context(tmp_path)
         features = inductive_features(
-            ("tf_family", "expression"), context.vocab, context.cells, feature_matrix=context.feature_matrix
+            ("tf_family", "expression"), context.vocab, context.statistics, feature_matrix=context.feature_matrix
         )
         assert list(features) == ["tf_family", "expression", "matrix"]
         assert all(values_GF.shape[0] == len(SYMBOLS) for values_GF in features.values())
@@ -143,7 +144,7 @@ class TestByName:
     def test_rows_reach_the_source(self, tmp_path: Path) -> None:
         context = make_context(tmp_path)
         whole, part = (
-            inductive_features(("expression",), context.vocab, context.cells, rows=rows)["expression"]
+            inductive_features(("expression",), context.vocab, Statistics(context.statistics.cells, rows))["expression"]
             for rows in (None, np.arange(30))
         )
         assert not np.allclose(whole, part)
@@ -151,6 +152,6 @@ class TestByName:
     def test_unknown_and_repeated(self, tmp_path: Path) -> None:
         context = make_context(tmp_path)
         with pytest.raises(UserError, match=r"unknown 'tf_famly' for inductive.*did you mean 'tf_family'"):
-            inductive_features(("tf_famly",), context.vocab, context.cells)
+            inductive_features(("tf_famly",), context.vocab, context.statistics)
         with pytest.raises(UserError, match="'expression' is named more than once"):
-            inductive_features(("expression", "expression"), context.vocab, context.cells)
+            inductive_features(("expression", "expression"), context.vocab, context.statistics)

@@ -12,6 +12,7 @@ import torch
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.binning import rounded_bins
 from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import CLS_ID, MASK_ID, NUM_SPECIAL, PAD_ID, FeatureVocab
 from grn_cotrain.errors import UserError
@@ -190,7 +191,7 @@ class TestObjective:
             num_bins=NUM_BINS,
             num_genes=CELLS.num_features,
         )
-        objective.prepare(CELLS, np.arange(CELLS.num_cells))
+        objective.prepare(Statistics(CELLS))
         built = encoder(redraw_every=5).train()
         tokens = Tokenizer(CELLS, EVERY_GENE).batch(np.arange(CELLS.num_cells)).pack()
         table_GD = features()[NUM_SPECIAL:].clone().requires_grad_()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from grn_cotrain.data.batch import PackedTokens
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
@@ -127,7 +128,7 @@ def test_depths_default_to_the_cells_total_counts() -> None:
 def test_unknown_depths_have_a_vector_of_their_own(values: str) -> None:
     cells = toy_cells(kind="log")
     encoder, batch, features = _encoder("A", values=values), _batch("log"), _features()
-    encoder.prepare(cells, np.arange(cells.num_cells))
+    encoder.prepare(Statistics(cells))
     assert batch.total_B is None
     assert log_depth(batch).isnan().all()
     plain = encoder(batch, features)
@@ -164,7 +165,7 @@ def test_an_empty_cell_has_a_depth_too() -> None:
 def test_bins_of_depths_come_from_training_totals() -> None:
     cells = toy_cells()
     encoder = _encoder("A", values="equal", value_bins=4)
-    encoder.prepare(cells, np.arange(8))
+    encoder.prepare(Statistics(cells, np.arange(8)))
     totals = np.sort(np.log1p(cells.size_factor_C[:8]))
     np.testing.assert_allclose(encoder.depth.edges_K.numpy(), totals[[1, 3, 5]], rtol=1e-6)
 

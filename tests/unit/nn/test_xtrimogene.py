@@ -17,6 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from grn_cotrain.data.batch import PackedTokens
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.vocab import CLS_ID, MASK_ID, NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS, AttentionBias
@@ -447,7 +448,7 @@ def test_prepared_bins_come_from_training_cells_alone(decoder: str) -> None:
 
     cells = toy_cells()
     encoder = _encoder(decoder, values="equal", value_bins=4)
-    encoder.prepare(cells, np.arange(6))
+    encoder.prepare(Statistics(cells, np.arange(6)))
     values = np.sort(cells.normalised()[:6].data)
     expected = [values[int(np.ceil(len(values) * share)) - 1] for share in (0.25, 0.5, 0.75)]
     np.testing.assert_allclose(encoder.values.edges_K.numpy(), expected, rtol=1e-6)  # type: ignore[union-attr, operator]

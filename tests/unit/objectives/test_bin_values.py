@@ -15,6 +15,7 @@ from torch import Tensor
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.vocab import CLS_ID, NUM_SPECIAL
 from grn_cotrain.objectives.bin_values import (
+    BinSums,
     fill_empty_bins,
     pooled_bin_values,
     slope_around,
@@ -148,14 +149,19 @@ def test_a_cell_without_a_slope_takes_that_of_training_cells(values: list[float]
     assert value == pytest.approx(ONE if values else 1.0 + 19 * 5 / 50, rel=1e-5)
 
 
+def sums_of(bin_N: np.ndarray, value_N: np.ndarray, num_bins: int) -> BinSums:
+    count_K, sum_K = (np.bincount(bin_N, weights, minlength=num_bins + 1)[1:] for weights in (None, value_N))
+    return BinSums(count_K, sum_K)
+
+
 def test_means_of_training_cells_never_fall() -> None:
     """Bins 1, 3 and 6 of 6 hold values; the mean of bin 3 is below that of bin 1, so the two share theirs by weight."""
     bin_N, value_N = np.array([1, 1, 1, 3, 6]), np.array([2.0, 3.0, 4.0, 1.0, 6.5])
-    found_K = pooled_bin_values(bin_N, value_N, 6)
+    found_K = pooled_bin_values(sums_of(bin_N, value_N, 6))
     np.testing.assert_allclose(found_K, [2.5, 2.5, 2.5, 2.5 + 4 / 3, 2.5 + 8 / 3, 6.5], rtol=1e-6)
-    rising_K = pooled_bin_values(np.array([2, 2, 4]), np.array([1.0, 2.0, 4.5]), 5)
+    rising_K = pooled_bin_values(sums_of(np.array([2, 2, 4]), np.array([1.0, 2.0, 4.5]), 5))
     np.testing.assert_allclose(rising_K, [1.5, 1.5, 3.0, 4.5, 4.5], rtol=1e-6)
-    assert pooled_bin_values(np.empty(0, dtype=int), np.empty(0), 4).tolist() == [0.0] * 4
+    assert pooled_bin_values(sums_of(np.empty(0, dtype=int), np.empty(0), 4)).tolist() == [0.0] * 4
 
 
 def test_classes_without_a_value_have_their_own_default() -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS, CellStates
@@ -53,7 +54,7 @@ def build(name: str, *, covariates: dict[str, int] | None = None, **options: Any
         )
         for weight in objective.parameters():  # heads that start at 0 would hide mistakes
             torch.nn.init.normal_(weight, std=0.5)
-    objective.prepare(CELLS, np.arange(CELLS.num_cells))
+    objective.prepare(Statistics(CELLS))
     return objective
 
 
@@ -202,7 +203,7 @@ def test_values_are_read_back_from_targets() -> None:
     where_M = torch.nonzero(batch.hidden_T).squeeze(1)
     for target in ("value", "bin"):
         scale = ValueTarget(target, num_bins=NUM_BINS, num_genes=CELLS.num_features)
-        scale.prepare(CELLS, np.arange(CELLS.num_cells))
+        scale.prepare(Statistics(CELLS))
         found_M = scale.values(batch, where_M, scale.of(batch, where_M))
         if target == "value":
             torch.testing.assert_close(found_M, batch.values_T[where_M], rtol=1e-4, atol=1e-4)
@@ -220,7 +221,7 @@ def test_values_are_read_back_from_targets() -> None:
 
 def test_a_cell_that_shows_nothing_takes_the_bins_of_training_cells() -> None:
     scale = ValueTarget("bin", num_bins=NUM_BINS, num_genes=CELLS.num_features)
-    scale.prepare(CELLS, np.arange(CELLS.num_cells))
+    scale.prepare(Statistics(CELLS))
     batch = tokens(CELLS.num_cells)
     hidden = hide(batch, batch.feature_ids_T >= 3, num_bins=NUM_BINS)
     where_M = torch.nonzero(batch.values_T != 0).squeeze(1)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from grn_cotrain.data.batch import PackedTokens
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import MASK_ID, NUM_SPECIAL
 from grn_cotrain.errors import UserError
@@ -90,8 +91,8 @@ def setup(
         module = CELL_ENCODERS.build(encoder, {"num_layers": 2, "num_heads": 2}, num_modalities=3, **sizes)
         table_GD = torch.randn(cells.num_features, WIDTH)
     assert isinstance(objective, MaskedGene)
-    module.prepare(cells, every)
-    objective.prepare(cells, every)
+    module.prepare(Statistics(cells))
+    objective.prepare(Statistics(cells))
     batch = Tokenizer(cells, TokenConfig(num_bins=5, zeros_per_cell=3)).batch(every).pack()
     return objective, Spy(module.eval(), WIDTH), batch, GeneStates(table_GD, table_GD)
 

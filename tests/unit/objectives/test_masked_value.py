@@ -12,8 +12,9 @@ from torch import Tensor
 
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
-from grn_cotrain.data.value_statistics import ValueStatistics
+from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import CellStates
 from grn_cotrain.objectives import OBJECTIVES, GeneStates, Step
@@ -35,7 +36,7 @@ class _Still(torch.nn.Module):
 
 def _objective(**options: Any) -> MaskedValue:
     objective = OBJECTIVES.build("masked_value", options, width=WIDTH, num_bins=NUM_BINS, num_genes=CELLS.num_features)
-    objective.prepare(CELLS, np.arange(CELLS.num_cells))
+    objective.prepare(Statistics(CELLS))
     assert isinstance(objective, MaskedValue)
     return objective
 
@@ -53,7 +54,7 @@ def _hidden(zeros: int = 0) -> PackedTokens:
 def test_an_untrained_head_predicts_the_mean_of_the_gene() -> None:
     batch = _hidden()
     found = _objective().predict_values(ToyModel(_Still(), WIDTH), batch, _genes())
-    mean_G = torch.from_numpy(ValueStatistics.of(CELLS.normalised()).mean_G)
+    mean_G = torch.from_numpy(Statistics(CELLS)[Moments()].nonzero().mean_G)
     torch.testing.assert_close(found, mean_G[batch.feature_ids_T[batch.masked_T] - 3])
 
 
@@ -63,7 +64,7 @@ def test_the_first_loss_is_the_mean_squared_deviation_of_hidden_values() -> None
     step = Step(_genes(), batch, None, torch.Generator().manual_seed(0))
     output = objective(ToyModel(_Still(), WIDTH), step)
     masked_T = draw_mask(batch, torch.Generator().manual_seed(0), share=0.4)
-    statistics = ValueStatistics.of(CELLS.normalised())
+    statistics = Statistics(CELLS)[Moments()].nonzero()
     gene = batch.feature_ids_T[masked_T].numpy() - 3
     deviation = (batch.values_T[masked_T].numpy() - statistics.mean_G[gene]) / statistics.std_G[gene]
     assert output.count == len(gene)
@@ -161,12 +162,12 @@ def test_cells_without_a_class_to_hide_are_refused_and_few_are_told(caplog: pyte
     options = {"loss": "cross_entropy", "classes": "rounded"}
     objective = OBJECTIVES.build("masked_value", options, width=WIDTH, num_bins=NUM_BINS, num_genes=CELLS.num_features)
     with pytest.raises(UserError, match=r"classes: rounded puts every value.*set classes: quantile"):
-        objective.prepare(cells(1.0), np.arange(20))
+        objective.prepare(Statistics(cells(1.0), np.arange(20)))
     assert not caplog.records
-    objective.prepare(cells(0.7), np.arange(20))
+    objective.prepare(Statistics(cells(0.7), np.arange(20)))
     assert "rounded never hides 69 %" in caplog.text
     caplog.clear()
-    objective.prepare(cells(0.3), np.arange(20))
+    objective.prepare(Statistics(cells(0.3), np.arange(20)))
     assert not caplog.records
 
 

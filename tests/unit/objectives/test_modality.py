@@ -13,6 +13,7 @@ from torch import Tensor
 
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS, CellStates
@@ -49,7 +50,7 @@ def _objective(**options: Any) -> Modality:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         built = OBJECTIVES.build("modality", options, width=WIDTH, num_bins=NUM_BINS, num_genes=CELLS.num_features)
-    built.prepare(CELLS, np.arange(CELLS.num_cells))
+    built.prepare(Statistics(CELLS))
     assert isinstance(built, Modality)
     return built
 
@@ -117,7 +118,7 @@ def test_cells_of_one_modality_are_said_to_teach_nothing(caplog: pytest.LogCaptu
     cells = toy_cells()
     objective = OBJECTIVES.build("modality", {}, width=WIDTH, num_bins=NUM_BINS, num_genes=cells.num_features)
     with caplog.at_level(logging.WARNING):
-        objective.prepare(cells, np.arange(cells.num_cells))
+        objective.prepare(Statistics(cells))
     assert "gene features alone" in caplog.text
 
 

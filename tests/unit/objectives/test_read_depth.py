@@ -13,6 +13,7 @@ from torch import Tensor
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.binning import quantile_bins
 from grn_cotrain.data.read_depth import counts_of
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
@@ -42,7 +43,7 @@ class Spy(torch.nn.Module):
 
 def objective_of(name: str = "read_depth", **options: Any) -> MaskedValue:
     objective = OBJECTIVES.build(name, options, width=WIDTH, num_bins=NUM_BINS, num_genes=CELLS.num_features)
-    objective.prepare(CELLS, np.arange(CELLS.num_cells))
+    objective.prepare(Statistics(CELLS))
     assert isinstance(objective, MaskedValue)
     return objective
 
@@ -164,7 +165,7 @@ def test_values_are_predicted_at_the_cells_own_depth_unless_another_is_asked_for
 def test_log_scale_cells_are_refused_with_the_fix() -> None:
     objective = OBJECTIVES.build("read_depth", {}, width=WIDTH, num_bins=NUM_BINS, num_genes=30)
     with pytest.raises(UserError, match=r"give raw counts.*masked_value") as caught:
-        objective.prepare(toy_cells(kind="log"), np.arange(12))
+        objective.prepare(Statistics(toy_cells(kind="log"), np.arange(12)))
     assert "\n" not in str(caught.value)
 
 

@@ -15,6 +15,7 @@ from grn_cotrain.data.gene2vec import gene2vec
 from grn_cotrain.data.grn import GRN
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.data.run_data import load_run_data, message_edges
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.train.build import build_model, weights_note
 from tests.worlds import tiny_recipe
 
@@ -44,7 +45,7 @@ def test_cells_touch_genes_and_loadings_speak_for_themselves(tiny_world: Path) -
 
 def test_gene2vec_rows_are_those_of_the_training_cells(tiny_world: Path) -> None:
     data, model = _model(tiny_world, "joint", "gene2vec")
-    expected_GR = gene2vec(data.cells, rank=16, rows=data.cell_split.train_C)
+    expected_GR = gene2vec(Statistics(data.cells, data.cell_split.train_C), rank=16)
     assert 0 < np.any(expected_GR != 0, axis=1).sum() < len(expected_GR)
     rows_GD = model.eval().table().detach().numpy()
     paired_G = np.any(expected_GR != 0, axis=1)

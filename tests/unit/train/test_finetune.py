@@ -13,6 +13,7 @@ from torch import nn
 
 from grn_cotrain.config import ComponentSpec
 from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.model import CoTrainModel, ModelInputs
@@ -61,7 +62,7 @@ def small_model(
         sign_E=np.zeros(30, np.int64),
     )
     model = CoTrainModel(config, {"masked_value": {}}, inputs, backend="csr", seed=0)
-    model.cell_encoder.prepare(cells, np.arange(cells.num_cells))
+    model.cell_encoder.prepare(Statistics(cells))
     return model.eval(), cells, types_C
 
 

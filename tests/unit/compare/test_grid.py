@@ -1,4 +1,4 @@
-"""The grid: finished cells are skipped, failed ones keep their error, a changed recipe is another cell."""
+"""The grid: finished cells are skipped, failed ones keep their error, a changed recipe is refused."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from experiments.arms import parse_arms
-from experiments.grid import Cell, make_cells, run_cells
+from grn_cotrain.compare.grid import Cell, make_cells, open_grid, run_cells
+from grn_cotrain.compare.run import compare
+from grn_cotrain.compare.vary import make_arms, recipe_of
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import write_json
-from tests.unit.experiments.tables import link_table
+from grn_cotrain.recipe import load_recipe
+from tests.unit.compare.tables import link_table
 
 RECIPE = Path(__file__).resolve().parents[3] / "experiments" / "configs" / "demo_sim.yaml"
 
@@ -33,30 +35,62 @@ class Runner:
 
 
 def cells_in(out: Path, arms: str = "joint,link_only", overrides: tuple[str, ...] = (), data: str = "d") -> list[Cell]:
-    return make_cells(RECIPE, parse_arms(arms), [0, 1], out, overrides=overrides, data=data)
+    made = make_arms([f"train.schedule.name={arms}"])
+    recipes = [recipe_of(RECIPE, arm, overrides=overrides) for arm in made]
+    return make_cells(made, recipes, [0, 1], out, splits=[data] * len(made))
 
 
 def test_every_cell_has_its_folder_and_its_recipe(tmp_path: Path) -> None:
     cells = cells_in(tmp_path)
     assert len({cell.folder for cell in cells}) == 4
     assert [(cell.arm.name, cell.seed, cell.recipe.seed) for cell in cells] == [
-        ("joint", 0, 0),
-        ("joint", 1, 1),
-        ("link_only", 0, 0),
-        ("link_only", 1, 1),
+        ("schedule=joint", 0, 0),
+        ("schedule=joint", 1, 1),
+        ("schedule=link_only", 0, 0),
+        ("schedule=link_only", 1, 1),
     ]
     assert len({cell.recipe_hash for cell in cells}) == 4
 
 
 def test_finished_cells_are_not_run_again(tmp_path: Path) -> None:
-    first, second, third = Runner(), Runner(), Runner()
+    first, second = Runner(), Runner()
     results = run_cells(cells_in(tmp_path), runner=first, say=lambda line: None)
     assert len(first.ran) == 4
     assert all(result.table is not None and result.error is None for result in results)
     run_cells(cells_in(tmp_path), runner=second, say=lambda line: None)
     assert second.ran == []
-    run_cells(cells_in(tmp_path, overrides=("train.max_steps=7",)), runner=third, say=lambda line: None)
-    assert len(third.ran) == 4
+
+
+def test_a_changed_recipe_or_changed_data_are_refused(tmp_path: Path) -> None:
+    base = load_recipe(RECIPE)
+    open_grid(tmp_path, base, {"p: s": "d"})
+    open_grid(tmp_path, base.with_seed(7), {"p: s": "d", "p: t": "e"})
+    with pytest.raises(UserError, match=r"another recipe: train\.max_steps is \d+ there and 7 here; give another"):
+        open_grid(tmp_path, load_recipe(RECIPE, ["train.max_steps=7"]), {"p: s": "d"})
+    with pytest.raises(UserError, match="the split of 'p: t' has changed"):
+        open_grid(tmp_path, base, {"p: t": "f"})
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"--out '.*other': holds other files"):
+        open_grid(other, base, {})
+
+
+def test_a_wrong_grid_writes_nothing(tmp_path: Path) -> None:
+    for vary, match in (
+        (["model.cell_encodr=scgpt"], r"--vary model\.cell_encodr=scgpt: unknown key .*did you mean 'cell_encoder'"),
+        (["model.cell_encoder=transformer,scgptt"], r"unknown 'scgptt' for cell_encoder.*did you mean 'scgpt'"),
+        (["model.cell_encoder.num_layer=1"], r"unknown key 'model\.cell_encoder\.num_layer'.*did you mean"),
+        (["objectives.masked_value.mask_shar=0.1"], r"unknown key 'objectives\.masked_value\.mask_shar'"),
+        (["train.max_steps=0"], "max_steps: got 0"),
+        (["graph.messages=true,rewird"], "did you mean 'rewired'"),
+        (["train.schedule.name=joint", "train.schedule=joint"], "train.schedule"),
+    ):
+        with pytest.raises(UserError, match=match):
+            compare(RECIPE, make_arms(vary), [0], tmp_path / "out")
+    with pytest.raises(UserError, match="are the same recipe"):
+        compare(RECIPE, make_arms(["train.learning_rate=0.001,1.0e-3"]), [0], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_other_data_are_other_cells(tmp_path: Path) -> None:
@@ -66,15 +100,15 @@ def test_other_data_are_other_cells(tmp_path: Path) -> None:
 
 def test_a_failed_cell_keeps_its_error_and_is_tried_again(tmp_path: Path) -> None:
     said: list[str] = []
-    results = run_cells(cells_in(tmp_path), runner=Runner("link_only"), say=said.append, jobs=2)
+    results = run_cells(cells_in(tmp_path), runner=Runner("schedule=link_only"), say=said.append, jobs=2)
     failed = [result for result in results if result.error]
-    assert [result.cell.arm.name for result in failed] == ["link_only", "link_only"]
+    assert [result.cell.arm.name for result in failed] == ["schedule=link_only", "schedule=link_only"]
     assert failed[0].error == "error: loss is not finite at step 2"
     assert failed[0].table is None
     assert any("not finite" in line for line in said)
     again = Runner()
     results = run_cells(cells_in(tmp_path), runner=again, say=said.append)
-    assert {name for name, _ in again.ran} == {"link_only"}
+    assert {name for name, _ in again.ran} == {"schedule=link_only"}
     assert not any(result.error for result in results)
 
 

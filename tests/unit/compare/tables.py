@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from experiments.arms import parse_arm
-from experiments.compare import METRICS
-from experiments.grid import Cell, CellResult
+from grn_cotrain.compare.grid import Cell, CellResult
+from grn_cotrain.compare.table import METRICS
+from grn_cotrain.compare.vary import Arm
 from grn_cotrain.evaluate.link_table import COLUMNS, LinkTable
 from grn_cotrain.recipe import DataConfig, Recipe
 
@@ -36,11 +36,11 @@ def link_table(values: dict[str, tuple[str, float]], *, seed: int = 0, num_tfs: 
 
 
 def cell_result(
-    arm: str, seed: int, value: float | None, *, r2: float | None = 0.2, scorer: str = "model"
+    arm: str, seed: int, value: float | None, *, r2: float | None = 0.2, scorer: str = "model", split: str = "s"
 ) -> CellResult:
     """A finished cell, or a failed one where ``value`` is None."""
     recipe = Recipe(name="t", data=DataConfig(prep="p", split="s"))
-    cell = Cell(parse_arm(arm), seed, recipe, Path("nowhere"))
+    cell = Cell(Arm(arm, {"train.schedule.name": arm}), seed, recipe, Path("nowhere"), split_hash=split)
     if value is None:
         return CellResult(cell, None, None, "killed by signal 9")
     facts = {

@@ -1,4 +1,4 @@
-"""One cell of a comparison, in a process of its own: train, score links, say in a file what came out."""
+"""One cell of a comparison, in a process of its own: it trains, scores links and writes a file with the results."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the recipe and write ``cell.json`` beside the run folder, last of all: it means that the cell is done."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.cell", description=__doc__)
+    """Run the recipe and write ``cell.json`` last of all: the file means that the cell is done."""
+    parser = argparse.ArgumentParser(prog="python -m grn_cotrain.compare.cell", description=__doc__)
     parser.add_argument("recipe", type=Path, help="resolved recipe")
     parser.add_argument("out", type=Path, help="folder of the cell")
     options = parser.parse_args(arguments)

@@ -1,7 +1,7 @@
-"""Jobs of a grid, each a process of its own: a crash ends one job, peak memory is that job's, finished ones rest.
+"""Jobs of a grid, each a process of its own: a crash ends one job only, and peak memory is measured for each job.
 
-A job owns a folder. It is done when the file that its process writes last is there; until then it is run again, and
-what it left behind (checkpoints, say) is its own affair.
+A job owns a folder. It is done when the file that its process writes last exists; until then it is run again, and it
+may go on from what it left behind (checkpoints, for example).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Job:
     label
         What to call it.
     folder
-        Where it writes; ``log.txt`` holds what it says, ``error.txt`` its last word if it failed.
+        Where it writes; ``log.txt`` holds its output, ``error.txt`` its last line if it failed.
     module, arguments
         What is run.
     done
@@ -65,7 +65,7 @@ def run_jobs(
         ``at_a_time`` is below 1.
     """
     if at_a_time < 1:
-        raise UserError(f"--jobs '{at_a_time}': no number of processes; give at least 1")
+        raise UserError(f"--jobs '{at_a_time}': not a number of processes; give at least 1")
     run = start or _start
     environment = dict(os.environ)
     if at_a_time > 1:  # processes that share the cores must not each start a thread a core
@@ -115,4 +115,4 @@ def _last_word(job: Job, code: int) -> str:
     log = job.folder / "log.txt"
     text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else f"ended with exit code {code} and no word"
+    return lines[-1] if lines else f"ended with exit code {code} and no output"
