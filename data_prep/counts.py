@@ -14,7 +14,7 @@ from data_prep.fetch import resolve_source
 from data_prep.grn import build_network
 from data_prep.merge import JOINS, SOURCE_KEY, labels_of, merge_counts
 from data_prep.selection import parse_selection, select_genes
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.diagnosis import respell
 from grn_cotrain.data.grn import GRN
 from grn_cotrain.data.io.align import align_cells, without_counts
@@ -179,7 +179,7 @@ def prepare_counts(
 
 def _aligned_cells(
     counts: CountsFile, species: str, vocab: FeatureVocab | None, min_mapped: float, notes: list[str]
-) -> tuple[CellMatrix, AlignmentReport]:
+) -> tuple[MemoryStore, AlignmentReport]:
     """Cells over their own vocabulary, or over a given one, with size factors from before any selection."""
     if vocab is not None:
         cells, report, told = align_cells(counts, vocab, min_mapped=min_mapped)
@@ -199,7 +199,7 @@ def _aligned_cells(
             told = [*told, *(f"names: {line}" for line in report.lines())]
         obs = adata.obs.drop(columns=SIZE_FACTOR, errors="ignore")
         X = adata.X if own is given else adata.X[:, order]
-        cells = CellMatrix.build(own, X, kind=counts.kinds, obs=obs, size_factor_C=depth, present=counts.present)
+        cells = MemoryStore.build(own, X, kind=counts.kinds, obs=obs, size_factor_C=depth, present=counts.present)
     notes += told
     spikes = [name for name in cells.vocab.symbols if is_spike_in(name)]
     if spikes:

@@ -6,6 +6,7 @@ Dimension letters: C cells, B some of them, F features of one assay, N stored va
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from grn_cotrain.config import canonical_hash
 from grn_cotrain.data.assays import Assay
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.io.storage_errors import reading
 from grn_cotrain.data.store import BLOCK_VALUES, StoreBase
 from grn_cotrain.data.vocab import FeatureVocab
@@ -85,6 +87,11 @@ class StoredRows:
             return None
         with reading(self._what, _FIX):
             return np.asarray(self._node["indptr"][:], dtype=np.int64)
+
+    def take(self, index_B: np.ndarray) -> StoredRows:
+        """The same matrix, of the cells at ``index_B`` in that order."""
+        row_B = index_B if self._row_C is None else self._row_C[index_B]
+        return StoredRows(self.path, (len(index_B), self.shape[1]), self.group, row_C=row_B)
 
     def num_values(self) -> np.ndarray:
         """Stored values of each cell, int64 ``[C]``."""
@@ -197,19 +204,29 @@ class BackedStore(StoreBase):
             number_C[some_B] = np.diff(part_BF[:, np.flatnonzero(is_token_F)].indptr)
         return number_C
 
-    def take(self, index_B: np.ndarray) -> CellMatrix:
+    def take(self, index_B: np.ndarray) -> MemoryStore:
         """The cells at ``index_B``, in that order, in memory."""
         index_B = np.asarray(index_B, dtype=np.int64)
         stored = list(self.rows(index_B).values())
         values_BG = stored[0] if len(stored) == 1 else sparse.hstack(stored, format="csr")
         assays = {name: assay.take(index_B) for name, assay in self.assays.items()}
-        return CellMatrix(self.vocab, values_BG, self.obs.iloc[index_B], assays)
+        return MemoryStore(self.vocab, values_BG, self.obs.iloc[index_B], assays)
 
-    def permuted_genes(self, tf_index: np.ndarray, seed: int) -> CellMatrix:
+    def only(self, assay: str) -> BackedStore:
+        """The cells that have an assay, with the features of this assay alone."""
+        chosen = self.assays[assay]
+        rows_B = np.flatnonzero(chosen.present_C)
+        vocab = self.vocab.select(np.arange(chosen.space.start, chosen.space.stop))
+        part = replace(chosen.take(rows_B), space=vocab.spaces[0])
+        source = self._sources[assay].take(rows_B)
+        content_hash = canonical_hash([self.content_hash, assay])
+        return BackedStore(vocab, self.obs.iloc[rows_B], {assay: part}, {assay: source}, content_hash, self._verify)
+
+    def permuted_genes(self, tf_index: np.ndarray, seed: int) -> MemoryStore:
         """As of cells in memory, which is where the result is."""
         return self.take(np.arange(self.num_cells)).permuted_genes(tf_index, seed)
 
-    def permuted_cells(self, seed: int) -> CellMatrix:
+    def permuted_cells(self, seed: int) -> MemoryStore:
         """As of cells in memory, which is where the result is."""
         return self.take(np.arange(self.num_cells)).permuted_cells(seed)
 

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import sparse
 
 from grn_cotrain.data.assays import Assay
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.vocab import FeatureVocab
 
@@ -109,4 +109,4 @@ def cell_blocks(cells: CellStore, rows_C: np.ndarray, size: int | None = None) -
 
 def is_in_memory(cells: CellStore) -> bool:
     """Whether the store holds its values in memory, so that one more copy of them is affordable."""
-    return isinstance(cells, CellMatrix)
+    return isinstance(cells, MemoryStore)

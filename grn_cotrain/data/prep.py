@@ -17,7 +17,7 @@ import pandas as pd
 from grn_cotrain.config import canonical_hash
 from grn_cotrain.data.alignment import REPORT_SHAPE, name_some
 from grn_cotrain.data.backed import BackedStore, StoredRows
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.grn import GRN, EdgeReport
 from grn_cotrain.data.io.writable import writable_frame
@@ -110,7 +110,7 @@ class Prep:
         if version != FORMAT_VERSION:
             fix = f"convert it: grn-prep convert {folder} --out NEW" if version == 1 else PREPARE
             raise UserError(
-                f"prepared folder '{folder}': has format {version}, and this version reads format {FORMAT_VERSION}; {fix}"
+                f"prepared folder '{folder}': has format {version}, this version reads format {FORMAT_VERSION}; {fix}"
             )
         vocab, kinds = read_vocab(folder, str(meta.get("species", "unknown")), list(meta.get("assays", [])))
         prep = cls(folder, meta, vocab, kinds)
@@ -290,7 +290,7 @@ def check_output(folder: str | Path) -> bool:
 def write_prep(
     folder: str | Path,
     vocab: FeatureVocab,
-    cells: CellMatrix,
+    cells: MemoryStore,
     *,
     report: AlignmentReport | None = None,
     grn: GRN | None = None,

@@ -137,8 +137,8 @@ def _stored(folder: Path, names: list[str]) -> list[_StoredAssay]:
         features = _table(place / _FEATURES, "features")
         if sha256_of(place / _FEATURES) != meta["features_hash"]:
             raise UserError(
-                f"features '{place / _FEATURES}': does not belong to the folder (another hash); a file was exchanged or "
-                f"changed: {PREPARE}"
+                f"features '{place / _FEATURES}': does not belong to the folder (another hash); a file was exchanged "
+                f"or changed: {PREPARE}"
             )
         found.append(_StoredAssay(name, meta["kind"], meta["modality"], features))
     return found
@@ -170,8 +170,8 @@ def read_vocab(folder: Path, species: str, names: list[str]) -> tuple[FeatureVoc
         tuple(ids),
         tuple(modality),
         tuple(is_token),
-        species,
-        intervals,  # type: ignore[arg-type]
+        species,  # type: ignore[arg-type]
+        intervals,
     )
     return vocab, {part.name: part.kind for part in parts}
 

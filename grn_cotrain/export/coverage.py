@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.io.counts import CountsFile
 from grn_cotrain.data.vocab import FeatureVocab, detect_species
 from grn_cotrain.errors import UserError
@@ -49,7 +49,7 @@ class Coverage:
     share_C: np.ndarray
 
     @classmethod
-    def of(cls, counts: CountsFile, aligned: CellMatrix, tokens: TokenConfig) -> Coverage:
+    def of(cls, counts: CountsFile, aligned: MemoryStore, tokens: TokenConfig) -> Coverage:
         """Compare the file as read with the same cells in the model's vocabulary."""
         is_token_G = np.asarray(aligned.vocab.is_token, dtype=bool)
         kept_CG = aligned.values_CG[:, np.flatnonzero(is_token_G)]

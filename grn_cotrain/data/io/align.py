@@ -12,7 +12,7 @@ from scipy import sparse
 
 from grn_cotrain.data.alignment import Alignment, AlignmentReport, name_some
 from grn_cotrain.data.assay_kinds import modality_of
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.io.counts import CountsFile
 from grn_cotrain.data.io.size_factors import SIZE_FACTOR, size_factors
 from grn_cotrain.data.vocab import MODALITIES, FeatureVocab
@@ -23,7 +23,7 @@ __all__ = ["align_cells", "align_features", "align_measured", "without_counts"]
 
 def align_cells(
     counts: CountsFile, vocab: FeatureVocab, *, min_mapped: float = 0.5
-) -> tuple[CellMatrix, AlignmentReport, list[str]]:
+) -> tuple[MemoryStore, AlignmentReport, list[str]]:
     """Put the columns of ``counts`` in the order of ``vocab``.
 
     Features that the file lacks are zero, and those of an assay that it does not have at all are not measured.
@@ -37,7 +37,7 @@ def align_cells(
 
     Returns
     -------
-    CellMatrix, AlignmentReport, list of str
+    MemoryStore, AlignmentReport, list of str
         The cells; which features were mapped, renamed, lost or absent; and lines to report.
 
     Raises
@@ -51,7 +51,7 @@ def align_cells(
 
 def align_measured(
     counts: CountsFile, vocab: FeatureVocab, *, min_mapped: float = 0.5
-) -> tuple[CellMatrix, np.ndarray, list[str]]:
+) -> tuple[MemoryStore, np.ndarray, list[str]]:
     """As :func:`align_cells`, with which features the file has, bool ``[G]``, in the place of the report.
 
     Zeros of the others are not measurements. Names do not decide: a gene and its protein may share one.
@@ -62,7 +62,7 @@ def align_measured(
     return cells, measured_G, notes
 
 
-def _aligned(counts: CountsFile, vocab: FeatureVocab, min_mapped: float) -> tuple[CellMatrix, Alignment, list[str]]:
+def _aligned(counts: CountsFile, vocab: FeatureVocab, min_mapped: float) -> tuple[MemoryStore, Alignment, list[str]]:
     adata = counts.adata
     depth, notes = size_factors(counts)
     alignment, more = align_features(counts, vocab, min_mapped=min_mapped)
@@ -73,11 +73,11 @@ def _aligned(counts: CountsFile, vocab: FeatureVocab, min_mapped: float) -> tupl
     assays = [modality_of(space.name).assay for space in vocab.spaces]
     kinds = {name: counts.kinds.get(name, "counts") for name in assays}
     present = {name: np.full(adata.n_obs, name in counts.kinds) for name in assays} | counts.present
-    cells = CellMatrix.build(vocab, adata.X @ place, kind=kinds, obs=obs, size_factor_C=depth, present=present)
+    cells = MemoryStore.build(vocab, adata.X @ place, kind=kinds, obs=obs, size_factor_C=depth, present=present)
     return cells, alignment, [*notes, *more, alignment.report.summary(), *without_counts(cells)]
 
 
-def without_counts(cells: CellMatrix) -> list[str]:
+def without_counts(cells: MemoryStore) -> list[str]:
     """List the cells that have no value of any feature of the vocabulary; an empty list where every cell has one."""
     names = [str(name) for name in cells.obs.index[np.diff(cells.values_CG.indptr) == 0]]
     if not names:
