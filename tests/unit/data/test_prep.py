@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 
-import anndata
 import numpy as np
 import pandas as pd
 import pytest
