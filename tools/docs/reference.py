@@ -18,8 +18,8 @@ from typing import Any, Literal, get_args, get_origin
 from grn_cotrain.cli.listing import registries
 from grn_cotrain.config import ComponentSpec
 from grn_cotrain.recipe import Recipe
-from tools.docs.tables import TABLES
-from tools.docs.text import Docstring, escape_cell, parse_docstring, to_markdown
+from tools.docs.tables import TABLES, markdown
+from tools.docs.text import Docstring, parse_docstring, to_markdown
 
 __all__ = [
     "GENERATORS",
@@ -160,11 +160,8 @@ def _value(value: Any) -> str:
 
 def key_table(rows: list[KeyRow]) -> str:
     """Keys as a Markdown table."""
-    lines = ["| key | takes | default | meaning |", "| --- | --- | --- | --- |"]
-    for row in rows:
-        cells = (f"`{row.path}`", row.type, row.default, row.description)
-        lines.append("| " + " | ".join(escape_cell(cell) for cell in cells) + " |")
-    return "\n".join(lines)
+    cells = ((f"`{row.path}`", row.type, row.default, row.description) for row in rows)
+    return markdown(("key", "takes", "default", "meaning"), cells)
 
 
 def recipe_page() -> str:
@@ -243,11 +240,11 @@ def components(kind: str) -> str:
 
 def component_table() -> str:
     """Kinds and names, with links to their sections."""
-    lines = ["| kind | components |", "| --- | --- |"]
+    rows = []
     for kind, registry in registries().items():
         names = ", ".join(f"[`{name}`](../{KIND_PAGES[kind]}#{kind}-{name})" for name in registry.names())
-        lines.append(f"| `{kind}` | {names} |")
-    return "\n".join(lines)
+        rows.append((f"`{kind}`", names))
+    return markdown(("kind", "components"), rows)
 
 
 def docstring(target: str) -> str:
@@ -305,7 +302,7 @@ def cli_page() -> str:
             parts.append(f"\n### {path}\n\n{_help(command.help)}\n\n```text\n{_usage(path, command)}\n```\n")
             rows = [_parameter(parameter) for parameter in command.params if not getattr(parameter, "hidden", False)]
             if rows:
-                parts.append("\n| | default | meaning |\n| --- | --- | --- |\n" + "\n".join(rows) + "\n")
+                parts.append(f"\n{markdown(('', 'default', 'meaning'), rows)}\n")
     return "".join(parts)
 
 
@@ -331,7 +328,7 @@ def _metavar(parameter: Any) -> str:
     return metavar + (" ..." if parameter.nargs == -1 and "..." not in metavar else "")
 
 
-def _parameter(parameter: Any) -> str:
+def _parameter(parameter: Any) -> tuple[str, str, str]:
     default = parameter.default() if callable(parameter.default) else parameter.default
     shown = (
         ""
@@ -344,7 +341,7 @@ def _parameter(parameter: Any) -> str:
         flag = "" if parameter.is_flag else f" {_metavar(parameter)}"
         name = f"`{', '.join([*parameter.opts, *parameter.secondary_opts])}{flag}`"
     shown = "*required*" if parameter.required else (f"`{shown}`" if shown else "")
-    return "| " + " | ".join(escape_cell(cell) for cell in (name, shown, _help(getattr(parameter, "help", "")))) + " |"
+    return name, shown, _help(getattr(parameter, "help", ""))
 
 
 # ---- directives in pages ---------------------------------------------------------------------------------------------

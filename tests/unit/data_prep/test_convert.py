@@ -51,8 +51,8 @@ def test_a_run_on_format_1_has_the_same_scores_on_the_converted_folder(
 ) -> None:
     run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
     convert_prep(old, tmp_path / "new")
-    first = evaluate_run(run, controls="degree_product,pearson").rows
-    second = evaluate_run(run, controls="degree_product,pearson", prep=tmp_path / "new").rows
+    first = evaluate_run(run, controls="degree_product,pearson").frame
+    second = evaluate_run(run, controls="degree_product,pearson", prep=tmp_path / "new").frame
     pd.testing.assert_frame_equal(first.drop(columns="seconds"), second.drop(columns="seconds"))
 
 
