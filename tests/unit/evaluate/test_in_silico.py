@@ -18,7 +18,7 @@ from grn_cotrain.cli import app
 from grn_cotrain.commandline import run_app
 from grn_cotrain.config import parse
 from grn_cotrain.data.batch import PackedTokens
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
@@ -36,7 +36,7 @@ ALL_ZEROS = {"scbert"}  # read every feature
 
 
 def build(
-    encoder: str, cells: CellMatrix = LOG, *, options: dict[str, Any] | None = None, **tokens: Any
+    encoder: str, cells: MemoryStore = LOG, *, options: dict[str, Any] | None = None, **tokens: Any
 ) -> CoTrainModel:
     if encoder in ALL_ZEROS:
         tokens = {"zeros_per_cell": "all", **tokens}
@@ -58,14 +58,14 @@ def build(
     return model.eval()
 
 
-def changed(cells: CellMatrix, rows: list[int], genes: list[int], value: Any) -> CellMatrix:
+def changed(cells: MemoryStore, rows: list[int], genes: list[int], value: Any) -> MemoryStore:
     """The cells at ``rows`` with other values of ``genes``; ``value(old, highest of the cell, gene)``."""
     dense = cells.values_CG.toarray()
     for row in rows:
         top = dense[row].max()
         for gene in genes:
             dense[row, gene] = value(dense[row, gene], top, gene)
-    return CellMatrix.build(cells.vocab, dense[rows], kind="log")
+    return MemoryStore.build(cells.vocab, dense[rows], kind="log")
 
 
 def by_id(batch: PackedTokens) -> list[tuple[int, int, float, int, int]]:
@@ -359,7 +359,7 @@ def test_sampled_cells_bound_the_work_and_progress_counts_them() -> None:
 
 def test_refusals_name_the_argument() -> None:
     model = build("transformer")
-    empty = CellMatrix.build(LOG.vocab, np.zeros((3, LOG.num_features)), kind="log")
+    empty = MemoryStore.build(LOG.vocab, np.zeros((3, LOG.num_features)), kind="log")
     for match, genes, options in (
         ("mode 'delet'.*did you mean 'delete'", [5], {"mode": "delet"}),
         ("level '1.5'", [5], {"level": 1.5, "mode": "overexpress"}),
