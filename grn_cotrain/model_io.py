@@ -13,6 +13,7 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 
 from grn_cotrain.config import parse, to_dict
+from grn_cotrain.controls.pair_evidence import PairEvidence
 from grn_cotrain.data.io.sparse_check import index_in_range
 from grn_cotrain.data.nodes import Nodes
 from grn_cotrain.data.relations import RelationEdges
@@ -21,7 +22,6 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.files import atomic_folder, read_json, sha256_file, write_json
 from grn_cotrain.manifest import MODEL_MANIFEST, RUN_MANIFEST, Manifest
 from grn_cotrain.model import CoTrainModel, ModelInputs
-from grn_cotrain.nn.link_decoders import PairEvidence
 from grn_cotrain.recipe import ModelConfig
 from grn_cotrain.strict import check_shape, shown
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from data_prep.splits import prepare_splits
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.grn import GRN
 from grn_cotrain.data.prep import Prep, write_prep
 from grn_cotrain.data.vocab import FeatureVocab
@@ -43,7 +43,7 @@ def make_multiome(folder: Path, frame: pd.DataFrame | None = None, *, atac_only:
     has_rna, has_atac = np.arange(48) >= atac_only, np.arange(48) < 48 - rna_only
     counts[~has_rna, :24] = 0
     counts[~has_atac, 24:] = 0
-    cells = CellMatrix.build(vocab, counts, kind="counts", present={"rna": has_rna, "atac": has_atac})
+    cells = MemoryStore.build(vocab, counts, kind="counts", present={"rna": has_rna, "atac": has_atac})
     grn = GRN.from_frame(edges(peaks=False) if frame is None else frame, vocab)
     write_prep(folder, vocab, cells, grn=grn)
     prepare_splits(folder, "random", seed=0)

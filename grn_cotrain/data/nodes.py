@@ -14,7 +14,7 @@ from scipy import sparse
 
 from grn_cotrain.data.assay_kinds import modality_of
 from grn_cotrain.data.assays import Assay
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.store import CellStore, StoreBase
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError, did_you_mean
@@ -147,8 +147,8 @@ def node_cells(cells: CellStore, nodes: Nodes) -> CellStore:
     vocab = nodes.vocab(cells.vocab)
     spaces = {modality_of(space.name).assay: space for space in vocab.spaces}
     assays = {name: replace(cells.assays[name], space=space) for name, space in spaces.items()}
-    if isinstance(cells, CellMatrix):
-        return CellMatrix(vocab, cells.values_CG[:, nodes.feature_N], cells.obs, assays)
+    if isinstance(cells, MemoryStore):
+        return MemoryStore(vocab, cells.values_CG[:, nodes.feature_N], cells.obs, assays)
     columns = {name: nodes.feature_N[space.columns] - cells.assays[name].space.start for name, space in spaces.items()}
     return _Columns(cells, vocab, assays, columns)
 
@@ -171,11 +171,11 @@ class _Columns(StoreBase):
         """Stored values of the whole assay: an upper bound, which decides the size of blocks alone."""
         return self._cells.num_values(assay, tokens=tokens)
 
-    def take(self, index_B: np.ndarray) -> CellMatrix:
+    def take(self, index_B: np.ndarray) -> MemoryStore:
         """The cells at ``index_B``, in memory."""
         values_BG = sparse.hstack(list(self.rows(index_B).values()), format="csr")
         assays = {name: assay.take(index_B) for name, assay in self.assays.items()}
-        return CellMatrix(self.vocab, values_BG, self.obs.iloc[index_B], assays)
+        return MemoryStore(self.vocab, values_BG, self.obs.iloc[index_B], assays)
 
     def verify(self) -> None:
         """See :class:`~grn_cotrain.data.store.CellStore`."""

@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from grn_cotrain.controls.evidence import build_evidence
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.evaluate.run import evaluate_cells, evaluate_prep
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.run_folder import RunFolder
-from grn_cotrain.train.evidence import build_evidence
 from grn_cotrain.train.progress import LogReporter
 from grn_cotrain.train.records import RunRecords
 from grn_cotrain.train.run import train

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import sha256_file
 from grn_cotrain.manifest import MODEL_MANIFEST, Manifest
@@ -41,7 +41,7 @@ def written(folder: Path, **changes: Any) -> Path:
 
 
 def scores(model: CoTrainModel) -> tuple[np.ndarray, torch.Tensor]:
-    cells = CellMatrix.build(model.vocab, np.array(SAVED["values_CG"]), kind="log")
+    cells = MemoryStore.build(model.vocab, np.array(SAVED["values_CG"]), kind="log")
     with torch.no_grad():
         genes = model.encode_graph()
         batch = model.tokenizer(cells).batch(np.arange(5)).pack()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from grn_cotrain.config import parse, to_dict
 from grn_cotrain.data.batch import AssayBatch, CellBatch
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.run_data import load_run_data
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
@@ -35,13 +35,13 @@ BOTH = {
 }
 
 
-def mosaic(num_cells: int = 9) -> CellMatrix:
+def mosaic(num_cells: int = 9) -> MemoryStore:
     """Cells 0 to 2 lack ATAC, 3 to 5 lack RNA, the others have both."""
     counts = np.random.default_rng(1).poisson(2.0, (num_cells, 36)) + 1
     has_rna, has_atac = ~np.isin(np.arange(num_cells), (3, 4, 5)), np.arange(num_cells) > 2
     counts[~has_rna, :24] = 0
     counts[~has_atac, 24:] = 0
-    return CellMatrix.build(multiome_vocab(), counts, kind="counts", present={"rna": has_rna, "atac": has_atac})
+    return MemoryStore.build(multiome_vocab(), counts, kind="counts", present={"rna": has_rna, "atac": has_atac})
 
 
 def model_of(parts: dict[str, Any], objectives: dict[str, Any] | None = None) -> CoTrainModel:
@@ -275,7 +275,7 @@ def test_hidden_values_do_not_reach_an_encoder_that_makes_its_own_tokens() -> No
 def test_each_encoder_has_its_own_tokens() -> None:
     """RNA keeps its five highest values and two zeros, ATAC all of its peaks; the same without the other encoder."""
     rna = {**BOTH["rna"], "tokens": {"max_tokens": 8, "zeros_per_cell": 2}}
-    cells = CellMatrix.build(multiome_vocab(), np.eye(36)[:, ::-1] * 0 + np.tril(np.ones((36, 36))) * 3, kind="counts")
+    cells = MemoryStore.build(multiome_vocab(), np.eye(36)[:, ::-1] * 0 + np.tril(np.ones((36, 36))) * 3, kind="counts")
     model = model_of({"encoders": {"rna": rna, "atac": BOTH["atac"]}})
     batch = model.tokenizer(cells).batch(np.array([35, 10]))
     assert batch.assays["rna"].cu_lens.tolist() == [0, 5, 12]  # cell 35 has no zero among its genes
