@@ -46,8 +46,8 @@ def parse_tsv(table: pd.DataFrame, options: frozenset[str]) -> EdgeList:
     relation, with source_space and target_space.
 
     Options: ``source=COLUMN``, ``target=COLUMN``, ``weight=COLUMN``, ``sign=COLUMN``, ``evidence=COLUMN`` and
-    ``relation=COLUMN`` choose the columns, by name or, for the ends, by number from 1; ``header=no`` makes the first line
-    an edge.
+    ``relation=COLUMN`` choose the columns, by name or, for the ends, by number from 1; ``header=no`` makes the first
+    line an edge.
     """
     plain, told = split_options(options)
     refuse_options("tsv", plain, *(f"{name}=" for name in TOLD))
