@@ -112,7 +112,7 @@ def _split(text: str) -> Iterator[str]:
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """Return the shortest ends of dotted keys that tell the keys apart; an end that is only ``name`` is skipped."""
+    """Return the shortest ends of dotted keys that distinguish the keys; an end that is only ``name`` is skipped."""
     parts = {key: [part for part in key.split(".") if part != "name"] or key.split(".") for key in keys}
     names = {}
     for key in keys:
