@@ -184,7 +184,7 @@ class Trainer:
         self.reporter.start(f"train {self.recipe.name}", total=config.max_steps, done=state.step)
         started = time.monotonic() - state.seconds
         try:
-            with stop_at_next_step() as stop:
+            with stop_at_next_step(quiet=not group.is_first) as stop:
                 while state.step < config.max_steps and not group.first(lambda: self._should_stop(started)):
                     self.one_step(state.step)
                     state.step += 1
