@@ -35,7 +35,7 @@ RANKS = [
     {"train", "export"},
     {"card", "compare"},
     {"tl", "pl", "hub", "start"},
-    {"report"},
+    {"report", "door"},
     {"cli", "__main__"},
 ]
 RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
