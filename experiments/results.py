@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from experiments.records import RECORDS, read_records
 from grn_cotrain.cli import registries
-from grn_cotrain.compare.table import METRICS, change, label_of, number
+from grn_cotrain.compare.table import METRICS, change, label_of
 from grn_cotrain.errors import UserError
+from grn_cotrain.evaluate.link_rows import SUMMARY, links_table
 from grn_cotrain.files import write_text
+from grn_cotrain.present import Cell, Row, count, figure, metric, number, table, whole
+from grn_cotrain.present.markdown import Markdown, to_markdown
 
 __all__ = [
     "ROOT",
@@ -26,13 +31,6 @@ __all__ = [
 ]
 
 ROOT = Path(__file__).resolve().parents[1]
-_LINK_HEADINGS = {
-    "macro_auroc": "macro AUROC",
-    "macro_ap": "macro AP",
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "degree_matched_auroc": "matched",
-}
 _SHOWN_CONTROLS = 3
 _OF_THE_COMMIT = "the commit is the one that made the table; rows are kept by recipe, and some were trained earlier"
 
@@ -46,92 +44,68 @@ STUDIES = {
 """Records that RESULTS.md asks for by name, and the command that makes each."""
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A markdown table."""
-    lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
-    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return "\n".join(lines)
-
-
 def component_table() -> str:
     """One row per kind of component: its names."""
-    return markdown(
-        ["kind", "components"],
-        [[f"`{kind}`", ", ".join(f"`{name}`" for name in registry.names())] for kind, registry in registries().items()],
-    )
+    rows = [
+        (Cell(kind, code=True), Markdown(", ".join(f"`{name}`" for name in registry.names())))
+        for kind, registry in registries().items()
+    ]
+    return to_markdown(table(("kind", "components"), rows))
 
 
 def link_table(record: Mapping[str, Any], *, controls: int = _SHOWN_CONTROLS) -> str:
     """Models, then the best controls by macro AUROC, then what was published."""
-    rows_by_scorer: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
-    for row in record["body"]["rows"]:
-        rows_by_scorer.setdefault((row["kind"], row["scorer"]), {})[row["metric"]] = row
-
-    def order(item: tuple[tuple[str, str], dict[str, Mapping[str, Any]]]) -> tuple[bool, float]:
-        value = item[1].get("macro_auroc", {}).get("value")
-        return item[0][0] == "control", -(value if value is not None else -math.inf)
-
-    shown, num_controls = [], 0
-    for (kind, scorer), metrics in sorted(rows_by_scorer.items(), key=order):
-        num_controls += kind == "control"
-        if num_controls > controls and kind == "control":
-            continue
-        name = f"{scorer} ({kind})" if kind == "control" else f"**{scorer}**"
-        shown.append([name, *(_with_interval(metrics.get(metric)) for metric in _LINK_HEADINGS)])
+    measured = links_table(
+        [("", pd.DataFrame(record["body"]["rows"]))],
+        "all",
+        printed=SUMMARY,
+        controls=controls,
+        label=lambda row: row.short_label,
+    )
     published: dict[str, dict[str, float]] = {}
-    for figure in record["published"]:
-        published.setdefault(f"{figure['who']} ({figure['source']})", {})[figure["metric"]] = figure["value"]
-    shown += [[who, *(number(values.get(metric)) for metric in _LINK_HEADINGS)] for who, values in published.items()]
-    return markdown(["scorer", *_LINK_HEADINGS.values()], shown)
-
-
-def _with_interval(row: Mapping[str, Any] | None) -> str:
-    if row is None or row["value"] is None:
-        return "-"
-    text = number(row["value"])
-    return text if row["low"] is None else f"{text} [{number(row['low'])}, {number(row['high'])}]"
+    for stated in record["published"]:
+        published.setdefault(f"{stated['who']} ({stated['source']})", {})[stated["metric"]] = stated["value"]
+    rows = [Row([Cell(who), *(figure(values.get(name)) for name in SUMMARY)]) for who, values in published.items()]
+    return to_markdown(replace(measured, rows=[*measured.rows, *rows]))
 
 
 def _compare_table(record: Mapping[str, Any]) -> str:
-    header = ["arm", "seeds", *(_LINK_HEADINGS[metric] for metric in METRICS), "R2 of cells"]
+    header = ["arm", "seeds", *(metric(name).heading for name in METRICS), "R2 of cells"]
     header += [f"minus {record['body']['reference']}", "minus best control", "s a run", "MB"]
     rows = []
     for row in record["body"]["rows"]:
-        means = [number(row[metric]["mean"]) for metric in (*METRICS, "cells_r2")]
-        costs = [
-            "-" if row[key]["mean"] is None else f"{row[key]['mean']:.0f}" for key in ("train_seconds", "memory_mb")
-        ]
+        means = [figure(row[name]["mean"]) for name in (*METRICS, "cells_r2")]
+        costs = [figure(row[key]["mean"], digits=0) for key in ("train_seconds", "memory_mb")]
         differences = [change(row["against_first"]), change(row["against_control"])]
-        rows.append([label_of(row), str(len(row["seeds"])), *means, *differences, *costs])
+        rows.append([label_of(row), whole(len(row["seeds"])), *means, *differences, *costs])
         if row["error"]:
             rows.append([f"{row['arm']}: failed", *[""] * (len(header) - 2), row["error"]])
-    return markdown(header, rows)
+    return to_markdown(table(header, rows))
 
 
 def _bench_table(record: Mapping[str, Any]) -> str:
     rows = []
     for benchmark in record["body"]["benchmarks"]:
         for row in benchmark["rows"]:
-            seconds = "-" if row["seconds"] is None else f"{row['seconds']:.4f}"
-            ratio = "" if row["ratio"] is None else f"{row['ratio']:.1f}x"
-            rows.append([benchmark["id"], row["name"], seconds, ratio, row["note"]])
-    return markdown(["id", "rival", "seconds", "ratio", "note"], rows)
+            ratio = "" if row["ratio"] is None else f"{number(row['ratio'], 1)}x"
+            rows.append([benchmark["id"], row["name"], figure(row["seconds"], digits=4), ratio, row["note"]])
+    return to_markdown(table(["id", "rival", "seconds", "ratio", "note"], rows))
 
 
 def _study_table(record: Mapping[str, Any]) -> str:
-    return markdown(record["body"]["header"], record["body"]["table"])
+    return to_markdown(table(record["body"]["header"], record["body"]["table"]))
 
 
 def _section(record: Mapping[str, Any]) -> str:
     body = record["body"]
     tables = {"compare": _compare_table, "links": link_table, "bench": _bench_table, "study": _study_table}
-    table = tables[record["kind"]](record)
-    lines = [f"## {record['name']}", "", table, ""]
+    lines = [f"## {record['name']}", "", tables[record["kind"]](record), ""]
     if "split" in body:
         lines.append(f"- split: {body['split']}")
     if record["kind"] == "compare":
         lines.append(
-            f"- {body['num_tfs']} TFs, prevalence {body['prevalence']:.4f}; {body['seconds'] / 60:.0f} minutes in all"
+            f"- {body['num_tfs']} TFs, prevalence {number(body['prevalence'], 4)}; "
+            f"{count(body['seconds'] / 60)} minutes in all"
         )
         lines.append(
             "- differences are of macro AUROC, with 95 % intervals; * is better (3 seeds, interval above zero)"
@@ -195,7 +169,7 @@ def write_documents(*, root: Path = ROOT, records: Path = RECORDS) -> list[Path]
     comparisons = [record for record in found if record["kind"] == "compare"]
     parts = {
         "components": component_table(),
-        "results:links": _readme_tables(links, link_table) or "No run record yet.",
+        "results:links": _readme_tables(links) or "No run record yet.",
         "results:compare": _readme_comparisons(comparisons) or "No run record yet.",
         "results:encoders": _readme_encoders(found),
     }
@@ -213,12 +187,12 @@ def _readme_comparisons(records: Sequence[Mapping[str, Any]]) -> str:
     for record in records:
         where = f"{record['name']}, {record['body']['split']}"
         for row in record["body"]["rows"]:
-            figures = [number(row[metric]["mean"]) for metric in ("macro_auroc", "cells_r2")]
+            figures = [figure(row[name]["mean"]) for name in ("macro_auroc", "cells_r2")]
             differences = [change(row["against_first"]), change(row["against_control"])]
-            rows.append([where, label_of(row), str(len(row["seeds"])), *figures, *differences])
+            rows.append([where, label_of(row), whole(len(row["seeds"])), *figures, *differences])
             where = ""
     header = ["data, split", "arm", "seeds", "macro AUROC", "R2 of cells", "minus the first", "minus best control"]
-    return markdown(header, rows) if rows else ""
+    return to_markdown(table(header, rows)) if rows else ""
 
 
 _ENCODERS = "encoders_common"
@@ -233,7 +207,7 @@ def _readme_encoders(records: Sequence[Mapping[str, Any]]) -> str:
     body = record["body"]
     notes = "\n".join(f"- {note}" for note in [f"links: {' / '.join(_ARMS)}; the others: no graph", *body["notes"]])
     made = f"- {_OF_THE_COMMIT}\n- command: `{record['command']}`, commit {record['commit']}"
-    return f"{markdown(*short_encoders(body['header'], body['table']))}\n\n{notes}\n{made}"
+    return f"{to_markdown(table(*short_encoders(body['header'], body['table'])))}\n\n{notes}\n{made}"
 
 
 def short_encoders(header: Sequence[str], table: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
@@ -255,9 +229,14 @@ def short_encoders(header: Sequence[str], table: Sequence[Sequence[str]]) -> tup
     return ["system", *kept], rows
 
 
-def _readme_tables(records: Sequence[Mapping[str, Any]], table: Any) -> str:
+def _readme_tables(records: Sequence[Mapping[str, Any]]) -> str:
     parts = []
     for record in records:
-        parts += [f"`{record['name']}`, {record['body']['split']}, commit {record['commit']}:", "", table(record), ""]
+        parts += [
+            f"`{record['name']}`, {record['body']['split']}, commit {record['commit']}:",
+            "",
+            link_table(record),
+            "",
+        ]
         parts += [f"Warning: {warning}\n" for warning in record["body"].get("warnings", [])]
     return "\n".join(parts).rstrip()

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from experiments.records import RECORDS, read_records
-from grn_cotrain.compare.table import number, signed
+from grn_cotrain.present import bounds, measured, number
 
 __all__ = [
     "PUBLISHED_FLOPS",
@@ -63,11 +63,8 @@ class Verdict:
     @property
     def texts(self) -> tuple[str, str]:
         """R2 and its difference to the reference, each with its interval, for a table."""
-        difference, low, high = map(signed, (self.difference, self.difference_low, self.difference_high))
-        return (
-            f"{number(self.r2)} [{number(self.low)}, {number(self.high)}]",
-            f"{difference} [{low}, {high}]",
-        )
+        change = measured(self.difference, self.difference_low, self.difference_high, sign=True)
+        return measured(self.r2, self.low, self.high), change
 
 
 def gate(replicates: Mapping[str, Sequence[Sequence[float]]], *, reference: str = _REFERENCE) -> dict[str, Verdict]:
@@ -108,7 +105,8 @@ def claims(verdicts: Mapping[str, Verdict], flops: Mapping[str, float]) -> list[
     passing = {form: PUBLISHED_FLOPS / flops[form] for form, v in verdicts.items() if v.passes and form in flops}
     lines = [
         f"{form}: {ratio:.1f}x fewer FLOPs a cell than xTrimoGene's published {PUBLISHED_FLOPS:.2e} (a shape"
-        f" calculation at 19,264 genes); R2 {verdicts[form].r2:.3f}, {verdicts[form].difference:+.4f} of A's"
+        f" calculation at 19,264 genes); R2 {number(verdicts[form].r2)},"
+        f" {number(verdicts[form].difference, 4, sign=True)} of A's"
         for form, ratio in sorted(passing.items(), key=lambda item: -item[1])
         if ratio > 1
     ]
@@ -132,7 +130,7 @@ def gate_note(form: str, folder: Path = RECORDS) -> str:
         return "equal quality not shown: the study of decoders holds no such form, so no claim"
     verdict = Verdict(**row)
     if verdict.form == _REFERENCE and verdict.passes:
-        return f"the gate's reference, R2 {verdict.r2:.3f}"
-    spread = f"[{verdict.difference_low:+.4f}, {verdict.difference_high:+.4f}]"
-    found = f"R2 {verdict.r2:.3f}, {verdict.difference:+.4f} of A's {spread}"
+        return f"the gate's reference, R2 {number(verdict.r2)}"
+    spread = bounds(verdict.difference_low, verdict.difference_high, 4, sign=True)
+    found = f"R2 {number(verdict.r2)}, {number(verdict.difference, 4, sign=True)} of A's {spread}"
     return f"at the quality gate: {found}" if verdict.passes else f"fails the quality gate, no claim: {found}"

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from experiments.encoders.worlds import World
-from grn_cotrain.commandline import say
-from grn_cotrain.compare.table import number
+from grn_cotrain.commandline import console
+from grn_cotrain.present import measured, number, table
+from grn_cotrain.present.terminal import plain_lines, print_lines
 
 __all__ = ["figure", "published_table", "r2_controls", "say_table", "table_of"]
 
@@ -40,8 +41,8 @@ def r2_controls(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
     found = []
     for name, title in _BASELINES.items():
         if name in cells:
-            value, low, high = (number(cells[name][key]) for key in ("value", "low", "high"))
-            found.append((f"{title} (control)", f"{value} [{low}, {high}]"))
+            figures = (cells[name][key] for key in ("value", "low", "high"))
+            found.append((f"{title} (control)", measured(*figures)))
     return found
 
 
@@ -161,6 +162,4 @@ def published_table(steps: Sequence[dict[str, Any]]) -> tuple[list[str], list[li
 
 def say_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Plain, aligned lines."""
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    for row in [header, *rows]:
-        say("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    print_lines(console(), *plain_lines(table(header, rows)))

@@ -27,10 +27,10 @@ from experiments.encoders.worlds import WORLDS
 from experiments.records import make_study_record, write_record
 from grn_cotrain.commandline import run_app, say
 from grn_cotrain.compare.processes import Job, run_jobs
-from grn_cotrain.compare.table import number
 from grn_cotrain.config import expand_environment
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import write_json
+from grn_cotrain.present import number
 
 __all__ = ["ABLATIONS", "Ablation", "ablation_table", "main"]
 

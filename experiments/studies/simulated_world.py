@@ -19,11 +19,12 @@ import typer
 from experiments.records import make_record, write_record
 from grn_cotrain.commandline import run_app, say
 from grn_cotrain.compare.run import compare
-from grn_cotrain.compare.table import METRICS, Comparison, change, number
+from grn_cotrain.compare.table import METRICS, Comparison, change
 from grn_cotrain.compare.vary import make_arms, parse_seeds
 from grn_cotrain.data.edge_split import SplitKind
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.files import write_json
+from grn_cotrain.present import number
 
 __all__ = ["SPLITS", "WORLDS", "main", "run_study"]
 
@@ -91,8 +92,8 @@ def _lines(finding: dict[str, Any], table: Comparison) -> list[str]:
     return [
         *table.lines(),
         f"oracle (true dynamics): macro AUROC {number(finding['oracle'][METRICS[0]])}",
-        f"joint against the best control: {change(joint['against_control'])}",
-        f"link_only against joint: {change(link_only['against_first'])}",
+        f"joint against the best control: {change(joint['against_control']).line}",
+        f"link_only against joint: {change(link_only['against_first']).line}",
         "",
     ]
 

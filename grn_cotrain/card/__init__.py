@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from grn_cotrain.card.card import GeneCard, build_card
-
-# from grn_cotrain.card.diff import RunDiff, diff_runs
 from grn_cotrain.card.diff import RunDiff, diff_runs
-from grn_cotrain.card.sections import Section, Table
 
-__all__ = ["GeneCard", "RunDiff", "Section", "Table", "build_card", "diff_runs"]
+__all__ = ["GeneCard", "RunDiff", "build_card", "diff_runs"]

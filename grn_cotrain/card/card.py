@@ -55,13 +55,14 @@ from grn_cotrain.card.probes.features import embedding_features
 from grn_cotrain.card.probes.pathways import pathway_probe
 from grn_cotrain.card.probes.regulons import regulon_probes
 from grn_cotrain.card.probes.tf import tf_probes
-from grn_cotrain.card.sections import Section, to_markdown
 from grn_cotrain.card.spectrum import spectrum_of
 from grn_cotrain.card.stability import Agreement, agreement_of, shared_rows
 from grn_cotrain.card.summary import summary_of
 from grn_cotrain.card.vectors import nearest
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import read_json, write_json, write_text
+from grn_cotrain.present.markdown import page
+from grn_cotrain.present.sections import Section
 from grn_cotrain.provenance import git_commit
 from grn_cotrain.recipe_diff import recipe_differences
 
@@ -96,7 +97,7 @@ class GeneCard:
 
     def to_markdown(self) -> str:
         """The readable page as Markdown."""
-        return to_markdown(self.title, self.sections())
+        return page(self.title, self.sections())
 
     def write(self, folder: str | Path) -> tuple[Path, Path]:
         """Write ``card.json`` and ``card.md`` into ``folder``, each atomically; returns both paths."""

@@ -37,7 +37,6 @@ from grn_cotrain.card.diff_edges import changed_edges
 from grn_cotrain.card.diff_pages import diff_sections
 from grn_cotrain.card.inputs import graph_hash, read_rows, record_of
 from grn_cotrain.card.plain import plain
-from grn_cotrain.card.sections import Section, render
 from grn_cotrain.card.stability import Agreement, agreement_of, shared_rows
 from grn_cotrain.config import to_dict
 from grn_cotrain.errors import UserError, did_you_mean
@@ -47,6 +46,8 @@ from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.export.genes import KINDS
 from grn_cotrain.files import read_json, write_json
 from grn_cotrain.model_io import read_tensors
+from grn_cotrain.present.sections import Section
+from grn_cotrain.present.terminal import print_sections
 from grn_cotrain.recipe_diff import recipe_differences
 from grn_cotrain.run_folder import RunFolder
 
@@ -99,7 +100,7 @@ class RunDiff:
             from rich.console import Console as RichConsole
 
             console = RichConsole()
-        render(self.sections(), console)
+        print_sections(self.sections(), console)
 
     def write(self, path: str | Path) -> None:
         """Write the JSON."""

@@ -5,21 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from grn_cotrain.card.sections import Section, Table, number
 from grn_cotrain.card.stability import MEASURES
+from grn_cotrain.present import figure, metric, number, percent, table, whole
+from grn_cotrain.present.sections import Section
 
 __all__ = ["diff_sections"]
-
-_METRICS = {
-    "macro_auroc": "macro AUROC",
-    "macro_ap": "macro AP",
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "degree_matched_auroc": "matched",
-    "residual_auroc": "residual",
-    "r2": "R2, mean over genes",
-    "r2_pooled": "R2, pooled",
-}
 
 
 def diff_sections(content: Mapping[str, Any]) -> list[Section]:
@@ -42,7 +32,7 @@ def _recipe(content: Mapping[str, Any]) -> Section:
     rows = tuple((row["key"], _text(row["a"]), _text(row["b"])) for row in content["recipe"])
     if not rows:
         return Section("recipe", "Recipe", (names, "The recipes are equal."))
-    return Section("recipe", "Recipe", (names,), (Table(("key", "a", "b"), rows),))
+    return Section("recipe", "Recipe", (names,), (table(("key", "a", "b"), rows, numeric=()),))
 
 
 def _facts(key: str, title: str, rows: Sequence[Mapping[str, Any]], *, only_unequal: bool = False) -> Section:
@@ -52,7 +42,7 @@ def _facts(key: str, title: str, rows: Sequence[Mapping[str, Any]], *, only_uneq
     same = len(rows) - len(shown)
     paragraphs = (f"{same} of {len(rows)} entries are equal.",) if only_unequal else ()
     cells = tuple((row["what"], _text(row["a"]), _text(row["b"]), "yes" if row["equal"] else "NO") for row in shown)
-    tables = (Table(("what", "a", "b", "equal"), cells),) if cells else ()
+    tables = (table(("what", "a", "b", "equal"), cells, numeric=()),) if cells else ()
     return Section(key, title, paragraphs, tables)
 
 
@@ -69,17 +59,13 @@ def _metrics(key: str, title: str, part: Mapping[str, Any]) -> Section:
         )
     rows = []
     for row in part["rows"]:
-        change = row["difference"]
-        if isinstance(change, Mapping):
-            text = number(change["value"], sign=True)
-            if change["low"] is not None:
-                text += f" [{number(change['low'], sign=True)}, {number(change['high'], sign=True)}]"
-        else:
-            text = number(change, sign=True)
-        metric = _METRICS.get(row["metric"], row["metric"])
-        rows.append((row["scorer"], metric, number(row["a"]), number(row["b"]), text))
-    table = Table(("scorer", "metric", "a", "b", "b - a"), tuple(rows), right=(2, 3, 4))
-    return Section(key, title, tuple(paragraphs), (table,) if rows else ())
+        found = row["difference"]
+        low, high = (found["low"], found["high"]) if isinstance(found, Mapping) else (None, None)
+        change = figure(found["value"] if isinstance(found, Mapping) else found, low, high, sign=True)
+        name = metric(row["metric"]).heading
+        rows.append((row["scorer"], name, figure(row["a"]), figure(row["b"]), change))
+    metrics = table(("scorer", "metric", "a", "b", "b - a"), rows, numeric=(2, 3, 4))
+    return Section(key, title, tuple(paragraphs), (metrics,) if rows else ())
 
 
 def _embedding(part: Mapping[str, Any]) -> Section:
@@ -93,10 +79,10 @@ def _embedding(part: Mapping[str, Any]) -> Section:
     if agreement["same_weights"]:
         paragraphs.append("Both runs hold the same weights.")
     rows = tuple(
-        (MEASURES[key], number(agreement["values"][key]), number(agreement["chance"][key])) for key in MEASURES
+        (MEASURES[key], figure(agreement["values"][key]), figure(agreement["chance"][key])) for key in MEASURES
     )
-    table = Table(("agreement", "value", "permuted genes"), rows, right=(1, 2))
-    return Section("embedding", title, tuple(paragraphs), (table,))
+    shown = table(("agreement", "value", "permuted genes"), rows, numeric=(1, 2))
+    return Section("embedding", title, tuple(paragraphs), (shown,))
 
 
 def _edges(part: Mapping[str, Any]) -> Section:
@@ -105,19 +91,19 @@ def _edges(part: Mapping[str, Any]) -> Section:
         return Section("edges", title, (f"Not compared: {part['reason']}.",))
     paragraph = (
         f"{part['num_tfs']:,} TFs x {part['num_genes']:,} genes, {part['num_pairs']:,} pairs ranked by both; rank "
-        f"correlation {number(part['spearman'])}; {part['shared_top']:.0%} of the {part['top']:,} best are the same. "
-        f"Shown: pairs among the {part['top']:,} best of either run whose rank changed most in proportion. The score "
-        "of an edge that a run trained on is a fit."
+        f"correlation {number(part['spearman'])}; {percent(part['shared_top'], 0)} of the {part['top']:,} best are the "
+        f"same. Shown: pairs among the {part['top']:,} best of either run whose rank changed most in proportion. The "
+        "score of an edge that a run trained on is a fit."
     )
     rows = tuple(
         (
-            *(row["source"], row["target"], f"{row['rank_a']:,}", f"{row['rank_b']:,}"),
+            *(row["source"], row["target"], whole(row["rank_a"]), whole(row["rank_b"])),
             *(row[key] or "new" for key in ("known_a", "known_b")),
         )
         for row in part["rows"]
     )
-    table = Table(("TF", "target", "rank in a", "rank in b", "split of a", "split of b"), rows, right=(2, 3))
-    return Section("edges", title, (paragraph,), (table,))
+    header = ("TF", "target", "rank in a", "rank in b", "split of a", "split of b")
+    return Section("edges", title, (paragraph,), (table(header, rows, numeric=(2, 3)),))
 
 
 def _text(value: Any) -> str:

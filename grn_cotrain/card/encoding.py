@@ -20,6 +20,7 @@ from grn_cotrain.card.basis import curve, curves
 from grn_cotrain.card.ridge import fold_numbers, out_of_fold
 from grn_cotrain.card.vectors import unit_rows
 from grn_cotrain.evaluate.bootstrap import Bootstrap, Interval, interval
+from grn_cotrain.present import number
 
 __all__ = ["READABLE_R2", "SHARE_LIMIT", "Encoding", "Norms", "encoding_of", "norms_of"]
 
@@ -182,7 +183,7 @@ def _words(
         )
     if verdict == "readable":
         named = ", ".join(
-            f"{name.replace('expression', 'mean expression')} (R2 {values['embedding'].value:.2f})"
+            f"{name.replace('expression', 'mean expression')} (R2 {number(values['embedding'].value, 2)})"
             for name, values in readable.items()
             if values["embedding"].value >= READABLE_R2
         )

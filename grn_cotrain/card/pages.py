@@ -8,8 +8,9 @@ from typing import Any
 from grn_cotrain.card.encoding import READABLE_R2, SHARE_LIMIT
 from grn_cotrain.card.probes.base import MIN_POSITIVES, MIN_TASKS
 from grn_cotrain.card.probes.features import DESCRIPTIONS, TITLES
-from grn_cotrain.card.sections import Section, Table, number
 from grn_cotrain.card.stability import MEASURES
+from grn_cotrain.present import Cell, Table, figure, number, percent, table, whole
+from grn_cotrain.present.sections import Section
 
 __all__ = ["ANSWERS", "sections_of"]
 
@@ -48,7 +49,7 @@ def _summary(content: Mapping[str, Any]) -> Section:
         paragraphs.append(
             f"Parts are missing: {content['missing']}; expression, held-out edges and the TF list are unknown here."
         )
-    return Section("summary", "In short", tuple(paragraphs), (Table(ANSWERS, rows),))
+    return Section("summary", "In short", tuple(paragraphs), (table(ANSWERS, rows, numeric=()),))
 
 
 _KINDS = {
@@ -61,34 +62,34 @@ _KINDS = {
 def _neighbours(content: Mapping[str, Any]) -> Section:
     tables = []
     for gene in content["neighbours"]["genes"]:
-        header = ["", "neighbour", "cosine", "in the network"]
+        header = ["no.", "neighbour", "cosine", "in the network"]
         listed = [gene["embedding"]]
         if gene["pca"]:
-            header += ["by PCA loadings", "cosine", "in the network "]
+            header += ["by PCA loadings", "cosine", "in the network"]
             listed.append(gene["pca"])
         rows = []
         for rank in range(max(len(column) for column in listed)):
-            cells = [str(rank + 1)]
+            cells: list[str | Cell] = [str(rank + 1)]
             for column in listed:
                 one = column[rank] if rank < len(column) else None
-                cells += ["", "", ""] if one is None else [one["gene"], number(one["cosine"], 2), one["edge"]]
-            rows.append(tuple(cells))
+                cells += ["", "", ""] if one is None else [one["gene"], figure(one["cosine"], digits=2), one["edge"]]
+            rows.append(cells)
         role = f"TF; training targets: {gene['training_targets']}" if gene["is_tf"] else "no TF"
         caption = f"{gene['gene']} ({role}; training regulators: {gene['training_regulators']})"
-        tables.append(Table(tuple(header), tuple(rows), caption, right=(0, 2, 5) if len(listed) > 1 else (0, 2)))
+        tables.append(table(header, rows, numeric=(0, 2, 5), caption=caption))
     paragraphs = [
         "Nearest by cosine. A neighbour that shares a training edge was brought near by training; one that shares a "
         "test edge was not told. PCA loadings of the same cells show what expression alone says."
     ]
     summary = content["neighbours"]["summary"]
     keys = [key for key in ("embedding", "pca", "chance") if key in summary["training_edge"]]
-    rows_all = tuple(
-        (_TITLES[key], _percent(summary["training_edge"][key], 2), _percent(summary["shared_regulator"].get(key), 1))
+    rows_all = [
+        (_TITLES[key], percent(summary["training_edge"][key], 2), percent(summary["shared_regulator"].get(key)))
         for key in keys
-    )
+    ]
     header_all = ("neighbours by", "share a training edge", "share a regulator")
     caption_all = "All genes, 10 nearest neighbours: share of pairs (a regulator in common: pairs of regulated genes)"
-    tables.insert(0, Table(header_all, rows_all, caption_all, right=(1, 2)))
+    tables.insert(0, table(header_all, rows_all, numeric=(1, 2), caption=caption_all))
     return Section("neighbours", "Nearest neighbours", tuple(paragraphs), tuple(tables))
 
 
@@ -107,38 +108,40 @@ def _encoding(content: Mapping[str, Any]) -> Section:
     readable += (
         (
             "degree of neighbours (Spearman)",
-            *(number(degrees.get(feature)) for feature in features),
+            *(figure(degrees.get(feature)) for feature in features),
         ),
     )
     measured = ("minimum", "lower_quartile", "median", "upper_quartile", "maximum")
-    lengths = tuple(number(norms[key]) for key in (*measured, "spearman_degree", "spearman_expression"))
+    lengths = tuple(figure(norms[key]) for key in (*measured, "spearman_degree", "spearman_expression"))
     paragraphs = (
         encoding["words"],
         "First table: share of the embedding's variance that is a function (curves, not lines) of a gene's degree in "
-        f"the training network or of its mean log expression. From {SHARE_LIMIT:.0%} on, of rows or of directions, "
-        "the embedding is called by that name. Second table: the other way round, R2 of a linear map from vectors; "
-        f"from {READABLE_R2} on it is called readable; last row: whether neighbours have degrees alike. All out of "
-        "fold, intervals over genes.",
+        f"the training network or of its mean log expression. From {percent(SHARE_LIMIT, 0)} on, of rows or of "
+        "directions, the embedding is called by that name. Second table: the other way round, R2 of a linear map from "
+        f"vectors; from {READABLE_R2} on it is called readable; last row: whether neighbours have degrees alike. All "
+        "out of fold, intervals over genes.",
     )
     return Section(
         "degree-expression",
         "Degree, expression, lengths",
         paragraphs,
         (
-            Table(
-                ("explained by", "share of variance", "of directions"), shares, "What explains the embedding", (1, 2)
+            table(
+                ("explained by", "share of variance", "of directions"),
+                shares,
+                numeric=(1, 2),
+                caption="What explains the embedding",
             ),
-            Table(
+            table(
                 ("read from the vectors", *(_TITLES[f] for f in features)),
                 readable,
-                "What can be read from the embedding",
-                (1, 2, 3),
+                numeric=(1, 2, 3),
+                caption="What can be read from the embedding",
             ),
-            Table(
+            table(
                 (*("min", "25 %", "median", "75 %", "max"), "Spearman with degree", "with expression"),
                 (lengths,),
-                "Lengths of the rows",
-                right=tuple(range(7)),
+                caption="Lengths of the rows",
             ),
         ),
     )
@@ -151,14 +154,14 @@ def _probes(probes: Sequence[Mapping[str, Any]]) -> Section:
     if run:
         rows = tuple((probe["title"], "yes" if probe["beats_controls"] else "no", probe["words"]) for probe in run)
         header = ("probe", "beats its controls", "verdict: mean AUROC [95 %], difference to the best control")
-        tables.append(Table(header, rows, "All probes"))
+        tables.append(table(header, rows, caption="All probes"))
     for probe in run:
         several = not probe["is_single"]
         tables.append(_scores(probe, several))
         if several:
             tables.append(_tasks(probe))
     if idle:
-        tables.append(Table(("probe", "why not"), idle, "Not run"))
+        tables.append(table(("probe", "why not"), idle, caption="Not run"))
     used = {score["features"] for probe in run for score in probe["scores"]}
     legend = "; ".join(f"{_TITLES[key]}: {words}" for key, words in DESCRIPTIONS.items() if key in used)
     paragraphs = [
@@ -174,35 +177,38 @@ def _probes(probes: Sequence[Mapping[str, Any]]) -> Section:
 
 
 def _scores(probe: Mapping[str, Any], several: bool) -> Table:
-    rows = tuple(
+    rows = [
         (
-            _TITLES[score["features"]] + (" *" if score["features"] == probe["best_control"] else ""),
+            Cell(
+                _TITLES[score["features"]],
+                star="best control" if score["features"] == probe["best_control"] else "",
+            ),
             _interval(score["auroc"]),
             _interval(score["average_precision"]),
         )
         for score in probe["scores"]
-    )
+    ]
     size = f"{probe['num_genes']:,} genes, {probe['num_positives']:,} positives"
     size += f" in {probe['num_tasks']} tasks" if several else ""
     size += f", {probe['num_folds']} folds; average precision of chance {number(probe['prevalence'])}"
     remarks = [size, "* best control", *(text[0].upper() + text[1:] for text in probe["notes"])]
     note = f"{probe['question']} {'. '.join(remarks)}."
     header = ("features", "mean AUROC" if several else "AUROC", "average precision")
-    return Table(header, rows, probe["title"], right=(1, 2), note=note)
+    return table(header, rows, numeric=(1, 2), caption=probe["title"], note=note)
 
 
 def _tasks(probe: Mapping[str, Any]) -> Table:
     tasks = probe["per_task"]
     shown = tasks if len(tasks) <= 2 * _SHOWN_TASKS else [*tasks[:_SHOWN_TASKS], *tasks[-_SHOWN_TASKS:]]
     rows = tuple(
-        (task["task"], f"{task['num_positives']:,}", number(task["auroc"]), number(task["control_auroc"]))
+        (task["task"], whole(task["num_positives"]), figure(task["auroc"]), figure(task["control_auroc"]))
         for task in shown
     )
     caption = f"{probe['title']}: " + (
         "every task" if len(shown) == len(tasks) else f"best and worst {_SHOWN_TASKS} of {len(tasks)} tasks"
     )
     header = ("task", "positives tested", "embedding", _TITLES[probe["best_control"]])
-    return Table(header, rows, caption, right=(1, 2, 3))
+    return table(header, rows, numeric=(1, 2, 3), caption=caption)
 
 
 def _stability(stability: Sequence[Mapping[str, Any]]) -> Section:
@@ -212,11 +218,11 @@ def _stability(stability: Sequence[Mapping[str, Any]]) -> Section:
     rows = []
     for one in stability:
         cells = [
-            f"{number(one['values'][key])} ({number(one['chance'][key])})"
+            Cell(f"{number(one['values'][key])} ({number(one['chance'][key])})", one["values"][key])
             for key in ("procrustes_r2", "cka", "neighbours_10", "neighbours_50")
         ]
         seed = "-" if one["seed"] is None else str(one["seed"])
-        rows.append((one["run"], seed, f"{one['num_shared']:,}", f"{one['num_dropped']:,}", *cells))
+        rows.append((one["run"], seed, whole(one["num_shared"]), whole(one["num_dropped"]), *cells))
     paragraphs = [
         "In brackets: chance, the same with permuted genes. "
         + "; ".join(f"{_SHORT[k]}: {w}" for k, w in MEASURES.items()),
@@ -230,8 +236,8 @@ def _stability(stability: Sequence[Mapping[str, Any]]) -> Section:
             keys = ", ".join(one["differs_in"][:_SHOWN_NAMES])
             paragraphs.append(f"{one['run']} differs in more than the seed: {keys}.")
     header = ("run", "seed", "genes", "dropped", *_SHORT.values())
-    table = Table(header, tuple(rows), "Agreement with each other run", tuple(range(1, len(header))))
-    return Section("stability", "Stability across seeds", tuple(paragraphs), (table,))
+    agreement = table(header, rows, numeric=range(1, len(header)), caption="Agreement with each other run")
+    return Section("stability", "Stability across seeds", tuple(paragraphs), (agreement,))
 
 
 _SHORT = {
@@ -245,15 +251,15 @@ _SHORT = {
 def _health(content: Mapping[str, Any]) -> Section:
     health, alone = content["health"], content["features_alone"]
     rows = (
-        ("effective rank (exp of the entropy of variances)", number(health["effective_rank"], 1)),
-        ("participation ratio", number(health["participation_ratio"], 1)),
+        ("effective rank (exp of the entropy of variances)", figure(health["effective_rank"], digits=1)),
+        ("participation ratio", figure(health["participation_ratio"], digits=1)),
         ("directions that hold 90 % of the variance", str(health["dimensions_for_90_percent"])),
         ("shares of the leading directions", ", ".join(number(share, 2) for share in health["variance_shares"][:5])),
-        ("mean cosine of random pairs", number(health["mean_cosine"], 2)),
-        ("genes with numbers that are not finite (left out of the card)", f"{health['num_not_finite']:,}"),
-        ("rows of zeros", f"{health['num_zero_rows']:,}"),
-        ("rows equal to an earlier one", f"{health['num_duplicate_rows']:,}"),
-        ("dimensions equal for all genes", f"{health['num_constant_dimensions']:,}"),
+        ("mean cosine of random pairs", figure(health["mean_cosine"], digits=2)),
+        ("genes with numbers that are not finite (left out of the card)", whole(health["num_not_finite"])),
+        ("rows of zeros", whole(health["num_zero_rows"])),
+        ("rows equal to an earlier one", whole(health["num_duplicate_rows"])),
+        ("dimensions equal for all genes", whole(health["num_constant_dimensions"])),
     )
     paragraphs = [health["note"]] if health["note"] else []
     for key, words in (
@@ -267,7 +273,8 @@ def _health(content: Mapping[str, Any]) -> Section:
         share = f"{count:,} of {content['identity']['num_genes']:,} genes are"
         named = f": {', '.join(genes[:_SHOWN_NAMES])}{', ...' if count > _SHOWN_NAMES else ''}" if count else ""
         paragraphs.append(f"{share} {words}{named}.")
-    return Section("health", "Spectrum and health", tuple(paragraphs), (Table(("measure", "value"), rows, right=(1,)),))
+    measures = table(("measure", "value"), rows, numeric=(1,))
+    return Section("health", "Spectrum and health", tuple(paragraphs), (measures,))
 
 
 _HASHES = {
@@ -306,16 +313,8 @@ def _identity(content: Mapping[str, Any]) -> Section:
             f"{made['replicates']} bootstrap replicates",
         ),
     ]
-    return Section("identity", "What it was made from", (), (Table(("what", "value"), tuple(rows)),))
+    return Section("identity", "What it was made from", (), (table(("what", "value"), rows, numeric=()),))
 
 
-def _percent(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{100 * value:.{digits}f} %"
-
-
-def _interval(value: Mapping[str, Any] | None) -> str:
-    if value is None or value["value"] is None:
-        return "-"
-    if value["low"] is None:
-        return number(value["value"])
-    return f"{number(value['value'])} [{number(value['low'])}, {number(value['high'])}]"
+def _interval(value: Mapping[str, Any] | None) -> Cell:
+    return figure(None) if value is None else figure(value["value"], value["low"], value["high"])

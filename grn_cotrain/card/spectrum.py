@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from grn_cotrain.card.vectors import unit_rows
+from grn_cotrain.present import number
 
 __all__ = ["Spectrum", "spectrum_of"]
 
@@ -74,8 +75,8 @@ def spectrum_of(values_GD: np.ndarray, *, seed: int = 0) -> Spectrum:
     note = ""
     if cosine > _ANISOTROPIC:
         note = (
-            f"random pairs of genes have a cosine of {cosine:.2f}: all rows share one direction, so cosines are high "
-            "everywhere; subtract the mean row before you compare genes"
+            f"random pairs of genes have a cosine of {number(cosine, 2)}: all rows share one direction, so cosines are "
+            "high everywhere; subtract the mean row before you compare genes"
         )
     return Spectrum(
         num_not_finite=int((~finite_G).sum()),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from grn_cotrain.card.probes.features import TITLES
-from grn_cotrain.card.sections import number
+from grn_cotrain.present import bounds, number, percent
 
 __all__ = ["summary_of"]
 
@@ -46,10 +46,10 @@ def _health(content: Mapping[str, Any]) -> str:
 
 def _neighbours(summary: Mapping[str, Any]) -> str:
     edge, shared = summary["training_edge"], summary["shared_regulator"]
-    words = f"{_percent(edge.get('embedding'))} of the 10 nearest neighbours share a training edge"
+    words = f"{percent(edge.get('embedding'))} of the 10 nearest neighbours share a training edge"
     words += f" ({_beside(edge)})"
     if shared.get("embedding") is not None:
-        words += f"; {_percent(shared['embedding'])} of regulated neighbours share a regulator ({_beside(shared)})"
+        words += f"; {percent(shared['embedding'])} of regulated neighbours share a regulator ({_beside(shared)})"
     if summary["overlap_with_pca"] is not None:
         words += (
             f". Overlap with neighbours by expression alone: {number(summary['overlap_with_pca'], 2)} (1: training "
@@ -60,11 +60,7 @@ def _neighbours(summary: Mapping[str, Any]) -> str:
 
 def _beside(values: Mapping[str, Any]) -> str:
     names = {"pca": "by PCA loadings", "chance": "by chance"}
-    return ", ".join(f"{_percent(values[key])} {words}" for key, words in names.items() if key in values)
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1%}"
+    return ", ".join(f"{percent(values[key])} {words}" for key, words in names.items() if key in values)
 
 
 def _claims(probes: list[Mapping[str, Any]]) -> str:
@@ -79,9 +75,9 @@ def _claims(probes: list[Mapping[str, Any]]) -> str:
 
 def _change(probe: Mapping[str, Any]) -> str:
     difference = probe["difference"]
-    bounds = f"[{number(difference['low'], sign=True)}, {number(difference['high'], sign=True)}]"
+    interval = bounds(difference["low"], difference["high"], sign=True)
     control = TITLES.get(probe["best_control"], probe["best_control"])
-    return f"AUROC {number(difference['value'], sign=True)} {bounds} against {control}"
+    return f"AUROC {number(difference['value'], sign=True)} {interval} against {control}"
 
 
 def _negative(probes: list[Mapping[str, Any]]) -> str:

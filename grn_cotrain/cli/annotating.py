@@ -22,6 +22,8 @@ from grn_cotrain.cli.options import (
     read_tables,
 )
 from grn_cotrain.commandline import console, say
+from grn_cotrain.present import number
+from grn_cotrain.present.terminal import print_table
 
 __all__ = ["annotate", "extend", "finetune"]
 
@@ -74,8 +76,8 @@ def finetune(
 
     def told(report: EpochReport) -> None:
         say(
-            f"  epoch {report.epoch}: loss {report.train_loss:.3f}, validation {report.validation_loss:.3f},"
-            f" accuracy {report.validation_accuracy:.3f}"
+            f"  epoch {report.epoch}: loss {number(report.train_loss)}, validation {number(report.validation_loss)},"
+            f" accuracy {number(report.validation_accuracy)}"
         )
 
     with exit_code_of_signals():
@@ -96,8 +98,8 @@ def finetune(
             on_epoch=told,
             **read_tables(aliases, orthologs),
         )
-    _print("held-out cells, 95 % intervals over cells", table.wide())
-    _print("fine-tuned, by class", table.per_class.round(3))
+    for shown in table.tables():
+        print_table(shown, console())
     say(f"table: {out / 'annotation.tsv'}, per_class.tsv, confusion.tsv, predictions.tsv, history.tsv")
     say(f"annotate other cells: grn-cotrain annotate {out} CELLS --out OUT.h5ad")
 
@@ -176,14 +178,3 @@ def extend(
         **read_tables(aliases, orthologs),
     )
     say(f"extended run: {out}")
-
-
-def _print(title: str, frame: Any) -> None:
-    from rich.table import Table
-
-    table = Table(title=title)
-    for name in frame.columns:
-        table.add_column(str(name), justify="left" if frame[name].dtype == object else "right")
-    for row in frame.itertuples(index=False):
-        table.add_row(*map(str, row))
-    console().print(table)

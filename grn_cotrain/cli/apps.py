@@ -17,7 +17,6 @@ __all__ = [
     "evaluate_app",
     "exit_code_of_signals",
     "export_app",
-    "number",
     "progress",
     "require_out",
 ]
@@ -34,11 +33,6 @@ embed_app = typer.Typer(no_args_is_help=True, help="Embed new data.")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(export_app, name="export")
 app.add_typer(embed_app, name="embed")
-
-
-def number(value: float | None) -> str:
-    """Three digits, or a dash."""
-    return "-" if value is None else f"{value:.3f}"
 
 
 def progress(text: str) -> None:

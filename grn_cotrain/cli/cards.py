@@ -40,7 +40,7 @@ def card(
 ) -> None:
     """Write the card of the gene embedding: neighbours, degree, probes beside controls, stability (json, md, html)."""
     from grn_cotrain.card import build_card
-    from grn_cotrain.card.sections import render
+    from grn_cotrain.present.terminal import print_sections
     from grn_cotrain.report.card_page import write_card_page
     from grn_cotrain.run_folder import RunFolder
 
@@ -66,7 +66,7 @@ def card(
     paths = list(made.write(target))
     paths.append(write_card_page(made, target / "card.html"))
     RunFolder(run).register(path.absolute() for path in paths)
-    render(made.sections()[:1], console())
+    print_sections(made.sections()[:1], console())
     say(f"card: {', '.join(str(path) for path in paths)}")
 
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from grn_cotrain.cli.apps import app, evaluate_app, number, progress
+from grn_cotrain.cli.apps import app, evaluate_app, progress
 from grn_cotrain.cli.options import PrepPlace, RawText, Seed, tell_unfinished
 from grn_cotrain.commandline import console, say
 from grn_cotrain.errors import UserError
+from grn_cotrain.present import figure, number, table, whole
+from grn_cotrain.present.terminal import print_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,11 +139,12 @@ def evaluate_cells(
         column_groups(data.cells, data.cell_split, by)  # a wrong name is told before anything is read or written
     frame = evaluate(folder, data)
     rows = frame[frame["metric"] == "r2"]
-    width = max(len(str(scorer)) for scorer in rows["scorer"])
-    say("R2 of hidden values of held-out cells, standardised by gene; 95 % intervals over cells")
-    for row in rows.to_dict("records"):
-        interval = f"[{number(row['low'])}, {number(row['high'])}]"
-        say(f"  {row['scorer']:<{width}}  {number(row['value'])} {interval}  {row['note']}".rstrip())
+    caption = "R2 of hidden values of held-out cells, standardised by gene; 95 % intervals over cells"
+    shown = [
+        (str(row["scorer"]), figure(row["value"], row["low"], row["high"]), str(row["note"] or ""))
+        for row in rows.to_dict("records")
+    ]
+    print_table(table(("scorer", "R2", "note"), shown, numeric=(1,), caption=caption), console())
     _tell_no_row(folder, set(rows["scorer"]))
     _tell_kept(run)
     if by_sparsity:
@@ -160,8 +163,10 @@ def _tell_no_row(run: RunFolder, scorers: set[str]) -> None:
     recipe = run.recipe()
     name = arm_name(recipe)
     if name not in scorers:
-        schedule = recipe.train.schedule.name
-        why = f"its schedule {schedule} trains no values" if schedule == "link_only" else "no objective predicts values"
+        schedule = recipe.train.schedule
+        why = "no objective predicts values"
+        if not schedule.plan.trains_cells:
+            why = f"its schedule {schedule.name} trains no values"
         say(f"no row: {name}, {why}; the rows are of baselines alone")
 
 
@@ -177,12 +182,14 @@ def _print_sparsity(frame: pd.DataFrame) -> None:
     scorers = list(dict.fromkeys(rows["scorer"]))
     for by, mine in rows.groupby("by", sort=False):
         title = _SPARSITY_TITLES.get(str(by), str(by))
-        width = max(len(title), *(len(name) for name in mine["group"]))
-        say(f"R2 by sparsity\n  {title:<{width}}  zeros  cells  {'  '.join(scorers)}")
-        for (group, zeros), level in mine.groupby(["group", "sparsity"], sort=False):
+        lines = []
+        for (group, _), level in mine.groupby(["group", "sparsity"], sort=False):
             values = level.set_index("scorer")["value"]
-            shown = "  ".join(f"{number(values[name]):>{len(name)}}" for name in scorers)
-            say(f"  {group:<{width}}  {zeros:5.3f}  {level['num_cells'].iloc[0]:5}  {shown}")
+            figures = [figure(values[name]) for name in scorers]
+            lines.append([str(group), figure(level["sparsity"].iloc[0]), whole(level["num_cells"].iloc[0]), *figures])
+        header = (title, "zeros", "cells", *scorers)
+        shown = table(header, lines, numeric=range(1, len(header)), caption="R2 by sparsity")
+        print_table(shown, console())
 
 
 @evaluate_app.command("attention")

@@ -17,14 +17,20 @@ import pandas as pd
 from grn_cotrain.compare.grid import CellResult
 from grn_cotrain.compare.pairing import finite, mean_with_interval, seed_differences, spread, verdict
 from grn_cotrain.evaluate.bootstrap import SeedResult
+from grn_cotrain.evaluate.link_rows import SUMMARY
 from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.files import atomic_file, write_json
+from grn_cotrain.present import Cell, Table, figure, metric, number, table, whole
+from grn_cotrain.present.terminal import plain_lines
 
-__all__ = ["METRICS", "Comparison", "change", "label_of", "number", "signed", "tabulate"]
+__all__ = ["METRICS", "Comparison", "change", "label_of", "tabulate"]
 
 #: Link metrics of the table; the first decides which arm is better.
-METRICS = ("macro_auroc", "macro_ap", "auroc", "auprc", "degree_matched_auroc")
-_HEADINGS = ("macro AUROC", "macro AP", "AUROC", "AUPRC", "matched")
+METRICS = tuple(SUMMARY)
+_LEGEND = (
+    "Differences are of macro AUROC, paired over seeds, with 95 % intervals over TFs (and held-out genes, where there"
+    " are any). * is better: at least 3 seeds and an interval above zero. R2 differences have intervals over seeds."
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class Comparison:
     ----------
     rows
         One dictionary for each arm, then one for the best control of each split: ``arm``, ``settings`` (key -> value),
-        ``scorer`` (what the link table calls it; a probe is named so), ``kind, split, seeds, error``, ``run`` (place of
+        ``scorer`` (its name in the link table, with a probe marked), ``kind, split, seeds, error``, ``run`` (place of
         the run of the first seed, below the folder of the grid); for each link metric
         ``mean, low, high, by_seed``; ``cells_r2`` (``mean, by_seed``); ``against_first`` and ``against_control``
         (differences of the first metric: ``difference, low, high, beats, reason``) and ``cells_r2_against_first``.
@@ -44,7 +50,8 @@ class Comparison:
     reference
         Name of the first arm.
     split, num_tfs, prevalence, warnings, notes
-        Facts that have to be read with the rows. Several splits are joined by commas; counts are those of the first.
+        Facts that have to be read with the rows. Several splits are joined by commas; the counts are those of the
+        first.
     seconds
         Duration of the grid, controls included.
     command
@@ -71,10 +78,10 @@ class Comparison:
     def long(self) -> pd.DataFrame:
         """One row per arm, seed and metric: columns arm, kind, split, seed, metric, value, error."""
         rows = [
-            (row["arm"], row["kind"], row["split"], seed, metric, value, row["error"])
+            (row["arm"], row["kind"], row["split"], seed, name, value, row["error"])
             for row in self.rows
-            for metric in (*METRICS, "cells_r2")
-            for seed, value in zip(row["seeds"], row[metric]["by_seed"], strict=True)
+            for name in (*METRICS, "cells_r2")
+            for seed, value in zip(row["seeds"], row[name]["by_seed"], strict=True)
         ]
         frame = pd.DataFrame(rows, columns=["arm", "kind", "split", "seed", "metric", "value", "error"])
         return frame.astype({"value": "float64", "error": "string"})
@@ -83,43 +90,29 @@ class Comparison:
         """Plain JSON."""
         return dataclasses.asdict(self)
 
-    def header(self) -> list[str]:
-        """Headings of the columns."""
-        differences = ["minus the first", "R2 minus the first", "minus best control"]
-        return ["arm", "seeds", *_HEADINGS, "R2 of cells", *differences]
-
-    def cells(self) -> list[list[str]]:
-        """Text of every row, in the order of :meth:`header`."""
-        return [self._cells(row) for row in self.rows]
+    def table(self) -> Table:
+        """The table that people read, with its legend."""
+        header = ["arm", "seeds", *(metric(name).heading for name in METRICS), "R2 of cells"]
+        header += ["minus the first", "R2 minus the first", "minus best control"]
+        caption = f"{self.split}: {self.num_tfs} TFs, prevalence {number(self.prevalence, 4)}; means over seeds"
+        return table(header, [self._cells(row) for row in self.rows], caption=caption, note=_LEGEND)
 
     def lines(self) -> list[str]:
         """Plain, aligned lines with their legend."""
-        table = [self.header(), *self.cells()]
-        widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-        lines = [f"{self.split}: {self.num_tfs} TFs, prevalence {self.prevalence:.4f}; means over seeds"]
-        for cells in table:
-            lines.append("  ".join(text.ljust(width) for text, width in zip(cells, widths, strict=True)).rstrip())
-        lines.append(
-            "Differences are of macro AUROC, paired over seeds, with 95 % intervals over TFs (and held-out genes, where"
-            " there are any). * is better: at least 3 seeds and an interval above zero. R2 differences have intervals"
-            " over seeds."
-        )
+        lines = plain_lines(self.table())
         lines += [f"failed: {row['arm']}: {row['error']}" for row in self.rows if row["error"]]
         lines += [f"note: {note}" for note in self.notes] + [f"warning: {warning}" for warning in self.warnings]
         return lines
 
     @staticmethod
-    def _cells(row: dict[str, Any]) -> list[str]:
-        first, *others = (row[metric] for metric in METRICS)
+    def _cells(row: Mapping[str, Any]) -> list[Cell]:
+        first, *others = (row[name] for name in METRICS)
         return [
-            label_of(row),
-            str(len(row["seeds"])),
-            with_interval(first),
-            *(number(other["mean"]) for other in others),
-            number(row["cells_r2"]["mean"]),
-            change(row["against_first"]),
-            change(row["cells_r2_against_first"]),
-            change(row["against_control"]),
+            *(Cell(label_of(row)), whole(len(row["seeds"]))),
+            figure(first["mean"], first.get("low"), first.get("high")),
+            *(figure(other["mean"]) for other in others),
+            figure(row["cells_r2"]["mean"]),
+            *(change(row[key]) for key in ("against_first", "cells_r2_against_first", "against_control")),
         ]
 
 
@@ -130,30 +123,12 @@ def label_of(row: Mapping[str, Any]) -> str:
     return f"{row['arm']} (probe)" if row["scorer"].endswith(" probe") else row["arm"]
 
 
-def number(value: float | None) -> str:
-    """``.713``; ``-`` where there is none."""
-    return "-" if value is None else f"{value:.3f}".replace("0.", ".", 1)
-
-
-def with_interval(value: Mapping[str, Any]) -> str:
-    """``.713 [.700, .730]``."""
-    text = number(value["mean"])
-    return text if value.get("low") is None else f"{text} [{number(value['low'])}, {number(value['high'])}]"
-
-
-def change(difference: Mapping[str, Any] | None) -> str:
-    """``+.013 [+.002, +.024] *``; ``-`` where there is none."""
-    if difference is None or difference["difference"] is None:
-        return "-"
-    text = signed(difference["difference"])
-    if difference["low"] is not None:
-        text += f" [{signed(difference['low'])}, {signed(difference['high'])}]"
-    return text + (" *" if difference.get("beats") else "")
-
-
-def signed(value: float) -> str:
-    """``+.013``."""
-    return f"{value:+.3f}".replace("0.", ".", 1)
+def change(difference: Mapping[str, Any] | None) -> Cell:
+    """Cell of a difference with its interval; a star marks one that is better."""
+    if difference is None:
+        return figure(None)
+    star = "better: at least 3 seeds and an interval above zero" if difference.get("beats") else ""
+    return figure(difference["difference"], difference["low"], difference["high"], sign=True, star=star)
 
 
 def tabulate(results: Sequence[CellResult], controls: Mapping[str, LinkTable], *, command: str = "") -> Comparison:
@@ -178,24 +153,24 @@ def tabulate(results: Sequence[CellResult], controls: Mapping[str, LinkTable], *
         rows.append(_arm_row(members, [] if name == reference else first, controls[members[0].cell.split_hash]))
         if name != reference and members[0].cell.split_hash != first[0].cell.split_hash:
             notes.append(f"'{name}' has another split than '{reference}': their difference is not paired, so not shown")
-    for split_hash, table in controls.items():
-        best = table.best_control(METRICS[0])
+    for split_hash, links in controls.items():
+        best = links.best_control(METRICS[0])
         if best is None:
             continue
         same = [result for result in results if result.cell.split_hash == split_hash]
-        rows.append(_control_row(best, table, first if first[0].cell.split_hash == split_hash else [], same))
-        where = f" of {table.headline_split}" if len(controls) > 1 else ""
+        rows.append(_control_row(best, links, first if first[0].cell.split_hash == split_hash else [], same))
+        where = f" of {links.headline_split}" if len(controls) > 1 else ""
         notes.append(f"best control{where} by macro AUROC on the test set, in the controls' favour: {best}")
-    table = next(iter(controls.values()))
-    headline = table.frame[(table.frame["metric"] == METRICS[0]) & (table.frame["candidates"] == "all")]
+    links = next(iter(controls.values()))
+    headline = links.frame[(links.frame["metric"] == METRICS[0]) & (links.frame["candidates"] == "all")]
     return Comparison(
         rows=rows,
         keys=list(first[0].cell.arm.settings),
         reference=reference,
-        split=", ".join(dict.fromkeys(table.headline_split for table in controls.values())),
+        split=", ".join(dict.fromkeys(one.headline_split for one in controls.values())),
         num_tfs=int(headline["num_tfs"].max()),
-        prevalence=float(table.frame.loc[table.frame["metric"] == "auroc", "prevalence"].iloc[0]),
-        warnings=list(dict.fromkeys(warning for table in controls.values() for warning in table.warnings())),
+        prevalence=float(links.frame.loc[links.frame["metric"] == "auroc", "prevalence"].iloc[0]),
+        warnings=list(dict.fromkeys(warning for one in controls.values() for warning in one.warnings())),
         notes=notes,
         command=command,
     )
@@ -219,8 +194,8 @@ def _arm_row(members: Sequence[CellResult], first: Sequence[CellResult], control
         "error": "; ".join(errors) or None,
         "run": f"cells/{done[0].cell.folder.name}/run" if done else None,
     }
-    for metric in METRICS:
-        row[metric] = mean_with_interval([_result(member, metric) for member in done])
+    for name in METRICS:
+        row[name] = mean_with_interval([_result(member, name) for member in done])
     row["cells_r2"] = spread([_r2(member) for member in done])
     mine = [_result(member, METRICS[0]) for member in done]
     same_split = bool(others) and others[0].cell.split_hash == members[0].cell.split_hash
@@ -246,8 +221,8 @@ def _control_row(
         "seeds": [0],
         "error": None,
     }
-    for metric in METRICS:
-        row[metric] = mean_with_interval([controls.result(best, metric)])
+    for name in METRICS:
+        row[name] = mean_with_interval([controls.result(best, name)])
     factor = next((_cells(member).get("factor_analysis_r2") for member in _done(same_split)), None)
     row["cells_r2"] = spread([finite(factor)])
     mine = [_result(member, METRICS[0]) for member in _done(first)]

@@ -54,7 +54,7 @@ class CoTrainModel:
     recipe
         The resolved recipe; ``model.recipe.to_yaml()`` is its text.
     notes
-        What was found in the data and what was chosen, in lines.
+        Lines on what was found in the data and what was chosen.
     """
 
     def __init__(self, recipe: Recipe, home: Path, *, notes: tuple[str, ...] = ()) -> None:

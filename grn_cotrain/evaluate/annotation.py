@@ -20,6 +20,8 @@ from grn_cotrain.evaluate.linear_probe import (
     label_scores,
     linear_probe,
 )
+from grn_cotrain.evaluate.link_rows import records
+from grn_cotrain.present import Table, figure, metric, table, whole
 
 __all__ = ["FINE_TUNED", "PROBE", "AnnotationTable", "annotation_table"]
 
@@ -48,20 +50,24 @@ class AnnotationTable:
     per_class: pd.DataFrame
     confusion: pd.DataFrame
 
-    def wide(self) -> pd.DataFrame:
-        """One row a scorer, best macro-F1 first: value and interval of each metric as text."""
-        columns = ("scorer", "metric", "value", "low", "high")
-        rows = {
-            (scorer, metric): f"{value:.3f}" + ("" if np.isnan(low) else f" [{low:.3f}, {high:.3f}]")
-            for scorer, metric, value, low, high in zip(*(self.scores[name] for name in columns), strict=True)
-        }
+    def tables(self) -> list[Table]:
+        """Tables that are printed: each scorer with the intervals of its metrics, best macro-F1 first; each class."""
+        found = {(row.scorer, row.metric): row for row in records(self.scores)}
         macro = self.scores[self.scores["metric"] == "macro_f1"].sort_values("value", ascending=False, kind="stable")
-        return pd.DataFrame(
-            [
-                {"scorer": scorer, **{metric: rows[(scorer, metric)] for metric in self.scores["metric"].unique()}}
-                for scorer in macro["scorer"]
-            ]
-        )
+        names = list(self.scores["metric"].unique())
+        rows = [
+            [str(scorer), *(figure(one.value, one.low, one.high) for one in (found[scorer, name] for name in names))]
+            for scorer in macro["scorer"]
+        ]
+        classes = [
+            [str(row[0]), *(figure(value) for value in row[1:4]), *map(whole, row[4:])]
+            for row in self.per_class.itertuples(index=False, name=None)
+        ]
+        header = ["scorer", *(metric(name).heading for name in names)]
+        return [
+            table(header, rows, caption="held-out cells, 95 % intervals over cells"),
+            table(list(self.per_class.columns), classes, caption="fine-tuned, by class"),
+        ]
 
 
 def annotation_table(

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import math
-import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -29,13 +29,14 @@ from grn_cotrain.evaluate.link_files import (
     TABLE_FILE,
     replace_frame,
 )
-from grn_cotrain.evaluate.link_rows import TITLES, LinkRow, digits, link_rows, printed_metrics
+from grn_cotrain.evaluate.link_rows import HEADLINE, TITLES, facts, links_table, records
 from grn_cotrain.files import atomic_file, read_json, sha256_file, write_json
+from grn_cotrain.present import LINK_METRICS, Table, measured
+from grn_cotrain.present.terminal import print_lines, print_table
 from grn_cotrain.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 __all__ = ["COLUMNS", "LinkTable"]
 
@@ -66,11 +67,9 @@ COLUMNS = {
     "commit": "str",
 }
 _FORMAT = 1
-_HEADLINE = "macro_auroc"
-_NAME_WIDTH = 32  # characters of a column of scorers whose names are folded
 _LEGEND = (
     "matched: macro concordance among targets of equal in-degree; residual: within strata of the additive model's "
-    "logit; .5 means nothing beyond degree. Intervals: 95 %, bootstrap over {units}. * best control of a column."
+    "logit; 0.5 means nothing beyond degree. Intervals: 95 %, bootstrap over {units}. * best control of a column."
 )
 
 
@@ -141,14 +140,14 @@ class LinkTable:
         )
 
     def difference(
-        self, a: str, b: str, metric: str = _HEADLINE, *, split: str | None = None, candidates: str = "all"
+        self, a: str, b: str, metric: str = HEADLINE, *, split: str | None = None, candidates: str = "all"
     ) -> tuple[float, float, float]:
         """Paired difference of two scorers of this table: value, low, high."""
         rows = [self.row(scorer, metric, split=split, candidates=candidates) for scorer in (a, b)]
         values = self.frame["value"].to_numpy()[rows]
         return interval(float(values[0] - values[1]), self.replicates_LB[rows[0]] - self.replicates_LB[rows[1]])
 
-    def best_control(self, metric: str = _HEADLINE, *, split: str | None = None, candidates: str = "all") -> str | None:
+    def best_control(self, metric: str = HEADLINE, *, split: str | None = None, candidates: str = "all") -> str | None:
         """Control with the best value; None without controls. It is chosen on the test set, in the controls' favour."""
         frame = self.frame
         chosen = (frame["split"] == (split or self.headline_split)) & (frame["candidates"] == candidates)
@@ -156,10 +155,11 @@ class LinkTable:
         if controls.empty:
             return None
         values = controls["value"].to_numpy()
-        best = int(values.argmin() if metric == "brier" else values.argmax())
+        lower = metric in LINK_METRICS and LINK_METRICS[metric].direction == "lower"
+        best = int(values.argmin() if lower else values.argmax())
         return str(controls["scorer"].iloc[best])
 
-    def difference_to_best_control(self, metric: str = _HEADLINE, *, candidates: str = "all") -> pd.DataFrame:
+    def difference_to_best_control(self, metric: str = HEADLINE, *, candidates: str = "all") -> pd.DataFrame:
         """Each model and ablation minus the best control: columns split, scorer, control, metric, value, low, high."""
         records = []
         for split in self.frame["split"].unique():
@@ -249,11 +249,27 @@ class LinkTable:
     def warnings(self) -> list[str]:
         """What forbids a claim."""
         frame = self.frame
-        headline = frame[(frame["split"] == self.headline_split) & (frame["metric"] == _HEADLINE)]
+        headline = frame[(frame["split"] == self.headline_split) & (frame["metric"] == HEADLINE)]
         num_tfs = int(headline.loc[headline["candidates"] == "all", "num_tfs"].max()) if len(headline) else 0
         if num_tfs < MIN_TFS:
             return [f"only {num_tfs} TFs have enough test positives: so few TFs support no claim (at least {MIN_TFS})"]
         return []
+
+    def part(self, candidates: str = "all") -> pd.DataFrame:
+        """Return the rows of the headline split for a set of candidates."""
+        frame = self.frame
+        return frame[(frame["split"] == self.headline_split) & (frame["candidates"] == candidates)]
+
+    def tables(self) -> list[Table]:
+        """Return the tables that are printed: one for each set of candidates that the headline split has."""
+        found = []
+        for candidates in TITLES:
+            part = self.part(candidates)
+            if len(part):  # a fold may lack a candidate set (no degree-matched pair), and so may all folds together
+                best = partial(self.best_control, candidates=candidates)
+                caption = facts(part, self.headline_split, candidates)
+                found.append(links_table([("", part)], candidates, best=best, caption=caption))
+        return found
 
     def render(self, console: Console | None = None) -> None:
         """Print the table: rich on a terminal, aligned plain lines elsewhere."""
@@ -261,136 +277,18 @@ class LinkTable:
             from rich.console import Console as RichConsole
 
             console = RichConsole()
-
-        def line(text: str, style: str | None = None) -> None:
-            console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
-
-        # A fold may lack a candidate set (no degree-matched pair), and then so do the folds together.
-        present = set(self.frame.loc[self.frame["split"] == self.headline_split, "candidates"])
-        for candidates in TITLES:
-            if candidates in present:
-                self._render_candidates(console, candidates, line)
-        units = "TFs x held-out genes" if self.two_way else "TFs"
-        line(_LEGEND.format(units=units))
-        for record in self.difference_to_best_control().itertuples():
-            if record.split == self.headline_split:
-                line(
-                    f"{record.scorer} - {record.control} (best control, macro AUROC): {record.value:+.3f} "
-                    f"[{record.low:+.3f}, {record.high:+.3f}]"
-                )
-        for sentence in self.calibration():
-            line(sentence)
-        for audit in self.audits.values():
-            line(audit)
-        for note in self.notes:
-            line(f"note: {note}")
-        for warning in self.warnings():
-            line(f"warning: {warning}", "bold yellow")
-
-    def _render_candidates(self, console: Console, candidates: str, line: Any) -> None:
-        frame = self.frame
-        part = frame[(frame["split"] == self.headline_split) & (frame["candidates"] == candidates)]
-        header, rows, styles = self._cells(part, candidates)
-        pooled = part[part["metric"] == "auroc"].iloc[0]
-        macro_tfs = part.loc[part["metric"] == _HEADLINE, "num_tfs"]
-        in_macro = f" ({macro_tfs.max()} in macro)" if len(macro_tfs) else ""
-        facts = (
-            f"{self.headline_split}, {TITLES[candidates]}: {pooled['num_pairs']:,} pairs, prevalence "
-            f"{pooled['prevalence']:.4f}, {pooled['num_tfs']} TFs{in_macro}"
-        )
-        if console.is_terminal:
-            for table in _rich_tables(facts, header, rows, styles, console.width):
-                console.print(table)
-            return
-        line(facts)
-        widths = _widths([header, *rows])
-        for cells in [header, *rows]:
-            first, *others = cells[0].split("\n")
-            aligned = [
-                cell.ljust(w) if i == 0 else cell.rjust(w)
-                for i, (cell, w) in enumerate(zip([first, *cells[1:]], widths, strict=True))
-            ]
-            line("  ".join(aligned).rstrip())
-            for other in others:
-                line(other)
-        line("")
-
-    def _cells(self, part: pd.DataFrame, candidates: str) -> tuple[list[str], list[list[str]], list[str]]:
-        """Header, rows and a style per row, in the order of :func:`~grn_cotrain.evaluate.link_rows.link_rows`."""
-        printed = printed_metrics([part], candidates)
-        best = {metric: self.best_control(metric, candidates=candidates) for metric, _, _ in printed}
-        found = link_rows([("", part)], candidates)
-        width = max([_NAME_WIDTH, *(len(row.label) for row in found if len(row.names) == 1)])
-        rows, styles = [], []
-        for row in found:
-            cells = [_folded(row, width)]
-            for metric, _, with_interval in printed:
-                record = row.records.get(metric)
-                text = "-" if record is None else _number(record.value, metric)
-                if record is not None and with_interval and math.isfinite(record.low):
-                    text += f" [{_number(record.low, metric)}, {_number(record.high, metric)}]"
-                cells.append(text + ("*" if best[metric] in row.names else " "))
-            rows.append(cells)
-            styles.append("" if row.kind == "control" else "bold")
-        return ["scorer", *(heading for _, heading, _ in printed)], rows, styles
-
-
-def _folded(row: LinkRow, width: int) -> str:
-    """The row's label, its names on several lines where they are many: they would push the numbers off the screen."""
-    if len(row.names) == 1:
-        return row.label
-    return textwrap.fill(row.label, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
-
-
-def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
-    """Width of each column; a cell may have several lines."""
-    return [max(len(line) for row in rows for line in row[i].split("\n")) for i in range(len(rows[0]))]
-
-
-def _rich_tables(
-    facts: str, header: Sequence[str], rows: Sequence[Sequence[str]], styles: Sequence[str], width: int
-) -> Iterator[Table]:
-    """Yield tables for a terminal of ``width`` characters that cut nothing.
-
-    One table where there is room; else intervals move below their values; else the columns go on in further tables.
-    """
-    from rich.table import Table
-    from rich.text import Text
-
-    stacked = [[cell.replace(" [", " \n[") for cell in cells] for cells in rows]
-    panels = _panels(_widths([header, *rows]), width)
-    if len(panels) > 1 and len(_panels(_widths([header, *stacked]), width)) == 1:
-        rows, panels = stacked, [list(range(1, len(header)))]
-    for number, panel in enumerate(panels):
-        title = facts if number == 0 else f"{facts.split(':')[0]} (continued)"
-        table = Table(title=Text(title), title_justify="left", title_style="bold", header_style="bold", pad_edge=False)
-        for index in (0, *panel):
-            table.add_column(header[index], justify="left" if index == 0 else "right", overflow="fold")
-        for cells, style in zip(rows, styles, strict=True):
-            shown = (Text(cells[i], style="bold green" if cells[i].endswith("*") else "") for i in (0, *panel))
-            table.add_row(*shown, style=style)
-        yield table
-
-
-def _panels(widths: Sequence[int], width: int) -> list[list[int]]:
-    """Columns after the first in groups that fit beside it; a column that is too wide alone has a group of its own."""
-    panels: list[list[int]] = [[]]
-    used = widths[0] + 4
-    for index in range(1, len(widths)):
-        if panels[-1] and used + widths[index] + 3 > width:
-            panels.append([])
-            used = widths[0] + 4
-        panels[-1].append(index)
-        used += widths[index] + 3
-    return panels
-
-
-def _number(value: float, metric: str) -> str:
-    if not math.isfinite(value):
-        return "-"
-    if digits(metric) == 1:
-        return f"{value:.1f}"
-    return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"
+        for table in self.tables():
+            print_table(table, console)
+            if not console.is_terminal:
+                print_lines(console, "")
+        lines = [_LEGEND.format(units="TFs x held-out genes" if self.two_way else "TFs")]
+        best = self.difference_to_best_control()
+        for record in records(best[best["split"] == self.headline_split]):
+            change = measured(record.value, record.low, record.high, sign=True)
+            lines.append(f"{record.scorer} - {record.control} (best control, macro AUROC): {change}")
+        notes = [f"note: {note}" for note in self.notes]
+        print_lines(console, *lines, *self.calibration(), *self.audits.values(), *notes)
+        print_lines(console, *(f"warning: {warning}" for warning in self.warnings()), style="bold yellow")
 
 
 def _plain(value: Any) -> Any:

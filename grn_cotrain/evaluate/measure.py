@@ -31,27 +31,10 @@ from grn_cotrain.evaluate.blocks import (
 from grn_cotrain.evaluate.bootstrap import Bootstrap, Sample
 from grn_cotrain.evaluate.metrics import MIN_POSITIVES, degree_matched_groups, logit_strata
 from grn_cotrain.evaluate.ranks import expected_hits, expected_reciprocal_rank
+from grn_cotrain.present import LINK_METRICS
 
-__all__ = ["METRICS", "Universe", "measure"]
+__all__ = ["Universe", "measure"]
 
-METRICS: dict[str, str] = {
-    "auroc": "pooled area under the ROC curve",
-    "auprc": "pooled average precision",
-    "auprc_ratio": "pooled average precision over prevalence",
-    "macro_auroc": "mean AUROC over TFs",
-    "macro_ap": "mean average precision over TFs",
-    "early_precision": "precision among as many pairs as there are positives",
-    "epr": "early precision over prevalence",
-    "precision_at_100": "precision among the 100 best pairs",
-    "mrr": "mean reciprocal filtered rank within the TF, realistic ties",
-    "mrr_adjusted": "the same, 0 at chance and 1 at best",
-    "hits_at_10": "share of positives ranked 10th or better within their TF",
-    "hits_at_10_adjusted": "the same, 0 at chance and 1 at best",
-    "mean_rank_adjusted": "adjusted mean rank index, 0 at chance and 1 at best",
-    "residual_auroc": "AUROC within strata of the additive model's logit; .5: nothing beyond degree",
-    "degree_matched_auroc": "mean over TFs of concordance among targets of equal in-degree; .5: nothing but degree",
-    "brier": "mean squared error of probabilities",
-}
 _TOP = 100
 _HITS = 10
 _CELLS = 4_000_000  # blocks x columns held at once
@@ -123,7 +106,7 @@ class _Resampled:
     def block_weights(self, blocks: TieBlocks, *, of_sources: bool) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
         """Yield columns of the bootstrap, and the positive and negative weight of each block in them (``[C, K]``).
 
-        ``of_sources=False`` leaves TF weights out: right where every group lies within one TF, whose weight cancels.
+        ``of_sources=False`` leaves TF weights out: right where every group is within one TF, whose weight cancels.
         If genes are not resampled either, one row stands for all.
         """
         bootstrap = self.bootstrap
@@ -219,7 +202,7 @@ def measure(
     min_positives: int = MIN_POSITIVES,
     ranking: Ranking | None = None,
 ) -> dict[str, Sample]:
-    """Every metric of :data:`METRICS` for one scorer.
+    """Every metric of :data:`grn_cotrain.present.LINK_METRICS` for one scorer.
 
     Parameters
     ----------
@@ -234,7 +217,7 @@ def measure(
     min_positives
         For macro metrics.
     ranking
-        Of the scores, where the caller has it already.
+        Ranking of the scores, where the caller has it already.
     """
     resampled = _Resampled.build(universe, bootstrap)
     ranking = rank_scores(scores_M) if ranking is None else ranking
@@ -249,7 +232,7 @@ def measure(
     )
     if probability_M is not None:
         samples["brier"] = _brier(resampled, probability_M)
-    return {name: samples[name] for name in METRICS if name in samples}
+    return {name: samples[name] for name in LINK_METRICS if name in samples}
 
 
 def _sample(values_C: np.ndarray, universe: Universe, num_tfs: int) -> Sample:

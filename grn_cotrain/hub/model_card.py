@@ -13,26 +13,21 @@ import yaml
 from grn_cotrain.data.alignment import name_some
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.annotation import FINE_TUNED
+from grn_cotrain.evaluate.link_rows import SUMMARY, link_rows, links_table, records
 from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.evaluate.model_scorer import arm_name
 from grn_cotrain.files import read_json
-from grn_cotrain.markdown import code, escape, escape_block
 from grn_cotrain.model import CoTrainModel
 from grn_cotrain.model_io import load_model
+from grn_cotrain.present import Cell, Row, figure, measured, metric, number, table
+from grn_cotrain.present.markdown import Markdown, code, escape, escape_block, to_markdown
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.run_folder import RunFolder
 from grn_cotrain.train.classifier import CLASSES_FILE, Classifier
 
 __all__ = ["load_whole", "model_card"]
 
-_METRICS = (
-    ("macro_auroc", "macro AUROC"),
-    ("macro_ap", "macro AP"),
-    ("auroc", "AUROC"),
-    ("auprc", "AUPRC"),
-    ("degree_matched_auroc", "degree-matched AUROC"),
-)
-_CELL_TYPE_METRICS = (("accuracy", "accuracy"), ("macro_f1", "macro F1"))
+_CELL_TYPE_METRICS = ("accuracy", "macro_f1")
 _CONTROLS_SHOWN = 3
 _CLASSES_SHOWN = 50
 _SPLITS = {
@@ -120,7 +115,7 @@ def load_whole(folder: RunFolder) -> tuple[CoTrainModel, Classifier | None, dict
 
 
 def _table(rows: list[tuple[str, str]]) -> str:
-    return "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)])
+    return to_markdown(table(("", ""), [(name, Markdown(value)) for name, value in rows], numeric=()))
 
 
 def _model_section(recipe: Recipe, record: dict[str, Any], config: dict[str, Any], species: str) -> list[str]:
@@ -198,9 +193,9 @@ def _results_section(folder: RunFolder, config: dict[str, Any]) -> list[str]:
     # Fine-tuned runs of earlier versions hold the name of a file there.
     if isinstance(cells, dict) and cells.get("r2") is not None:
         others = ", ".join(
-            f"{escape(name[:-3].replace('_', ' '))} {value:.3f}" for name, value in cells.items() if name != "r2"
+            f"{escape(name[:-3].replace('_', ' '))} {number(value)}" for name, value in cells.items() if name != "r2"
         )
-        sections.append(f"Masked values of held-out cells, R2: **{cells['r2']:.3f}**, compared with {others}.")
+        sections.append(f"Masked values of held-out cells, R2: **{number(cells['r2'])}**, compared with {others}.")
     return sections
 
 
@@ -217,28 +212,21 @@ def _links(folder: RunFolder, config: dict[str, Any]) -> list[str]:
     mine = config["meta"].get("split_hash")
     if mine is not None and mine not in split_hashes:
         raise UserError(f"link table '{folder.folder}': is of another split than the model; evaluate the run again")
-    values = rows.pivot_table(index="scorer", columns="metric", values="value", aggfunc="first")
-    order = rows.drop_duplicates("scorer").set_index("scorer")["kind"]
-    models = [name for name in order.index if order[name] != "control"]
-    controls = [name for name in order.index if order[name] == "control"]
-    controls.sort(key=lambda name: -_or_low(values.at[name, "macro_auroc"] if "macro_auroc" in values else math.nan))
-    lines = [
-        "| scorer | " + " | ".join(heading for _, heading in _METRICS) + " |",
-        "| --- |" + " --- |" * len(_METRICS),
-    ]
-    for name in [*models, *controls[:_CONTROLS_SHOWN]]:
-        shown = [_cell(rows, name, metric) for metric, _ in _METRICS]
-        label = f"**{escape(name)}**" if order[name] == "model" else f"{escape(name)} ({escape(order[name])})"
-        lines.append(f"| {label} | " + " | ".join(shown) + " |")
+    shown = links_table(
+        [("", rows)], "all", printed=SUMMARY, controls=_CONTROLS_SHOWN, label=lambda row: row.short_label
+    )
+    controls = [row for row in link_rows([("", rows)], "all", printed=SUMMARY) if row.kind == "control"]
+    num_controls = sum(len(row.names) for row in controls)
+    num_shown = sum(len(row.names) for row in controls[:_CONTROLS_SHOWN])
     about = (
         f"Link prediction on {code(headline)}: {facts['num_pairs']:,} candidate pairs, {facts['num_tfs']} TFs,"
-        f" prevalence {facts['prevalence']:.4f}; the model and the best {min(_CONTROLS_SHOWN, len(controls))} of"
-        f" {len(controls)} controls, which need no deep model. Brackets: 95 % bootstrap intervals."
+        f" prevalence {number(facts['prevalence'], 4)}; the model and the best {num_shown} of"
+        f" {num_controls} controls, which need no deep model. Brackets: 95 % bootstrap intervals."
     )
-    sentence = [f"**{escape(text)}**" for text in _verdict(folder, controls)]
+    sentence = [f"**{escape(text)}**" for text in _verdict(folder, bool(controls))]
     return [
         about,
-        "\n".join(lines),
+        to_markdown(shown),
         *sentence,
         *(f"Warning: {escape(warning)}." for warning in warnings),
         *map(escape_block, audits),
@@ -266,30 +254,29 @@ def _cell_types_section(classifier: Classifier, record: dict[str, Any]) -> list[
     rows = pd.DataFrame(record["annotation"])
     macro = rows[rows["metric"] == "macro_f1"].set_index("scorer")["value"].astype(float)
     others = macro.drop(FINE_TUNED).sort_values(ascending=False, kind="stable")
-    lines = [
-        "| scorer | " + " | ".join(heading for _, heading in _CELL_TYPE_METRICS) + " |",
-        "| --- |" + " --- |" * len(_CELL_TYPE_METRICS),
-    ]
+    found = {(row.scorer, row.metric): row for row in records(rows)}
+    lines = []
     for name in (FINE_TUNED, *others.index):
-        shown = [_cell(rows, name, metric) for metric, _ in _CELL_TYPE_METRICS]
-        lines.append(
-            f"| {f'**{name}**' if name == FINE_TUNED else f'{escape(name)} (baseline)'} | " + " | ".join(shown) + " |"
-        )
+        cells = [found.get((name, key)) for key in _CELL_TYPE_METRICS]
+        shown = [figure(None) if one is None else figure(one.value, one.low, one.high) for one in cells]
+        first = Cell(name if name == FINE_TUNED else f"{name} (baseline)")
+        lines.append(Row([first, *shown], tone="model" if name == FINE_TUNED else ""))
+    header = ("scorer", *(metric(key).heading for key in _CELL_TYPE_METRICS))
     best, mine = float(others.iloc[0]), float(macro[FINE_TUNED])
     verdict = "is above" if mine > best else "is not above"
     return [
         *sections,
-        "\n".join(lines),
-        f"**By macro F1 it {verdict} the best baseline, {escape(others.index[0])}: {_number(mine)} compared with"
-        f" {_number(best)}.**"
+        to_markdown(table(header, lines, numeric=(1, 2))),
+        f"**By macro F1 it {verdict} the best baseline, {escape(others.index[0])}: {number(mine)} compared with"
+        f" {number(best)}.**"
         " All were fitted on the same cells and judged on the same held-out cells. Brackets: 95 % bootstrap intervals"
         " over cells, of each by itself and not of the difference.",
     ]
 
 
-def _verdict(folder: RunFolder, controls: list[str]) -> list[str]:
+def _verdict(folder: RunFolder, has_controls: bool) -> list[str]:
     """Whether the model beats the best control, by the paired interval of their difference."""
-    if not controls:
+    if not has_controls:
         return ["It was evaluated without controls: what the model adds is unknown."]
     if not (folder.folder / "links_replicates.npz").is_file():
         return []
@@ -298,7 +285,7 @@ def _verdict(folder: RunFolder, controls: list[str]) -> list[str]:
     said = []
     for record in differences[differences["split"] == table.headline_split].to_dict("records"):
         value, low, high = (float(record[name]) for name in ("value", "low", "high"))
-        interval = f"{value:+.3f} [{low:+.3f}, {high:+.3f}]"
+        change = measured(value, low, high, sign=True)
         if not (math.isfinite(low) and math.isfinite(high)):
             verdict = "was compared without an interval with"
         elif low > 0:
@@ -308,28 +295,9 @@ def _verdict(folder: RunFolder, controls: list[str]) -> list[str]:
         else:
             verdict = "does not beat"
         said.append(
-            f"By macro AUROC {record['scorer']} {verdict} the best control, {record['control']}: difference {interval}."
+            f"By macro AUROC {record['scorer']} {verdict} the best control, {record['control']}: difference {change}."
         )
     return said
-
-
-def _cell(rows: pd.DataFrame, scorer: str, metric: str) -> str:
-    found = rows[(rows["scorer"] == scorer) & (rows["metric"] == metric)]
-    if found.empty or pd.isna(found["value"].iloc[0]):
-        return "-"
-    row = found.iloc[0]
-    text = _number(row["value"])
-    if pd.notna(row["low"]) and pd.notna(row["high"]):
-        text += f" [{_number(row['low'])}, {_number(row['high'])}]"
-    return text
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"
-
-
-def _or_low(value: float) -> float:
-    return value if math.isfinite(value) else -1.0
 
 
 # -- prose -------------------------------------------------------------------------------------------------------------

@@ -10,29 +10,15 @@ import pandas as pd
 
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.link_table import LinkTable
-from grn_cotrain.evaluate.measure import METRICS
 from grn_cotrain.pl._sources import choose, headline, link_table
 from grn_cotrain.pl._style import ACCENT, INK, MUTED, PAPER, VERMILION, new_axes, style, tidy
+from grn_cotrain.present import LINK_METRICS, Metric, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["controls"]
 
-_CHANCE = {
-    "auroc": 0.5,
-    "macro_auroc": 0.5,
-    "residual_auroc": 0.5,
-    "degree_matched_auroc": 0.5,
-    "auprc_ratio": 1.0,
-    "epr": 1.0,
-    "mrr_adjusted": 0.0,
-    "hits_at_10_adjusted": 0.0,
-    "mean_rank_adjusted": 0.0,
-}
-# A random order has as much precision as there are positives.
-_CHANCE_IS_PREVALENCE = {"auprc", "macro_ap", "early_precision", "precision_at_100"}
-_LOWER_IS_BETTER = {"brier"}
 _SET_NAMES = {
     "all": "all candidates",
     "matched": "degree-matched candidates",
@@ -59,7 +45,7 @@ def controls(
     run
         Evaluated run folder, folder of an evaluation, or its table.
     metric
-        One of :data:`~grn_cotrain.evaluate.measure.METRICS`.
+        One of :data:`grn_cotrain.present.LINK_METRICS`.
     candidates
         ``all``, ``matched`` (degree-matched 1:1) or ``known_regulator``.
     split
@@ -81,7 +67,7 @@ def controls(
     if top is not None and top < 1:
         raise UserError(f"top '{top}': give 1 or more")
     table = link_table(run)
-    choose("metric", metric, METRICS)
+    choose("metric", metric, LINK_METRICS)
     split = headline(table, split)
     frame = table.frame[table.frame["split"] == split]
     choose("candidates", candidates, frame["candidates"].unique())
@@ -90,7 +76,8 @@ def controls(
     rows = frame[frame["metric"] == metric].dropna(subset="value")
     if rows.empty:
         raise UserError(f"metric '{metric}': no scorer has a value on {split}; choose another metric")
-    rows = rows.sort_values("value", ascending=metric in _LOWER_IS_BETTER, kind="stable")
+    about = LINK_METRICS[metric]
+    rows = rows.sort_values("value", ascending=about.direction == "lower", kind="stable")
     is_control = rows["kind"] == "control"
     left_out = 0
     if top is not None:
@@ -101,22 +88,19 @@ def controls(
     with style():
         if ax is None:
             ax = new_axes(6.2, 1.35 + 0.235 * len(rows))
-        _draw(ax, rows.reset_index(drop=True), metric, best)
-        what = METRICS[metric]
-        arrow = "lower is better" if metric in _LOWER_IS_BETTER else "higher is better"
+        _draw(ax, rows.reset_index(drop=True), about, best)
         omitted = f"; {left_out} lower controls left out" if left_out else ""
-        ax.set_xlabel(f"{what}\n({arrow}; bars: 95 % intervals{omitted})")
+        ax.set_xlabel(f"{about.words}\n({about.direction} is better; bars: 95 % intervals{omitted})")
         ax.set_title(f"{split}, {_SET_NAMES.get(candidates, candidates)}")
     return ax
 
 
-def _draw(ax: Axes, rows: pd.DataFrame, metric: str, best: str | None) -> None:
+def _draw(ax: Axes, rows: pd.DataFrame, about: Metric, best: str | None) -> None:
     height = np.arange(len(rows))[::-1]
     values = rows["value"].to_numpy()
     low, high = (rows[side].fillna(rows["value"]).to_numpy() for side in ("low", "high"))
-    chance = _CHANCE.get(metric)
-    if metric in _CHANCE_IS_PREVALENCE:
-        chance = float(rows["prevalence"].iloc[0])
+    # A random order has as much precision as there are positives.
+    chance = float(rows["prevalence"].iloc[0]) if about.chance == "prevalence" else about.chance
     tidy(ax, grid="x")
     labels = []
     records: list[Any] = list(rows.itertuples())
@@ -142,7 +126,7 @@ def _draw(ax: Axes, rows: pd.DataFrame, metric: str, best: str | None) -> None:
     ax.set_ylim(-0.7, len(rows) - 0.3)
     # Values stand in a column of their own, so that no text meets an interval.
     for y, record in zip(height, records, strict=True):
-        said = _number(record.value) + ("  best control" if record.scorer == best else "")
+        said = number(record.value, about.digits) + ("  best control" if record.scorer == best else "")
         ax.annotate(
             said, (1.0, y), xycoords=("axes fraction", "data"), xytext=(6, 0), textcoords="offset points", va="center",
             fontsize=8, color=VERMILION if record.scorer == best else INK,
@@ -151,15 +135,11 @@ def _draw(ax: Axes, rows: pd.DataFrame, metric: str, best: str | None) -> None:
     if chance is not None:
         ax.axvline(chance, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
         ends = [float(min(low.min(), values.min(), chance)), float(max(high.max(), values.max(), chance))]
+        digits = 4 if about.chance == "prevalence" else about.digits
         left_half = chance < np.mean(ends)
         ax.annotate(
-            f"chance {_number(chance)}", (chance, 1.0), xycoords=("data", "axes fraction"),
+            f"chance {number(chance, digits)}", (chance, 1.0), xycoords=("data", "axes fraction"),
             xytext=(3 if left_half else -3, -1), textcoords="offset points", va="top",
             ha="left" if left_half else "right", fontsize=7, color=MUTED,
         )  # fmt: skip
         ax.set_ylim(-0.7, len(rows) + 0.35)
-
-
-def _number(value: float) -> str:
-    text = f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
-    return text.replace("0.", ".", 1) if abs(value) < 1 else text

@@ -14,6 +14,7 @@ from grn_cotrain.evaluate.calibration import wilson
 from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.pl._sources import choose, curves_and_table, headline
 from grn_cotrain.pl._style import ACCENT, DASHES, MARKERS, MUTED, OTHERS, PAPER, new_axes, style, tidy
+from grn_cotrain.present import metric, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["link_curves"]
 
 _AREA = {"roc": "auroc", "pr": "auprc"}
-_AREA_NAME = {"roc": "AUROC", "pr": "AUPRC"}
 _TITLES = {"roc": "ROC", "pr": "Precision and recall", "calibration": "Calibration"}
 _DEGREE = ("degree_product", "target_degree", "additive_logistic")
 _SPARSE = 0.02  # prevalence below which precision needs a logarithmic axis
@@ -129,7 +129,7 @@ def _ranked(ax: Axes, parts: dict[str, pd.DataFrame], table: LinkTable, kind: st
     prevalence = float(rows["prevalence"].iloc[0])
     best = table.best_control(_AREA[kind], split=split)
     for name, look in _looks(parts).items():
-        said = f"{name}, {_AREA_NAME[kind]} {_number(float(rows['value'][name]))}"
+        said = f"{name}, {metric(_AREA[kind]).heading} {number(rows['value'][name])}"
         said += " (best control)" if name == best else ""
         look.pop("marker")
         ax.plot(parts[name]["x"], parts[name]["y"], label=said, solid_joinstyle="round", **look)
@@ -143,7 +143,7 @@ def _ranked(ax: Axes, parts: dict[str, pd.DataFrame], table: LinkTable, kind: st
         ax.legend(loc="lower right", handlelength=2.8)
         return
     line = {"color": MUTED, "linewidth": 1.0, "linestyle": (0, (4, 3)), "zorder": 1}
-    ax.axhline(prevalence, label=f"chance: prevalence {_number(prevalence)}", **line)  # type: ignore[arg-type]
+    ax.axhline(prevalence, label=f"chance: prevalence {number(prevalence, 4)}", **line)  # type: ignore[arg-type]
     if prevalence < _SPARSE:
         ax.set_yscale("log")
         ax.set_ylim(prevalence / 2, 1.15)
@@ -222,8 +222,3 @@ def _plain_log_ticks(axis: Any) -> None:
     axis.set_major_locator(LogLocator(base=10))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
-
-
-def _number(value: float) -> str:
-    text = f"{value:.3f}" if value >= 0.01 else f"{value:.2g}"
-    return text.replace("0.", ".", 1) if abs(value) < 1 else text

@@ -13,6 +13,7 @@ from grn_cotrain.evaluate.sparsity import METRICS
 from grn_cotrain.pl._legend import legend_below
 from grn_cotrain.pl._sources import choose
 from grn_cotrain.pl._style import ACCENT, DASHES, MARKERS, OTHERS, PAPER, new_axes, style, tidy
+from grn_cotrain.present import CELL_METRICS
 from grn_cotrain.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def sparsity(run_or_frame: Any, *, metric: str = "r2", by: str = "dropout", ax: 
             ax = new_axes(5.6, 3.5)
         _draw(ax, rows, joined=by in _WHAT)
         ax.set_xlabel(f"share of zeros: {_WHAT[by]}" if by in _WHAT else f"{by} (share of zeros), sparsest last")
-        ax.set_ylabel(METRICS[metric])
+        ax.set_ylabel(CELL_METRICS[metric].words)
         ax.set_title("Hidden values by sparsity")
     return ax
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Protocol
 
 from markupsafe import Markup
 
@@ -28,9 +28,11 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Block:
-    """Base of all blocks; ``kind`` names the macro of ``templates/blocks.html`` that shows it."""
+class Block(Protocol):
+    """What a section holds: ``kind`` names the macro of ``templates/blocks.html`` that shows it.
+
+    A :class:`~grn_cotrain.present.table.Table` is one too.
+    """
 
     kind: ClassVar[str]
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from markupsafe import Markup
 
 from grn_cotrain import __version__
 from grn_cotrain.card import GeneCard
-from grn_cotrain.card import Section as CardSection
-from grn_cotrain.card import Table as CardTable
 from grn_cotrain.card.pages import ANSWERS
 from grn_cotrain.files import write_text
+from grn_cotrain.present import Row
+from grn_cotrain.present.sections import Section as CardSection
 from grn_cotrain.report.blocks import Block, Details, Section, Text
 from grn_cotrain.report.inputs import without_paths
 from grn_cotrain.report.page import Page, render_page
-from grn_cotrain.report.tables import Cell, Column, Row, Table
 
 __all__ = ["card_blocks", "write_card_page"]
 
@@ -49,11 +49,12 @@ def card_blocks(part: CardSection, slug: Callable[[str], str]) -> Sequence[Block
     """Blocks of one section of a card; ``slug`` keeps the ids of several cards on one page apart."""
     blocks: list[Block] = [Text(without_paths(paragraph)) for paragraph in part.paragraphs]
     for index, table in enumerate(part.tables):
-        shown: list[Block] = [_table(slug(f"card-{part.key}-{index}"), table, part.title)]
+        name, caption = slug(f"card-{part.key}-{index}"), table.caption or f"{part.title}."
+        shown: list[Block] = [replace(table, name=name, caption=caption, rows=[_row(row) for row in table.rows])]
         if table.header == ANSWERS:  # sentences: a table would cut them on a narrow screen
             shown = [
-                Text(Markup("<strong>{}</strong> {}").format(question, without_paths(answer)))
-                for question, answer in table.rows
+                Text(Markup("<strong>{}</strong> {}").format(*(without_paths(cell.text) for cell in row.cells)))
+                for row in table.rows
             ]
         if table.note:
             shown.append(Text(without_paths(table.note), tone="note"))
@@ -63,21 +64,5 @@ def card_blocks(part: CardSection, slug: Callable[[str], str]) -> Sequence[Block
     return blocks
 
 
-def _table(name: str, table: CardTable, title: str) -> Table:
-    columns = [
-        Column(heading or ("no." if index in table.right else "what"), numeric=index in table.right)
-        for index, heading in enumerate(table.header)
-    ]
-    rows = [Row([_cell(text, numeric=index in table.right) for index, text in enumerate(row)]) for row in table.rows]
-    return Table(name, table.caption or f"{title}.", columns, rows)
-
-
-def _cell(text: str, *, numeric: bool) -> Cell:
-    shown = without_paths(text)
-    if not numeric:
-        return Cell(shown)
-    first = text.split(" ", 1)[0].replace(",", "").rstrip("%")
-    try:
-        return Cell(shown.replace("-", "\N{MINUS SIGN}") if first != "-" else "–", float(first))  # noqa: RUF001
-    except ValueError:
-        return Cell(shown)
+def _row(row: Row) -> Row:
+    return replace(row, cells=[replace(cell, text=without_paths(cell.text)) for cell in row.cells])

@@ -15,8 +15,8 @@ from xml.etree import ElementTree as ET
 
 from markupsafe import Markup
 
+from grn_cotrain.present import Table
 from grn_cotrain.report.blocks import Block
-from grn_cotrain.report.tables import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,30 +8,13 @@ from typing import Literal
 
 from markupsafe import Markup
 
+from grn_cotrain.evaluate.link_rows import HEADLINE
 from grn_cotrain.evaluate.link_table import LinkTable
-from grn_cotrain.report.tables import interval, signed
+from grn_cotrain.present import bounds, metric, number
+from grn_cotrain.present.html import typographic
 
-__all__ = ["METRIC_NAMES", "Verdict", "metric_name", "split_in_words", "verdicts"]
+__all__ = ["Verdict", "split_in_words", "verdicts"]
 
-#: Metrics as headings say them.
-METRIC_NAMES = {
-    "macro_auroc": "macro AUROC",
-    "macro_ap": "macro AP",
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "auprc_ratio": "AUPRC / prevalence",
-    "epr": "early precision ratio",
-    "early_precision": "early precision",
-    "precision_at_100": "precision at 100",
-    "mrr": "MRR",
-    "mrr_adjusted": "adjusted MRR",
-    "hits_at_10": "hits at 10",
-    "hits_at_10_adjusted": "adjusted hits at 10",
-    "mean_rank_adjusted": "adjusted mean rank",
-    "degree_matched_auroc": "degree-matched AUROC",
-    "residual_auroc": "residual AUROC",
-    "brier": "Brier score",
-}
 _SPLITS = {
     "random": "links hidden at random from TFs that training knows",
     "unseen-tf": "TFs none of whose links were trained on",
@@ -68,53 +51,48 @@ class Verdict:
         return "bad" if self.outcome == "worse" else "caution"
 
 
-def metric_name(metric: str) -> str:
-    """Return the metric as headings say it."""
-    return METRIC_NAMES.get(metric, metric.replace("_", " "))
-
-
 def split_in_words(name: str) -> str:
     """Return what a split hides, read off its name."""
     kind = next((kind for kind in sorted(_SPLITS, key=len, reverse=True) if name.startswith(kind)), None)
     return _SPLITS[kind] if kind else "held-out links"
 
 
-def verdicts(table: LinkTable, metric: str = "macro_auroc") -> list[Verdict]:
+def verdicts(table: LinkTable, name: str = HEADLINE) -> list[Verdict]:
     """Return the verdict on each model and ablation of the headline split."""
-    frame = table.frame
-    chosen = frame[(frame["split"] == table.headline_split) & (frame["candidates"] == "all")]
-    mine = chosen[chosen["kind"].isin(("model", "ablation")) & (chosen["metric"] == metric)]
-    return [_verdict(table, str(scorer), metric) for scorer in mine["scorer"]]
+    chosen = table.part()
+    mine = chosen[chosen["kind"].isin(("model", "ablation")) & (chosen["metric"] == name)]
+    return [_verdict(table, str(scorer), name) for scorer in mine["scorer"]]
 
 
-def _verdict(table: LinkTable, scorer: str, metric: str) -> Verdict:
-    control = table.best_control(metric)
-    name, split = metric_name(metric), table.headline_split
+def _verdict(table: LinkTable, scorer: str, name: str) -> Verdict:
+    control = table.best_control(name)
+    words, split = metric(name).words, table.headline_split
     where = Markup("On {} ({})").format(split_in_words(split), split)
-    mine = float(table.frame["value"].iloc[table.row(scorer, metric)])
+    mine = float(table.frame["value"].iloc[table.row(scorer, name)])
     if control is None or not math.isfinite(mine):
-        why = "no control was evaluated beside it" if control is None else f"its {name} is not defined"
+        why = "no control was evaluated beside it" if control is None else f"its {words} is not defined"
         sentence = Markup("{} <strong>nothing can be said</strong> of {}: {}.").format(where, scorer, why)
         return Verdict("open", sentence, ())
-    theirs = float(table.frame["value"].iloc[table.row(control, metric)])
-    value, low, high = table.difference(scorer, control, metric)
+    theirs = float(table.frame["value"].iloc[table.row(control, name)])
+    value, low, high = table.difference(scorer, control, name)
     units = "TFs and held-out genes" if table.two_way else "TFs"
-    bounds = f"{interval(low, high, plus=True)} (95 %, over {units})" if math.isfinite(low) else "without an interval"
+    interval = bounds(low, high, sign=True)
+    interval = f"{interval} (95\N{NO-BREAK SPACE}%, over {units})" if interval else "without an interval"
     few = tuple(table.warnings())
-    outcome, words = _in_words(low, high, few=bool(few))
+    outcome, found = _in_words(low, high, few=bool(few))
     sentence = Markup(
-        "{where} the model ({scorer}) <strong>{words}</strong>: {name} {mine} against {theirs} of {control}, "
-        "difference {value} {bounds}."
+        "{where} the model ({scorer}) <strong>{found}</strong>: {words} {mine} against {theirs} of {control}, "
+        "difference {value} {interval}."
     ).format(
         where=where,
         scorer=scorer,
+        found=found,
         words=words,
-        name=name,
-        mine=f"{mine:.3f}",
-        theirs=f"{theirs:.3f}",
+        mine=number(mine),
+        theirs=number(theirs),
         control=control,
-        value=signed(value),
-        bounds=bounds,
+        value=typographic(number(value, sign=True)),
+        interval=typographic(interval),
     )
     caveats = [f"{warning[0].upper()}{warning[1:]}." for warning in few]
     if outcome == "better":

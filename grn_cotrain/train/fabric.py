@@ -11,6 +11,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from importlib.metadata import version
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -24,10 +25,19 @@ if TYPE_CHECKING:
 __all__ = ["build_fabric", "find_device"]
 
 _ASKED_FOR_ITS_VERSION = "torchmetrics"
+_PATIENCE = timedelta(days=7)
 
 
-def build_fabric(device: str, precision: str, loggers: list[Any], *, option: str = "train.device") -> Fabric:
-    """Fabric on one device.
+def build_fabric(
+    device: str,
+    precision: str,
+    loggers: list[Any],
+    *,
+    option: str = "train.device",
+    processes: int = 1,
+    nodes: int = 1,
+) -> Fabric:
+    """Fabric on one device of this process.
 
     Parameters
     ----------
@@ -39,6 +49,8 @@ def build_fabric(device: str, precision: str, loggers: list[Any], *, option: str
         As :func:`~grn_cotrain.train.loggers.build_loggers` makes them.
     option
         What the user calls the device, for the error.
+    processes, nodes
+        Processes on each machine, and machines, that were started together; several of them are connected here.
 
     Raises
     ------
@@ -49,15 +61,28 @@ def build_fabric(device: str, precision: str, loggers: list[Any], *, option: str
         from lightning_fabric import Fabric
     for name in ("lightning_fabric", "pytorch_lightning"):  # run.json says what they would announce
         logging.getLogger(name).setLevel(logging.WARNING)
+    several = processes * nodes > 1
     try:
-        return Fabric(
+        fabric = Fabric(
             accelerator=device,
-            devices=1,
+            devices=processes,
+            num_nodes=nodes,
+            strategy=_strategy() if several else "auto",
             precision="bf16-mixed" if precision == "bf16" else "32-true",
             loggers=loggers,
         )
+        if several:
+            fabric.launch()
+        return fabric
     except (ValueError, RuntimeError, ImportError) as error:
         raise UserError(f"{option} '{device}': {error}; give cpu, or cuda where there is a GPU") from None
+
+
+def _strategy() -> Any:
+    """Connected processes. They wait for process 0 as long as it validates or prepares, which may take hours."""
+    from lightning_fabric.strategies import DDPStrategy
+
+    return DDPStrategy(timeout=_PATIENCE)
 
 
 def find_device(device: str, *, option: str) -> torch.device:

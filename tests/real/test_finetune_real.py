@@ -12,6 +12,7 @@ from data_prep.splits import prepare_splits
 from grn_cotrain.config import ComponentSpec
 from grn_cotrain.evaluate.annotation import FINE_TUNED
 from grn_cotrain.evaluate.linear_probe import MAJORITY
+from grn_cotrain.present.terminal import plain_lines
 from grn_cotrain.train.finetune import FinetuneConfig
 from grn_cotrain.train.finetune_run import finetune_run
 from grn_cotrain.train.run import train
@@ -46,7 +47,7 @@ def test_cell_lines_of_a_held_out_batch(real_data: Path, tmp_path: Path) -> None
         config=FinetuneConfig(head=ComponentSpec("max_pool_linear"), freeze="none", epochs=6, learning_rate=5e-3),
         bootstrap=200,
     )
-    print(table.wide().to_string(index=False))
+    print("\n".join(plain_lines(table.tables()[0])))
     macro = table.scores[table.scores["metric"] == "macro_f1"].set_index("scorer").value
     assert macro[FINE_TUNED] > 0.9 > 0.3 > macro[MAJORITY]
     assert table.per_class.num_test.sum() == int((adata.obs["batch"] == HELD_OUT).sum())

@@ -14,7 +14,7 @@ import pytest
 from tests.cases.skips import EXTRAS, LISTED, extra, unlisted
 
 ROOT = Path(__file__).resolve().parents[2]
-HELPER = ROOT / "tests" / "skips.py"
+HELPER = ROOT / "tests" / "cases" / "skips.py"
 DECOUPLER = "needs the extra 'prior' (decoupler): run make setup-ci"
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from grn_cotrain.data.io.name_lists import read_names
 from grn_cotrain.data.io.tables import read_table
-from grn_cotrain.markdown import code, escape, escape_block
+from grn_cotrain.present.markdown import code, escape, escape_block
 from grn_cotrain.text_tables import formula_guard, guarded, unguarded, write_delimited
 
 PAIRS = [

@@ -7,7 +7,8 @@ import inspect
 from dataclasses import dataclass
 from typing import Any
 
-from tools.docs.text import escape_cell, parse_docstring
+from tools.docs.tables import markdown
+from tools.docs.text import parse_docstring
 
 __all__ = ["GROUPS", "PublicObject", "api_index", "api_page", "public_objects"]
 
@@ -100,10 +101,9 @@ def api_index() -> str:
     ]
     for group in GROUPS:
         rows = [
-            f"| [`{public.name.removeprefix('grn_cotrain.')}`]({public.page.removeprefix('api/')}) |"
-            f" {escape_cell(public.summary)} |"
+            (f"[`{public.name.removeprefix('grn_cotrain.')}`]({public.page.removeprefix('api/')})", public.summary)
             for public in public_objects()
             if public.group == group
         ]
-        parts.append(f"\n## {group}\n\n| | |\n| --- | --- |\n" + "\n".join(rows) + "\n")
+        parts.append(f"\n## {group}\n\n{markdown(('', ''), rows)}\n")
     return "".join(parts)

@@ -1,6 +1,7 @@
 """Pages and tables made from the code itself: recipe keys, components, controls, commands, figures of record.
 
-Nothing made here is committed: the documentation's build calls these functions, and tests ask them what is missing.
+Tables are in the pages between markers, so that people can read them anywhere: ``python -m tools.docs tables --write``
+updates them, and a test keeps them equal to the code. The build makes whole pages (recipes, commands, Python API).
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from typing import Any, Literal, get_args, get_origin
 from grn_cotrain.cli.listing import registries
 from grn_cotrain.config import ComponentSpec
 from grn_cotrain.recipe import Recipe
-from tools.docs.tables import TABLES
-from tools.docs.text import Docstring, escape_cell, parse_docstring, to_markdown
+from tools.docs.tables import TABLES, markdown
+from tools.docs.text import Docstring, parse_docstring, to_markdown
 
 __all__ = [
     "GENERATORS",
@@ -160,11 +161,8 @@ def _value(value: Any) -> str:
 
 def key_table(rows: list[KeyRow]) -> str:
     """Keys as a Markdown table."""
-    lines = ["| key | takes | default | meaning |", "| --- | --- | --- | --- |"]
-    for row in rows:
-        cells = (f"`{row.path}`", row.type, row.default, row.description)
-        lines.append("| " + " | ".join(escape_cell(cell) for cell in cells) + " |")
-    return "\n".join(lines)
+    cells = ((f"`{row.path}`", row.type, row.default, row.description) for row in rows)
+    return markdown(("key", "takes", "default", "meaning"), cells)
 
 
 def recipe_page() -> str:
@@ -208,7 +206,7 @@ def component_section(kind: str, name: str, *, level: int = 3) -> str:
     cls = component.cls
     doc = _own_docstring(cls)
     source = Path(inspect.getfile(cls)).resolve().relative_to(ROOT)
-    parts = [f"{'#' * level} `{name}` {{ #{kind}-{name} }}\n", doc.text]
+    parts = [f'<a id="{kind}-{name}"></a>\n\n{"#" * level} `{name}`\n', doc.text]
     if "Notes" in doc.sections:
         parts.append(to_markdown(doc.sections["Notes"]))
     rows = component_keys(kind, name)
@@ -243,11 +241,11 @@ def components(kind: str) -> str:
 
 def component_table() -> str:
     """Kinds and names, with links to their sections."""
-    lines = ["| kind | components |", "| --- | --- |"]
+    rows = []
     for kind, registry in registries().items():
         names = ", ".join(f"[`{name}`](../{KIND_PAGES[kind]}#{kind}-{name})" for name in registry.names())
-        lines.append(f"| `{kind}` | {names} |")
-    return "\n".join(lines)
+        rows.append((f"`{kind}`", names))
+    return markdown(("kind", "components"), rows)
 
 
 def docstring(target: str) -> str:
@@ -305,7 +303,7 @@ def cli_page() -> str:
             parts.append(f"\n### {path}\n\n{_help(command.help)}\n\n```text\n{_usage(path, command)}\n```\n")
             rows = [_parameter(parameter) for parameter in command.params if not getattr(parameter, "hidden", False)]
             if rows:
-                parts.append("\n| | default | meaning |\n| --- | --- | --- |\n" + "\n".join(rows) + "\n")
+                parts.append(f"\n{markdown(('', 'default', 'meaning'), rows)}\n")
     return "".join(parts)
 
 
@@ -331,7 +329,7 @@ def _metavar(parameter: Any) -> str:
     return metavar + (" ..." if parameter.nargs == -1 and "..." not in metavar else "")
 
 
-def _parameter(parameter: Any) -> str:
+def _parameter(parameter: Any) -> tuple[str, str, str]:
     default = parameter.default() if callable(parameter.default) else parameter.default
     shown = (
         ""
@@ -344,7 +342,7 @@ def _parameter(parameter: Any) -> str:
         flag = "" if parameter.is_flag else f" {_metavar(parameter)}"
         name = f"`{', '.join([*parameter.opts, *parameter.secondary_opts])}{flag}`"
     shown = "*required*" if parameter.required else (f"`{shown}`" if shown else "")
-    return "| " + " | ".join(escape_cell(cell) for cell in (name, shown, _help(getattr(parameter, "help", "")))) + " |"
+    return name, shown, _help(getattr(parameter, "help", ""))
 
 
 # ---- directives in pages ---------------------------------------------------------------------------------------------
@@ -364,16 +362,33 @@ GENERATORS: dict[str, Callable[..., str]] = {
     "include": include,
     **TABLES,
 }
-_DIRECTIVE = re.compile(r"^<!-- generate: (?P<words>.+?) -->$", re.MULTILINE)
+_OPEN = re.compile(r"^<!-- generate: (?P<words>.+?) -->$", re.MULTILINE)
+_CLOSE = "<!-- /generate -->"
 
 
-def expand(markdown: str) -> str:
-    """Replace every ``<!-- generate: NAME ARGUMENTS -->`` that stands alone on its line."""
+def expand(text: str) -> str:
+    """Write what ``<!-- generate: NAME ARGUMENTS -->`` asks for between it and ``<!-- /generate -->``.
 
-    def replace(match: re.Match[str]) -> str:
-        name, *arguments = match.group("words").split()
-        if name not in GENERATORS:
-            raise ValueError(f"'{match.group(0)}': no generator '{name}'; choose from {', '.join(GENERATORS)}")
-        return GENERATORS[name](*arguments)
+    Both markers stand alone on their lines.
 
-    return _DIRECTIVE.sub(replace, markdown)
+    Raises
+    ------
+    ValueError
+        No such generator, or a marker is not closed.
+    """
+    first, *parts = re.split(r"^(?=<!-- generate: )", text, flags=re.MULTILINE)
+    return first + "".join(map(_region, parts))
+
+
+def _region(text: str) -> str:
+    opening = _OPEN.match(text)
+    if opening is None:
+        return text
+    name, *arguments = opening["words"].split()
+    if name not in GENERATORS:
+        raise ValueError(f"'{opening[0]}': no generator '{name}'; choose from {', '.join(GENERATORS)}")
+    if _CLOSE not in text:
+        raise ValueError(f"'{opening[0]}': is not closed; write {_CLOSE} on a line of its own below it")
+    _, _, after = text.partition(_CLOSE)
+    content = re.sub(r"\n{3,}", "\n\n", GENERATORS[name](*arguments)).strip()
+    return f"{opening[0]}\n\n{content}\n\n{_CLOSE}{after}"

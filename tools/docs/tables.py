@@ -9,26 +9,24 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tools.docs.text import escape_cell, parse_docstring
+from grn_cotrain.present import LINK_METRICS, metric, number, table
+from grn_cotrain.present.markdown import Markdown, to_markdown
+from tools.docs.text import parse_docstring
 
-__all__ = ["TABLES", "markdown_table"]
+__all__ = ["TABLES", "markdown"]
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def markdown_table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """A Markdown table; cells are escaped."""
-    heads = list(header)
-    lines = ["| " + " | ".join(heads) + " |", "| " + " | ".join("---" for _ in heads) + " |"]
-    lines += ["| " + " | ".join(escape_cell(str(cell)) for cell in row) + " |" for row in rows]
-    return "\n".join(lines)
+def markdown(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """A table whose cells are Markdown."""
+    return to_markdown(table(list(header), [[Markdown(cell) for cell in row] for row in rows], numeric=()))
 
 
 def metrics() -> str:
     """Metrics of the link table."""
-    from grn_cotrain.evaluate.measure import METRICS
-
-    return markdown_table(["metric", "meaning"], ((f"`{name}`", meaning) for name, meaning in METRICS.items()))
+    rows = ((f"`{name}`", one.heading, one.sentence) for name, one in LINK_METRICS.items())
+    return markdown(["metric", "heading", "meaning"], rows)
 
 
 def _project() -> dict[str, Any]:
@@ -41,9 +39,7 @@ def _project() -> dict[str, Any]:
 def extras() -> str:
     """Optional dependencies, from ``pyproject.toml``."""
     optional = _project()["optional-dependencies"].items()
-    return markdown_table(
-        ["extra", "brings"], ((f"`{extra}`", ", ".join(f"`{w}`" for w in ws)) for extra, ws in optional)
-    )
+    return markdown(["extra", "brings"], ((f"`{extra}`", ", ".join(f"`{w}`" for w in ws)) for extra, ws in optional))
 
 
 def core_dependencies() -> str:
@@ -56,7 +52,7 @@ def schedules() -> str:
     from grn_cotrain.train.schedule import Schedule
 
     rows = re.findall(r"^ *``(\w+)``\s+(.+)$", Schedule.__doc__ or "", flags=re.MULTILINE)
-    return markdown_table(["`train.schedule.name`", "what acts"], ((f"`{name}`", text) for name, text in rows))
+    return markdown(["`train.schedule.name`", "what acts"], ((f"`{name}`", text) for name, text in rows))
 
 
 def split_kinds() -> str:
@@ -65,7 +61,7 @@ def split_kinds() -> str:
 
     text = grn_cotrain.data.splits.__doc__ or ""
     rows = re.findall(r"^(random|unseen-\w+) {2,}(.+?) {2,}(.+)$", text, flags=re.MULTILINE)
-    return markdown_table(["kind", "test", "validation, inside the rest"], ((f"`{k}`", a, b) for k, a, b in rows))
+    return markdown(["kind", "test", "validation, inside the rest"], ((f"`{k}`", a, b) for k, a, b in rows))
 
 
 def edge_list_formats() -> str:
@@ -73,7 +69,7 @@ def edge_list_formats() -> str:
     from grn_cotrain.data.io.edge_formats import FORMATS
 
     rows = ((f"`{name}`", parse_docstring(getattr(parser, "parse", parser)).text) for name, parser in FORMATS.items())
-    return markdown_table(["`--format`", "reads"], rows)
+    return markdown(["`--format`", "reads"], rows)
 
 
 def gene_exports() -> str:
@@ -83,7 +79,7 @@ def gene_exports() -> str:
     rows = (
         (f"`{name}`", form.summary, parse_docstring(form.write).summary) for name, form in sorted(GENE_FORMATS.items())
     )
-    return markdown_table(["`--format`", "for", "file"], rows)
+    return markdown(["`--format`", "for", "file"], rows)
 
 
 def edge_exports() -> str:
@@ -96,10 +92,10 @@ def edge_exports() -> str:
         doc = parse_docstring(component.cls)
         paper = "" if component.paper in ("-", "none") else f"\n\n*{component.paper}.*"
         rows = key_rows(component.cls.Config, owner=component.cls)  # type: ignore[attr-defined]
-        table = f"\n\n{key_table(rows)}" if rows else ""
+        options = f"\n\n{key_table(rows)}" if rows else ""
         default = component.cls.selection  # type: ignore[attr-defined]
-        heading = f"### `{component.name}` {{ #edge_format-{component.name} }}"
-        parts.append(f"{heading}\n\n{doc.text}\n\nBy default: {default}.{table}{paper}\n")
+        heading = f'<a id="edge_format-{component.name}"></a>\n\n### `{component.name}`'
+        parts.append(f"{heading}\n\n{doc.text}\n\nBy default: {default}.{options}{paper}\n")
     return "\n".join(parts)
 
 
@@ -121,7 +117,7 @@ def catalogue(*kinds: str) -> str:
                     entry.citation,
                 )
             )
-    return markdown_table(["name", "what", "size", "licence", "citation"], rows)
+    return markdown(["name", "what", "size", "licence", "citation"], rows)
 
 
 def published_figures() -> str:
@@ -134,10 +130,10 @@ def published_figures() -> str:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "FIGURES"
     )
     rows = (
-        (f"{cell} {size}", *(f"{a:.3f} / {b:.3f}".replace("0.", ".") for a, b in ((dp, dpp), (al, alp))))
+        (f"{cell} {size}", *(f"{number(a)} / {number(b)}" for a, b in ((dp, dpp), (al, alp))))
         for cell, size, dp, dpp, al, alp in figures
     )
-    return markdown_table(["split", "degree product, AUROC / AUPRC", "additive logistic, AUROC / AUPRC"], rows)
+    return markdown(["split", "degree product, AUROC / AUPRC", "additive logistic, AUROC / AUPRC"], rows)
 
 
 def published(name: str) -> str:
@@ -145,10 +141,8 @@ def published(name: str) -> str:
     import yaml
 
     stated = yaml.safe_load((ROOT / "experiments" / "published.yaml").read_text(encoding="utf-8"))[name]
-    rows = (
-        (item["who"], item["metric"].upper(), f"{item['value']:.2f}".lstrip("0"), item["source"]) for item in stated
-    )
-    return markdown_table(["who", "metric", "printed", "source"], rows)
+    rows = ((item["who"], metric(item["metric"]).heading, number(item["value"], 2), item["source"]) for item in stated)
+    return markdown(["who", "metric", "printed", "source"], rows)
 
 
 def record(name: str, *dropped: str) -> str:
@@ -161,17 +155,17 @@ def record(name: str, *dropped: str) -> str:
     if section is None:
         raise ValueError(f"experiments/RESULTS.md holds no section '{name}'")
     lines = section.group(1).strip().split("\n")
-    table = [line for line in lines if line.startswith("|")]
+    drawn = [line for line in lines if line.startswith("|")]
     unwanted = {column.replace("_", " ") for column in dropped}
-    heads = [cell.strip() for cell in table[0].strip("|").split("|")]
+    heads = [cell.strip() for cell in drawn[0].strip("|").split("|")]
     if unwanted - set(heads):
         raise ValueError(f"record '{name}' has no column {', '.join(sorted(unwanted - set(heads)))}")
     kept = [index for index, head in enumerate(heads) if head not in unwanted]
     shown = []
-    for line in table:
+    for line in drawn:
         cells = line.strip("|").split("|")
         shown.append("|" + "|".join(cells[index] for index in kept) + "|")
-    return "\n".join([*shown, *lines[len(table) :]])
+    return "\n".join([*shown, *lines[len(drawn) :]])
 
 
 def controls_by_cost(cost: str) -> str:

@@ -7,7 +7,7 @@ import re
 import textwrap
 from dataclasses import dataclass, field
 
-__all__ = ["Docstring", "escape_cell", "parse_docstring", "to_markdown"]
+__all__ = ["Docstring", "parse_docstring", "to_markdown"]
 
 _ROLE = re.compile(r":(?:class|func|meth|mod|data|attr|exc|obj):`([^`]+)`")
 _MATH_ROLE = re.compile(r":math:`([^`]+)`")
@@ -108,8 +108,3 @@ def _display(match: re.Match[str]) -> str:
 
 def _short(target: str) -> str:
     return target[1:].rsplit(".", 1)[-1] if target.startswith("~") else target
-
-
-def escape_cell(text: str) -> str:
-    """Text for a cell of a Markdown table."""
-    return " ".join(text.split()).replace("|", "\\|")

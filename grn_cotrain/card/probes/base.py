@@ -30,6 +30,7 @@ from grn_cotrain.card.probes.features import TITLES
 from grn_cotrain.card.ridge import out_of_fold
 from grn_cotrain.evaluate.blocks import block_auroc, block_average_precision, rank_scores, tie_blocks
 from grn_cotrain.evaluate.bootstrap import Bootstrap, Interval, interval
+from grn_cotrain.present import measured
 
 __all__ = ["MIN_POSITIVES", "MIN_TASKS", "FeatureScore", "NotRun", "Probe", "ProbeResult", "TaskScore", "run_probe"]
 
@@ -272,8 +273,8 @@ def _macro(values_KB: np.ndarray, draws: Bootstrap) -> np.ndarray:
 
 
 def _words(kind: Kind, mine: Interval, best: str, difference: Interval, *, enough: bool, is_single: bool) -> str:
-    beside = f"AUROC {mine.value:.3f} [{mine.low:.3f}, {mine.high:.3f}], {difference.value:+.3f} "
-    beside += f"[{difference.low:+.3f}, {difference.high:+.3f}] against the best control ({TITLES.get(best, best)})"
+    change = measured(*difference, sign=True)
+    beside = f"AUROC {measured(*mine)}, {change} against the best control ({TITLES.get(best, best)})"
     if kind == "circular":
         return f"no claim: training told the answer ({beside})"
     if kind == "negative control":

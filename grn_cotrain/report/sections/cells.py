@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from grn_cotrain.present import CELL_METRICS, Cell, Column, Row, Table, figure, whole
 from grn_cotrain.report.blocks import Block, Missing, Section, Text
 from grn_cotrain.report.inputs import ReportInputs, RunInputs
-from grn_cotrain.report.tables import Cell, Column, Row, Table, count, measured, number
 
 __all__ = ["section"]
 
@@ -15,6 +15,7 @@ _WHAT = {
     "gene_and_cell": "gene mean and the cell's general level",
     "factor_analysis": "factor analysis from the visible entries, rank chosen on validation cells",
 }
+_SHOWN = ("r2", "r2_pooled")
 _HOW = (
     "15 % of the non-zero entries of held-out cells are hidden and predicted from the rest. R2 is taken on values "
     "standardised per gene, so that knowing the genes' means earns nothing. Factor analysis is the bar: a cell model "
@@ -45,10 +46,10 @@ def _table(found: list[tuple[RunInputs, pd.DataFrame]]) -> Table:
             name = str(scorer).replace("_", " ") if is_control else run.arm
             first = part.iloc[0]
             shown = [
-                measured(part.at[metric, "value"], part.at[metric, "low"], part.at[metric, "high"])
-                if metric in part.index
-                else number(None)
-                for metric in ("r2", "r2_pooled")
+                figure(*(part.at[name, key] for key in ("value", "low", "high")))
+                if name in part.index
+                else figure(None)
+                for name in _SHOWN
             ]
             what = _WHAT.get(scorer, "the model")
             note = f"{what}; {first['note']}" if first.get("note") else what
@@ -57,21 +58,20 @@ def _table(found: list[tuple[RunInputs, pd.DataFrame]]) -> Table:
             rows.setdefault(
                 key,
                 Row(
-                    [Cell(name), *shown, count(int(first["num_entries"])), count(int(first["num_cells"])), Cell(note)],
+                    [Cell(name), *shown, whole(first["num_entries"]), whole(first["num_cells"]), Cell(note)],
                     tone="" if is_control else "model",
                 ),
             )
     columns = [
         Column("predictor", numeric=False),
-        Column("R2", title="every gene weighs the same"),
-        Column("R2, pooled", title="every entry weighs the same"),
+        *(Column(CELL_METRICS[name].heading, title=CELL_METRICS[name].sentence) for name in _SHOWN),
         Column("hidden entries"),
         Column("cells"),
         Column("what it is", numeric=False),
     ]
     caption = "R2 of hidden values with 95 % bootstrap intervals over held-out cells."
     ordered = sorted(rows.values(), key=lambda row: (row.tone != "model", -(_as_number(row.cells[1].value))))
-    return Table("cells", caption, columns, ordered)
+    return Table(columns, ordered, name="cells", caption=caption)
 
 
 def _as_number(value: float | str | None) -> float:

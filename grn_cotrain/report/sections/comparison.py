@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from grn_cotrain.card import diff_runs
 from grn_cotrain.config import to_dict
+from grn_cotrain.present import table
 from grn_cotrain.recipe_diff import differing_keys
 from grn_cotrain.report.blocks import Block, Details, Heading, Missing, Section, Text
 from grn_cotrain.report.card_page import card_blocks
 from grn_cotrain.report.inputs import Part, ReportInputs, RunInputs, without_paths
-from grn_cotrain.report.tables import Cell, Column, Row, Table
 
 __all__ = ["section"]
 
@@ -33,14 +33,14 @@ def _varied(report: ReportInputs) -> Sequence[Block]:
     varied = differing_keys([to_dict(run.recipe) for run in report.runs])
     if not varied:
         return [Text("The recipes of the runs are the same in every key.")]
-    columns = [Column("key", numeric=False), *(Column(run.label, numeric=False) for run in report.runs)]
+    header = ["key", *(run.label for run in report.runs)]
     rows = [
-        Row([Cell(key), *(Cell("-" if value is None else without_paths(str(value))) for value in values)])
+        [key, *("-" if value is None else without_paths(str(value)) for value in values)]
         for key, values in varied.items()
     ]
     named = ", ".join(varied)
     caption = "Keys of the recipe that vary between the runs, with their values."
-    return [Text(f"The runs differ in: {named}."), Table("varied-keys", caption, columns, rows)]
+    return [Text(f"The runs differ in: {named}."), table(header, rows, numeric=(), name="varied-keys", caption=caption)]
 
 
 def _pair(report: ReportInputs, a: RunInputs, b: RunInputs) -> Sequence[Block]:

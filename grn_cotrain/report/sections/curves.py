@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from grn_cotrain.evaluate.link_rows import records
+from grn_cotrain.present import Table, figure, table, whole
 from grn_cotrain.report.blocks import Block, Columns, Heading, Missing, Section, Text
 from grn_cotrain.report.figures import draw
 from grn_cotrain.report.inputs import ReportInputs
 from grn_cotrain.report.sections.links import Source, sources
-from grn_cotrain.report.tables import Cell, Column, Row, Table, count, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,10 +62,10 @@ def section(report: ReportInputs) -> Section:
 def _of(source: Source) -> list[Block]:
     from grn_cotrain import pl
 
-    table = source.table
-    if table.curves is None:
+    links = source.table
+    if links.curves is None:
         return [Missing("curves were not kept by an older evaluation", "grn-cotrain evaluate links RUN")]
-    curves = table.curves[table.curves["split"] == table.headline_split]
+    curves = links.curves[links.curves["split"] == links.headline_split]
     found: list[tuple[str, Sequence[Block]]] = []
     without: list[Block] = []
     for kind, (title, x, y, caption) in _KINDS.items():
@@ -74,21 +75,21 @@ def _of(source: Source) -> list[Block]:
             continue
 
         def plot(ax: Axes, kind: str = kind) -> None:
-            pl.link_curves(table, kind=kind, ax=ax)
+            pl.link_curves(links, kind=kind, ax=ax)
             # Below the axes: at this size a legend inside would lie on curves.
             ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), handlelength=2.8)
 
-        figure = draw(
+        drawn = draw(
             plot,
             size=(3.8, 4.3),
-            name=f"{kind}-{source.label}-{table.headline_split}",
-            title=f"{title} on {table.headline_split}",
+            name=f"{kind}-{source.label}-{links.headline_split}",
+            title=f"{title} on {links.headline_split}",
             description=f"{y} against {x}; the numbers are in the table below.",
             caption=f"{title}. {caption}",
-            data=_data(part, table.headline_split, kind, x, y),
+            data=_data(part, links.headline_split, kind, x, y),
         )
-        sentences = table.calibration() if kind == "calibration" else []
-        found.append(("", (figure, *(Text(sentence) for sentence in sentences))))
+        sentences = links.calibration() if kind == "calibration" else []
+        found.append(("", (drawn, *(Text(sentence) for sentence in sentences))))
     return [*([Columns(found, narrow=True)] if found else []), *without]
 
 
@@ -101,8 +102,8 @@ def _data(part: pd.DataFrame, split: str, kind: str, x: str, y: str) -> Table:
         points = chosen[chosen["scorer"] == scorer]
         step = max(1, -(-len(points) // _MAX_ROWS))
         rows += [
-            Row([Cell(str(scorer)), number(point.x, 4), number(point.y, 4), count(int(point.n))])
-            for point in points.iloc[::step].itertuples()
+            (str(scorer), figure(point.x, digits=4), figure(point.y, digits=4), whole(point.n))
+            for point in records(points.iloc[::step])
         ]
-    columns = [Column("scorer", numeric=False), Column(x), Column(y), Column("pairs")]
-    return Table(f"{kind}-{split}", f"Points of the model's curve on {split}.", columns, rows)
+    caption = f"Points of the model's curve on {split}."
+    return table(("scorer", x, y, "pairs"), rows, numeric=(1, 2, 3), name=f"{kind}-{split}", caption=caption)

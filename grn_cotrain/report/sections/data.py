@@ -13,10 +13,10 @@ from grn_cotrain.data.grn import EdgeReport
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import read_json
+from grn_cotrain.present import figure, percent, table, whole
 from grn_cotrain.report.blocks import Block, Checks, Details, Facts, Heading, Missing, Names, Points, Section, Text
 from grn_cotrain.report.inputs import ReportInputs, RunInputs, without_paths
 from grn_cotrain.report.sections import beside
-from grn_cotrain.report.tables import Cell, Column, Row, Table, count, number
 from grn_cotrain.report.verdict import split_in_words
 
 __all__ = ["section"]
@@ -47,7 +47,7 @@ def _cells(prep: Prep) -> list[Block]:
     facts: list[tuple[str, str | Markup]] = [
         ("Cells", f"{meta['num_cells']:,}"),
         ("Genes", f"{meta['num_genes']:,}"),
-        ("Values that are not zero", f"{meta['num_values'] / (meta['num_cells'] * meta['num_genes']):.1%}"),
+        ("Values that are not zero", percent(meta["num_values"] / (meta["num_cells"] * meta["num_genes"]))),
         ("Kind of values", "counts" if prep.kind == "counts" else "log scale"),
         ("Species", str(meta["species"])),
         ("TFs listed", f"{len(meta.get('tfs', [])):,}"),
@@ -70,7 +70,7 @@ def _alignment(alignment: AlignmentReport, what: str) -> list[Block]:
     renamed = [
         f"{given} → {feature}{reason}" for (given, feature), reason in zip(alignment.renamed, reasons, strict=True)
     ]
-    share = f"{alignment.share_mapped:.1%}"
+    share = percent(alignment.share_mapped)
     return [
         Text(f"{alignment.mapped:,} of {alignment.num_given:,} {what} received a gene ({share})."),
         Names("Renamed", renamed, "Name in the file, the gene it was taken for, and why."),
@@ -130,21 +130,16 @@ def _split(run: RunInputs) -> list[Block]:
         positives, pairs = split.counts(part)
         sources_S, targets_N = split.universe(part)
         rows.append(
-            Row(
-                [
-                    Cell("training" if part == "train" else part),
-                    count(positives),
-                    count(pairs),
-                    number(positives / pairs if pairs else None, 4),
-                    count(len(sources_S)),
-                    count(len(targets_N)),
-                ]
-            )
+            [
+                *("training" if part == "train" else part, whole(positives), whole(pairs)),
+                figure(positives / pairs if pairs else None, digits=4),
+                *(whole(len(sources_S)), whole(len(targets_N))),
+            ]
         )
     headings = ("part", "links", "candidate pairs", "share of links", "TFs", "candidate targets")
-    columns = [Column(heading, numeric=index > 0) for index, heading in enumerate(headings)]
     caption = f"Parts of {name}. {split.withheld_2E.shape[1]:,} links belong to no part: they would give others away."
-    blocks.append(Table(run.slug("split"), caption, columns, rows, sortable=False))
+    name = run.slug("split")
+    blocks.append(table(headings, rows, numeric=range(1, 6), name=name, caption=caption, sortable=False))
     return [*blocks, *_audit(run)]
 
 

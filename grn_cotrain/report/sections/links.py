@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from grn_cotrain.evaluate.bootstrap import interval as paired_interval
-from grn_cotrain.evaluate.link_rows import TITLES, digits, link_rows, printed_metrics
+from grn_cotrain.evaluate.link_rows import HEADLINE, TITLES, facts, links_table, records
 from grn_cotrain.evaluate.link_table import LinkTable
+from grn_cotrain.present import Cell, Table, bounds, figure, metric, number, table, whole
 from grn_cotrain.report.blocks import Block, Columns, Details, Heading, Missing, Names, Section, Text
 from grn_cotrain.report.figures import draw
 from grn_cotrain.report.inputs import ReportInputs, RunInputs
-from grn_cotrain.report.tables import Cell, Column, Row, Table, count, interval, measured, number, records, signed
-from grn_cotrain.report.verdict import metric_name, split_in_words
+from grn_cotrain.report.verdict import split_in_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["Source", "section", "sources"]
 
-_HEADLINE = "macro_auroc"
-_EXPLAINED = {
-    "macro_auroc": "mean over TFs of the AUROC among a TF's candidate targets",
-    "macro_ap": "mean over TFs of average precision",
-    "auroc": "AUROC of all pairs in one list",
-    "auprc": "area under precision and recall of all pairs in one list",
-    "auprc_ratio": "AUPRC over the share of positives; 1 is chance",
-    "epr": "early precision over the share of positives; 1 is chance",
-    "mrr_adjusted": "mean reciprocal rank, adjusted for chance; 0 is chance",
-    "degree_matched_auroc": "concordance among targets of equal in-degree; 0.5: nothing but degree",
-    "residual_auroc": "within strata of the additive model's logit; 0.5: nothing but degree",
-    "brier": "mean squared error of the probabilities; less is better",
-}
+_COMPARED = ("macro_auroc", "macro_ap", "auroc", "auprc")
 _HOW_TO_READ = (
     "Macro metrics are means over TFs. Intervals are 95 % bootstrap intervals over {units}; they may overlap where "
     "a paired difference is certain, so read the differences. The best control is chosen on these same test pairs, in "
@@ -88,13 +73,13 @@ def _missing(run: RunInputs) -> Missing:
 
 
 def _group(group: Sequence[Source], *, with_heading: bool) -> list[Block]:
-    table = group[0].table
-    split = table.headline_split
+    first = group[0].table
+    split = first.headline_split
     blocks: list[Block] = [Heading(f"{split}: {split_in_words(split)}")] if with_heading else []
-    present = set(table.frame.loc[table.frame["split"] == split, "candidates"])
+    present = set(first.frame.loc[first.frame["split"] == split, "candidates"])
     blocks += _figures(group)
     blocks.append(_main_table(group, "all"))
-    units = "TFs and held-out genes" if table.two_way else "TFs"
+    units = "TFs and held-out genes" if first.two_way else "TFs"
     blocks.append(Text(_HOW_TO_READ.format(units=units), tone="note"))
     blocks += _differences(group)
     blocks += [
@@ -113,138 +98,100 @@ def _figures(group: Sequence[Source]) -> list[Block]:
 
     found: list[tuple[str, Sequence[Block]]] = []
     for source in group:
-        for metric in (_HEADLINE, "degree_matched_auroc"):
-            part = _chosen(source, "all")
-            num_scorers = int(part.loc[part["metric"] == metric, "value"].notna().sum())
+        for name in (HEADLINE, "degree_matched_auroc"):
+            part = source.table.part()
+            num_scorers = int(part.loc[part["metric"] == name, "value"].notna().sum())
             if not num_scorers:
                 continue
-            name = f"{f'Run {source.label}: ' if source.label else ''}{metric_name(metric)}"
+            title = f"{f'Run {source.label}: ' if source.label else ''}{metric(name).words}"
 
-            def plot(ax: Axes, source: Source = source, metric: str = metric) -> None:
-                pl.controls(source.table, metric=metric, ax=ax)
-                ax.set_xlabel(f"{metric_name(metric)} (higher is better)")
+            def plot(ax: Axes, source: Source = source, name: str = name) -> None:
+                pl.controls(source.table, metric=name, ax=ax)
+                ax.set_xlabel(f"{metric(name).words} (higher is better)")
 
-            figure = draw(
+            drawn = draw(
                 plot,
                 size=(4.1, 1.2 + 0.2 * num_scorers),
-                name=f"controls-{source.label}-{metric}",
-                title=f"{name} of the model and of every control",
-                description=_described(source, metric),
-                caption=f"{name[0].upper()}{name[1:]}: {_EXPLAINED[metric]}. Diamonds are models, circles "
+                name=f"controls-{source.label}-{name}",
+                title=f"{title} of the model and of every control",
+                description=_described(source, name),
+                caption=f"{title[0].upper()}{title[1:]}. {metric(name).sentence} Diamonds are models, circles "
                 "controls, bars 95 % intervals.",
             )
-            found.append(("", (figure,)))
+            found.append(("", (drawn,)))
     return [Columns(found)] if found else []
 
 
-def _described(source: Source, metric: str) -> str:
-    part = _chosen(source, "all")
-    part = part[(part["metric"] == metric)].dropna(subset="value").sort_values("value", ascending=False)
-    said = [f"{source.name(row.scorer, row.kind)} {row.value:.3f}" for row in records(part)]
-    return f"From best to worst: {', '.join(said)}."
-
-
-def _chosen(source: Source, candidates: str) -> pd.DataFrame:
-    frame = source.table.frame
-    return frame[(frame["split"] == source.table.headline_split) & (frame["candidates"] == candidates)]
+def _described(source: Source, name: str) -> str:
+    part = source.table.part()
+    part = part[(part["metric"] == name)].dropna(subset="value").sort_values("value", ascending=False)
+    told = [f"{source.name(row.scorer, row.kind)} {number(row.value)}" for row in records(part)]
+    return f"From best to worst: {', '.join(told)}."
 
 
 def _main_table(group: Sequence[Source], candidates: str) -> Table:
     """The rows that the command line prints, for all runs of a split together."""
-    parts = [_chosen(source, candidates) for source in group]
-    printed = printed_metrics(parts, candidates)
-    best = {metric: group[0].table.best_control(metric, candidates=candidates) for metric, _, _ in printed}
-    rows = []
-    for row in link_rows([(source.label, part) for source, part in zip(group, parts, strict=True)], candidates):
-        cells = [Cell(row.label)]
-        for metric, _, with_interval in printed:
-            cells.append(
-                _metric_cell(row.records.get(metric), metric, with_interval, starred=best[metric] in row.names)
-            )
-        rows.append(Row(cells, tone="" if row.kind == "control" else "model"))
-    columns = [Column("scorer", numeric=False)]
-    columns += [Column(metric_name(metric), title=_EXPLAINED.get(metric, "")) for metric, _, _ in printed]
-    return Table(
-        name=f"links-{group[0].table.headline_split}-{candidates}",
-        caption=_caption(parts[0], group[0].table.headline_split, candidates),
-        columns=columns,
-        rows=rows,
+    first = group[0].table
+    parts = [(source.label, source.table.part(candidates)) for source in group]
+    return links_table(
+        parts,
+        candidates,
+        best=lambda name: first.best_control(name, candidates=candidates),
+        name=f"links-{first.headline_split}-{candidates}",
+        caption=f"{facts(parts[0][1], first.headline_split, candidates)}. Models first, then controls from best to "
+        "worst.",
         compact=True,
     )
-
-
-def _caption(part: pd.DataFrame, split: str, candidates: str) -> str:
-    pooled = part[part["metric"] == "auroc"].iloc[0]
-    macro = part.loc[part["metric"] == _HEADLINE, "num_tfs"]
-    in_macro = f" ({macro.max()} of them in macro metrics)" if len(macro) else ""
-    return (
-        f"{split}, {TITLES[candidates]}: {pooled['num_pairs']:,} pairs, {pooled['prevalence']:.2%} of them links, "
-        f"{pooled['num_tfs']:,} TFs{in_macro}. Models first, then controls from best to worst."
-    )
-
-
-def _metric_cell(row: Any, metric: str, with_interval: bool, *, starred: bool) -> Cell:
-    if row is None:
-        return number(None)
-    low, high = (row.low, row.high) if with_interval else (None, None)
-    return measured(row.value, low, high, digits(metric), star="best control" if starred else "")
 
 
 def _differences(group: Sequence[Source]) -> list[Block]:
     """Paired differences: each model to the best control, and the runs to each other where their draws are equal."""
     rows = []
     for source in group:
-        table = source.table
-        for metric in ("macro_auroc", "macro_ap", "auroc", "auprc"):
-            found = table.difference_to_best_control(metric)
-            for one in records(found[found["split"] == table.headline_split]):
-                label = source.name(str(one.scorer), "model")
-                rows.append(_difference_row(f"{label} − {one.control}", metric, one.value, one.low, one.high))  # noqa: RUF001
+        for name in _COMPARED:
+            found = source.table.difference_to_best_control(name)
+            for one in records(found[found["split"] == source.table.headline_split]):
+                label = f"{source.name(str(one.scorer), 'model')} \N{MINUS SIGN} {one.control}"
+                rows.append(_difference_row(label, name, one.value, one.low, one.high))
     for index, a in enumerate(group):
         for b in group[index + 1 :]:
             rows += _between(a, b)
     if not rows:
         return []
-    columns = [
-        Column("difference", numeric=False),
-        Column("metric", numeric=False),
-        Column("value"),
-        Column("95 % interval", numeric=False),
-        Column("reading", numeric=False),
-    ]
+    header = ("difference", "metric", "value", "95 % interval", "reading")
     caption = "Paired differences: the same TFs are resampled for both, so what they share cancels."
-    return [Table(f"differences-{group[0].table.headline_split}", caption, columns, rows)]
+    stem = f"differences-{group[0].table.headline_split}"
+    return [table(header, rows, numeric=(2, 3), name=stem, caption=caption)]
 
 
-def _between(a: Source, b: Source) -> list[Row]:
+def _between(a: Source, b: Source) -> list[Sequence[Cell]]:
     rows = []
-    for metric in ("macro_auroc", "macro_ap", "auroc", "auprc"):
-        mine, theirs = (_model_of(source, metric) for source in (a, b))
+    for name in _COMPARED:
+        mine, theirs = (_model_of(source, name) for source in (a, b))
         if mine is None or theirs is None:
             continue
-        one, other = a.table.result(mine, metric), b.table.result(theirs, metric)
+        one, other = a.table.result(mine, name), b.table.result(theirs, name)
         if one.key != other.key or one.replicates_B.shape != other.replicates_B.shape:
             continue
         value, low, high = paired_interval(one.value - other.value, one.replicates_B - other.replicates_B)
-        label = f"{a.name(mine, 'model')} − {b.name(theirs, 'model')}"  # noqa: RUF001
-        rows.append(_difference_row(label, metric, value, low, high))
+        label = f"{a.name(mine, 'model')} \N{MINUS SIGN} {b.name(theirs, 'model')}"
+        rows.append(_difference_row(label, name, value, low, high))
     return rows
 
 
-def _model_of(source: Source, metric: str) -> str | None:
-    part = _chosen(source, "all")
-    names = part.loc[(part["kind"] != "control") & (part["metric"] == metric), "scorer"]
+def _model_of(source: Source, name: str) -> str | None:
+    part = source.table.part()
+    names = part.loc[(part["kind"] != "control") & (part["metric"] == name), "scorer"]
     return str(names.iloc[0]) if len(names) else None
 
 
-def _difference_row(label: str, metric: str, value: float, low: float, high: float) -> Row:
-    if not math.isfinite(low):
-        bounds, reading = "–", "no interval"  # noqa: RUF001
-    else:
-        bounds = interval(low, high, plus=True)
-        reading = "above zero" if low > 0 else "below zero" if high < 0 else "holds zero: cannot be told apart"
-    shown = Cell(signed(value), value) if math.isfinite(value) else number(None)
-    return Row([Cell(label), Cell(metric_name(metric)), shown, Cell(bounds), Cell(reading)])
+def _difference_row(label: str, name: str, value: float, low: float, high: float) -> Sequence[Cell]:
+    interval = bounds(low, high, sign=True)
+    reading = "above zero" if low > 0 else "below zero" if high < 0 else "holds zero: cannot be told apart"
+    return [
+        *(Cell(label), Cell(metric(name).words), figure(value, sign=True)),
+        *(Cell(interval or "-"), Cell(reading if interval else "no interval")),
+    ]
 
 
 def _every_metric(group: Sequence[Source]) -> Table:
@@ -257,26 +204,21 @@ def _every_metric(group: Sequence[Source]) -> Table:
             if key in seen:
                 continue
             seen.add(key)
-            places = digits(str(row.metric)) if digits(str(row.metric)) < 3 else 4
+            shown = metric(str(row.metric))
+            digits = 4 if shown.digits == 3 else shown.digits
             rows.append(
-                Row(
-                    [
-                        Cell(name),
-                        Cell(str(row.candidates).replace("_", " ")),
-                        Cell(metric_name(str(row.metric))),
-                        *(number(value, places) for value in (row.value, row.low, row.high)),
-                        count(int(row.num_tfs)),
-                        count(int(row.num_pairs)),
-                        number(row.seconds, 2),
-                    ]
-                )
+                [
+                    *(Cell(name), Cell(str(row.candidates).replace("_", " ")), Cell(shown.words)),
+                    *(figure(value, digits=digits) for value in (row.value, row.low, row.high)),
+                    *(whole(row.num_tfs), whole(row.num_pairs), figure(row.seconds, digits=2)),
+                ]
             )
-    headings = ("scorer", "candidates", "metric", "value", "low", "high", "TFs", "pairs", "seconds")
-    return Table(
+    return table(
+        ("scorer", "candidates", "metric", "value", "low", "high", "TFs", "pairs", "seconds"),
+        rows,
+        numeric=range(3, 9),
         name=f"metrics-{group[0].table.headline_split}",
         caption="All metrics of all scorers with 95 % intervals; seconds are those of fitting and scoring.",
-        columns=[Column(heading, numeric=index > 2) for index, heading in enumerate(headings)],
-        rows=rows,
         filter="Show rows that contain",
     )
 
@@ -290,12 +232,10 @@ def _controls_explained(groups: Sequence[Sequence[Source]]) -> Block:
             frame = source.table.frame
             used |= set(frame.loc[frame["kind"] == "control", "scorer"])
     known = {component.name: component for component in CONTROLS.components()}
-    rows = [
-        Row([Cell(name), Cell(_plain(known[name].summary)), Cell(known[name].paper)])
-        for name in sorted(used & known.keys())
-    ]
-    columns = [Column(heading, numeric=False) for heading in ("control", "what it does", "source")]
-    return Details("What the controls are", (Table("controls-explained", "Controls of this report.", columns, rows),))
+    rows = [(name, _plain(known[name].summary), known[name].paper) for name in sorted(used & known.keys())]
+    header = ("control", "what it does", "source")
+    explained = table(header, rows, numeric=(), name="controls-explained", caption="Controls of this report.")
+    return Details("What the controls are", (explained,))
 
 
 def _plain(summary: str) -> str:

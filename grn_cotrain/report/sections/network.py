@@ -5,13 +5,15 @@ from __future__ import annotations
 import pandas as pd
 
 from grn_cotrain.data.alignment import name_some
+from grn_cotrain.evaluate.link_rows import records
 from grn_cotrain.export.edges import PredictedEdges, predict_edges
+from grn_cotrain.present import Cell, Table, figure, table
+from grn_cotrain.present.numbers import MISSING
 from grn_cotrain.report.blocks import Block, Details, Missing, Section, Text
 from grn_cotrain.report.figures import Figure, draw
 from grn_cotrain.report.inputs import Part, ReportInputs, RunInputs, without_paths
 from grn_cotrain.report.sections import beside
 from grn_cotrain.report.sections.embedding import largest_regulon
-from grn_cotrain.report.tables import Cell, Column, Row, Table, number, records
 
 __all__ = ["section"]
 
@@ -91,12 +93,12 @@ def _regulon(run: RunInputs) -> list[Block]:
     tf = largest_regulon(run)
     if tf is None:
         return []
-    drawn = Part.attempt(lambda: predict_edges(run.run.folder, tfs=[tf], top=_TARGETS, say=lambda text: None))
-    if drawn.value is None:
-        return [Missing(f"no regulon of {tf}: {drawn.problem}")]
-    found = drawn.value
+    best = Part.attempt(lambda: predict_edges(run.run.folder, tfs=[tf], top=_TARGETS, say=lambda text: None))
+    if best.value is None:
+        return [Missing(f"no regulon of {tf}: {best.problem}")]
+    found = best.value
     names = ", ".join(found.frame["target"])
-    figure = draw(
+    drawn = draw(
         lambda ax: pl.regulon(found, tf, ax=ax),
         size=(4.6, 5.0),
         name=run.slug(f"regulon-{tf}"),
@@ -106,38 +108,38 @@ def _regulon(run: RunInputs) -> list[Block]:
         "from the top.",
         data=_table(run.slug(f"regulon-{tf}"), found.frame, f"Targets of {tf} by falling score."),
     )
-    return [figure]
+    return [drawn]
 
 
 def _table(name: str, frame: pd.DataFrame, caption: str) -> Table:
     has_evidence = bool((frame["evidence"].astype(str) != "").any())
-    headings = [("TF", False), ("target", False), ("probability", True), ("score", True), ("sign", False)]
-    headings += [("sign told by", False), ("in the network", False)]
-    if has_evidence:
-        headings.append(("evidence", False))
+    header = ["TF", "target", "probability", "score", "sign", "source of the sign", "in the network"]
     rows = []
     for edge in records(frame):
         known = str(edge.known)
-        cells = [
-            Cell(str(edge.source)),
-            Cell(str(edge.target)),
-            _probability(float(edge.probability)),
-            number(float(edge.score), 2),
-            Cell(_SIGNS[int(edge.sign)]),
-            Cell(str(edge.sign_source) or "–"),  # noqa: RUF001
-            Cell(_KNOWN.get(known, known)),
+        cells: list[str | Cell] = [
+            *(str(edge.source), str(edge.target)),
+            *(_probability(float(edge.probability)), figure(edge.score, digits=2)),
+            *(_SIGNS[int(edge.sign)], str(edge.sign_source) or MISSING, _KNOWN.get(known, known)),
         ]
         if has_evidence:
-            cells.append(Cell(_evidence(str(edge.evidence))))
-        rows.append(Row(cells))
-    columns = [Column(heading, numeric=numeric) for heading, numeric in headings]
-    return Table(name, caption, columns, rows, sorted_by=(3, "descending"), filter="Show edges that contain")
+            cells.append(_evidence(str(edge.evidence)))
+        rows.append(cells)
+    return table(
+        [*header, "evidence"] if has_evidence else header,
+        rows,
+        numeric=(2, 3),
+        name=name,
+        caption=caption,
+        sorted_by=(3, "descending"),
+        filter="Show edges that contain",
+    )
 
 
 def _evidence(text: str) -> str:
     """Resources of an edge; a prior names a dozen."""
-    return name_some([part.strip() for part in text.split(";") if part.strip()], 3) or "–"  # noqa: RUF001
+    return name_some([part.strip() for part in text.split(";") if part.strip()], 3) or MISSING
 
 
 def _probability(value: float) -> Cell:
-    return number(value, 3 if value != value or value >= 0.01 else 5)
+    return figure(value, digits=5 if value < 0.01 else 3)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from markupsafe import Markup
-
+from grn_cotrain.present import Cell, Column, Row, Table
+from grn_cotrain.present.numbers import MISSING
 from grn_cotrain.report.blocks import Block, Code, Heading, Missing, Section, Text
 from grn_cotrain.report.inputs import ReportInputs, RunInputs
-from grn_cotrain.report.tables import Cell, Column, Row, Table
 
 __all__ = ["section"]
 
@@ -20,7 +19,6 @@ _RECORDED = (
     ("weights_sha256", "SHA-256 of the weights"),
 )
 _MACHINE = ("python", "machine", "processor", "device", "threads")
-_ABSENT = "–"  # noqa: RUF001
 
 
 def section(report: ReportInputs) -> Section:
@@ -36,16 +34,16 @@ def section(report: ReportInputs) -> Section:
     named.insert(6, ("hash of the network", [_network_hash(run) for run in report.runs]))
     machine = [(key, [_environment(run, key) for run in report.runs]) for key in _MACHINE]
     packages = list(dict.fromkeys(name for run in report.runs for name in _packages(run)))
-    versions = [(name, [_packages(run).get(name, _ABSENT) for run in report.runs]) for name in packages]
+    versions = [(name, [_packages(run).get(name, MISSING) for run in report.runs]) for name in packages]
     columns[0] = Column("what", numeric=False)
     for name, title, rows in (
         ("hashes", "Hashes: two runs with equal hashes read and did the same", named),
         ("machine", "The machine that trained", machine),
         ("versions", "Versions of what the result rests on", versions),
     ):
-        shown = [row for row in rows if any(value != _ABSENT for value in row[1])]
+        shown = [row for row in rows if any(value != MISSING for value in row[1])]
         if shown:
-            blocks.append(Table(name, f"{title}.", columns, [_row(*row) for row in shown], sortable=False))
+            blocks.append(Table(columns, [_row(*row) for row in shown], name=name, caption=f"{title}.", sortable=False))
     blocks.append(Heading("To make it again"))
     blocks.append(Text("The recipe is in this report (as YAML, above) and in the run folder as recipe.yaml."))
     blocks.append(Code("\n".join(_commands(report))))
@@ -56,21 +54,21 @@ def _row(title: str, values: list[str]) -> Row:
     differs = len(set(values)) > 1
     return Row(
         [Cell(f"≠ {title}" if differs else title)]
-        + [Cell(Markup("<code>{}</code>").format(value), tone="differs" if differs else "") for value in values]
+        + [Cell(value, tone="differs" if differs else "", code=True) for value in values]
     )
 
 
 def _recorded(run: RunInputs, key: str) -> str:
-    return str(run.record.get(key) or _ABSENT)
+    return str(run.record.get(key) or MISSING)
 
 
 def _network_hash(run: RunInputs) -> str:
     prep = run.prep.value
-    return prep.grn.content_hash if prep is not None and prep.has_grn else _ABSENT
+    return prep.grn.content_hash if prep is not None and prep.has_grn else MISSING
 
 
 def _environment(run: RunInputs, key: str) -> str:
-    return str(run.record.get("environment", {}).get(key) or _ABSENT)
+    return str(run.record.get("environment", {}).get(key) or MISSING)
 
 
 def _packages(run: RunInputs) -> dict[str, str]:

@@ -7,14 +7,13 @@ from typing import Any
 import yaml
 
 from grn_cotrain.config import to_dict
+from grn_cotrain.present import Cell, Column, Row, Table
+from grn_cotrain.present.numbers import MISSING
 from grn_cotrain.recipe import DataConfig, Recipe
 from grn_cotrain.report.blocks import Block, Code, Details, Section, Text
 from grn_cotrain.report.inputs import ReportInputs, RunInputs, without_paths
-from grn_cotrain.report.tables import Cell, Column, Row, Table
 
 __all__ = ["flatten", "section"]
-
-_ABSENT = "–"  # noqa: RUF001
 
 
 def section(report: ReportInputs) -> Section:
@@ -26,13 +25,13 @@ def section(report: ReportInputs) -> Section:
     columns = [Column("key", numeric=False)]
     columns += [Column(run.title if run.label else "value", numeric=False) for run in report.runs]
     columns.append(Column("default", numeric=False))
-    differing = sum(len({_shown(mapping.get(key, _ABSENT)) for mapping in flat}) > 1 for key in keys)
+    differing = sum(len({_shown(mapping.get(key, MISSING)) for mapping in flat}) > 1 for key in keys)
     blocks: list[Block] = [Text("The resolved recipe. Keys left at their default are dimmed.")]
     if report.is_comparison:
         told = f"{differing:,} keys differ between the runs; they are marked and begin with ≠." if differing else None
         blocks.append(Text(told or "The recipes of the runs are the same."))
     caption = "Every key of the recipe; absolute paths are shortened to their last part."
-    blocks.append(Table("recipe", caption, columns, rows, filter="Show keys that contain", sortable=False))
+    blocks.append(Table(columns, rows, name="recipe", caption=caption, filter="Show keys that contain", sortable=False))
     blocks += [Details(_yaml_title(run), (Code(_yaml(run), label="recipe as YAML"),)) for run in report.runs]
     return Section("recipe", "Recipe", "Recipe", tuple(blocks))
 
@@ -52,8 +51,8 @@ def flatten(value: Any, path: str = "") -> dict[str, Any]:
 
 
 def _row(key: str, flat: list[dict[str, Any]], defaults: dict[str, Any]) -> Row:
-    values = [_shown(mapping[key]) if key in mapping else _ABSENT for mapping in flat]
-    default = _shown(defaults[key]) if key in defaults and defaults[key] != "" else _ABSENT
+    values = [_shown(mapping[key]) if key in mapping else MISSING for mapping in flat]
+    default = _shown(defaults[key]) if key in defaults and defaults[key] != "" else MISSING
     differs = len(set(values)) > 1
     cells = [Cell(f"≠ {key}" if differs else key)]
     cells += [Cell(value, tone="differs" if differs else "") for value in values]

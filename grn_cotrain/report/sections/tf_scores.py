@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from grn_cotrain.present import Cell, Column, figure, table, whole
 from grn_cotrain.report.blocks import Block, Missing, Section, Text
 from grn_cotrain.report.inputs import ReportInputs
 from grn_cotrain.report.sections.links import Source, sources
-from grn_cotrain.report.tables import Cell, Column, Row, Table, count, number, signed
 
 __all__ = ["section"]
 
@@ -26,8 +26,8 @@ def section(report: ReportInputs) -> Section:
 
 
 def _group(group: Sequence[Source]) -> list[Block]:
-    table = group[0].table
-    split = table.headline_split
+    first = group[0].table
+    split = first.headline_split
     if any(source.table.per_tf is None for source in group):
         reason = f"scores of single TFs on {split} were not kept by an older evaluation"
         return [Missing(reason, "grn-cotrain evaluate links RUN")]
@@ -37,7 +37,7 @@ def _group(group: Sequence[Source]) -> list[Block]:
         assert frame is not None
         for scorer in dict.fromkeys(frame.loc[frame["kind"] != "control", "scorer"]):
             scores.append((source.name(scorer, "model"), _of(source, scorer)))
-    control = table.best_control()
+    control = first.best_control()
     if control is not None:
         scores.append((control, _of(group[0], control)))
     if not scores:
@@ -58,27 +58,27 @@ def _table(split: str, scores: Sequence[tuple[str, pd.DataFrame]], *, has_contro
     columns = [Column("TF", numeric=False), Column("targets tested"), Column("candidates")]
     columns += [Column(f"AUROC, {name}") for name, _ in scores]
     if has_control and len(scores) > 1:
-        columns.append(Column(f"{model} − {control}", title="difference of the AUROCs"))  # noqa: RUF001
+        columns.append(Column(f"{model} \N{MINUS SIGN} {control}", title="difference of the AUROCs"))
     columns += [Column(f"AP, {name}", title="average precision") for name, _ in scores]
     rows, wins, compared = [], 0, 0
     for tf, first in base.iterrows():
         aurocs = [_value(frame, tf, "auroc") for _, frame in scores]
-        cells = [Cell(str(tf)), count(int(first["num_targets"])), count(int(first["num_pairs"]))]
-        cells += [number(value) for value in aurocs]
+        cells = [Cell(str(tf)), whole(first["num_targets"]), whole(first["num_pairs"])]
+        cells += [figure(value) for value in aurocs]
         if has_control and len(scores) > 1:
             both = aurocs[0] is not None and aurocs[-1] is not None
             change = aurocs[0] - aurocs[-1] if both else None  # type: ignore[operator]
             compared += change is not None
             wins += change is not None and change > 0
-            cells.append(number(None) if change is None else Cell(signed(change), change))
-        cells += [number(_value(frame, tf, "ap")) for _, frame in scores]
-        rows.append(Row(cells))
+            cells.append(figure(change, sign=True))
+        cells += [figure(_value(frame, tf, "ap")) for _, frame in scores]
+        rows.append(cells)
     blocks: list[Block] = [
-        Table(
+        table(
+            columns,
+            rows,
             name=f"tfs-{split}",
             caption=f"{split}: scores among all candidates of a TF. A dash: too few test positives for a score.",
-            columns=columns,
-            rows=rows,
             sorted_by=(1, "descending"),
             filter="Show TFs whose row contains",
         )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pandas as pd
 from markupsafe import Markup
 
+from grn_cotrain.present import Cell, figure, number, table, whole
 from grn_cotrain.report.blocks import Block, Details, Facts, Missing, Section, Text
 from grn_cotrain.report.figures import draw
 from grn_cotrain.report.inputs import ReportInputs, RunInputs
 from grn_cotrain.report.sections import beside
-from grn_cotrain.report.tables import Cell, Column, Row, Table, count, number
 
 __all__ = ["section"]
 
@@ -64,9 +64,9 @@ def _figures(run: RunInputs, metrics: pd.DataFrame) -> list[Block]:
     for name in sorted(name for name in metrics.columns if name.startswith("loss/")):
         values = metrics[name].dropna()
         if len(values):
-            said = f"{name.removeprefix('loss/').replace('_', ' ')} from {values.iloc[0]:.3f} to {values.iloc[-1]:.3f}"
-            ends.append(said)
-    figure = draw(
+            shown = name.removeprefix("loss/").replace("_", " ")
+            ends.append(f"{shown} from {number(values.iloc[0])} to {number(values.iloc[-1])}")
+    drawn = draw(
         lambda ax: pl.losses(run.run.folder, ax=ax),
         size=(4.6, 3.7),
         name=run.slug("losses"),
@@ -75,7 +75,7 @@ def _figures(run: RunInputs, metrics: pd.DataFrame) -> list[Block]:
         caption="Losses in training (lines) and validation (open marks). The dotted line and the diamond on it mark "
         "the step whose model was kept; test links had no part in choosing it.",
     )
-    return [figure]
+    return [drawn]
 
 
 def _weights(metrics: pd.DataFrame) -> list[Block]:
@@ -98,23 +98,19 @@ def _tables(run: RunInputs, metrics: pd.DataFrame) -> list[Block]:
         if part.empty:
             continue
         names = [name for name in part.columns if name not in ("step", "kind")]
-        columns = [Column("step"), *(Column(_short(name)) for name in names)]
-        rows = [
-            Row([count(int(row["step"])), *(_cell(row[name]) for name in names)]) for row in part.to_dict("records")
-        ]
+        header = ["step", *map(_short, names)]
+        rows = [[whole(row["step"]), *(_cell(row[name]) for name in names)] for row in part.to_dict("records")]
         caption = f"{title}: what the program wrote to metrics.jsonl."
-        table = Table(run.slug(f"{kind}-records"), caption, columns, rows, sorted_by=(0, "ascending"))
-        blocks.append(Details(title, (table,)))
+        stem = run.slug(f"{kind}-records")
+        numeric = range(len(header))
+        shown = table(header, rows, numeric=numeric, name=stem, caption=caption, sorted_by=(0, "ascending"))
+        blocks.append(Details(title, (shown,)))
     parameters = run.record.get("parameters")
     if parameters:
-        rows = [
-            Row([Cell(name.replace("_", " ")), count(int(value))])
-            for name, value in parameters.items()
-            if name != "total"
-        ]
-        columns = [Column("part", numeric=False), Column("parameters")]
-        table = Table(run.slug("parameters"), "Trained numbers of each part of the model.", columns, rows)
-        blocks.append(Details("Parameters of each part", (table,)))
+        rows = [[Cell(name.replace("_", " ")), whole(value)] for name, value in parameters.items() if name != "total"]
+        caption = "Trained numbers of each part of the model."
+        shown = table(("part", "parameters"), rows, numeric=(1,), name=run.slug("parameters"), caption=caption)
+        blocks.append(Details("Parameters of each part", (shown,)))
     return blocks
 
 
@@ -126,5 +122,5 @@ def _cell(value: object) -> Cell:
     if not isinstance(value, (int, float)):
         return Cell(str(value))
     if isinstance(value, float) and value == value and value != 0 and abs(value) < 1e-3:
-        return Cell(f"{value:.2e}".replace("-", "−"), value)  # noqa: RUF001
-    return number(float(value), 0 if abs(value) >= 1000 else 4)
+        return Cell(f"{value:.2e}", value)
+    return figure(float(value), digits=0 if abs(value) >= 1000 else 4)

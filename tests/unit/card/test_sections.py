@@ -1,59 +1,23 @@
-"""Neutral sections as Markdown and on a console; differences of recipes; plain values."""
+"""Differences of recipes; plain values."""
 
 from __future__ import annotations
 
-import io
 import json
 
 import numpy as np
-import pytest
-from rich.console import Console
 
 from grn_cotrain.card.plain import plain
-from grn_cotrain.card.sections import Section, Table, number, render, to_markdown
 from grn_cotrain.evaluate.bootstrap import Interval
+from grn_cotrain.present import table
+from grn_cotrain.present.sections import Section
 from grn_cotrain.recipe_diff import recipe_differences
 
 SECTION = Section(
     "key",
     "Title",
     ("A paragraph [not markup].",),
-    (Table(("name", "value"), (("a|b", "1.5"), ("c", "-")), "Caption", (1,), "A note"),),
+    (table(("name", "value"), [("a|b", "1.5"), ("c", "-")], caption="Caption"),),
 )
-
-
-def test_markdown() -> None:
-    text = to_markdown("Page", [SECTION])
-    assert text.startswith(
-        "# Page\n\n## Title\n\nA paragraph [not markup].\n\n**Caption**\n\n| name | value |\n| --- | ---: |"
-    )
-    assert "| a\\|b | 1.5 |" in text
-    assert "*A note*" in text
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_console(terminal: bool) -> None:
-    out = io.StringIO()
-    render([SECTION], Console(file=out, force_terminal=terminal, width=80))
-    for words in ("Title", "A paragraph [not markup].", "Caption", "a|b", "1.5", "A note"):
-        assert words in out.getvalue()
-    if not terminal:
-        assert "name  value\na|b     1.5\nc         -\n" in out.getvalue()
-
-
-def test_a_table_has_one_width() -> None:
-    with pytest.raises(ValueError, match="width"):
-        Table(("a",), (("1", "2"),))
-
-
-def test_numbers() -> None:
-    assert number(-0.0001) == "0.000"
-    assert [number(0.12345), number(None), number(float("nan")), number(0.5, 1, sign=True)] == [
-        "0.123",
-        "-",
-        "-",
-        "+0.5",
-    ]
 
 
 def test_recipe_differences_are_paths() -> None:

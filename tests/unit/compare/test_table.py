@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from grn_cotrain.compare.pairing import seed_differences
-from grn_cotrain.compare.table import change, number, tabulate
+from grn_cotrain.compare.table import change, tabulate
 from grn_cotrain.compare.vary import parse_seeds
 from grn_cotrain.errors import UserError
 from tests.unit.compare.tables import cell_result, link_table
@@ -103,14 +103,12 @@ def test_explained_variance_is_paired_over_seeds() -> None:
     assert seed_differences({0: None}, {0: 0.4}) is None
 
 
-def test_numbers() -> None:
-    assert number(None) == "-"
-    assert number(0.7128) == ".713"
-    assert number(-0.05) == "-.050"
+def test_changes() -> None:
     verdict = {"difference": -0.0129, "low": -0.02, "high": 0.001, "beats": False}
-    assert change(verdict) == "-.013 [-.020, +.001]"
-    assert change({**verdict, "low": None, "beats": True}) == "-.013 *"
-    assert change(None) == "-"
+    assert (change(verdict).line, change(verdict).star) == ("-0.013 [-0.020, +0.001]", "")
+    alone = change({**verdict, "low": None, "beats": True})
+    assert (alone.line, bool(alone.star)) == ("-0.013", True)
+    assert change(None).line == "-"
 
 
 def test_seeds() -> None:

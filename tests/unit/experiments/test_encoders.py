@@ -215,11 +215,11 @@ def test_table_has_means_controls_and_failures() -> None:
     header, table = table_of(rows, controls, worlds, "common")
     assert all(len(line) == len(header) for line in table)
     line = next(line for line in table if line[0] == "transformer")
-    assert line[header.index("simulated R2")] == ".300"
-    assert line[header.index("simulated_probe accuracy")] == ".900"
+    assert line[header.index("simulated R2")] == "0.300"
+    assert line[header.index("simulated_probe accuracy")] == "0.900"
     assert line[header.index("parameters")] == "1,000"
     assert next(line for line in table if line[0] == "scgpt: failed")[-1] == "boom"
-    assert next(line for line in table if line[0] == "boosting_all")[header.index("simulated links")] == ".700"
+    assert next(line for line in table if line[0] == "boosting_all")[header.index("simulated links")] == "0.700"
     assert figure(rows[0], "mean:macro_f1") is None
 
 
@@ -242,7 +242,7 @@ def test_rows_of_a_record_are_replaced_or_taken_out_and_the_others_stay() -> Non
     body = updated(record, [again, {"spec": missing, "error": "not run"}], "common", "bins are read otherwise")
     column = body["header"].index("simulated R2")
     shown = {line[0]: line[column] for line in body["table"]}
-    assert (shown["scgpt"], shown["transformer"], "scmbert" in shown) == (".500", ".200", False)
+    assert (shown["scgpt"], shown["transformer"], "scmbert" in shown) == ("0.500", "0.200", False)
     assert [row["spec"]["system"] for row in body["rows"]] == ["scgpt", "transformer"]
     assert body["rows"][0]["seconds_per_1000_cells"] == record["body"]["rows"][0]["seconds_per_1000_cells"]
     first, second, third, last = body["notes"]
@@ -352,12 +352,12 @@ def test_an_ablation_is_compared_under_the_same_seeds() -> None:
     found = {"reference: as it is": [row(0.5, 0.4, 0.6), row(0.7, 0.6, 0.8)], "values: round": [row(0.4, 0.3, 0.5)]}
     found["values: round"][0]["cells"] = {"gene_and_cell": {"value": 0.2, "low": 0.1, "high": 0.3}}
     header, table = ablation_table(found)
-    assert table[2][:4] == ["", "gene and cell mean (control)", "", ".200 [.100, .300]"]
+    assert table[2][:4] == ["", "gene and cell mean (control)", "", "0.200 [0.100, 0.300]"]
     assert all(len(line) == len(header) for line in table)
     place = header.index("minus reference")
     assert table[0][place] == "-"
-    assert table[0][place - 1].startswith(".600")
-    assert table[1][place].startswith("-.100 [-.100, -.100]")  # of seed 0 alone, not of the mean of both
+    assert table[0][place - 1].startswith("0.600")
+    assert table[1][place].startswith("-0.100 [-0.100, -0.100]")  # of seed 0 alone, not of the mean of both
 
 
 def test_a_record_keeps_no_replicates() -> None:
@@ -437,7 +437,7 @@ def test_curve_keeps_forms_that_failed() -> None:
     assert table[0][header.index("passes the gate")] == "yes"
     assert table[1][0] == "C: failed"
     assert table[2][0] == "factor analysis (control)"
-    assert table[2][header.index("R2")] == ".600 [.500, .700]"
+    assert table[2][header.index("R2")] == "0.600 [0.500, 0.700]"
     assert all(len(line) == len(header) for line in table)
 
 

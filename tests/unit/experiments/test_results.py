@@ -37,11 +37,11 @@ def test_a_link_record_holds_what_the_table_says(links: Path, tmp_path: Path) ->
     assert record["kind"] == "links"
     assert record["commit"]
     text = link_table(again)
-    assert "| **joint** | .800 [.780, .820] |" in text
+    assert "| **joint** | 0.800 [0.780, 0.820] |" in text
     assert "c3" in text
     assert "c4" not in text
     assert "scRegNet" in text
-    assert ".890" in text
+    assert "0.890" in text
 
 
 def test_results_tell_command_commit_and_warnings(links: Path) -> None:

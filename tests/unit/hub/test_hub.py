@@ -156,7 +156,7 @@ def test_the_card_says_how_the_model_did_beside_controls(evaluated: Path, tmp_pa
     }
     for scorer in ("joint", "degree_product", "target_degree"):
         row = rows[scorer, "macro_auroc"]
-        shown = f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]".replace("0.", ".")
+        shown = f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
         line = next(line for line in text.splitlines() if line.startswith("| ") and scorer in line)
         assert shown in line, (shown, line)
     record = RunFolder(evaluated).record()

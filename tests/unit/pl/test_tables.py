@@ -91,10 +91,10 @@ def test_controls_are_sorted_and_the_model_and_the_best_control_stand_out(evalua
     np.testing.assert_allclose([line.get_xdata() for line in bars], rows[["low", "high"]].to_numpy())
     best = table.best_control()
     (named,) = [text for text in texts(ax) if "best control" in text]
-    assert named.startswith(f"{rows.set_index('scorer')['value'][best]:.3f}".replace("0.", "."))
+    assert named.startswith(f"{rows.set_index('scorer')['value'][best]:.3f}")
     bold = {tick.get_text() for tick in labels.values() if tick.get_fontweight() == "bold"}
     assert bold == {"joint"}
-    assert "chance .500" in texts(ax)
+    assert "chance 0.500" in texts(ax)
 
 
 def test_controls_of_a_table_with_top_and_other_metrics(evaluated: Path) -> None:

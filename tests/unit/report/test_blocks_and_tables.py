@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
-from markupsafe import Markup
 
+from grn_cotrain.present import Cell, Column, Row, Table, figure
 from grn_cotrain.report.blocks import (
     Block,
     Checks,
@@ -24,7 +22,6 @@ from grn_cotrain.report.blocks import (
 from grn_cotrain.report.inputs import without_paths
 from grn_cotrain.report.page import Page, render_page
 from grn_cotrain.report.sections.recipe import flatten
-from grn_cotrain.report.tables import Cell, Column, Row, Table, count, interval, measured, number, signed
 from tests.unit.report.html_checks import Parsed, external_resources
 
 EVIL = "<script>alert(1)</script>"
@@ -39,7 +36,7 @@ def table(**changes: object) -> Table:
         "name": "t",
         "caption": "what it shows",
         "columns": [Column("gene", numeric=False), Column("score")],
-        "rows": [Row([Cell("STAT1"), number(0.5)]), Row([Cell("IRF1"), number(None)], tone="model")],
+        "rows": [Row([Cell("STAT1"), figure(0.5)]), Row([Cell("IRF1"), figure(None)], tone="model")],
     }
     return Table(**{**options, **changes})  # type: ignore[arg-type]
 
@@ -131,31 +128,6 @@ def test_ids_of_equal_tables_differ() -> None:
 def test_headings_inside_columns_go_one_level_down() -> None:
     html = page(Heading("a"), Columns([("run", [Heading("b")])]))
     assert Parsed(html).headings == [1, 2, 3, 3, 4]
-
-
-@pytest.mark.parametrize(
-    ("cell", "text", "value"),
-    [
-        (number(0.12345), "0.123", 0.12345),
-        (number(-0.5), "−0.500", -0.5),  # noqa: RUF001
-        (number(-0.0001), "0.000", -0.0001),
-        (number(math.nan), "–", None),  # noqa: RUF001
-        (number(None), "–", None),  # noqa: RUF001
-        (number(12345.6, 1), "12,345.6", 12345.6),
-        (count(12345), "12,345", 12345.0),
-        (count(None), "–", None),  # noqa: RUF001
-    ],
-)
-def test_cells_of_numbers(cell: Cell, text: str, value: float | None) -> None:
-    assert (cell.text, cell.value) == (text, value)
-
-
-def test_intervals_and_signs() -> None:
-    assert interval(-0.1, 0.25) == "[−0.100, 0.250]"  # noqa: RUF001
-    assert interval(-0.1, 0.25, plus=True) == "[−0.100, +0.250]"  # noqa: RUF001
-    assert [signed(value) for value in (0.1, -0.1, 0.0, -0.0001)] == ["+0.100", "−0.100", "+0.000", "+0.000"]  # noqa: RUF001
-    assert measured(0.5, math.nan, 1.0).text == "0.500"
-    assert Markup(measured(0.5, 0.4, 0.6).text).striptags() == "0.500 [0.400, 0.600]"
 
 
 @pytest.mark.parametrize(
