@@ -12,7 +12,7 @@ from scipy import sparse
 from data_prep.simulate import simulate
 from data_prep.splits import prepare_splits
 from grn_cotrain.config import parse, to_dict
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.prep import Prep, write_prep
 from grn_cotrain.recipe import Recipe
 
@@ -38,7 +38,7 @@ def make_batched_world(world: Path, folder: Path) -> Path:
         batch=np.where(second_C, "lane2", "lane1"), donor=generator.choice(["d1", "d2", "d3"], len(second_C))
     )
     counts = sparse.csr_matrix(prep.cells.values_CG.multiply(factor_CG))
-    cells = CellMatrix.build(prep.vocab, counts, kind="counts", obs=obs)
+    cells = MemoryStore.build(prep.vocab, counts, kind="counts", obs=obs)
     write_prep(folder, prep.vocab, cells, grn=prep.grn, tfs=prep.meta["tfs"])
     prepare_splits(folder, "unseen-target", seed=0)
     return folder
