@@ -41,15 +41,12 @@ class View:
         int64 positions of the tokens that are asked for.
     masked_M
         bool, True where an asked token shows MASK in the place of its name; None where no name is hidden.
-    encoder
-        Name of the encoder that reads the view.
     """
 
     tokens: PackedTokens
     truth: PackedTokens
     where_M: Tensor
     masked_M: Tensor | None = None
-    encoder: str = "cells"
 
     @classmethod
     def of(cls, tokens: PackedTokens, truth: PackedTokens | None = None) -> View:
