@@ -49,7 +49,7 @@ class GRN:
         ``source, target`` (symbols of the vocabulary), ``source_index, target_index`` int64, ``weight`` float32,
         ``sign`` int8 (-1 repression, 0 unknown, 1 activation), ``evidence`` text.
     report
-        What was merged, dropped or renamed on the way.
+        Report of what was merged, dropped or renamed.
     """
 
     vocab: FeatureVocab
@@ -81,7 +81,7 @@ class GRN:
         vocab
             Edges with an end outside it are dropped, counted and named.
         on_duplicates, on_self_loops, on_unknown, on_reciprocal
-            What to do about each trouble besides reporting it: nothing, a logged warning, an error.
+            Reaction to each problem in addition to reporting it: nothing, a logged warning, an error.
         min_mapped
             Least share of the frame's genes that must be in the vocabulary. The default asks for one edge only, since
             a small panel rightly keeps a small part of a genome-wide network.
@@ -316,7 +316,7 @@ class GRN:
 
 
 def _why_empty(report: EdgeReport, vocab: FeatureVocab) -> str:
-    """What the end that is not found is, and what the data are."""
+    """Describe the end that is not found, and the data."""
     for end, lost in (("the TFs", report.unknown_sources), ("the targets", report.unknown_targets)):
         if lost:
             return vocab.diagnose(lost, f"the column of {end.removeprefix('the ')}")

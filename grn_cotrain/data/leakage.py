@@ -24,7 +24,7 @@ Severity = Literal["error", "note"]
 _MAX_EXAMPLES = 3
 _PARTS: tuple[Part, ...] = ("train", "validation", "test")
 _HELD: tuple[Part, ...] = ("validation", "test")
-# What published files contain and what is printed beside their figures instead of refusing them.
+# Findings in published files that are printed with their figures instead of refusing them.
 _NOTES_OF_FILES = ("reversed-edge", "candidate-without-edge", "reversed-message")
 
 
@@ -121,7 +121,7 @@ def assert_no_leak(split: EdgeSplit, message_2E: np.ndarray | None = None, **opt
     if not report.ok:
         errors = [finding for finding in report.findings if finding.severity == "error"]
         told = "; ".join(f"{f.name}: {f.count:,} ({', '.join(f.examples)}): {f.meaning}" for f in errors)
-        raise UserError(f"split '{split.name}': leaks: {told}. Make the split anew with grn-prep splits")
+        raise UserError(f"split '{split.name}': leaks: {told}. Make the split again with grn-prep splits")
     return report
 
 
