@@ -93,9 +93,9 @@ def draw(
     from matplotlib.figure import Figure as Canvas
 
     from grn_cotrain import pl
-    from grn_cotrain.pl import _style as pl_style
+    from grn_cotrain.pl import theme
 
-    with pl_style.style():
+    with theme.style():
         canvas = Canvas(figsize=size, layout="constrained")
         ax = canvas.add_subplot()
         plot(ax)
@@ -129,10 +129,10 @@ def _clean(svg: str) -> str:
 
 def _colours() -> tuple[Mapping[str, str], Mapping[str, str]]:
     """Colour of ``pl`` -> CSS variable, for marks and for text."""
-    from grn_cotrain.pl import _style as pl_style
+    from grn_cotrain.pl import theme
 
-    neutral = {colour: f"var(--figure-{name})" for name, colour in pl_style.THEME.items()}
-    hues = {name: getattr(pl_style, name.upper()) for name in ("blue", "vermilion", "green", "purple", "orange", "sky")}
+    neutral = {colour: f"var(--figure-{name})" for name, colour in theme.THEME.items()}
+    hues = {name: getattr(theme, name.upper()) for name in ("blue", "vermilion", "green", "purple", "orange", "sky")}
     marks = neutral | {colour: f"var(--figure-{name})" for name, colour in hues.items()}
     texts = neutral | {colour: f"var(--figure-{name}-text)" for name, colour in hues.items()}
     return marks, texts
