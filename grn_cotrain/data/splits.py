@@ -8,7 +8,7 @@ kind           test                                                  validation,
 random         a third of each TF's targets                          a tenth of the rest's edges
 unseen-tf      out-edges of a fifth of the TFs with >= 5 targets     out-edges of a tenth of the other such TFs
 unseen-target  in-edges of a fifth of the genes                      in-edges of a tenth of the other genes
-unseen-both    held-out TFs x held-out genes                         .15 of other TFs x .15 of other genes
+unseen-both    held-out TFs x held-out genes                         0.15 of other TFs x 0.15 of other genes
 =============  ====================================================  =========================================
 
 Validation has the regime of the test, so that what is selected on it is selected for the test. ``unseen-both`` takes a
@@ -118,7 +118,7 @@ def make_split(
         raise UserError(f"track '{track}': choose from {', '.join(get_args(Track))}")
     if folds < 2:
         raise UserError(f"folds: got {folds}; give at least 2")
-    num_genes = grn.vocab.num_features
+    num_genes = grn.num_genes
     pairs_2E = sorted_pairs(grn.pairs_2E, num_genes)
     loops_E = pairs_2E[0] == pairs_2E[1]
     if loops_E.any():
@@ -149,7 +149,7 @@ class _Maker:
 
     @property
     def num_genes(self) -> int:
-        return self.grn.vocab.num_features
+        return self.grn.num_genes
 
     def make(self, kind: SplitKind) -> list[EdgeSplit]:
         if kind == "random":

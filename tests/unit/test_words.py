@@ -12,7 +12,6 @@ from tests.words import ALLOWED, READ, ROOT, RULES, allowed, hits, reading_files
 NOT_SWEPT: tuple[str, ...] = (
     "grn_cotrain/card",
     "grn_cotrain/cli",
-    "grn_cotrain/compare",
     "grn_cotrain/data",
     "grn_cotrain/evaluate/annotation.py",
     "grn_cotrain/evaluate/attention_run.py",
