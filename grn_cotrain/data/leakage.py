@@ -27,7 +27,7 @@ _MAX_EXAMPLES = 3
 _IN_RELATION = "held-out-in-relation"
 _PARTS: tuple[Part, ...] = ("train", "validation", "test")
 _HELD: tuple[Part, ...] = ("validation", "test")
-# What published files contain and what is printed beside their figures instead of refusing them.
+# Findings in published files that are printed with their figures instead of refusing them.
 _NOTES_OF_FILES = ("reversed-edge", "candidate-without-edge", "reversed-message")
 
 
