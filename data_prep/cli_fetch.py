@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from grn_cotrain.commandline import console, say
+from grn_cotrain.commandline import console, next_step, say
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import atomic_file, atomic_folder
 
@@ -50,6 +50,7 @@ def fetch(
     for resource in resources:
         path = fetcher.fetch(resource)
         say(f"{resource.name}: {_place(path, out, link=link) if out is not None else path}")
+    next_step("grn-prep", "counts", names[0], "--out", "PREP")
 
 
 def _show(fetcher: object) -> None:

@@ -171,7 +171,8 @@ class CoTrainModel(nn.Module):
         UserError
             No model there; files missing, damaged, exchanged or written by a newer version.
         """
-        from grn_cotrain.model_io import find_model, load_model
+        from grn_cotrain.model_io import load_model
+        from grn_cotrain.run_folder import find_model
 
         return load_model(find_model(path), backend=backend)[0]
 

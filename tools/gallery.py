@@ -43,7 +43,7 @@ def figures(run: Path, tf: str) -> dict[str, Callable[[], Axes]]:
         f"regulon {tf}, 50": lambda: pl.regulon(run, tf, top=50),
         "network": lambda: pl.network(run),
         "network, known": lambda: pl.network(
-            predict_edges(run, top_per_tf=4, top=40, include_known="only", say=lambda text: None)
+            predict_edges(run, top_per_tf=4, top=40, known="only", say=lambda text: None)
         ),
     }
 

@@ -244,7 +244,7 @@ class CoTrainModel:
 
         run = self._trained()
         with _python_words(run.folder):
-            frame = gene_embeddings(run.folder, kind, prep=self._prepared().folder).frame
+            frame = gene_embeddings(run.folder, kind=kind, prep=self._prepared().folder).frame
         values = frame.loc[:, [name for name in frame.columns if name[0] == "d" and name[1:].isdigit()]]
         return values.set_axis(pd.Index(frame["symbol"], name="gene"), axis=0)
 

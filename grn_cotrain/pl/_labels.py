@@ -6,16 +6,18 @@ Dimension letters: N points, L labels, B boxes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from grn_cotrain.options import Options, keywords, option
 from grn_cotrain.pl.theme import INK, MUTED, PAPER
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["place_labels"]
+__all__ = ["LabelStyle", "place_labels"]
 
 # Distances from the point in points, and directions: right and left first, as one reads.
 _REACHES = (5.0, 9.0, 15.0, 23.0, 33.0, 45.0)
@@ -24,18 +26,30 @@ _LINE_FROM = 12.0
 _PAD = 1.0  # pixels between two labels
 
 
+@dataclass(frozen=True, kw_only=True)
+class LabelStyle(Options):
+    """How labels look, and what they give way to."""
+
+    fontsize: float | Sequence[float] = option(7.5, "Font size of all labels or of each.")
+    bold: Sequence[bool] | None = option(None, "Whether each label is bold.")
+    reach: Sequence[float] | None = option(None, "Radius in points of the mark at each point; default: 0.")
+    penalty: float = option(0.02, "Cost of each obstacle that a label covers; a place is free below 1.")
+    crowded: Literal["draw", "leave out"] = option(
+        "draw",
+        "Treatment of a label whose every place lies on another label, on a labelled point or beyond the axes: draw it"
+        " at the place that hides least, or leave it out.",
+    )
+
+
+@keywords(LabelStyle)
 def place_labels(
     ax: Axes,
     xy_L2: np.ndarray,
     texts: Sequence[str],
+    options: LabelStyle,
     *,
     obstacles_N2: np.ndarray | None = None,
-    fontsize: float | Sequence[float] = 7.5,
-    bold: Sequence[bool] | None = None,
-    reach: Sequence[float] | None = None,
-    penalty: float = 0.02,
     boxes_B4: np.ndarray | None = None,
-    crowded: Literal["draw", "leave out"] = "draw",
 ) -> list[Any]:
     """Write ``texts`` next to their points, with a thin line where there is room only further away.
 
@@ -48,22 +62,16 @@ def place_labels(
         Points in data coordinates.
     obstacles_N2
         Points that labels should not cover where they can help it.
-    fontsize, bold
-        Font size and weight of all labels or of each.
-    reach
-        Radius in points of the mark at each point; default 0.
-    penalty
-        Cost of each obstacle that a label covers; a place is free below 1.
+    {options}
     boxes_B4
-        Boxes that no label may cover: x and y in data coordinates, half width and half height in points.
-    crowded
-        Where every place of a label is on another label, on a labelled point or beyond the axes: ``draw`` takes the
-        place that hides least, ``leave out`` drops the label.
+        What no label may cover: x and y in data coordinates, half width and half height in points.
 
     Returns
     -------
     list of Annotation
     """
+    fontsize, bold, reach = options.fontsize, options.bold, options.reach
+    penalty, crowded = options.penalty, options.crowded
     figure: Any = ax.figure.get_figure(root=True)
     figure.draw_without_rendering()  # the layout decides the places of data in pixels
     renderer = figure._get_renderer()

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from grn_cotrain.errors import UserError
-from grn_cotrain.evaluate.attention import AttentionConfig
 from grn_cotrain.evaluate.attention_run import attention_of_tfs
+from grn_cotrain.jobs.attention import AttentionConfig
 from grn_cotrain.pl._edges import of_tf
 from grn_cotrain.pl._progress import reported
 from grn_cotrain.pl.theme import BLUE, INK, MUTED, VERMILION, new_axes, style

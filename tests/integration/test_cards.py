@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 
+from grn_cotrain.apply import OpenRun
 from grn_cotrain.card import GeneCard, build_card, diff_runs
 from grn_cotrain.card.inputs import read_inputs
 from grn_cotrain.cli import app
@@ -315,9 +316,9 @@ def test_differences_are_found(run: Path, other: Path) -> None:
 
 
 def _tfs(run: Path) -> list[str]:
-    model, config = load_model(run / "model")
-    known, _ = known_edges(RunFolder.open(run), model, config)
-    return [model.vocab.symbols[i] for i in known.sources_S]
+    opened = OpenRun(run)
+    known, _ = known_edges(opened)
+    return [opened.vocab.symbols[i] for i in known.sources_S]
 
 
 def test_link_tables_are_paired_where_they_may_be(run: Path, other: Path) -> None:

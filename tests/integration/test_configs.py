@@ -141,7 +141,7 @@ def test_readme_commands_run_in_their_order(
             "add": ["--set", "evaluate.controls=random"],
         },
         "evaluate links": {"add": ["--controls", "random", "--bootstrap", "0"]},
-        "perturb": {"STAT1": prep.vocab.symbols[0], "add": ["--controls", "2", "--max-cells", "20"]},
+        "perturb": {"STAT1": prep.vocab.symbols[0], "add": ["--num-controls", "2", "--max-cells", "20"]},
         "finetune": {"add": ["--epochs", "1"]},
     }
     ran = []

@@ -58,9 +58,7 @@ def _of(report: ReportInputs, run: RunInputs) -> list[Block]:
     blocks.insert(0, _network(run, edges))
     blocks.append(_table(run.slug("drawn-edges"), edges.frame, "The edges of the drawn network, by falling score."))
     blocks += _regulon(run)
-    new = Part.attempt(
-        lambda: predict_edges(run.run.folder, top=_NEW, include_known=False, say=lambda text: None).frame
-    )
+    new = Part.attempt(lambda: predict_edges(run.run.folder, top=_NEW, known="drop", say=lambda text: None).frame)
     if new.value is not None:
         caption = f"The {len(new.value):,} new edges with the highest scores, of any TF."
         blocks.append(

@@ -71,5 +71,5 @@ def test_a_study_among_the_results(tmp_path: Path) -> None:
     assert "## interferon_test" in text
     assert "| predicted | 0.9 (1) |" in text
     assert "- a note" in text
-    with pytest.raises(UserError, match="--name"):
+    with pytest.raises(UserError, match="name"):
         make_study_record("Bad Name", body)
