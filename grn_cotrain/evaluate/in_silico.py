@@ -226,7 +226,7 @@ def perturb_cells(
     require_seed(seed)
     rows_C = np.arange(cells.num_cells) if rows_C is None else np.asarray(rows_C, dtype=np.int64)
     wanted = tuple(dict.fromkeys(int(gene) for gene in genes))
-    values_CG = cells.normalised()[rows_C]
+    values_CG = cells.normalised(rows_C)
     _check(cells, wanted, mode, level, num_controls, values_CG)
     if max_cells is not None and max_cells < 1:
         raise UserError(f"max_cells: got {max_cells}; give at least 1, or leave it out")
