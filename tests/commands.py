@@ -17,6 +17,7 @@ __all__ = ["APPS", "ROOT", "check_command", "page_commands", "readme_commands"]
 ROOT = Path(__file__).resolve().parents[1]
 APPS = {"grn-prep": data_prep.cli.app, "grn-cotrain": grn_cotrain.cli.app, "experiments": experiments.__main__.app}
 _FENCE = re.compile(r"^ *```bash[^\n]*\n(.*?)^ *```", flags=re.MULTILINE | re.DOTALL)
+_RECORD = re.compile(r"<!-- generate: record .*?<!-- /generate -->", re.DOTALL)
 _INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 
 
@@ -27,8 +28,11 @@ def readme_commands() -> list[list[str]]:
 
 
 def page_commands(path: Path) -> list[list[str]]:
-    """Commands of a page of ``docs``: lines of shell blocks, and inline code that names a command."""
-    text = path.read_text(encoding="utf-8")
+    """Commands of a page of ``docs``: lines of shell blocks, and inline code that names a command.
+
+    The command of a record is left out: it is that of the record's commit.
+    """
+    text = _RECORD.sub("", path.read_text(encoding="utf-8"))
     lines = [line for block in _FENCE.findall(text) for line in block.replace("\\\n", " ").splitlines()]
     prose = re.sub(r"^ *```.*?^ *```", "", text, flags=re.MULTILINE | re.DOTALL)
     lines += [" ".join(code.split()) for code in _INLINE.findall(prose)]

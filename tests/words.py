@@ -80,6 +80,7 @@ class Hit:
 
 _CODE = re.compile(r":\w+(?::\w+)?:`[^`]*`|``.+?``|`[^`\n]+`|\$\$.+?\$\$|\$[^$\n]+\$", re.DOTALL)
 _FENCE = re.compile(r"^( *)(```+|~~~+).*?^\1\2[^\n]*$", re.DOTALL | re.MULTILINE)
+_GENERATED = re.compile(r"<!-- generate: .*?<!-- /generate -->", re.DOTALL)  # read where it comes from
 _COMMENTED = re.compile(r"<!--.*?-->", re.DOTALL)
 _TARGET = re.compile(r"(?<=\])\([^)\n]*\)")
 _SIGNATURE = re.compile(r"\*{0,2}\w+(, \*{0,2}\w+)*( : .*)?")
@@ -159,7 +160,7 @@ def _python(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _markdown(text: str) -> Iterator[tuple[int, str]]:
-    for pattern in (_FENCE, _COMMENTED, _CODE, _TARGET):
+    for pattern in (_GENERATED, _FENCE, _COMMENTED, _CODE, _TARGET):
         text = pattern.sub(_blank, text)
     start = 1
     for paragraph in re.split(r"(\n\s*\n)", text):

@@ -8,7 +8,7 @@ kind           test                                                  validation,
 random         a third of each TF's targets                          a tenth of the rest's edges
 unseen-tf      out-edges of a fifth of the TFs with >= 5 targets     out-edges of a tenth of the other such TFs
 unseen-target  in-edges of a fifth of the genes                      in-edges of a tenth of the other genes
-unseen-both    held-out TFs x held-out genes                         .15 of other TFs x .15 of other genes
+unseen-both    held-out TFs x held-out genes                         0.15 of other TFs x 0.15 of other genes
 =============  ====================================================  =========================================
 
 Validation has the regime of the test, so that what is selected on it is selected for the test. ``unseen-both`` takes a

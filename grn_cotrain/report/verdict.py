@@ -77,7 +77,7 @@ def _verdict(table: LinkTable, scorer: str, name: str) -> Verdict:
     value, low, high = table.difference(scorer, control, name)
     units = "TFs and held-out genes" if table.two_way else "TFs"
     interval = bounds(low, high, sign=True)
-    interval = f"{interval} (95 %, over {units})" if interval else "without an interval"
+    interval = f"{interval} (95\N{NO-BREAK SPACE}%, over {units})" if interval else "without an interval"
     few = tuple(table.warnings())
     outcome, found = _in_words(low, high, few=bool(few))
     sentence = Markup(

@@ -56,6 +56,9 @@ class GeneratedStore(StoreBase):
         del assay, tokens
         return np.full(self.num_cells, self.per_cell)
 
+    def verify(self) -> None:
+        """There is no file to check."""
+
     def in_memory(self) -> MemoryStore:
         """The same cells, held in memory."""
         every = np.arange(self.num_cells)

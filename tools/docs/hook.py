@@ -79,9 +79,8 @@ def _linked_to_repository(markdown: str) -> str:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
-    """Fill ``<!-- generate: ... -->`` and run the page's blocks."""
+    """Run the page's blocks; its tables are in it, and a test keeps them equal to the code."""
     try:
-        markdown = reference.expand(markdown)
         blocks = blocks_of(markdown)
         if blocks:
             outputs = [Output("")] * len(blocks) if _FAST else run_page(markdown, cache=CACHE)

@@ -1,6 +1,7 @@
 """Pages and tables made from the code itself: recipe keys, components, controls, commands, figures of record.
 
-Nothing made here is committed: the documentation's build calls these functions, and tests ask them what is missing.
+Tables are in the pages between markers, so that people can read them anywhere: ``python -m tools.docs tables --write``
+updates them, and a test keeps them equal to the code. The build makes whole pages (recipes, commands, Python API).
 """
 
 from __future__ import annotations
@@ -205,7 +206,7 @@ def component_section(kind: str, name: str, *, level: int = 3) -> str:
     cls = component.cls
     doc = _own_docstring(cls)
     source = Path(inspect.getfile(cls)).resolve().relative_to(ROOT)
-    parts = [f"{'#' * level} `{name}` {{ #{kind}-{name} }}\n", doc.text]
+    parts = [f'<a id="{kind}-{name}"></a>\n\n{"#" * level} `{name}`\n', doc.text]
     if "Notes" in doc.sections:
         parts.append(to_markdown(doc.sections["Notes"]))
     rows = component_keys(kind, name)
@@ -361,16 +362,33 @@ GENERATORS: dict[str, Callable[..., str]] = {
     "include": include,
     **TABLES,
 }
-_DIRECTIVE = re.compile(r"^<!-- generate: (?P<words>.+?) -->$", re.MULTILINE)
+_OPEN = re.compile(r"^<!-- generate: (?P<words>.+?) -->$", re.MULTILINE)
+_CLOSE = "<!-- /generate -->"
 
 
-def expand(markdown: str) -> str:
-    """Replace every ``<!-- generate: NAME ARGUMENTS -->`` that stands alone on its line."""
+def expand(text: str) -> str:
+    """Write what ``<!-- generate: NAME ARGUMENTS -->`` asks for between it and ``<!-- /generate -->``.
 
-    def replace(match: re.Match[str]) -> str:
-        name, *arguments = match.group("words").split()
-        if name not in GENERATORS:
-            raise ValueError(f"'{match.group(0)}': no generator '{name}'; choose from {', '.join(GENERATORS)}")
-        return GENERATORS[name](*arguments)
+    Both markers stand alone on their lines.
 
-    return _DIRECTIVE.sub(replace, markdown)
+    Raises
+    ------
+    ValueError
+        No such generator, or a marker is not closed.
+    """
+    first, *parts = re.split(r"^(?=<!-- generate: )", text, flags=re.MULTILINE)
+    return first + "".join(map(_region, parts))
+
+
+def _region(text: str) -> str:
+    opening = _OPEN.match(text)
+    if opening is None:
+        return text
+    name, *arguments = opening["words"].split()
+    if name not in GENERATORS:
+        raise ValueError(f"'{opening[0]}': no generator '{name}'; choose from {', '.join(GENERATORS)}")
+    if _CLOSE not in text:
+        raise ValueError(f"'{opening[0]}': is not closed; write {_CLOSE} on a line of its own below it")
+    _, _, after = text.partition(_CLOSE)
+    content = re.sub(r"\n{3,}", "\n\n", GENERATORS[name](*arguments)).strip()
+    return f"{opening[0]}\n\n{content}\n\n{_CLOSE}{after}"

@@ -1,4 +1,5 @@
-"""Blocks of a page that run: ```` ```bash run ```` and ```` ```python run ````, and what they print.
+"""Blocks of a page that run, and what they print: ```` ```bash run ````, ```` ```python run ```` and, for a file that
+later blocks read, ```` ```python run file=NAME ````.
 
 The blocks of a page run in their order, in one temporary folder that sees ``experiments`` as a checkout does; Python
 blocks share one interpreter, and figures that a block leaves open become pictures. A failing block fails the build.
@@ -30,11 +31,19 @@ _TIMEOUT = 600
 
 @dataclass(frozen=True)
 class Block:
-    """One block: ``bash`` or ``python``; ``quiet`` shows no output."""
+    """One block: ``bash`` or ``python``; ``quiet`` shows no output, ``file`` is written and not run."""
 
     language: str
     code: str
     quiet: bool = False
+    file: str = ""
+
+    @classmethod
+    def of(cls, match: re.Match[str]) -> Block:
+        """Read a block and its options."""
+        words = match["options"].split()
+        names = [word.removeprefix("file=") for word in words if word.startswith("file=")]
+        return cls(match["language"], match["code"], "quiet" in words, names[0] if names else "")
 
 
 @dataclass(frozen=True)
@@ -47,10 +56,7 @@ class Output:
 
 def blocks_of(markdown: str) -> list[Block]:
     """Blocks that run, in their order."""
-    return [
-        Block(match["language"], match["code"], "quiet" in match["options"].split())
-        for match in _BLOCK.finditer(markdown)
-    ]
+    return [Block.of(match) for match in _BLOCK.finditer(markdown)]
 
 
 def with_outputs(markdown: str, outputs: list[Output]) -> str:
@@ -59,8 +65,10 @@ def with_outputs(markdown: str, outputs: list[Output]) -> str:
 
     def replace(match: re.Match[str]) -> str:
         output = next(waiting)
-        shown = f"```{match['language']}\n{match['code']}```\n"
-        if "quiet" in match["options"].split():
+        block = Block.of(match)
+        title = f' title="{block.file}"' if block.file else ""
+        shown = f"```{block.language}{title}\n{block.code}```\n"
+        if block.quiet:
             return shown
         if output.text.strip():
             shown += f"\n```text\n{output.text.rstrip()}\n```\n"
@@ -180,13 +188,19 @@ def _figures() -> tuple[str, ...]:
     return tuple(pictures)
 
 
+def _run(block: Block, namespace: dict[str, object]) -> Output:
+    if block.file:
+        Path(block.file).write_text(block.code, encoding="utf-8")
+        return Output("")
+    return _run_bash(block.code) if block.language == "bash" else _run_python(block.code, namespace)
+
+
 def _main() -> None:
     request, answer = map(Path, sys.argv[1:])
     namespace: dict[str, object] = {"__name__": "__main__"}
     outputs = []
     for item in json.loads(request.read_text(encoding="utf-8")):
-        run = _run_bash(item["code"]) if item["language"] == "bash" else _run_python(item["code"], namespace)
-        outputs.append(asdict(run))
+        outputs.append(asdict(_run(Block(**item), namespace)))
     answer.write_text(json.dumps(outputs), encoding="utf-8")
 
 

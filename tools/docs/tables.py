@@ -94,7 +94,7 @@ def edge_exports() -> str:
         rows = key_rows(component.cls.Config, owner=component.cls)  # type: ignore[attr-defined]
         options = f"\n\n{key_table(rows)}" if rows else ""
         default = component.cls.selection  # type: ignore[attr-defined]
-        heading = f"### `{component.name}` {{ #edge_format-{component.name} }}"
+        heading = f'<a id="edge_format-{component.name}"></a>\n\n### `{component.name}`'
         parts.append(f"{heading}\n\n{doc.text}\n\nBy default: {default}.{options}{paper}\n")
     return "\n".join(parts)
 

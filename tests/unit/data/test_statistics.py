@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import tracemalloc
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import anndata
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grn_cotrain.data import factor_analysis, standardised
+from grn_cotrain.data.backed import BackedStore, StoredRows
 from grn_cotrain.data.cell_blocks import Block, Layout, column_values
 from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.factor_analysis import fit_factor_analysis
@@ -255,6 +258,22 @@ class TestStoresOnDisk:
         few, many = peak(2_000), peak(40_000)
         assert many < few + 40 * 38_000  # 40 bytes a cell: rows and presence; values would take 480 and more
         assert many < 8e6
+
+
+def test_cells_in_a_file_have_the_statistics_of_cells_in_memory(tmp_path: Path) -> None:
+    cells = mosaic(60)
+    sources = {}
+    for name, part in cells.rows(np.arange(60)).items():
+        anndata.AnnData(part).write_h5ad(tmp_path / f"{name}.h5ad")
+        sources[name] = StoredRows(tmp_path / f"{name}.h5ad", part.shape)
+    stored = BackedStore(cells.vocab, cells.obs, cells.assays, sources, cells.content_hash)
+    rows_C = np.random.default_rng(0).permutation(60)[:50]
+    ours, theirs = Statistics(stored, rows_C, block_cells=8), Statistics(cells, rows_C)
+    ours.collect([*NEEDS, *LOADINGS_NEEDS])
+    for need in NEEDS:
+        assert_same(ours[need], theirs[need])
+    np.testing.assert_allclose(gene_loadings(ours, rank=4), gene_loadings(theirs, rank=4), atol=1e-5)
+    assert ours.passes == 1
 
 
 class TestMosaicLoadings:

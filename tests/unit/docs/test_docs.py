@@ -16,6 +16,7 @@ from tests.skips import extra
 extra("mkdocs")
 
 from tools.docs import api, reference  # noqa: E402
+from tools.docs.__main__ import stale_pages  # noqa: E402
 from tools.docs.site import external_requests  # noqa: E402
 
 DOCS = ROOT / "docs"
@@ -46,9 +47,9 @@ def test_every_key_of_a_recipe_is_described() -> None:
 
 @pytest.mark.parametrize("kind", list(registries()))
 def test_every_component_has_a_section_and_its_options_are_described(kind: str) -> None:
-    page = reference.expand((DOCS / reference.KIND_PAGES[kind]).read_text(encoding="utf-8"))
+    page = (DOCS / reference.KIND_PAGES[kind]).read_text(encoding="utf-8")
     for name in registries()[kind].names():
-        assert f"{{ #{kind}-{name} }}" in page, f"{kind} {name} is missing in {reference.KIND_PAGES[kind]}"
+        assert f'<a id="{kind}-{name}"></a>' in page, f"{kind} {name} is missing in {reference.KIND_PAGES[kind]}"
         undescribed = [row.path for row in reference.component_keys(kind, name) if not row.description]
         assert undescribed == [], f"{kind} {name}: add Attributes to its Config"
 
@@ -107,7 +108,31 @@ def test_undescribed_key_is_noticed() -> None:
 
 def test_unknown_directive_is_an_error() -> None:
     with pytest.raises(ValueError, match="no generator 'tabel'"):
-        reference.expand("<!-- generate: tabel x -->\n")
+        reference.expand("<!-- generate: tabel x -->\n<!-- /generate -->\n")
+    with pytest.raises(ValueError, match="is not closed"):
+        reference.expand("<!-- generate: metrics -->\n")
+
+
+def test_tables_of_the_pages_are_those_of_the_code() -> None:
+    stale = [str(path.relative_to(ROOT)) for path in stale_pages()]
+    assert stale == [], "run python -m tools.docs tables --write"
+
+
+def test_a_stale_table_is_noticed_and_updated(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- generate: core-dependencies -->\nold\n<!-- /generate -->\nafter\n")
+    text = stale_pages(tmp_path)[page]
+    assert text.startswith("before\n<!-- generate: core-dependencies -->\n\n`torch>=")
+    assert text.endswith("\n\n<!-- /generate -->\nafter\n")
+    page.write_text(text)
+    assert stale_pages(tmp_path) == {}
+
+
+def test_no_page_has_holes() -> None:
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert text.count("<!-- generate: ") == text.count("<!-- /generate -->")
+        assert not re.search(r"<!-- generate: [^\n]+ -->\s*<!-- /generate -->", text), page
 
 
 # ---- links and commands ----------------------------------------------------------------------------------------------
@@ -132,7 +157,7 @@ def test_every_page_is_in_the_navigation() -> None:
 
 
 def test_pages_show_commands() -> None:
-    assert {words[0] for _, words in COMMANDS} == {"grn-prep", "grn-cotrain", "experiments"}
+    assert {words[0] for _, words in COMMANDS} == {"grn-prep", "grn-cotrain"}
     assert len(COMMANDS) >= 30
 
 

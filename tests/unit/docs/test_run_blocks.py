@@ -51,6 +51,31 @@ def test_blocks_run_in_order_in_one_folder(tmp_path: Path) -> None:
     assert run_page(PAGE, cache=tmp_path)[2].text == "kept\n21\n", "the same blocks and code are not run again"
 
 
+def test_a_block_becomes_a_file(tmp_path: Path) -> None:
+    page = "```python run file=part.py\nnumber = 4\n```\n\n```python run\nimport part\n\npart.number\n```\n"
+    outputs = run_page(page, cache=tmp_path)
+    assert [output.text for output in outputs] == ["", "4\n"]
+    assert with_outputs(page, outputs).startswith('```python title="part.py"\nnumber = 4\n```\n')
+
+
+def test_the_smallest_component_of_each_kind_registers_itself(tmp_path: Path) -> None:
+    """The site's build trains with them; here the files are only read, by the command that lists components."""
+    page = (ROOT / "docs" / "smallest-components.md").read_text(encoding="utf-8")
+    files = [block for block in blocks_of(page) if block.file]
+    kinds = {"graph_encoder", "link_decoder", "objective", "control", "head", "edge_format"}
+    names = ":".join(block.file for block in files)
+    text = "".join(f"```python run file={block.file}\n{block.code}```\n" for block in files)
+    text += f"```bash run\nexport GRN_COTRAIN_PLUGINS={names}\ngrn-cotrain list\n```\n"
+    listed = run_page(text, cache=tmp_path)[-1].text
+    assert names in page, "the run at the end of the page reads every file"
+    found, kind = set(), ""
+    for line in listed.splitlines():
+        kind = line if not line.startswith(" ") else kind
+        if "(plug-in" in line:
+            found.add(kind)
+    assert found == kinds
+
+
 @pytest.mark.parametrize("code", ["bash run\nfalse | cat\n", "python run\n1 / 0\n"])
 def test_failing_block_is_an_error(code: str, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="a block of the page failed"):
