@@ -14,6 +14,7 @@ from data_prep.fetch import resolve_source
 from data_prep.grn import build_network
 from data_prep.merge import JOINS, SOURCE_KEY, labels_of, merge_counts
 from data_prep.selection import parse_selection, select_genes
+from grn_cotrain.data.assays import assay_notes
 from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.diagnosis import respell
 from grn_cotrain.data.grn import GRN
@@ -155,6 +156,7 @@ def prepare_counts(
         cells = cells.with_features(kept)
         network = None if network is None else _restricted(network, cells.vocab, kept)
     notes += [note for note in without_counts(cells) if note not in notes]
+    notes += assay_notes(cells.assays)
     if replaced:
         notes.append(f"an earlier prepared folder at {out} was replaced")
     meta = {

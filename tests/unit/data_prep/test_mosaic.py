@@ -74,6 +74,9 @@ def test_presence_kind_and_depth_are_those_of_each_assay(tmp_path: Path, order: 
         assert cells.assays[name].size_factor_C[present].tolist() == stored.sum(axis=1).ravel().tolist()[0]
     assert "rna: measured in 30 of 50 cells" in prep.meta["notes"]
     assert "atac: measured in 30 of 50 cells" in prep.meta["notes"]
+    depth = np.median(cells.assays["atac"].size_factor_C[cells.present("atac")])
+    line = f"assay atac: 60 peaks, binary, measured in 30 of 50 cells, median depth {depth:,.4g}"
+    assert line in prep.meta["notes"]
 
 
 def test_the_same_open_peak_reads_the_same_in_every_cell(tmp_path: Path) -> None:
