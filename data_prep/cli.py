@@ -113,7 +113,7 @@ def convert(
     out: Annotated[Path, typer.Option(help="prepared folder to write; an earlier one is replaced")],
 ) -> None:
     """Write a prepared folder of format 1 again in format 2."""
-    from data_prep.convert import convert_prep
+    from .convert import convert_prep
 
     converted = convert_prep(prep, out)
     for note in converted.meta["notes"]:

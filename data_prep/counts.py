@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from grn_cotrain.data.assays import assay_notes
 from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.diagnosis import respell
 from grn_cotrain.data.grn import GRN
@@ -115,6 +116,7 @@ def prepare_counts(
         cells = cells.with_features(kept)
         network = None if network is None else _restricted(network, cells.vocab, kept)
     notes += [note for note in without_counts(cells) if note not in notes]
+    notes += assay_notes(cells.assays)
     if replaced:
         notes.append(f"an earlier prepared folder at {out} was replaced")
     meta = {

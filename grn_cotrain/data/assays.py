@@ -16,7 +16,7 @@ from grn_cotrain.data.assay_kinds import ASSAY_KINDS, AssayKind, modality_of
 from grn_cotrain.data.spaces import FeatureSpace
 from grn_cotrain.errors import UserError
 
-__all__ = ["PRESENT", "SIZE_FACTOR_OF", "Assay", "build_assays", "kind_for"]
+__all__ = ["PRESENT", "SIZE_FACTOR_OF", "Assay", "assay_notes", "build_assays", "kind_for"]
 
 PRESENT = "present_{}"
 """Column of ``obs`` that marks the cells that have an assay: ``present_rna``, ``present_atac``, ``present_protein``."""
@@ -74,6 +74,21 @@ class Assay:
     def take(self, index_B: np.ndarray) -> Assay:
         """The same assay of the cells at ``index_B``, in that order."""
         return replace(self, size_factor_C=self.size_factor_C[index_B], present_C=self.present_C[index_B])
+
+
+def assay_notes(assays: Mapping[str, Assay]) -> list[str]:
+    """One line an assay, where there are several or some cells lack theirs: kind, cells that have it, median depth."""
+    if len(assays) == 1 and all(assay.present_C.all() for assay in assays.values()):
+        return []
+    notes = []
+    for name, assay in assays.items():
+        depth_B = assay.size_factor_C[assay.present_C]
+        depth = "" if assay.kind == "log" or not depth_B.size else f", median depth {np.median(depth_B):,.4g}"
+        notes.append(
+            f"assay {name}: {len(assay.space):,} {assay.space.name}s, {assay.kind}, measured in "
+            f"{depth_B.size:,} of {assay.present_C.size:,} cells{depth}"
+        )
+    return notes
 
 
 def kind_for(modality: str, values: str, values_CF: sparse.csr_matrix | None = None) -> str:

@@ -222,14 +222,6 @@ class BackedStore(StoreBase):
         content_hash = canonical_hash([self.content_hash, assay])
         return BackedStore(vocab, self.obs.iloc[rows_B], {assay: part}, {assay: source}, content_hash, self._verify)
 
-    def permuted_genes(self, tf_index: np.ndarray, seed: int) -> MemoryStore:
-        """As of cells in memory, which is where the result is."""
-        return self.take(np.arange(self.num_cells)).permuted_genes(tf_index, seed)
-
-    def permuted_cells(self, seed: int) -> MemoryStore:
-        """As of cells in memory, which is where the result is."""
-        return self.take(np.arange(self.num_cells)).permuted_cells(seed)
-
     def verify(self) -> None:
         """Check the files against what was recorded of them; reads them whole, once."""
         self._verify()

@@ -137,6 +137,7 @@ class CellBatch(_Moved):
         values_T = torch.zeros(num_tokens, dtype=torch.float32, device=device)
         bins_T, modality_T = torch.zeros_like(ids_T), torch.zeros_like(ids_T)
         total_B: Tensor | None = None
+        total_modality = 0
         for name in names:
             part = self.assays[name]
             lens_A = part.cu_lens.diff().long()
@@ -146,6 +147,7 @@ class CellBatch(_Moved):
             modality_T[place_T] = part.modality
             next_B[part.cells_A] += lens_A
             if total_B is None and part.total_A is not None:
+                total_modality = part.modality
                 total_B = torch.zeros(self.num_cells, dtype=part.total_A.dtype, device=device)
                 total_B[part.cells_A] = part.total_A
         return PackedTokens(
@@ -158,6 +160,7 @@ class CellBatch(_Moved):
             cell_index_B=self.cell_index_B[cells_B],
             total_B=None if total_B is None else total_B[cells_B],
             covariates_BK=None if self.covariates_BK is None else self.covariates_BK[cells_B],
+            total_modality=total_modality,
             cells_B=cells_B,
         )
 
@@ -198,6 +201,8 @@ class PackedTokens(_Moved):
     total_B
         float32 total counts of each cell in the first assay that has reads, before features were selected; 0 for a cell
         that lacks this assay. None where no assay has reads.
+    total_modality
+        Code of the modality whose reads ``total_B`` counts.
     depth_B2
         float32 log1p total counts of the target and of the source (what the encoder is shown), where an objective
         makes them differ; None: both are ``total_B``.
@@ -224,6 +229,7 @@ class PackedTokens(_Moved):
     depth_B2: Tensor | None = None
     covariates_BK: Tensor | None = None
     prompt_BD: Tensor | None = None
+    total_modality: int = 0
     cells_B: Tensor | None = None
 
     @property

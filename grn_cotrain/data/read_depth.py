@@ -95,7 +95,8 @@ def counts_of(batch: PackedTokens) -> Tensor:
     Returns
     -------
     Tensor
-        float64 ``[T]``, integers; 0 at CLS, at zero tokens and where ``masked_T`` hides the value.
+        float64 ``[T]``, integers; 0 at CLS, at zero tokens, where ``masked_T`` hides the value, and at tokens of other
+        assays than the one whose reads ``total_B`` counts.
 
     Raises
     ------
@@ -105,7 +106,8 @@ def counts_of(batch: PackedTokens) -> Tensor:
     if batch.total_B is None:
         raise UserError(f"cells: log-scale values, and read depth is of counts; {_FIX}")
     total_T = batch.total_B.double()[batch.cell_of_token_T]
-    found_T = batch.values_T.double().masked_fill(batch.hidden_T, 0.0).expm1() * total_T / TARGET_SUM
+    ignored_T = batch.hidden_T | (batch.modality_T != batch.total_modality)
+    found_T = batch.values_T.double().masked_fill(ignored_T, 0.0).expm1() * total_T / TARGET_SUM
     count_T = found_T.round()
     if bool((((found_T - count_T).abs() > _FRACTION) & (found_T < _EXACT)).any()):
         raise UserError(f"cells: counts with fractions cannot be thinned read by read; {_FIX}")
@@ -185,7 +187,8 @@ def thin(batch: PackedTokens, rate_B: Tensor, generator: torch.Generator) -> Pac
     depth_B = torch.zeros_like(total_B).index_add_(0, cell_T, kept_T) + kept_rest_B
     scale_B = TARGET_SUM / torch.where(depth_B > 0, depth_B, 1.0)
     new_T = (kept_T * scale_B[cell_T]).log1p().to(batch.values_T.dtype)
-    values_T = torch.where(thinned_B[cell_T], new_T, batch.values_T).masked_fill(batch.hidden_T, 0.0)
+    thinned_T = thinned_B[cell_T] & (batch.modality_T == batch.total_modality)
+    values_T = torch.where(thinned_T, new_T, batch.values_T).masked_fill(batch.hidden_T, 0.0)
     source_B = torch.where(thinned_B, depth_B.to(batch.total_B.dtype), batch.total_B)
     return replace(
         batch,

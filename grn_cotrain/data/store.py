@@ -126,13 +126,17 @@ class StoreBase:
         """The cells that have an assay, with the features of this assay alone."""
         raise NotImplementedError
 
-    def permuted_genes(self, tf_index: np.ndarray, seed: int) -> CellStore:
-        """Profiles exchanged between genes, for an ablation."""
+    def take(self, index_B: np.ndarray) -> MemoryStore:
+        """The cells at ``index_B``, in that order, in memory."""
         raise NotImplementedError
 
+    def permuted_genes(self, tf_index: np.ndarray, seed: int) -> CellStore:
+        """See :meth:`~grn_cotrain.data.cells.MemoryStore.permuted_genes`; the result is in memory."""
+        return self.take(np.arange(self.num_cells)).permuted_genes(tf_index, seed)
+
     def permuted_cells(self, seed: int) -> CellStore:
-        """Profiles exchanged between cells, for an ablation."""
-        raise NotImplementedError
+        """See :meth:`~grn_cotrain.data.cells.MemoryStore.permuted_cells`; the result is in memory."""
+        return self.take(np.arange(self.num_cells)).permuted_cells(seed)
 
     def genes(self) -> CellStore:
         """The cells that have RNA, with the genes alone: column ``i`` is gene index ``i``.

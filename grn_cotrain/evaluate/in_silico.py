@@ -166,7 +166,7 @@ def perturb_cells(
     """
     rows_C = np.arange(cells.num_cells) if rows_C is None else np.asarray(rows_C, dtype=np.int64)
     wanted = tuple(dict.fromkeys(int(gene) for gene in genes))
-    values_CG = cells.normalised()[rows_C]
+    values_CG = cells.normalised(rows_C)
     _check(cells, wanted, options.mode, values_CG)
     is_token_G = np.asarray(cells.vocab.is_token, dtype=bool)
     controls = matched_controls(values_CG, wanted, is_token_G, num_controls=options.num_controls, seed=options.seed)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from grn_cotrain.data.assays import assay_notes
 from grn_cotrain.data.leakage import LeakReport, audit
 from grn_cotrain.data.run_data import load_run_data
 from grn_cotrain.data.split_checks import density_note, split_warnings
@@ -99,7 +100,10 @@ def check_recipe(recipe: Recipe, *, timed_steps: int = 2) -> CheckReport:
         memory_mb=peak_memory_mb(),
         split_summary=data.split.summary(),
         audit=audit(data.split, data.messages.pairs_2E, control_graph=recipe.graph.messages != "true"),
-        notes=tuple(note for note in (weights_note(recipe, data), density_note(data.split)) if note is not None),
+        notes=(
+            *assay_notes(data.cells.assays),
+            *(note for note in (weights_note(recipe, data), density_note(data.split)) if note is not None),
+        ),
         warnings=split_warnings(data.split),
     )
 

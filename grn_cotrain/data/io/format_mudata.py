@@ -110,9 +110,12 @@ def _taken(names: list[str], kinds: dict[str, str], modality: str | None, what: 
 
 
 def _said(taken: list[str], kinds: dict[str, str], parts: dict[str, RawMatrix], left: list[str]) -> str:
-    words = {"gene": "genes", "protein": "proteins", "peak": "peaks", "types": "features"}
-    said = ", ".join(f"{name} ({parts[name].adata.n_vars:,} {words[kinds[name]]})" for name in taken)
+    said = ", ".join(f"{name} ({parts[name].adata.n_vars:,} {_plural(kinds[name])})" for name in taken)
     return f"modalities taken: {said}" + (f"; left out: {', '.join(left)}" if left else "")
+
+
+def _plural(kind: str) -> str:
+    return "features" if kind == "types" else f"{kind}s"
 
 
 def _shared_obs(root: Any) -> pd.DataFrame:

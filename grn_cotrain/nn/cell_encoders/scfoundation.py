@@ -185,7 +185,7 @@ class ScFoundationEncoder(XTrimoGeneEncoder):
             new_X[kept_T], new_X[depth_2B] = old_T, torch.as_tensor(new_2B, dtype=old_T.dtype, device=old_T.device)
             return new_X
 
-        zeros = {
+        zeros: dict[str, Any] = {
             name: extended(tensor, 0)
             for name in ("bins_T", "modality_T", "masked_T", "modality_hidden_T", "ranks_T")
             if (tensor := getattr(batch, name)) is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -125,3 +127,22 @@ def test_cells_per_batch_gives_every_reader_the_same_cells() -> None:
     other = CellStream(Tokenizer(toy_cells(), TokenConfig()), rows, tokens_per_batch=30, seed=0)
     with pytest.raises(UserError, match="cells_per_batch"):
         other.load_state_dict(state.state_dict())
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_processes_share_the_order_of_one(world: int) -> None:
+    tokenizer = Tokenizer(toy_cells(), TokenConfig(max_tokens=12, zeros_per_cell=2))
+
+    def stream(rank: int = 0, world: int = 1) -> CellStream:
+        return CellStream(tokenizer, np.arange(12), tokens_per_batch=30, seed=4, rank=rank, world=world)
+
+    alone, together = stream(), [stream(rank, world) for rank in range(world)]
+    for _ in range(4):
+        for one in together:
+            mine, expected = next(one).pack(), next(alone).pack()
+            assert torch.equal(mine.feature_ids_T, expected.feature_ids_T)
+            assert torch.equal(mine.cell_index_B, expected.cell_index_B)
+    assert {json.dumps(one.state_dict()) for one in together} == {json.dumps(alone.state_dict())}
+    expected = [next(alone).cell_index_B.tolist() for _ in range(4)]
+    shares = [[batch.cell_index_B.tolist() for batch in one.share(4)] for one in together]
+    assert [shares[number % world][number // world] for number in range(4)] == expected

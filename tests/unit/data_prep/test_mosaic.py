@@ -8,6 +8,7 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy import sparse
 
 from data_prep.counts import prepare_counts
@@ -73,6 +74,9 @@ def test_presence_kind_and_depth_are_those_of_each_assay(tmp_path: Path, order: 
         assert cells.assays[name].size_factor_C[present].tolist() == stored.sum(axis=1).ravel().tolist()[0]
     assert "rna: measured in 30 of 50 cells" in prep.meta["notes"]
     assert "atac: measured in 30 of 50 cells" in prep.meta["notes"]
+    depth = np.median(cells.assays["atac"].size_factor_C[cells.present("atac")])
+    line = f"assay atac: 60 peaks, binary, measured in 30 of 50 cells, median depth {depth:,.4g}"
+    assert line in prep.meta["notes"]
 
 
 def test_the_same_open_peak_reads_the_same_in_every_cell(tmp_path: Path) -> None:
@@ -175,3 +179,18 @@ def test_a_padded_matrix_says_what_was_measured_in_a_column_of_obs(tmp_path: Pat
     data.write_h5ad(tmp_path / "x.h5ad")
     with pytest.raises(UserError, match=r"obs\['present_atac'\] is false in 3 cells that have peaks"):
         prepare_counts(tmp_path / "x.h5ad", tmp_path / "prep")
+
+
+def test_read_depth_thins_the_reads_of_one_assay_alone(tmp_path: Path) -> None:
+    from grn_cotrain.data.read_depth import counts_of, thin
+
+    cells = prepared(tmp_path).cells
+    packed = Tokenizer(cells, TokenConfig()).batch(np.arange(cells.num_cells)).pack()
+    count_T = counts_of(packed)
+    assert count_T[packed.modality_T == 1].eq(0).all()
+    stored = cells.rows(np.arange(cells.num_cells))["rna"]
+    assert float(count_T.sum()) == float(stored.sum())
+    thinned = thin(packed, torch.full((packed.num_cells,), 0.5, dtype=torch.float64), torch.Generator().manual_seed(0))
+    peaks_T = packed.modality_T == 1
+    assert torch.equal(thinned.values_T[peaks_T], packed.values_T[peaks_T])
+    assert not torch.equal(thinned.values_T[~peaks_T], packed.values_T[~peaks_T])
