@@ -182,7 +182,7 @@ def _simulated(folder: Path, world: World, out: Path) -> None:
     simulate(folder, num_genes=80, num_tfs=16, num_cells=160)
     if world.probe is not None:
         with atomic_file(out / "all.h5ad") as temporary:
-            anndata.read_h5ad(folder / "cells.h5ad").write_h5ad(temporary)
+            Prep.open(folder).to_anndata().write_h5ad(temporary)
 
 
 _WORLDS = (

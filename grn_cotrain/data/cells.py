@@ -176,9 +176,6 @@ class MemoryStore(StoreBase):
         }
         return replace(self, vocab=vocab, values_CG=self.values_CG[:, index_G], assays=assays)
 
-    def verify(self) -> None:
-        """Nothing to do: what is in memory was checked when it was made."""
-
     def permuted_genes(self, tf_index: np.ndarray, seed: int) -> MemoryStore:
         """Exchange whole profiles between genes: TFs among TFs, others among others.
 

@@ -5,14 +5,16 @@ Its layout is that of :mod:`grn_cotrain.data.prep_files`.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from grn_cotrain.config import canonical_hash
 from grn_cotrain.data.alignment import REPORT_SHAPE, name_some
@@ -33,13 +35,15 @@ from grn_cotrain.data.prep_files import (
     read_assays,
     read_obs,
     read_vocab,
-    sha256_of,
     write_assays,
 )
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.vocab import AlignmentReport, FeatureVocab
 from grn_cotrain.errors import UserError, did_you_mean
-from grn_cotrain.files import atomic_file, atomic_folder, read_json, write_json
+from grn_cotrain.files import atomic_file, atomic_folder, read_json, sha256_file, write_json
+
+if TYPE_CHECKING:
+    import anndata
 
 __all__ = ["FORMAT_VERSION", "Prep", "check_output", "write_grn", "write_prep", "write_split"]
 
@@ -181,7 +185,7 @@ class Prep:
         if self._verified:
             return
         for name, facts in self.meta.get("files", {}).items():
-            self._belongs(name, sha256_of(self.folder / name), facts["sha256"])
+            self._belongs(name, sha256_file(self.folder / name), facts["sha256"])
         self._verified = True
 
     _verified = False
@@ -196,6 +200,24 @@ class Prep:
                 f"prepared folder '{self.folder}': {OBS} is not as it was prepared ({name_some(changed)});"
                 " a new column may be added, but to change one, prepare the folder again"
             )
+
+    def to_anndata(self) -> anndata.AnnData:
+        """The cells as an AnnData in memory: values as stored, ``obs`` with the size factors of the first assay.
+
+        What it holds can be read by every command that takes cells.
+        """
+        import anndata
+
+        cells = self.cells
+        stored = list(cells.rows(np.arange(cells.num_cells)).values())
+        var = pd.DataFrame(
+            {"gene_ids": self.vocab.ids, "modality": self.vocab.modality, "is_token": self.vocab.is_token},
+            index=pd.Index(self.vocab.symbols, dtype=object),
+        )
+        obs = cells.obs.assign(size_factor=cells.size_factor_C)
+        return anndata.AnnData(
+            X=stored[0] if len(stored) == 1 else sparse.hstack(stored, format="csr"), obs=obs, var=var
+        )
 
     def cell_names(self) -> list[str]:
         """Barcodes of the cells, without reading their values."""
@@ -296,6 +318,7 @@ def write_prep(
     grn: GRN | None = None,
     tfs: Iterable[str] = (),
     meta: Mapping[str, Any] | None = None,
+    beside: Iterable[Path] = (),
 ) -> Prep:
     """Write a prepared folder whole, or not at all; an earlier one at this place is replaced.
 
@@ -309,6 +332,8 @@ def write_prep(
         Symbols of further TFs (a TF list), all in ``vocab``.
     meta
         More keys for ``prep.json``: ``source``, ``command``, ``notes``.
+    beside
+        Folders to copy into it: splits and cached scores of the same cells and network.
     """
     check_output(folder)
     if cells.vocab.content_hash != vocab.content_hash:
@@ -340,6 +365,8 @@ def write_prep(
         write_json(temporary / "prep.json", content, checked=True)
         if grn is not None:
             write_grn(temporary, grn)
+        for extra in beside:
+            shutil.copytree(extra, temporary / extra.name)
     return Prep.open(folder)
 
 

@@ -15,7 +15,6 @@ Dimension letters: C cells, F features of one assay.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +30,7 @@ from grn_cotrain.data.io.write_h5ad import write_h5ad
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
-from grn_cotrain.files import read_json, write_json
+from grn_cotrain.files import read_json, sha256_file, write_json
 
 __all__ = [
     "ASSAYS",
@@ -44,7 +43,6 @@ __all__ = [
     "read_assays",
     "read_obs",
     "read_vocab",
-    "sha256_of",
     "write_assays",
 ]
 
@@ -53,7 +51,6 @@ GRAPH, GRAPH_SIDECAR = "graph.parquet", "graph.json"
 PREPARE = "prepare the folder again"
 _FEATURES, _META = "features.parquet", "meta.json"
 _META_SHAPE = {"kind": str, "modality": str, "features_hash": str, "num_values?": int}
-_PIECE = 2**22
 
 
 @dataclass(frozen=True)
@@ -89,7 +86,7 @@ def write_assays(folder: Path, cells: CellStore, obs: pd.DataFrame) -> None:
         meta = {
             "kind": assay.kind,
             "modality": space.name,
-            "features_hash": sha256_of(place / _FEATURES),
+            "features_hash": sha256_file(place / _FEATURES),
             "num_values": int(stored[name].nnz),
         }
         write_json(place / _META, meta, checked=True)
@@ -104,18 +101,9 @@ def write_assays(folder: Path, cells: CellStore, obs: pd.DataFrame) -> None:
 def file_facts(folder: Path) -> dict[str, dict[str, Any]]:
     """Size and SHA-256 of each file of values, by its place in the folder."""
     return {
-        str(path.relative_to(folder).as_posix()): {"size": path.stat().st_size, "sha256": sha256_of(path)}
+        str(path.relative_to(folder).as_posix()): {"size": path.stat().st_size, "sha256": sha256_file(path)}
         for path in sorted((folder / ASSAYS).glob(f"*/{VALUES}"))
     }
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, read piece by piece."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def _table(path: Path, what: str) -> pd.DataFrame:
@@ -135,7 +123,7 @@ def _stored(folder: Path, names: list[str]) -> list[_StoredAssay]:
         place = folder / ASSAYS / name
         meta = read_json(place / _META, what="assay", shape=_META_SHAPE)
         features = _table(place / _FEATURES, "features")
-        if sha256_of(place / _FEATURES) != meta["features_hash"]:
+        if sha256_file(place / _FEATURES) != meta["features_hash"]:
             raise UserError(
                 f"features '{place / _FEATURES}': does not belong to the folder (another hash); a file was exchanged "
                 f"or changed: {PREPARE}"

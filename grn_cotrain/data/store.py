@@ -119,6 +119,9 @@ class StoreBase:
         parts = [self.assays[name].normalised(stored[name], index_B) for name in names]
         return parts[0] if len(parts) == 1 else sparse.hstack(parts, format="csr")
 
+    def verify(self) -> None:
+        """Check what is stored against what was recorded of it; nothing to do for cells in memory."""
+
     def only(self, assay: str) -> CellStore:
         """The cells that have an assay, with the features of this assay alone."""
         raise NotImplementedError

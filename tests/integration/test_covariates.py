@@ -76,9 +76,8 @@ def run(batched: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def user_cells(batched: Path, **obs: Any) -> anndata.AnnData:
-    adata = anndata.read_h5ad(batched / "cells.h5ad")[:20].copy()
+    adata = Prep.open(batched).to_anndata()[:20].copy()
     adata.obs_names = [f"user-{i}" for i in range(20)]
-    del adata.uns["grn_cotrain_prep"]
     for name, values in obs.items():
         adata.obs[name] = values
     return adata

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,6 +18,7 @@ from grn_cotrain.commandline import run_app
 from grn_cotrain.config import parse
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import MemoryStore
+from grn_cotrain.data.prep import Prep
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
@@ -386,7 +386,7 @@ def test_model_keeps_its_mode() -> None:
 @pytest.fixture
 def gene(tiny_world: Path) -> str:
     """The gene that most cells of the tiny world express."""
-    adata = anndata.read_h5ad(tiny_world / "cells.h5ad")
+    adata = Prep.open(tiny_world).to_anndata()
     return str(adata.var_names[int(np.argmax(np.asarray((adata.X > 0).mean(axis=0)).ravel()))])
 
 
@@ -408,7 +408,7 @@ def test_command_writes_tables_and_tl_returns_the_same(
     assert facts["genes"] == [gene]
     assert facts["run"] == "tiny"
     frame = pd.read_csv(out, sep="\t", comment="#", keep_default_na=False)
-    adata = anndata.read_h5ad(tiny_world / "cells.h5ad")
+    adata = Prep.open(tiny_world).to_anndata()
     before = adata.X.copy()
     result = gc.tl.perturb(None, tiny_run, gene, num_controls=4, max_cells=20)
     assert isinstance(result, InSilico)
@@ -447,7 +447,7 @@ def test_command_refuses_in_one_line(
 def test_tables_never_share_a_file_nor_replace_the_input(
     tiny_world: Path, tiny_run: Path, gene: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    adata = anndata.read_h5ad(tiny_world / "cells.h5ad")
+    adata = Prep.open(tiny_world).to_anndata()
     counts = tmp_path / "counts.tsv"
     adata.to_df().astype(int).to_csv(counts, sep="\t")
     matrix = tmp_path / "matrix"
