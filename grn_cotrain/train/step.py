@@ -15,7 +15,7 @@ Dimension letters: G genes, D width, M pairs, N cells of a step.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -269,7 +269,8 @@ def _own_counts(output: LossOutput) -> dict[str, float]:
 
 def as_leaves(genes: GeneStates) -> GeneStates:
     """The same numbers, from which no gradient goes further."""
-    return GeneStates(genes.table_GD.detach().requires_grad_(), genes.graph_GD.detach().requires_grad_())
+    leaves = {name: getattr(genes, name).detach().requires_grad_() for name in ("table_GD", "graph_GD")}
+    return replace(genes, **leaves)
 
 
 def through_graph(genes: GeneStates, leaves: GeneStates) -> None:
