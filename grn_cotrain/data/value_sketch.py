@@ -21,7 +21,7 @@ from grn_cotrain.data.statistics import Accumulator, Need
 __all__ = ["EXACT_VALUES", "DepthValues", "FeatureValues", "PooledValues", "SketchedValues", "ValueSketch"]
 
 EXACT_VALUES = 1 << 22
-"""Distinct values (of all features together) up to which order statistics are exact: 64 MB, and 260 MB while they are merged."""
+"""Distinct values (of all features) up to which order statistics are exact: 64 MB, and 260 MB while they are merged."""
 
 _PENDING = 1 << 20  # values that wait before they are sorted in
 _MANTISSA = 23
