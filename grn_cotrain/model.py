@@ -214,8 +214,8 @@ class CoTrainModel(nn.Module):
         UserError
             The cells are not what a part can train on.
         """
-        for encoder in self.encoders.values():
-            encoder.prepare(statistics)
+        for name, encoder in self.encoders.items():
+            encoder.prepare(statistics.reading([modality_of(space).assay for space in self.reads[name]]))
         for name in self.objectives:
             self.objective(name).prepare(statistics)
 

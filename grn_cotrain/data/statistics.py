@@ -8,8 +8,9 @@ Dimension letters: C cells of the store, G features, A assays.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -77,6 +78,8 @@ class Statistics:
         Features and their assays.
     passes
         Passes over the cells so far.
+    reads
+        Places in the layout of the assays that a part reads; by default all. See :meth:`reading`.
     """
 
     def __init__(self, cells: CellStore, rows_C: np.ndarray | None = None, *, block_cells: int | None = None) -> None:
@@ -84,6 +87,7 @@ class Statistics:
         self.rows_C = np.arange(cells.num_cells) if rows_C is None else np.asarray(rows_C)
         self.layout = Layout.of(cells)
         self.passes = 0
+        self.reads = list(range(len(self.layout.assays)))
         self._block_cells = block_cells
         self._found: dict[Need[Any], Any] = {}
 
@@ -101,6 +105,12 @@ class Statistics:
     def num_features(self) -> int:
         """G."""
         return self.layout.num_features
+
+    def reading(self, assays: Collection[str]) -> Statistics:
+        """The same statistics for a part that reads these assays alone; what is known is shared."""
+        part = copy.copy(self)
+        part.reads = [place for place, assay in enumerate(self.layout.assays) if assay.name in assays]
+        return part
 
     def blocks(self) -> Iterator[Block]:
         """One pass over the cells. For products that take several passes, which no :class:`Need` can express."""

@@ -10,6 +10,7 @@ Dimension letters: G features, N values, K quantiles, M order statistics.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,7 @@ from grn_cotrain.data.statistics import Accumulator, Need
 __all__ = ["EXACT_VALUES", "DepthValues", "FeatureValues", "PooledValues", "SketchedValues", "ValueSketch"]
 
 EXACT_VALUES = 1 << 22
-"""Distinct values (of all features together) up to which order statistics are exact; they take 64 MB."""
+"""Distinct values (of all features) up to which order statistics are exact: 64 MB, and 260 MB while they are merged."""
 
 _PENDING = 1 << 20  # values that wait before they are sorted in
 _MANTISSA = 23
@@ -57,6 +58,18 @@ class SketchedValues:
         """float32 smallest value that at least this share of a feature's values does not exceed; there must be one."""
         rank_K = np.ceil(share_K * self.count_G[feature]).astype(np.int64) - 1
         return self.at(np.full(len(share_K), feature), rank_K.clip(0, self.count_G[feature] - 1))
+
+    def pooled(self, features: Sequence[int]) -> SketchedValues:
+        """The values of these features together, as one feature."""
+        first_M, last_M = (np.searchsorted(self.key_N, (np.asarray(features) + end) << 32) for end in (0, 1))
+        count_N = np.diff(self.end_N, prepend=0)
+        parts = [slice(first, last) for first, last in zip(first_M, last_M, strict=True)]
+        key_N = np.concatenate([self.key_N[:0], *(self.key_N[part] & 0xFFFFFFFF for part in parts)])
+        count_N = np.concatenate([count_N[:0], *(count_N[part] for part in parts)])
+        order_N = np.argsort(key_N, kind="stable")
+        key_N, count_N = _merged(key_N[order_N], count_N[order_N])
+        end_N = np.cumsum(count_N)
+        return SketchedValues(key_N, end_N, np.zeros(1, dtype=np.int64), count_N.sum(keepdims=True), self.digits_lost)
 
 
 class ValueSketch:
@@ -145,28 +158,28 @@ class FeatureValues(Need[SketchedValues]):
 
     def start(self, layout: Layout) -> Accumulator[SketchedValues]:
         """See :class:`Need`."""
-        return _Sketching(layout.num_features, by_feature=True)
+        return _Sketching(layout.num_features, np.arange(layout.num_features))
 
 
 @dataclass(frozen=True)
 class PooledValues(Need[SketchedValues]):
-    """Order statistics of the values of all features together that are not zero."""
+    """Order statistics of the values of all features of an assay together that are not zero.
+
+    Feature ``a`` stands for assay ``a`` of the layout; :meth:`SketchedValues.pooled` joins assays.
+    """
 
     def start(self, layout: Layout) -> Accumulator[SketchedValues]:
         """See :class:`Need`."""
-        del layout
-        return _Sketching(1, by_feature=False)
+        return _Sketching(len(layout.assays), layout.assay_G)
 
 
 class _Sketching(Accumulator[SketchedValues]):
-    def __init__(self, num_features: int, *, by_feature: bool) -> None:
-        self._sketch = ValueSketch(num_features)
-        self._by_feature = by_feature
+    def __init__(self, num_groups: int, group_G: np.ndarray) -> None:
+        self._sketch, self._group_G = ValueSketch(num_groups), group_G
 
     def add(self, block: Block) -> None:
         """See :class:`Accumulator`."""
-        gene_N, value_N = block.values_BG.indices, block.values_BG.data
-        self._sketch.add(gene_N if self._by_feature else np.zeros_like(gene_N), value_N)
+        self._sketch.add(self._group_G[block.values_BG.indices], block.values_BG.data)
 
     def result(self) -> SketchedValues:
         """See :class:`Accumulator`."""

@@ -13,6 +13,7 @@ import numpy as np
 from grn_cotrain.apply import OpenRun
 from grn_cotrain.controls.pair_rows import score_by_rows
 from grn_cotrain.controls.pearson import unit_profiles
+from grn_cotrain.data.cell_blocks import column_values
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.pairs import pair_keys
 from grn_cotrain.data.prep import Prep
@@ -157,9 +158,9 @@ def correlations(cells: CellStore, pairs_2M: np.ndarray, *, seed: int = 0) -> tu
     genes_G, index_2M = np.unique(pairs_2M, return_inverse=True)
     index_2M = index_2M.reshape(2, -1)
     most = max(100, _MOST_VALUES // max(1, genes_G.size))
-    values_CG = cells.normalised()
-    if cells.num_cells > most:
-        values_CG = values_CG[np.sort(np.random.default_rng(seed).choice(cells.num_cells, most, replace=False))]
-    profiles_CG = unit_profiles(values_CG[:, genes_G].toarray())
+    rows_C = np.flatnonzero(cells.present("rna"))  # zeros of other cells are not measurements
+    if len(rows_C) > most:
+        rows_C = np.sort(np.random.default_rng(seed).choice(rows_C, most, replace=False))
+    profiles_CG = unit_profiles(column_values(cells, rows_C, genes_G).toarray())
     found_M = score_by_rows(index_2M, lambda sources_S: profiles_CG[:, sources_S].T @ profiles_CG)
-    return found_M, values_CG.shape[0]
+    return found_M, len(rows_C)

@@ -51,17 +51,12 @@ class ValueEmbedding(nn.Module, ABC):
         """Vector of a value of zero."""
         return self.zero_row_D
 
-    def prepare(self, values: SketchedValues, feature: int = 0) -> None:
-        """Receive order statistics of the training cells once, before training. Default: nothing.
+    def prepare(self, values: SketchedValues) -> None:
+        """Receive order statistics of the values of training cells, as one feature, before training.
 
-        Parameters
-        ----------
-        values
-            Order statistics of the values that will be embedded.
-        feature
-            Which of its features holds them.
+        Default: nothing.
         """
-        del values, feature
+        del values
 
     @abstractmethod
     def forward(self, values_M: Tensor) -> Tensor:
@@ -169,11 +164,11 @@ class EqualBins(_HardBins):
         self.register_buffer("edges_K", torch.full((num_bins - 1,), torch.inf))
 
     @torch.no_grad()
-    def prepare(self, values: SketchedValues, feature: int = 0) -> None:
+    def prepare(self, values: SketchedValues) -> None:
         """Take the quantiles ``1/K, 2/K, ...`` of these values as upper edges; they are saved with the weights."""
-        if values.count_G[feature]:
+        if values.count_G[0]:
             shares_K = np.arange(1, self.num_bins) / self.num_bins
-            self.edges_K.copy_(torch.from_numpy(values.quantiles(shares_K, feature)))
+            self.edges_K.copy_(torch.from_numpy(values.quantiles(shares_K)))
 
     def bins(self, values_M: Tensor) -> Tensor:
         """Number of edges below the value; an edge belongs to the interval beneath it."""

@@ -17,6 +17,7 @@ from grn_cotrain.config import parse, to_dict
 from grn_cotrain.data.batch import AssayBatch, CellBatch
 from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.run_data import load_run_data
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.model import CoTrainModel, ModelInputs
@@ -92,6 +93,19 @@ def test_training_by_either_form_gives_the_same_losses(tiny_world: Path, tmp_pat
 
 def _losses(line: str) -> dict[str, float]:
     return {key: value for key, value in json.loads(line).items() if key.startswith("loss/")}
+
+
+def test_each_encoder_is_prepared_from_its_assay() -> None:
+    spec = {"name": "xtrimogene", "num_layers": 1, "num_heads": 2, "values": "equal", "value_bins": 4}
+    model = model_of({"encoders": {name: {**spec, "reads": [name]} for name in ("rna", "atac")}})
+    cells = mosaic(30)
+    model.prepare(Statistics(cells))
+    for name, encoder in model.encoders.items():
+        value_N = cells.normalised(assay=name).data.astype(np.float64)
+        expected_K = np.quantile(value_N, np.arange(1, 4) / 4, method="inverted_cdf")
+        np.testing.assert_array_equal(
+            encoder.get_submodule("values").get_buffer("edges_K").numpy(), expected_K.astype(np.float32)
+        )
 
 
 def test_each_encoder_reads_its_assay_and_a_missing_one_does_not_enter() -> None:

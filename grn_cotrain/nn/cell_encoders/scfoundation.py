@@ -99,9 +99,9 @@ class ScFoundationEncoder(XTrimoGeneEncoder):
     def prepare(self, statistics: Statistics) -> None:
         """Show values and depths of these cells to their embeddings."""
         super().prepare(statistics)
-        counted = statistics.layout.with_reads()
+        counted = [place for place, _ in statistics.layout.with_reads() if place in statistics.reads]
         if self.config.reads_values and counted:  # the first of them: the depth that a batch knows
-            self.depth.prepare(statistics[DepthValues()], counted[0][0])
+            self.depth.prepare(statistics[DepthValues()].pooled(counted[:1]))
 
     def forward(self, batch: PackedTokens, features_VD: Tensor, bias: AttentionBias | None = None) -> CellStates:
         """See :class:`CellEncoder`."""

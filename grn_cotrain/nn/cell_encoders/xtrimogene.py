@@ -321,7 +321,7 @@ class XTrimoGeneEncoder(CellEncoder):
     def prepare(self, statistics: Statistics) -> None:
         """Show the values of these cells to the value embedding, for bins that depend on them."""
         if self.config.reads_values:
-            self.values.prepare(statistics[PooledValues()])
+            self.values.prepare(statistics[PooledValues()].pooled(statistics.reads))
 
     def forward(self, batch: PackedTokens, features_VD: Tensor, bias: AttentionBias | None = None) -> CellStates:
         """See :class:`CellEncoder`."""

@@ -28,7 +28,9 @@ from grn_cotrain.data.statistics import Accumulator, Need, Statistics
 from grn_cotrain.data.value_sketch import DepthValues, FeatureValues, PooledValues, ValueSketch
 from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.data.vocab import FeatureVocab
+from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
 from grn_cotrain.nn.cell_encoders.geneformer import corpus_medians
+from grn_cotrain.nn.cell_encoders.scfoundation import ScFoundationEncoder
 from grn_cotrain.objectives.bin_values import QuantileBins, RoundedClasses
 from tests.cases.generated_store import GeneratedStore
 from tests.cases.toy_cells import toy_cells
@@ -185,6 +187,24 @@ def test_bins_are_among_the_values_of_one_assay() -> None:
         alone.append(Statistics(part)[QuantileBins(4)])
     np.testing.assert_array_equal(both.count_K, alone[0].count_K + alone[1].count_K)
     np.testing.assert_allclose(both.sum_K, alone[0].sum_K + alone[1].sum_K)
+
+
+@pytest.mark.parametrize("reads", [["rna"], ["atac"], ["rna", "atac"]])
+def test_an_encoder_has_quantiles_of_the_assays_that_it_reads(reads: list[str]) -> None:
+    cells = mosaic()
+    options = {"values": "equal", "value_bins": 4}
+    sizes = {"width": 8, "num_bins": 5, "num_modalities": 3, "num_genes": GENES + PEAKS}
+    encoder = CELL_ENCODERS.build("scfoundation", options, **sizes)
+    assert isinstance(encoder, ScFoundationEncoder)
+    encoder.prepare(Statistics(cells, block_cells=7).reading(reads))
+    columns = np.concatenate([np.arange(cells.num_features)[cells.assays[name].space.columns] for name in reads])
+    first = cells.assays[reads[0]]
+    for embedding, value_N in (
+        (encoder.values, cells.normalised()[:, columns].data),
+        (encoder.depth, np.log1p(first.size_factor_C[first.present_C])),
+    ):
+        expected_K = np.quantile(value_N.astype(np.float64), np.arange(1, 4) / 4, method="inverted_cdf")
+        np.testing.assert_array_equal(embedding.get_buffer("edges_K").numpy(), expected_K.astype(np.float32))
 
 
 def test_a_new_part_brings_its_own_need() -> None:

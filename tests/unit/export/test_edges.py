@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.model_scorer import ModelScorer
@@ -148,6 +149,17 @@ def test_correlation_on_a_part_of_the_cells(tiny_world: Path, monkeypatch: pytes
     found, num_cells = correlations(cells, pairs)
     assert num_cells == 120 < cells.num_cells
     np.testing.assert_array_equal(found, correlations(cells, pairs)[0])
+
+
+def test_correlation_over_the_cells_whose_genes_were_measured(tiny_world: Path) -> None:
+    cells = Prep.open(tiny_world).cells
+    there_C = np.arange(cells.num_cells) % 3 > 0
+    values_CG = cells.rows(np.arange(cells.num_cells))["rna"].multiply(there_C[:, None])
+    part = MemoryStore.build(cells.vocab, values_CG, kind="log", present={"rna": there_C})
+    found, num_cells = correlations(part, np.array([[0], [1]]))
+    assert num_cells == there_C.sum()
+    profiles_C2 = part.normalised().toarray()[there_C, :2].astype(np.float64)
+    assert found[0] == pytest.approx(np.corrcoef(profiles_C2.T)[0, 1], abs=1e-5)
 
 
 def test_probability_and_its_prevalence(tiny_run: Path, tiny_world: Path, everything: PredictedEdges) -> None:
