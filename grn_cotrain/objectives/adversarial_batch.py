@@ -169,7 +169,7 @@ class AdversarialCovariate(Objective):
         self.classifier = nn.Sequential(*layers, _QuickLinear(width, self.num_categories, config.speed))
         self.register_buffer("calls", torch.zeros((), dtype=torch.long))
         self._noted: dict[int, Tensor] = {}
-        self._before: tuple[Tensor, Tensor] | None = None
+        self._before: tuple[Tensor, ...] | None = None
 
     def strength_now(self) -> float:
         """Factor of the reversed gradient after the calls so far."""
@@ -243,7 +243,8 @@ class AdversarialCovariate(Objective):
     def _note(self, state_ND: Tensor) -> None:
         assert self.standard is not None
         if not self._noted:
-            self._before = (_clone(self.standard.running_mean), _clone(self.standard.running_var))
+            kept = (self.standard.running_mean, self.standard.running_var, self.standard.num_batches_tracked)
+            self._before = tuple(_clone(buffer) for buffer in kept)
         self._noted[int(self.calls)] = torch.stack([state_ND.mean(0), state_ND.var(0)]).cpu()
 
     def take_notes(self) -> dict[int, Tensor]:
@@ -255,14 +256,17 @@ class AdversarialCovariate(Objective):
         """Set the running statistics as if all these micro-batches had been seen here, in order."""
         if self.standard is None:
             return
-        mean_D, var_D, share = self.standard.running_mean, self.standard.running_var, self.standard.momentum
+        mean_D, var_D, count = self.standard.running_mean, self.standard.running_var, self.standard.num_batches_tracked
+        share = self.standard.momentum
         assert mean_D is not None
         assert var_D is not None
+        assert count is not None
         assert share is not None
         if self._before is not None:
-            mean_D.copy_(self._before[0])
-            var_D.copy_(self._before[1])
+            for buffer, before in zip((mean_D, var_D, count), self._before, strict=True):
+                buffer.copy_(before)
             self._before = None
+        count += len(noted)
         for _, seen_2D in sorted(noted.items()):
             mean_D.lerp_(seen_2D[0].to(mean_D), share)
             var_D.lerp_(seen_2D[1].to(var_D), share)

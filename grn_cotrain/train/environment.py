@@ -20,8 +20,8 @@ __all__ = ["CUBLAS_WORKSPACE", "deterministic", "differences", "environment"]
 _PACKAGES = ("grn-cotrain", "torch", "torch-geometric", "pytorch-lightning", "numpy", "scipy", "anndata")
 
 
-def environment(device: str) -> dict[str, Any]:
-    """Python, packages, processor, threads, device."""
+def environment(device: str, *, processes: int = 1) -> dict[str, Any]:
+    """Python, packages, processor, threads, device, and the number of processes where there are several."""
     versions = {}
     for name in _PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
@@ -33,6 +33,7 @@ def environment(device: str) -> dict[str, Any]:
         "processor": _processor(),
         "threads": torch.get_num_threads(),
         "device": device,
+        **({"processes": processes} if processes > 1 else {}),
         **({"plugins": _plugins()} if plugins() else {}),
     }
 
@@ -49,6 +50,8 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         for key in ("machine", "processor", "threads", "device", "plugins")
         if old.get(key) != new.get(key)
     ]
+    one, other = old.get("processes", 1), new.get("processes", 1)
+    found += [f"processes were {one}, are {other}"] if one != other else []
     before, now = old.get("packages", {}).get("torch"), new.get("packages", {}).get("torch")
     return found + ([f"torch was {before}, is {now}"] if before != now else [])
 

@@ -30,7 +30,7 @@ from grn_cotrain.train.checkpoint import weights_hash
 from grn_cotrain.train.environment import deterministic, environment
 from grn_cotrain.train.fabric import build_fabric
 from grn_cotrain.train.group import Group
-from grn_cotrain.train.launchers import Launch, one_voice
+from grn_cotrain.train.launchers import Launch, PeerFailed, one_voice
 from grn_cotrain.train.loggers import build_loggers
 from grn_cotrain.train.probe import fit_probe
 from grn_cotrain.train.progress import LogReporter, Reporter
@@ -196,6 +196,9 @@ def _failure_recorded(run: RunFolder, record: dict[str, Any], reporter: Reporter
         if not isinstance(stopped, TrainingStopped):  # that one has a message itself
             reporter.note(f"stopped at once; go on from the last checkpoint with: {run.how_to_resume()}")
         raise
+    except PeerFailed as failed:
+        write("failed", error=failed.text)
+        raise
     except Exception as error:
         text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         write("failed", error=" ".join(text.split()))
@@ -255,7 +258,7 @@ def _record(recipe: Recipe, data: RunData, trainer: Trainer) -> dict[str, Any]:
         "num_genes": data.vocab.num_features,
         "message_edges": int(data.messages.pairs_2E.shape[1]),
         "parameters": parameters | {"total": sum(p.numel() for p in model.parameters())},
-        "environment": environment(str(trainer.fabric.device)),
+        "environment": environment(str(trainer.fabric.device), processes=trainer.group.size),
         "run_id": trainer.run_id,
         "prep": prepared_place(data.prep, trainer.run.folder, recipe),
     }

@@ -118,7 +118,8 @@ class Trainer:
         )
         self.records = RunRecords(run.folder)
         self.checkpoints = Checkpoints(run.checkpoints, keep=self.config.keep_checkpoints)
-        self.state = TrainState(recipe_hash=canonical_hash(recipe), environment=environment(str(self.fabric.device)))
+        about = environment(str(fabric.device), processes=group.size)
+        self.state = TrainState(recipe_hash=canonical_hash(recipe), environment=about)
 
     @property
     def run_id(self) -> str:

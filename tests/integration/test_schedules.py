@@ -178,10 +178,10 @@ def test_control_graphs_replace_messages_and_nothing_else(tiny_world: Path, tmp_
     data = load_run_data(recipe)
     assert data.split.content_hash == true.split.content_hash
     trainer = Trainer(recipe, data, build_model(recipe, data), RunFolder(tmp_path))
-    assert trainer.sampler is not None
+    sampler = trainer.source.link_sampler()
     known = {tuple(pair) for pair in true.split.train_2E.T.tolist()}
     for seed in range(5):
-        links = trainer.sampler.draw(np.random.default_rng(seed))
+        links = sampler.draw(np.random.default_rng(seed))
         assert {tuple(pair) for pair in links.positives_2P.T.tolist()} <= known
     pairs = true.split.pairs("validation")
     assert trainer.validator.pairs is not None
