@@ -165,6 +165,9 @@ class DataConfig:
         Share of the cells that validates masked values.
     test_cells
         Share of the cells whose hidden values are predicted at the end. The split's seed, not the run's, draws them.
+    store
+        Where values of cells are kept: ``memory``; ``backed``, on disk, from which each batch is read; ``auto``: in
+        memory up to about 1 GB. The numbers are the same.
     """
 
     prep: str
@@ -172,6 +175,7 @@ class DataConfig:
     expression: Literal["true", "permuted_genes", "permuted_cells"] = "true"
     validation_cells: float = 0.1
     test_cells: float = 0.1
+    store: Literal["auto", "memory", "backed"] = "auto"
 
     def __post_init__(self) -> None:
         for name in ("validation_cells", "test_cells"):
@@ -191,6 +195,8 @@ class GraphConfig:
         Whether messages also pass from target to TF.
     weights
         Whether graph encoders use the edge weights of the network, relative to the mean weight of the training edges.
+    relations
+        Relations besides regulation whose edges pass messages; null: all that the network has.
     backend
         Library that moves the messages. All give the same numbers; ``csr`` is the fastest on a CPU.
     """
@@ -198,6 +204,7 @@ class GraphConfig:
     messages: Literal["true", "rewired", "random", "none"] = "true"
     bidirectional: bool = True
     weights: bool = True
+    relations: tuple[str, ...] | None = field(default=None, metadata={"omit_default": True})
     backend: Literal["torch_geometric", "csr", "dgl", "torch_scatter"] = "torch_geometric"
 
 

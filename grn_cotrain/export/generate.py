@@ -19,11 +19,11 @@ from torch import Tensor
 from grn_cotrain.config import require_seed
 from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.batch import CellBatch, PackedTokens
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.covariates import unknown_notes
 from grn_cotrain.data.io.align import align_measured
 from grn_cotrain.data.io.counts import CountsFile, load_counts
 from grn_cotrain.data.io.write_h5ad import write_h5ad
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import NUM_SPECIAL
@@ -206,10 +206,11 @@ def _predictor(model: CoTrainModel, prompt: Prompt) -> ValuePredictor:
             f"run: none of its objectives ({', '.join(model.objectives) or 'none'}) predicts values; train with"
             " objectives.generative or masked_value"
         )
-    if prompt == "cell" and not model.cell_encoder.reads_prompt:
-        raise UserError(
-            f"prompt 'cell': the run's cell encoder '{model.config.cell_encoder.name}' reads no cell prompt; use genes"
-        )
+    if prompt == "cell":
+        for name, encoder in model.encoders.items():
+            if not encoder.reads_prompt:
+                component = model.config.encoder_specs[name].component.name
+                raise UserError(f"prompt 'cell': the run's cell encoder '{component}' reads no cell prompt; use genes")
     return predictor
 
 
@@ -221,7 +222,7 @@ def _doubts(model: CoTrainModel, prompt: Prompt) -> list[str]:
     return []
 
 
-def _tokenizer(model: CoTrainModel, cells: CellMatrix, genes: Asked) -> Tokenizer:
+def _tokenizer(model: CoTrainModel, cells: CellStore, genes: Asked) -> Tokenizer:
     """Tokens of which some will be unknown; every feature is one where all are asked."""
     if genes == "expressed":
         return model.tokenizer(cells, every_value=True)
@@ -321,7 +322,7 @@ class _Table:
         return sparse.csr_matrix((values.astype(dtype), (rows, columns)), shape=shape)
 
 
-def _result(cells: CellMatrix, table: _Table, origin: dict[str, Any], measured_G: np.ndarray) -> anndata.AnnData:
+def _result(cells: CellStore, table: _Table, origin: dict[str, Any], measured_G: np.ndarray) -> anndata.AnnData:
     import anndata
 
     shape = (cells.num_cells, cells.num_features)

@@ -15,8 +15,8 @@ import torch
 
 from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.batch import CellBatch
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.obs import as_labels, obs_column
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError, did_you_mean
@@ -84,6 +84,8 @@ def gene_embeddings(
         with torch.no_grad():
             genes = model.encode_graph()
         frame = _frame(model, (genes.table_GD if kind == "static" else genes.graph_GD).numpy())
+        if without := model.nodes.num_features - model.nodes.num_nodes:
+            notes = (f"{without:,} features are not nodes of the graph: only --kind contextual has them",)
     vocab = model.vocab
     return GeneEmbeddings(frame, kind, vocab.content_hash, RunIdentity.of(folder, config), vocab.species, notes)
 
@@ -159,7 +161,7 @@ def _check_kind(kind: str, by: str | None) -> None:
 
 
 def _frame(model: CoTrainModel, rows_GD: np.ndarray) -> pd.DataFrame:
-    vocab = model.vocab
+    vocab = model.nodes.vocab(model.vocab)
     names = pd.DataFrame({"symbol": vocab.symbols, "id": vocab.ids, "modality": vocab.modality})
     columns = [f"d{i}" for i in range(rows_GD.shape[1])]
     return pd.concat([names, pd.DataFrame(rows_GD.astype(np.float32), columns=columns)], axis=1)
@@ -167,7 +169,7 @@ def _frame(model: CoTrainModel, rows_GD: np.ndarray) -> pd.DataFrame:
 
 @torch.no_grad()
 def _contextual(
-    model: CoTrainModel, cells: CellMatrix, by: str | None, progress: Callable[[int, int], None] | None
+    model: CoTrainModel, cells: CellStore, by: str | None, progress: Callable[[int, int], None] | None
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     labels_C = pd.Series("", index=cells.obs.index) if by is None else as_labels(obs_column(cells.obs, by, "--by"))
     codes_C, groups = pd.factorize(labels_C, sort=True)  # -1 for cells without a label
