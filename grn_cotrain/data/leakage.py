@@ -26,7 +26,7 @@ Severity = Literal["error", "note"]
 _MAX_EXAMPLES = 3
 _PARTS: tuple[Part, ...] = ("train", "validation", "test")
 _HELD: tuple[Part, ...] = ("validation", "test")
-# What published files contain and what is printed beside their figures instead of refusing them.
+# Findings in published files that are printed with their figures instead of refusing them.
 _NOTES_OF_FILES = ("reversed-edge", "candidate-without-edge", "reversed-message")
 
 

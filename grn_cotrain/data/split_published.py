@@ -43,9 +43,9 @@ def published_split(
     Parameters
     ----------
     train, validation, test
-        Tables, ``.gz`` or plain, separated by tabs or commas: a column ``label`` (0 or 1), and the columns of TF and
-        target under any name that an edge list may have (``TF`` and ``Target``, ``source`` and ``target``). Without
-        ``validation``, a tenth of train is taken, seeded, the same share of positives and of negatives.
+        Tables, ``.gz`` or plain, separated by tabs or commas, with a column ``label`` (0 or 1) and the columns of TF
+        and target under any name that an edge list may have (``TF`` and ``Target``, ``source`` and ``target``).
+        Without ``validation``, a tenth of train is taken, seeded, the same share of positives and of negatives.
     vocab
         The vocabulary whose gene indices the split is to hold.
     index

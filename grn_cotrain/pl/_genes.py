@@ -1,4 +1,4 @@
-"""What is known of the genes of an embedding: vectors, names, degree, expression, regulons.
+"""Facts about the genes of an embedding: vectors, names, degree, expression, regulons.
 
 Dimension letters: G rows (genes), D width, E edges.
 """
@@ -88,7 +88,7 @@ class Embedded:
 
 
 def _stamp(run: str | Path) -> tuple[str, int]:
-    """Where a run's model lies and when it was written: what is read from it is kept until it changes."""
+    """Place of a run's model and time of its writing: what is read from it is kept until it changes."""
     config = RunFolder.open(run).require_model() / "config.json"
     return str(run), config.stat().st_mtime_ns
 

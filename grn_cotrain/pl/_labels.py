@@ -1,4 +1,4 @@
-"""Labels that do not lie on each other: each takes the first free place round its point.
+"""Labels that do not overlap: each takes the first free place round its point.
 
 Dimension letters: N points, L labels, B boxes.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from grn_cotrain.pl._style import INK, MUTED, PAPER
+from grn_cotrain.pl.theme import INK, MUTED, PAPER
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +37,7 @@ def place_labels(
     boxes_B4: np.ndarray | None = None,
     crowded: Literal["draw", "leave out"] = "draw",
 ) -> list[Any]:
-    """Write ``texts`` beside their points, with a thin line where there is room only further away.
+    """Write ``texts`` next to their points, with a thin line where there is room only further away.
 
     Places are compared in pixels at the figure's present size. The first texts choose first: give the most important
     ones first.
@@ -49,15 +49,15 @@ def place_labels(
     obstacles_N2
         Points that labels should not cover where they can help it.
     fontsize, bold
-        Of all labels or of each.
+        Font size and weight of all labels or of each.
     reach
         Radius in points of the mark at each point; default 0.
     penalty
         Cost of each obstacle that a label covers; a place is free below 1.
     boxes_B4
-        What no label may cover: x and y in data coordinates, half width and half height in points.
+        Boxes that no label may cover: x and y in data coordinates, half width and half height in points.
     crowded
-        Where every place of a label lies on another label, on a labelled point or beyond the axes: ``draw`` takes the
+        Where every place of a label is on another label, on a labelled point or beyond the axes: ``draw`` takes the
         place that hides least, ``leave out`` drops the label.
 
     Returns
@@ -65,7 +65,7 @@ def place_labels(
     list of Annotation
     """
     figure: Any = ax.figure.get_figure(root=True)
-    figure.draw_without_rendering()  # the layout decides where data lie in pixels
+    figure.draw_without_rendering()  # the layout decides the places of data in pixels
     renderer = figure._get_renderer()
     scale = figure.dpi / 72
     at_L2 = ax.transData.transform(np.asarray(xy_L2, dtype=float).reshape(-1, 2))
@@ -125,7 +125,7 @@ def _box(at: np.ndarray, distance: float, angle: float, width: float, height: fl
     """Left, bottom, right and top of a label whose nearest side or corner is ``distance`` away in that direction."""
     direction = np.array([np.cos(angle), np.sin(angle)])
     centre = at + direction * distance + direction * np.array([width / 2, height / 2])
-    if abs(direction[0]) > 0.3:  # beside the point: flush with it
+    if abs(direction[0]) > 0.3:  # next to the point: flush with it
         centre[0] = at[0] + direction[0] * distance + np.sign(direction[0]) * width / 2
     return np.array([centre[0] - width / 2, centre[1] - height / 2, centre[0] + width / 2, centre[1] + height / 2])
 

@@ -22,7 +22,7 @@ def refuse_other(adata: Any, *, copy: bool = True) -> None:
     Parameters
     ----------
     adata
-        What the user gave.
+        The user's object.
     copy
         Results go into a copy, or nowhere; False: into ``adata`` itself.
 

@@ -35,8 +35,8 @@ def generate(
 ) -> anndata.AnnData:
     """Show a model some genes of each cell and let it generate the others, the most confident first.
 
-    ``adata`` is read, never written to. How well generated values fit those of ``adata``, beside each gene's mean, is
-    logged and kept in ``uns``.
+    ``adata`` is read, never written to. The fit of generated values to those of ``adata``, compared with each gene's
+    mean, is logged and kept in ``uns``.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def generate(
     layer, modality, min_mapped, aliases, orthologs
         How ``adata`` is read: see :func:`~grn_cotrain.tl.embed_cells`.
     seed
-        Of known values and draws.
+        Seed of known values and draws.
 
     Returns
     -------

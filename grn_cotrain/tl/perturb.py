@@ -1,4 +1,4 @@
-"""What deleting or over-expressing a gene does to embeddings."""
+"""Effects of deleting or over-expressing a gene on embeddings."""
 
 from __future__ import annotations
 
@@ -35,14 +35,15 @@ def perturb(
     orthologs: OrthologTable | str | Path | None = None,
     seed: int = 0,
 ) -> InSilico:
-    """Delete or over-express genes in silico, and see how far cells and all other genes move, beside random genes.
+    """Delete or over-express genes in silico, and see how far cells and all other genes move, compared with random
+    genes.
 
     ``adata`` is read, never written to.
 
     Parameters
     ----------
     adata
-        Cells; None: those that the run was trained and tested on, whose prepared folder must then be at hand.
+        Cells; None: those that the run was trained and tested on, whose prepared folder must then be available.
     run
         Run folder, or ``hf://NAME/REPOSITORY``.
     genes
@@ -61,7 +62,7 @@ def perturb(
     layer, modality, min_mapped, aliases, orthologs
         How ``adata`` is read: see :func:`~grn_cotrain.tl.embed_cells`.
     seed
-        Of the sample and the controls.
+        Seed of the sample and the controls.
 
     Returns
     -------

@@ -221,7 +221,7 @@ def test_refusals_of_card(run: Path, other: Path, tmp_path: Path, capsys) -> Non
         (f"gene '{symbol}x': not among", run, "--genes", f"{symbol}x"),
         (f"did you mean '{symbol}'?", run, "--genes", f"{symbol}x"),
         ("no such file", run, "--pathways", tmp_path / "absent.gmt"),
-        ("line 1 is no GMT line", run, "--pathways", bad),
+        ("line 1 is not a GMT line", run, "--pathways", bad),
         ("no such file", run, "--annotation", tmp_path / "absent.tsv"),
         ("no column 'chrom'", run, "--annotation", places),
         ("no run folder", run, "--others", tmp_path / "absent"),

@@ -50,11 +50,6 @@ KNOWN_UPWARD = {
     ("grn_cotrain/train/trainer.py", "evaluate"),
     ("grn_cotrain/train/validation.py", "evaluate"),
 }
-#: Private names that another room still imports (file, name): this list only shrinks.
-KNOWN_PRIVATE = {
-    ("grn_cotrain/report/figures.py", "grn_cotrain.pl._style"),
-    ("tools/gallery.py", "grn_cotrain.pl._style"),
-}
 MAY_IMPORT_SCANPY = {"tl", "pl", "report", "cli"}
 PACKAGES = {"grn_cotrain": 0, "data_prep": 1, "experiments": 2}
 
@@ -175,8 +170,7 @@ def test_private_names_stay_in_their_room() -> None:
         for path in python_files(package):
             file = path.relative_to(ROOT).as_posix()
             for name in private_imports(path):
-                if not any(file == known and name.startswith(private) for known, private in KNOWN_PRIVATE):
-                    wrong.append(f"{file} takes {name}")
+                wrong.append(f"{file} takes {name}")
     assert not wrong
 
 

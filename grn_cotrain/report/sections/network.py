@@ -82,7 +82,7 @@ def _network(run: RunInputs, edges: PredictedEdges) -> Figure:
         title="The edges with the highest scores, drawn as a network",
         description=f"{len(frame)} edges of {frame['source'].nunique()} TFs to {frame['target'].nunique()} genes; "
         f"{known} of them are known and {len(frame) - known} are new. The table below lists them.",
-        caption="Boxes are TFs, dots other genes. Arrow heads and colour tell activation from repression; dashed edges "
+        caption="Boxes are TFs, dots other genes. Arrow heads and colour show activation or repression; dashed edges "
         "are new, solid ones known.",
     )
 
