@@ -171,15 +171,12 @@ def _check_components(recipe: Recipe) -> None:
     from grn_cotrain.nn.link_decoders import LINK_DECODERS
     from grn_cotrain.objectives import OBJECTIVES
 
-    kinds = {
-        "graph_encoder": GRAPH_ENCODERS,
-        "coupling": COUPLINGS,
-        "cell_encoder": CELL_ENCODERS,
-        "link_decoder": LINK_DECODERS,
-    }
+    kinds = {"graph_encoder": GRAPH_ENCODERS, "coupling": COUPLINGS, "link_decoder": LINK_DECODERS}
     for kind, registry in kinds.items():
         chosen = getattr(recipe.model, kind)
         registry.config(chosen.name, chosen.options, path=f"model.{kind}")  # type: ignore[attr-defined]
+    for encoder in recipe.model.encoder_specs.values():
+        CELL_ENCODERS.config(encoder.component.name, encoder.component.options, path=encoder.path)
     for name, options in recipe.objectives.items():
         OBJECTIVES.config(name, options, path=f"objectives.{name}")
 

@@ -5,6 +5,7 @@ The caller's objects are never changed: tables are copied, matrices are only rea
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +69,7 @@ def edges_file(grn: Any, folder: Path) -> str:
     if isinstance(grn, (str, Path)):
         return _path(grn)
     if isinstance(grn, networkx.Graph):
-        frame = frame_from_networkx(grn)
+        frame = frame_from_networkx(grn)  # type: ignore[arg-type]  # an undirected one is refused there
     elif isinstance(grn, GRN):
         frame = grn.edges
     elif isinstance(grn, pd.DataFrame):
@@ -125,7 +126,9 @@ def _plain_mudata(given: mudata.MuData, layer: str | None) -> mudata.MuData:
     for name, part in given.mod.items():
         own = layer if layer is None or layer == "raw" or layer in part.layers else None
         parts[name] = _plain(part, own, f"modality {name}")
-    plain = mudata.MuData(parts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of a default that a later mudata changes
+        plain = mudata.MuData(parts)
     for name in given.obs.columns:
         if name not in plain.obs.columns:
             plain.obs[name] = given.obs[name].reindex(plain.obs_names)

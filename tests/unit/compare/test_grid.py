@@ -83,6 +83,7 @@ def test_a_wrong_grid_writes_nothing(tmp_path: Path) -> None:
         (["model.cell_encoder.num_layer=1"], r"unknown key 'model\.cell_encoder\.num_layer'.*did you mean"),
         (["objectives.masked_value.mask_shar=0.1"], r"unknown key 'objectives\.masked_value\.mask_shar'"),
         (["train.max_steps=0"], "max_steps: got 0"),
+        (["model.encoders={rna: {name: transformer}}"], r"encoders \(rna\) are both given"),
         (["graph.messages=true,rewird"], "did you mean 'rewired'"),
         (["train.schedule.name=joint", "train.schedule=joint"], "train.schedule"),
     ):

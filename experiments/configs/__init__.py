@@ -1,0 +1,1 @@
+"""Recipes to start from; once installed they are in the package ``grn_cotrain.recipes``."""
