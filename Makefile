@@ -1,7 +1,7 @@
 # One command each, from a bare checkout: every target sets up what it needs and is quick the second time.
 #   make demo      co-train on the 700 labelled PBMCs that scanpy carries, print the link table, export gene embeddings
 #   make demo-sim  the same on a simulated world whose regulation is known
-#   make test      the tests (test-slow: fits of minutes on real data)   make lint   ruff and mypy            make bench  benchmarks against their peers
+#   make test      the tests (test-slow: fits of minutes on real data)   make lint   ruff, mypy, house rules  make bench  benchmarks against their peers
 #   make docs      the documentation, notebooks executed, into build/site
 #   make setup     .venv with the core  make setup-ci  the core, DGL and torch-scatter (optional back ends)
 # On a machine with a GPU, name the index of your torch build once: make setup TORCH_INDEX=URL
@@ -76,6 +76,7 @@ lint: $(CORE)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/unit/test_habits.py tests/unit/test_words.py
 
 # Pages, then the tutorial's own code; warnings are errors. Everything the docs need comes with setup-ci.
 docs: $(BACKENDS)

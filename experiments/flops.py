@@ -22,7 +22,6 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.model import CoTrainModel
-from grn_cotrain.objectives import Step
 
 __all__ = [
     "CPU_ATTENTION",
@@ -131,10 +130,10 @@ def step_flops(model: CoTrainModel, batch: PackedTokens, objective: str, *, seed
     with torch.no_grad():
         genes = model.encode_graph(generator=generator)
     leaves = type(genes)(genes.table_GD.detach().requires_grad_(), genes.graph_GD.detach().requires_grad_())
-    step = Step(leaves, batch.to(device), None, generator)
+    cells = batch.to(device)
 
     def run() -> None:
-        model.objective(objective)(model, step).loss.backward()
+        model.objective(objective).on_cells(model, leaves, cells, generator).loss.backward()
 
     model.zero_grad(set_to_none=True)
     try:

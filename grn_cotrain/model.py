@@ -29,7 +29,8 @@ from grn_cotrain.nn.gene_embedding import GeneEmbedding
 from grn_cotrain.nn.graph_encoders import GRAPH_ENCODERS
 from grn_cotrain.nn.link_decoders import LINK_DECODERS, PairEvidence
 from grn_cotrain.nn.sparse import MessageGraph
-from grn_cotrain.objectives import OBJECTIVES, GeneStates, LossOutput, Objective, Step, ValuePredictor
+from grn_cotrain.objectives import OBJECTIVES, GeneStates, Objective, ValuePredictor
+from grn_cotrain.objectives.reading import views_read
 from grn_cotrain.recipe import ModelConfig
 
 __all__ = ["CoTrainModel", "ModelInputs"]
@@ -179,6 +180,7 @@ class CoTrainModel(nn.Module):
                     for name, options in objectives.items()
                 }
             )
+        views_read(self.objectives)  # a view that nobody draws is refused here
 
     @classmethod
     def load(cls, path: str | Path, *, backend: str | None = None) -> CoTrainModel:
@@ -305,10 +307,6 @@ class CoTrainModel(nn.Module):
     def value_predictor(self) -> ValuePredictor | None:
         """The first objective of the recipe that predicts hidden values; None where none does."""
         return next((module for module in self.objectives.values() if isinstance(module, ValuePredictor)), None)
-
-    def losses(self, step: Step, active: frozenset[str]) -> dict[str, LossOutput]:
-        """One record per active objective."""
-        return {name: module(self, step) for name, module in self.objectives.items() if name in active}
 
     @torch.no_grad()
     def link_logits(self, genes: GeneStates, pairs_2M: np.ndarray, *, block: int = 64) -> np.ndarray:

@@ -21,7 +21,6 @@ from experiments.encoders.full_transcriptome import DENSITY, NUM_GENES, full_cel
 from experiments.encoders.gate import gate_note
 from grn_cotrain.model import CoTrainModel
 from grn_cotrain.nn.precision import fast_fp32
-from grn_cotrain.objectives import Step
 
 __all__ = ["ID", "TITLE", "run"]
 
@@ -64,7 +63,7 @@ def our_step(model: CoTrainModel, form: str, num_genes: int) -> Callable[[], flo
     def step() -> float:
         model.zero_grad(set_to_none=True)
         generator = torch.Generator().manual_seed(0)
-        output = model.objective("masked_value")(model, Step(model.encode_graph(), batch, None, generator))
+        output = model.objective("masked_value").on_cells(model, model.encode_graph(), batch, generator)
         output.loss.backward()
         return float(output.loss.detach())
 

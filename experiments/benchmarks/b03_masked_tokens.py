@@ -28,7 +28,7 @@ from grn_cotrain.data.vocab import CLS_ID, NUM_SPECIAL, PAD_ID
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS, CellStates
 from grn_cotrain.nn.cell_encoders.geneformer import GeneformerEncoder
 from grn_cotrain.nn.precision import fast_fp32
-from grn_cotrain.objectives import OBJECTIVES, GeneStates, Step
+from grn_cotrain.objectives import OBJECTIVES, GeneStates
 from grn_cotrain.objectives.masked_gene import MaskedGene
 from grn_cotrain.objectives.masking import draw_mask
 
@@ -107,7 +107,7 @@ class _Ours:
         for module in (self.encoder, self.objective):
             module.zero_grad(set_to_none=True)
         self.table_GD.grad = self.special_SD.grad = None
-        output = self.objective(self, Step(GeneStates(self.table_GD, self.table_GD), batch, None, generator))
+        output = self.objective.on_cells(self, GeneStates(self.table_GD, self.table_GD), batch, generator)
         output.loss.backward()
         return output.loss.detach()
 

@@ -342,13 +342,13 @@ def timed_step(
     import torch
 
     from experiments.flops import step_flops
-    from grn_cotrain.objectives import Step
+    from grn_cotrain.objectives.reading import cell_losses
 
     model.train()
     generator = torch.Generator().manual_seed(0)
     start = clock()
     genes = model.encode_graph(generator=generator)
-    losses = model.losses(Step(genes, batch, None, generator), frozenset(objectives))
+    losses = cell_losses(model, model.objectives, genes, batch, generator, objectives)
     torch.stack([output.loss for output in losses.values()]).sum().backward()
     seconds = clock() - start
     counts = [step_flops(model, batch, name) for name in objectives] if flops else []

@@ -29,6 +29,8 @@ from grn_cotrain.data.grn import GRN
 from grn_cotrain.data.io.counts import CountsFile, load_counts
 from grn_cotrain.data.io.size_factors import size_factors
 from grn_cotrain.data.prep import Prep, write_prep
+from grn_cotrain.data.statistics import Statistics
+from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.evaluate.linear_probe import LabelSplit, held_out_group, stratified
@@ -115,7 +117,7 @@ def chosen_genes(cells: CellMatrix, network: GRN, *, max_genes: int) -> tuple[np
     everything = np.arange(cells.num_features)
     if cells.num_features <= max_genes:
         return everything, 0.0
-    detected_G = np.bincount(cells.values_CG.indices, minlength=cells.num_features) / cells.num_cells
+    detected_G = Statistics(cells)[Moments()].detected_G
     sources, targets = np.unique(network.pairs_2E[0]), np.unique(network.pairs_2E[1])
     for share in _DETECTED:
         kept = np.union1d(sources, targets[detected_G[targets] >= share])

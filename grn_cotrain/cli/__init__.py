@@ -14,6 +14,7 @@ from grn_cotrain.cli import (
     listing,
     perturbing,
     reporting,
+    starting,
     training,
 )
 from grn_cotrain.cli.apps import app
@@ -34,6 +35,7 @@ _GROUPS = (
     generating,
     cards,
     reporting,
+    starting,
     hub,
     listing,
 )

@@ -163,8 +163,10 @@ def _tell_no_row(run: RunFolder, scorers: set[str]) -> None:
     recipe = run.recipe()
     name = arm_name(recipe)
     if name not in scorers:
-        schedule = recipe.train.schedule.name
-        why = f"its schedule {schedule} trains no values" if schedule == "link_only" else "no objective predicts values"
+        schedule = recipe.train.schedule
+        why = "no objective predicts values"
+        if not schedule.plan.trains_cells:
+            why = f"its schedule {schedule.name} trains no values"
         say(f"no row: {name}, {why}; the rows are of baselines alone")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -50,14 +51,18 @@ def train(
 ) -> None:
     """Co-train a recipe. Ctrl-C and SIGTERM save a checkpoint after the step that is going on; --resume goes on."""
     from grn_cotrain.recipe import load_recipe
+    from grn_cotrain.train.launchers import is_first, one_voice
 
-    resolved = load_recipe(recipe, set_ or [])
+    with one_voice(os.environ):
+        resolved = load_recipe(recipe, set_ or [])
     from grn_cotrain.cli.progress import TerminalReporter
     from grn_cotrain.train.kept import kept_step
     from grn_cotrain.train.run import train as run_training
 
     with exit_code_of_signals():
         run = run_training(resolved, out, resume=resume, reporter=TerminalReporter())
+    if not is_first(os.environ):
+        return
     record = run.record()
     say(f"{record['steps']} steps in {record['seconds']:.0f} s; peak {record['peak_memory_mb']:.0f} MiB")
     say(f"model kept: {kept_step(run)}")

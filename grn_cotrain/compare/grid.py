@@ -56,7 +56,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class CellResult:
-    """Outcome of a cell: ``facts`` and ``table``, or ``error``."""
+    """Result of a cell: ``facts`` and ``table``, or ``error``."""
 
     cell: Cell
     facts: dict[str, Any] | None
@@ -74,7 +74,7 @@ def open_grid(out: Path, base: Recipe, splits: Mapping[str, str]) -> None:
     base
         The recipe before any arm; its seed does not count.
     splits
-        Inputs of an arm -> content hash of its split.
+        Data of an arm -> content hash of its split.
 
     Raises
     ------

@@ -30,11 +30,11 @@ class Job:
     Attributes
     ----------
     label
-        Name of the process.
+        Name for people.
     folder
         Where it writes; ``log.txt`` holds its output, ``error.txt`` its last line if it failed.
     module, arguments
-        Command that is run.
+        The module that runs, and its arguments.
     done
         Name of the file in ``folder`` that means it is finished.
     files
@@ -109,7 +109,7 @@ def _start(job: Job, environment: dict[str, str]) -> int:
 
 
 def _last_word(job: Job, code: int) -> str:
-    """The last line of the log that explains what went wrong."""
+    """The last line of the log that names the problem."""
     if code < 0:
         return f"killed by signal {-code}"
     log = job.folder / "log.txt"

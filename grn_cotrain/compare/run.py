@@ -21,7 +21,7 @@ __all__ = ["compare"]
 
 @dataclass(frozen=True)
 class _Data:
-    """Inputs of arms: the prepared folder, the split, and its content hash."""
+    """Data of an arm: the prepared folder, the split, and its content hash."""
 
     prep: Path
     split: str
@@ -46,7 +46,7 @@ def compare(
     recipe
         YAML recipe that all arms share.
     arms
-        Keys that vary (:func:`~grn_cotrain.compare.vary.make_arms`); others are compared with the first.
+        The arms (:func:`~grn_cotrain.compare.vary.make_arms`); the first is the one that others are compared with.
     seeds
         Seeds of every arm.
     out

@@ -11,8 +11,8 @@ import numpy as np
 from scipy import sparse
 
 from grn_cotrain.controls._degrees import train_neighbours
-from grn_cotrain.controls._pairs import score_by_rows
 from grn_cotrain.controls.base import CONTROLS, Control
+from grn_cotrain.controls.pair_rows import score_by_rows
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
 

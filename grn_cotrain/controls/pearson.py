@@ -9,8 +9,8 @@ from typing import Self
 
 import numpy as np
 
-from grn_cotrain.controls._pairs import score_by_rows
 from grn_cotrain.controls.base import CONTROLS, Control
+from grn_cotrain.controls.pair_rows import score_by_rows
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.errors import UserError

@@ -1,4 +1,4 @@
-"""What became of names that met a vocabulary: mapped, renamed and why, duplicated, lost, absent; all by name."""
+"""Outcome of aligning names to a vocabulary: mapped, renamed and why, duplicated, lost, absent; all by name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def name_some(names: Sequence[str], limit: int = 5) -> str:
 
 @dataclass
 class AlignmentReport:
-    """What became of names that were aligned to a vocabulary; nothing is lost without its name.
+    """Outcome of aligning names to a vocabulary; nothing is lost without its name.
 
     Attributes
     ----------
@@ -109,7 +109,7 @@ REPORT_SHAPE: dict[Any, Any] = {
     "renamed?": [[str]],
     **{f"{name}?": [str] for name in ("duplicated", "lost", "reasons", "absent")},
 }
-"""What :meth:`AlignmentReport.to_dict` gives, as files are checked for it."""
+"""Content of :meth:`AlignmentReport.to_dict`, as files are checked for it."""
 REPORT_SHAPE["files?"] = {str: dict(REPORT_SHAPE)}
 
 

@@ -19,14 +19,14 @@ from grn_cotrain.errors import UserError
 __all__ = ["PRESENT", "SIZE_FACTOR_OF", "Assay", "build_assays", "kind_for"]
 
 PRESENT = "present_{}"
-"""Column of ``obs`` that says which cells have an assay: ``present_rna``, ``present_atac``, ``present_protein``."""
+"""Column of ``obs`` that marks the cells that have an assay: ``present_rna``, ``present_atac``, ``present_protein``."""
 SIZE_FACTOR_OF = "size_factor_{}"
 """Column of a prepared folder's ``obs`` with the depth of each cell in an assay."""
 
 
 @dataclass(frozen=True, eq=False)
 class Assay:
-    """What one assay measured.
+    """Measurements of one assay.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ def build_assays(
         name = modality_of(space.name).assay
         part_CF = values_CG if len(spaces) == 1 else values_CG[:, space.columns]
         asked = kinds if isinstance(kinds, str) else kinds[name]
-        # One word for all says how the values were found; a mapping names the kinds themselves.
+        # One word for all describes how the values were found; a mapping names the kinds themselves.
         first = isinstance(kinds, str) and space is spaces[0] and space.name == "gene"
         kind = asked if first or not isinstance(kinds, str) else kind_for(space.name, asked, part_CF)
         if kind not in ASSAY_KINDS.names():

@@ -166,9 +166,9 @@ class CellBatch(_Moved):
 class PackedTokens(_Moved):
     """Cells as packed tokens; cell ``b`` owns tokens ``cu_lens[b]:cu_lens[b + 1]`` and its first token is CLS.
 
-    What objectives hide is hidden in one of two ways. *Values and modalities* stay in place as targets, and a flag says
-    that no encoder may read them. *Names* are taken out of the batch, MASK standing in their place, since a name is
-    used in too many ways (rows, statistics, ranks) to be watched; the objective keeps the names itself. See
+    What objectives hide is hidden in one of two ways. *Values and modalities* stay in place as targets, and a flag
+    marks that no encoder may read them. *Names* are taken out of the batch, MASK standing in their place, since a name
+    is used in too many ways (rows, statistics, ranks) to be watched; the objective keeps the names itself. See
     :mod:`grn_cotrain.objectives.masking`.
 
     Attributes

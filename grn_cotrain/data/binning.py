@@ -12,7 +12,7 @@ from torch import Tensor
 
 __all__ = ["quantile_bins", "rounded_bins"]
 
-_SLACK = 1e-5  # of a class: log2(1 + x) of 1, 3, 7 ... is a whole number, which rounding must not put one class lower
+_SLACK = 1e-5  # in classes: log2(1 + x) of 1, 3, 7 ... is a whole number, which rounding must not put one class lower
 
 
 def quantile_bins(values_N: Tensor, cell_N: Tensor, num_bins: int) -> Tensor:

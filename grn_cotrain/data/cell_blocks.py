@@ -1,6 +1,7 @@
 """Cells in blocks: what one pass over a store holds at a time.
 
-Dimension letters: C cells of the store, B cells of a block, G features of every assay, F features of one, A assays.
+Dimension letters: C cells of the store, B cells of a block, G features of every assay, F features of one, K some of
+them, A assays.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.vocab import FeatureVocab
 
-__all__ = ["Block", "Layout", "cell_blocks", "is_in_memory"]
+__all__ = ["Block", "Layout", "cell_blocks", "column_values", "is_in_memory"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +106,12 @@ def cell_blocks(cells: CellStore, rows_C: np.ndarray, size: int | None = None) -
     present_CA = np.stack([assay.present_C for assay in cells.assays.values()], axis=1)
     for rows_B, values_BG in cells.blocks(rows_C, size=size):
         yield Block(cells, rows_B, values_BG, present_CA[rows_B])
+
+
+def column_values(cells: CellStore, rows_C: np.ndarray, columns_K: np.ndarray) -> sparse.csr_matrix:
+    """Normalised values of some features only, CSR float32 ``[C, K]``, read block by block."""
+    parts = [block.values_BG[:, columns_K] for block in cell_blocks(cells, rows_C)]
+    return sparse.vstack(parts, format="csr") if parts else sparse.csr_matrix((0, len(columns_K)), dtype=np.float32)
 
 
 def is_in_memory(cells: CellStore) -> bool:

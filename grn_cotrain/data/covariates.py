@@ -58,7 +58,7 @@ def _places(names: Sequence[str]) -> dict[str | None, int]:
 
 
 def unknown_notes(obs: pd.DataFrame, categories: Categories) -> list[str]:
-    """What there is to tell of cells whose categories the model has not learned: how many, and which."""
+    """Lines about cells whose categories the model has not learned: their number and the categories."""
     notes = []
     for column, names in categories.items():
         if column not in obs:

@@ -1,4 +1,5 @@
-"""Why names do not meet: one function looks at both sides, says what each holds, and names the option that helps."""
+"""Why names do not meet: one function looks at both sides, describes the names of each, and names the option that
+helps."""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ def _leaf(name: str) -> str:
     return re.split(r"[|_:\s]", name)[-1]
 
 
-# What is tried on names that are not found. The first that helps most is said.
+# Changes that are tried on names that are not found. The first that helps most is reported.
 _SPELLINGS: tuple[tuple[Callable[[str], str], str, str], ...] = (
     (clean_name, "stand in quotes", "take the quotes off"),
     (without_version, "are ids with versions", "leave the versions out"),
@@ -50,7 +51,7 @@ def respell(names: Iterable[str], features: Iterable[str]) -> dict[str, str]:
     Parameters
     ----------
     names
-        Names that are no features as they stand.
+        Names that are not features unchanged.
     features
         Names of the data.
 
@@ -82,7 +83,7 @@ def diagnose(
     there: str = "the data",
     aliases: bool = True,
 ) -> str:
-    """Say in one clause why names are not found, and what mends it.
+    """Explain in one clause why names are not found, and how to fix it.
 
     Parameters
     ----------
@@ -152,7 +153,7 @@ def _two_kinds(
             return f"{cause}: these look like row numbers; {_INDEX}"
         return f"{cause}: these may be Entrez ids or row numbers; give symbols or Ensembl ids"
     if other == "numbers":
-        return f"{cause}: prepare the cells with names of genes; grn-prep counts --names says which column holds them"
+        return f"{cause}: prepare the cells with names of genes; grn-prep counts --names chooses their column"
     ids = ("Ensembl ids", "HGNC or MGI ids")
     if {kind, other} == {"Ensembl ids", "symbols"}:
         return f"{cause}: {option} {_TABLE}"
@@ -168,7 +169,7 @@ def _main_kind(names: Sequence[str]) -> tuple[str, str]:
 
 
 def _spelling(lost: Sequence[str], known: set[str], here: str) -> str:
-    """What most of the lost names have too much, if taking it off finds them."""
+    """Prefix or suffix of most of the lost names, if removing it finds them."""
     folded = {name.casefold(): name for name in known}
     best = (0, "")
     for change, cause, remedy in _SPELLINGS:

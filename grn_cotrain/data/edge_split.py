@@ -92,8 +92,8 @@ class EdgeSplit:
     Attributes
     ----------
     name, kind, track, seed, fold
-        ``kind`` is one of :data:`SPLIT_KINDS`; ``track`` says whether the *other* edges of a held-out gene (in-edges of
-        a held-out TF, out-edges of a held-out target) stay in training (``visible``) or not (``hidden``).
+        ``kind`` is one of :data:`SPLIT_KINDS`; ``track`` states whether the *other* edges of a held-out gene (in-edges
+        of a held-out TF, out-edges of a held-out target) stay in training (``visible``) or not (``hidden``).
     num_genes, vocab_hash, grn_hash
         G, and the hashes of the vocabulary and of the network that the split was made from.
     train_2E, validation_2E, test_2E
@@ -106,8 +106,8 @@ class EdgeSplit:
         Candidate universes: their product, less self-pairs and positives of other parts.
     hidden_sources_S, hidden_targets_N
         Genes that have no out-edges (in-edges) in training *by construction*: those of validation and test together.
-        A degree of 0 says nothing about them, so scorers must use a prior instead. Imported splits derive them from
-        their pairs, see :func:`~grn_cotrain.data.hidden.hidden_genes`.
+        A degree of 0 carries no information about them, so scorers must use a prior instead. Imported splits derive
+        them from their pairs, see :func:`~grn_cotrain.data.hidden.hidden_genes`.
     withheld_2E
         Positives that belong to no part: reversed copies of held-out edges, in-edges of held-out TFs on the hidden
         track, the mixed quadrants of ``unseen-both``. Neither trained on, nor messages, nor scored.
@@ -162,7 +162,7 @@ class EdgeSplit:
 
     @property
     def held_out(self) -> Side:
-        """Which end of every test pair is new to training by construction; of imported splits, as their pairs say."""
+        """Which end of every test pair is new to training by construction; of imported splits, as their pairs show."""
         if self.kind in _HELD_OUT:
             return _HELD_OUT[self.kind]
         source, target = (
@@ -195,7 +195,7 @@ class EdgeSplit:
 
         Published splits: exactly the labelled pairs. Otherwise validation and test: the universe without self-pairs and
         without the positives of other parts. Train: the training universe without self-pairs; positives of the other
-        parts stay among its unlabelled pairs, because leaving them out would tell which pairs are positives.
+        parts stay among its unlabelled pairs, because leaving them out would reveal which pairs are positives.
         """
         positive_M = pair_keys(self.positives(part), self.num_genes)
         negatives_2N = self.negatives(part)
@@ -341,19 +341,19 @@ class EdgeSplit:
             split, saved_hash = cls(**plain, **values), sidecar["content_hash"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise UserError(
-                f"split '{name}': cannot read {path} ({error}); make it anew with grn-prep splits"
+                f"split '{name}': cannot read {path} ({error}); make it again with grn-prep splits"
             ) from error
         if split.content_hash != saved_hash:
             raise UserError(
-                f"split '{name}': {path.with_suffix('.parquet').name} holds {split.content_hash}, its sidecar says "
-                f"{saved_hash}; the files do not belong together: make the split anew with grn-prep splits"
+                f"split '{name}': {path.with_suffix('.parquet').name} holds {split.content_hash}, its sidecar expects "
+                f"{saved_hash}; the files do not belong together: make the split again with grn-prep splits"
             )
         if split.labelled:
             split._warn_of_unmarked()
         return split
 
     def _warn_of_unmarked(self) -> None:
-        """Labelled splits of version 0.1 did not say which genes they hold out."""
+        """Labelled splits of version 0.1 did not name the genes that they hold out."""
         trained_2M, positive_2E = self.pairs("train").pairs_2M, self.train_2E
         held = [self.pairs(part).pairs_2M for part in ("validation", "test")]
         for side, marked, what in ((0, self.hidden_sources_S, "TFs"), (1, self.hidden_targets_N, "targets")):

@@ -1,7 +1,7 @@
 """TF families from gene symbols alone: STAT1 and STAT3 are one family, and so are GATA1 and GATA6.
 
 Members of a family share a DNA-binding domain, hence targets; the symbol's stem stands in for the domain where no motif
-or protein sequence is at hand. Families whose members do not share a stem (REL and NFKB1; MYC, MAX and MXD1) are
+or protein sequence is available. Families whose members do not share a stem (REL and NFKB1; MYC, MAX and MXD1) are
 listed by pattern; everything else is grouped by the symbol without its number. Human and mouse symbols agree.
 """
 

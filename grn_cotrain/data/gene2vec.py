@@ -57,7 +57,7 @@ def coexpressed_pairs(
     Parameters
     ----------
     statistics
-        Of the cells to use (training cells, say).
+        Statistics of the cells to use (the training cells, for example).
     per_gene, min_cells
         See above.
     max_cells
@@ -113,16 +113,16 @@ def gene2vec(
     seed: the same cells give the same vectors on one machine.
 
     The mean vector is taken off. Negative sampling gives all words a large common part (four fifths of a vector's
-    length on 2,000 blood cells), which tells no gene from another (Mu & Viswanath 2018); gene2vec keeps it.
+    length on 2,000 blood cells), which distinguishes no gene from another (Mu & Viswanath 2018); gene2vec keeps it.
 
     Parameters
     ----------
     statistics
-        Of the cells to use (training cells, say). No other cell is read.
+        Statistics of the cells to use (the training cells, for example). No other cell is read.
     rank
         R; published 200.
     seed
-        Of gensim's initial vectors and draws, of the order of pairs, and of the choice of cells.
+        Random seed of gensim's initial vectors and draws, the order of pairs, and the choice of cells.
     per_gene, min_cells
         See :func:`coexpressed_pairs`.
     negative

@@ -1,4 +1,4 @@
-"""What a name is by its looks: an Ensembl id, an accession, a number, a symbol; and the species of names."""
+"""Kinds of names by their form: an Ensembl id, an accession, a number, a symbol; and the species of names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _HUMAN_ONLY = re.compile(r"ENSG\d{5,}.*|HLA-.+|C(?:\d+|X|Y)orf\d+", re.IGNORECAS
 _MOUSE_ONLY = re.compile(r"ENSMUSG\d{5,}.*|\d{4,}[A-Z]\d+RIK|H2-[A-Z].*", re.IGNORECASE)
 _CAPITALISED = re.compile(r"[A-Z][a-z0-9.\-]*[a-z][a-z0-9.\-]*")  # Stat1, Gata3: how mouse symbols are written
 _OPEN_READING_FRAME = re.compile(r"C(?:\d+|X|Y)orf\d+")  # human, though it looks capitalised
-_LEAST_NAMES = 5  # fewer names than this are no evidence of a species
+_LEAST_NAMES = 5  # fewer names than this do not determine a species
 _KINDS = (
     ("Ensembl ids", _ENSEMBL),
     ("Ensembl ids of another species", re.compile(r"ENS[A-Z]{3,4}G\d{6,}(?:\.\d+)?")),
@@ -76,9 +76,9 @@ def make_name(name: str) -> str:
 
 
 def detect_species(names: Iterable[str]) -> tuple[Literal["human", "mouse"] | None, str]:
-    """Return the species the names speak for, and the evidence in words; None when they do not tell.
+    """Return the species of the names, and the evidence in words; None when they are ambiguous.
 
-    Plain upper-case symbols do not tell: human data are written so, and so are BEELINE's mouse networks.
+    Plain upper-case symbols are ambiguous: human data are written so, and so are BEELINE's mouse networks.
     """
     given = [name for name in dict.fromkeys(names) if not is_spike_in(name)]
     if len(given) < _LEAST_NAMES:

@@ -1,4 +1,4 @@
-"""Which genes imported pairs hold out of training: derived from the pairs, since files do not say so.
+"""Which genes imported pairs hold out of training: derived from the pairs, since files do not name them.
 
 Dimension letters: M pairs, N genes of a side.
 """
@@ -18,7 +18,7 @@ def hidden_genes(
     A gene is held out where no training pair names it, neither a positive nor a labelled negative. Where not one test
     gene of this side has a training positive, the split holds out the whole side, and labelled negatives of its genes
     do not change that. Otherwise a gene with labelled negatives alone is not held out: its degree of 0 is what the
-    labels say (on BEELINE's published files a prior instead of it lowers macro AUROC from .685 to .642).
+    labels show (on BEELINE's published files a prior instead of it lowers macro AUROC from .685 to .642).
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ from grn_cotrain.errors import UserError
 __all__ = ["LOADINGS_NEEDS", "LoadingsMethod", "gene_loadings"]
 
 LOADINGS_NEEDS: frozenset[Need[Any]] = frozenset({Moments(), Gram()})
-"""What :func:`gene_loadings` reads; of stores in memory and of many features it reads the cells again."""
+"""Needs of :func:`gene_loadings`, which reads the cells again where they are in memory or have many features."""
 
 LoadingsMethod = Literal["pca", "factor_analysis", "gene2vec"]
 
@@ -41,13 +41,13 @@ def gene_loadings(
     Parameters
     ----------
     statistics
-        Of the cells to use (training cells, say).
+        Statistics of the cells to use (the training cells, for example).
     rank
-        Number of components. Where the cells support fewer, the last columns are 0 and a warning says how many.
+        Number of components. Where the cells support fewer, the last columns are 0 and a warning gives their number.
     method
         ``"pca"``: ``V S / sqrt(C - 1)`` (a gene's row has squared length = the share of its variance explained);
         ``"factor_analysis"``: maximum-likelihood loadings, rotated to orthogonal columns in descending order;
-        ``"gene2vec"``: :func:`~grn_cotrain.data.gene2vec.gene2vec`, to which what is said of components does not apply.
+        ``"gene2vec"``: :func:`~grn_cotrain.data.gene2vec.gene2vec`, which has no components: it fills all columns.
     seed
         Start vector of the eigen-solver; the result depends on it only by rounding (gene2vec: all draws).
 

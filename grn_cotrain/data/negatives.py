@@ -2,8 +2,8 @@
 
 Dimension letters: P positives, N negatives, M pairs, S sources, G genes.
 
-What a training negative may be: any pair that is no training positive and no self-pair, from ``split.train_sources_S``
-to ``split.train_targets_N``. Positives of validation and test stay among them: leaving them out would tell the model
+A training negative is any pair that is neither a training positive nor a self-pair, from ``split.train_sources_S``
+to ``split.train_targets_N``. Positives of validation and test stay among them: leaving them out would show the model
 where they are. Published splits use exactly their labelled pairs.
 """
 
@@ -27,7 +27,7 @@ SupervisionMode = Literal["pairs", "rows"]
 
 @dataclass(frozen=True)
 class LinkSupervision:
-    """What one step supervises.
+    """Link supervision of one step.
 
     Attributes
     ----------

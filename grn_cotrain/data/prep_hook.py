@@ -47,9 +47,9 @@ def prepared_place(prep: Prep, run: Path, recipe: Recipe) -> dict[str, str]:
 
 
 def place_for(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What the record of a run that is made from another says of the prepared folder: ``prep`` without the way to it.
+    """Reference to the prepared folder in the record of a run made from another: ``prep`` without the path.
 
-    Empty where the other says nothing.
+    Empty where the other has no reference.
     """
     recorded = record.get("prep")
     if not isinstance(recorded, Mapping):
@@ -62,8 +62,8 @@ def find_prepared(run: Path, recipe: Recipe, record: Mapping[str, Any], given: s
 
     It is looked for at its path from the run folder, at the absolute path of training, at the recipe's path from the
     working folder, and from the folders above the run; where somebody wrote a new place into the recipe, there alone.
-    The first with the content of training is taken; without one, the first that there is, of which the reader then says
-    what differs.
+    The first with the content of training is taken; without one, the first that there is, whose differences the reader
+    then reports.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def find_prepared(run: Path, recipe: Recipe, record: Mapping[str, Any], given: s
     Raises
     ------
     UserError
-        ``given`` is no prepared folder; the folder that was found is damaged.
+        ``given`` is not a prepared folder; the folder that was found is damaged.
     """
     if given is not None:
         return Prep.open(given)
@@ -87,7 +87,7 @@ def find_prepared(run: Path, recipe: Recipe, record: Mapping[str, Any], given: s
 
 
 def not_found(run: Path, recipe: Recipe, record: Mapping[str, Any]) -> UserError:
-    """The error that says where a prepared folder was looked for, relative to what, and how to name its new place."""
+    """The error that lists where a prepared folder was looked for, relative to what, and how to name its new place."""
     looked = "; ".join(f"'{place}' ({what})" for place, what in _places(run, recipe, record)[:4])
     return UserError(
         f"run '{run}': its prepared folder (data.prep '{recipe.data.prep}') is not found: no such folder at {looked};"
@@ -118,7 +118,7 @@ def _places(run: Path, recipe: Recipe, record: Mapping[str, Any]) -> list[tuple[
 
 
 def _same_content(record: Mapping[str, Any]) -> Callable[[Path], Prep | None]:
-    """Opens a folder if it holds what the run was trained on, as far as the run says what that was."""
+    """Opens a folder if it holds what the run was trained on, as far as the run recorded it."""
     recorded = record.get("prep")
     content = recorded.get("content_hash") if isinstance(recorded, Mapping) else None
     vocab_hash = record.get("vocab_hash")

@@ -20,14 +20,14 @@ from grn_cotrain.errors import UserError
 
 __all__ = ["CountFaults", "check_counts", "counts_of", "draw_rates", "thin"]
 
-_FRACTION = 0.05  # how far from an integer a recovered count may lie; float32 stays below it up to 90 000
+_FRACTION = 0.05  # how far from an integer a recovered count may be; float32 stays below it up to 90 000
 _EXACT = 50_000.0
 _FIX = "give raw counts, or train on values as they are by the objective masked_value"
 
 
 @dataclass
 class Faults:
-    """What keeps counts from being thinned.
+    """Reasons why counts cannot be thinned.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Faults:
 
 @dataclass(frozen=True)
 class CountFaults(Need[Faults]):
-    """What keeps counts from being thinned; of an assay without reads, nothing is read."""
+    """Reasons why counts cannot be thinned; assays without reads are not looked at."""
 
     def start(self, layout: Layout) -> Accumulator[Faults]:
         """See :class:`Need`."""
@@ -164,7 +164,7 @@ def thin(batch: PackedTokens, rate_B: Tensor, generator: torch.Generator) -> Pac
     PackedTokens
         The same tokens; those without a read are zeros now (value 0, bin 0), and so are hidden ones, whose targets
         stay in ``batch``. ``depth_B2`` is ``log(1 + T), log(1 + S)`` and ``total_B`` is S. Bins of the other tokens
-        are those of the raw cell until someone bins them anew (as :func:`grn_cotrain.objectives.masking.hide` does).
+        are those of the raw cell until they are binned again (as :func:`grn_cotrain.objectives.masking.hide` does).
 
     Raises
     ------
@@ -177,7 +177,7 @@ def thin(batch: PackedTokens, rate_B: Tensor, generator: torch.Generator) -> Pac
     sum_B = torch.zeros_like(total_B).index_add_(0, cell_T, count_T)
     rest_B = (total_B - sum_B).round().clamp_min(0.0)  # totals are float32: the last read of 2^24 may be lost
     all_N, rate_N = torch.cat([count_T, rest_B]), torch.cat([rate_B[cell_T], rate_B])
-    device = generator.device  # of the draws, not of the cells: the same numbers wherever the cells are
+    device = generator.device  # device of the draws, not of the cells: the numbers do not depend on the cells' device
     kept_N = torch.binomial(all_N.to(device), rate_N.to(device), generator=generator).to(count_T.device)
     kept_T, kept_rest_B = kept_N.split([len(count_T), len(rest_B)])
 

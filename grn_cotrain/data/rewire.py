@@ -32,7 +32,7 @@ def rewired(pairs_2E: np.ndarray, seed: int, *, swaps_per_edge: int = 20) -> np.
     pairs_2E
         int64 directed edges, distinct, without self-loops (row 0 sources).
     seed
-        Of the swaps.
+        Seed of the swaps.
     swaps_per_edge
         Number of swaps proposed for each edge.
 
@@ -77,7 +77,7 @@ def random_graph(pairs_2E: np.ndarray, num_genes: int, seed: int, *, targets_N: 
     num_genes
         G.
     seed
-        Of the draw.
+        Seed of the draw.
     targets_N
         Gene indices that may be targets, by default all; give ``split.train_targets_N`` so that a hidden gene
         receives no message from a random graph either.
@@ -184,7 +184,7 @@ def _couples(number: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndar
 
 
 def _contains(sorted_keys: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """Membership in a sorted array: a binary search, since ``np.isin`` would sort anew in every round."""
+    """Membership in a sorted array: a binary search, since ``np.isin`` would sort again in every round."""
     if sorted_keys.size == 0:
         return np.zeros(keys.shape, dtype=bool)
     return sorted_keys[np.minimum(np.searchsorted(sorted_keys, keys), sorted_keys.size - 1)] == keys

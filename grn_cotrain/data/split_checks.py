@@ -50,7 +50,7 @@ def split_warnings(split: EdgeSplit) -> tuple[str, ...]:
 
 
 def one_sided(split: EdgeSplit, part: Part) -> str:
-    """Say what a part lacks to be ranked, and the fix; an empty text where it has positives and negatives."""
+    """Describe what a part lacks to be ranked, and the fix; an empty text where it has positives and negatives."""
     positives, pairs = split.counts(part)
     if not positives:
         return (

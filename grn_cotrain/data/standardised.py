@@ -1,7 +1,7 @@
 """Gene-standardised expression as something to multiply with: never a dense copy, and for large stores no copy at all.
 
-The standardised matrix is ``Z = (X - mean) / sd`` where a feature's assay was measured and 0 where it was not, so what
-is missing says nothing. With every assay measured it is ``X / sd - 1 (mean / sd)^T``, a sparse matrix minus a rank-one
+The standardised matrix is ``Z = (X - mean) / sd`` where a feature's assay was measured and 0 where it was not: missing
+values count as average. With every assay measured it is ``X / sd - 1 (mean / sd)^T``, a sparse matrix minus a rank-one
 term, so every product with a thin matrix costs one pass over the non-zeros.
 
 Stores in memory are multiplied from one scaled copy of their rows. Other stores are read block by block for each

@@ -1,6 +1,6 @@
-"""What is known of the training cells: collected in one pass over them, from all that parts ask for.
+"""Statistics of the training cells: everything that parts ask for, collected in one pass over the cells.
 
-A part says what it needs as a set of :class:`Need`, small frozen dataclasses that can be compared. Equal needs of
+A part names what it needs as a set of :class:`Need`, small frozen dataclasses that can be compared. Equal needs of
 several parts are collected once. A new part brings a need of its own: no list of needs has to be edited.
 
 Dimension letters: C cells of the store, G features, A assays.
@@ -103,7 +103,7 @@ class Statistics:
         return self.layout.num_features
 
     def blocks(self) -> Iterator[Block]:
-        """One pass over the cells. For what :class:`Need` cannot say: a product that takes several passes."""
+        """One pass over the cells. For products that take several passes, which no :class:`Need` can express."""
         self.passes += 1
         return cell_blocks(self.cells, self.rows_C, self._block_cells)
 

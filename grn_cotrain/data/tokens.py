@@ -69,7 +69,7 @@ class Tokenizer:
     categories
         Categories of ``config.covariates``, as a model has learned them; default: those of ``cells.obs``.
     keep_weight_G
-        What a cell over the cap is cut by: see :meth:`~grn_cotrain.nn.cell_encoders.CellEncoder.keep_weights`.
+        Weights by which a cell over the cap is cut: see :meth:`~grn_cotrain.nn.cell_encoders.CellEncoder.keep_weights`.
 
     Raises
     ------

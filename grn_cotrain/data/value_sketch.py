@@ -2,8 +2,8 @@ r"""Order statistics of training values: medians of features, quantiles of all v
 
 Distinct values and how often each occurs are held, up to :data:`EXACT_VALUES` of them: every order statistic is then
 exact. Beyond, values are rounded to fewer and fewer binary digits, and never fewer than it takes: with ``s`` digits
-less, an order statistic is wrong by at most :math:`2^{s - 24}` of itself. What is held depends on the values alone, not
-on the blocks in which they came.
+less (at most 23: powers of two stay apart), an order statistic is wrong by at most :math:`2^{s - 24}` of itself. What
+is held depends on the values alone, not on the blocks in which they came.
 
 Dimension letters: G features, N values, K quantiles, M order statistics.
 """
@@ -88,20 +88,26 @@ class ValueSketch:
             self._settle()
 
     def result(self) -> SketchedValues:
-        """What is known now; more values may follow."""
+        """Order statistics of the values so far; more values may follow."""
         self._settle()
-        count_G = np.bincount(self._key_N >> 32, self._count_N, minlength=self._num_features).astype(np.int64)
-        return SketchedValues(self._key_N, np.cumsum(self._count_N), np.cumsum(count_G) - count_G, count_G, self._lost)
+        end_N = np.cumsum(self._count_N)
+        first_G = np.searchsorted(self._key_N, np.arange(self._num_features + 1, dtype=np.int64) << 32)
+        before_G = np.concatenate([[0], end_N])[first_G]
+        return SketchedValues(self._key_N, end_N, before_G[:-1], np.diff(before_G), self._lost)
 
     def _settle(self) -> None:
         """Merge what waits, and round until there is room."""
         if self._pending:
             new_N, many_N = np.unique(np.concatenate(self._pending), return_counts=True)
             self._pending, self._num_pending = [], 0
-            key_N = np.concatenate([self._key_N, new_N])
-            order_N = np.argsort(key_N, kind="stable")
-            count_N = np.concatenate([self._count_N, many_N])[order_N]
-            self._key_N, self._count_N = _merged(key_N[order_N], count_N)
+            place_N = np.searchsorted(self._key_N, new_N)
+            known_N = place_N < len(self._key_N)
+            known_N[known_N] = self._key_N[place_N[known_N]] == new_N[known_N]
+            self._count_N[place_N[known_N]] += many_N[known_N]
+            place_N, new_N, many_N = place_N[~known_N], new_N[~known_N], many_N[~known_N]
+            # Inserted, not sorted again: one copy of each array, where sorting takes four.
+            self._key_N = np.insert(self._key_N, place_N, new_N)
+            self._count_N = np.insert(self._count_N, place_N, many_N)
         while len(self._key_N) > self._limit and self._lost < _MANTISSA:
             self._lost += 1
             self._key_N, self._count_N = _merged(_rounded(self._key_N, self._lost), self._count_N)

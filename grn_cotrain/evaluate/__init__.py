@@ -1,1 +1,1 @@
-"""Metrics and evaluators; every number stands beside its controls."""
+"""Metrics and evaluators; every number is compared with its controls."""

@@ -42,17 +42,17 @@ __all__ = [
 Direction = Literal["target_reads_tf", "tf_reads_target", "symmetric"]
 
 ALL_CELLS = "all cells"
-"""Name of the group where cells are not told apart."""
+"""Name of the group that holds all cells."""
 
 MOST_PAIRS = 64_000_000
 """Sources x genes that one read-out may hold: at 12 bytes a pair 768 MB. 255 TFs of 9,015 genes are 2.3 million."""
 
 _TOKENS_PER_BATCH = 16_384
-_ROUNDING = 1e-5  # of a mean over some thousand float32 weights
+_ROUNDING = 1e-5  # error of a mean over some thousand float32 weights
 
 
 class AttentionModel(Protocol):
-    """What a read-out asks of a model; :class:`~grn_cotrain.model.CoTrainModel` is one."""
+    """Methods of a model that a read-out needs; :class:`~grn_cotrain.model.CoTrainModel` has them."""
 
     def encode_graph(self) -> GeneStates:
         """Rows of the genes."""
@@ -85,11 +85,11 @@ class AttentionConfig:
         Replace the weights of each cell by ranks in (0, 1): within each reader's row, then within each column, as
         analyses of scGPT do (there head by head, here on the mean over heads). It takes a sort of L x L numbers a cell.
     zeros
-        Keep tokens of genes that are zero in the cell. CLS is never kept: it is no gene.
+        Keep tokens of genes that are zero in the cell. CLS is never kept: it is not a gene.
     max_cells
         Most cells of a group, drawn with ``seed``; None: all.
     seed
-        Of the draw of cells.
+        Seed of the draw of cells.
     """
 
     direction: Direction = "target_reads_tf"
@@ -275,7 +275,7 @@ def read_attention(
     centrality
         Compute PageRank in every cell too (20 or so products of the matrix with a vector).
     progress
-        Told of the number of cells done and in all.
+        Function that receives the number of cells done and in all.
 
     Raises
     ------
@@ -337,7 +337,8 @@ class _Sums:
     def add(self, matrix_LL: np.ndarray, gene_L: np.ndarray, nonzero_L: np.ndarray) -> None:
         """Add one cell; special tokens have negative ``gene_L``."""
         keep_L = (gene_L >= 0) & (nonzero_L | self.config.zeros)
-        # Tokens that read nothing, or that no one can read (those an encoder only decodes), say nothing of a pair.
+        # Tokens that read nothing, or that no one can read (those an encoder only decodes), carry no information about
+        # a pair.
         reads_K = matrix_LL.sum(axis=1)[keep_L] > 0
         is_read_K = matrix_LL.sum(axis=0)[keep_L] > 0
         gene_K = gene_L[keep_L]

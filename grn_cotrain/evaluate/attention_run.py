@@ -60,7 +60,6 @@ REPORT_FILES = tuple(f"attention{part}.parquet" for part in ("", "_differences",
 
 _DEGREE = ("target_degree", "degree_product")
 _METRICS = ("macro_auroc", "macro_ap", "auroc", "auprc", "degree_matched_auroc", "residual_auroc")
-_NO_LINKS = ("mlm_only",)  # schedules without a link loss
 _MIN_CELLS = 5
 _PARTS = ("train", "validation", "test", "withheld")
 
@@ -346,7 +345,7 @@ def _fewest(groups: list[CellGroup], min_cells: int | None) -> tuple[dict[str, i
 def _seen_edges(recipe: Recipe, data: RunData) -> list[str]:
     """What training has told the encoder's gene rows of the network already."""
     ways = ["messages"] if data.messages.pairs_2E.shape[1] and recipe.graph.messages == "true" else []
-    if recipe.train.schedule.name not in _NO_LINKS:
+    if recipe.train.schedule.plan.trains_links:
         ways.append("a link loss")
     if not ways:
         return []

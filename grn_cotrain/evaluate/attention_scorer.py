@@ -108,7 +108,7 @@ class AttentionScorer:
     read_out
         Shared by the raw and the corrected scorer of a model.
     split_hash, split_name
-        Of the split that the model was trained on; None: it was trained on none (an untrained encoder).
+        Hash and name of the split that the model was trained on; None for an untrained encoder.
     corrected
         Subtract what popularity alone would give the pair.
     name, kind

@@ -1,4 +1,4 @@
-"""What is made of one cell's matrix of attention weights: ranks, column means, PageRank.
+"""Summaries of one cell's matrix of attention weights: ranks, column means, PageRank.
 
 Rows read columns; the diagonal (a token reading itself) is never counted.
 

@@ -1,7 +1,7 @@
 """Tie blocks: the one sort that stands behind every ranking metric.
 
 Pairs are sorted once by falling score. Pairs of equal score form a block, and so do neighbouring blocks without a
-positive, since no ranking metric can tell them apart. Every metric is then a function of the positive and negative
+positive, since no ranking metric can distinguish them. Every metric is then a function of the positive and negative
 weight of each block: ties are exact, bootstrap weights enter for free, and 5M candidates shrink to a few thousand rows.
 
 Dimension letters: M pairs, O sorted pairs, K blocks, R groups, B columns of weights (bootstrap replicates).
@@ -36,7 +36,7 @@ class Ranking:
 
 @dataclass(frozen=True)
 class TieBlocks:
-    """Blocks of pairs that no ranking metric can tell apart, by group and then by falling score.
+    """Blocks of pairs that no ranking metric can distinguish, by group and then by falling score.
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ def tie_blocks(
     Parameters
     ----------
     ranking
-        Of all pairs, from :func:`rank_scores`.
+        Ranking of all pairs, from :func:`rank_scores`.
     labels_M
         bool; True for positives.
     groups_M

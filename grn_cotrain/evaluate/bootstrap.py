@@ -39,7 +39,7 @@ MIN_TFS = 10
 class Interval(NamedTuple):
     """A value and its percentile interval; the bounds are NaN where no interval can be had.
 
-    The interval is not moved onto the value: replicates of average precision lie a little above it where genes are
+    The interval is not moved onto the value: replicates of average precision are a little above it where genes are
     drawn twice, and in simulations the plain percentiles hold the truth as often as shifted ones
     (docs/reading-the-table.md).
     """
@@ -61,7 +61,7 @@ class Bootstrap:
     replicates
         Number of replicates B; 0 gives values without intervals.
     seed
-        Of the draws. Leave it alone between runs that are to be compared.
+        Seed of the draws. Keep it equal between runs that are to be compared.
     """
 
     def __init__(
@@ -212,7 +212,7 @@ class SeedResult:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Answer of :func:`beats`; ``reason`` says in words what decided it."""
+    """Answer of :func:`beats`; ``reason`` explains what decided it."""
 
     beats: bool
     difference: float
@@ -227,7 +227,7 @@ class Verdict:
 
 
 def beats(rows_a: Sequence[SeedResult], rows_b: Sequence[SeedResult], *, level: float = LEVEL) -> Verdict:
-    """Decide "A beats B": over at least 3 seeds, the paired interval over TFs of the difference lies above zero.
+    """Decide "A beats B": over at least 3 seeds, the paired interval over TFs of the difference is above zero.
 
     Results are paired by seed, the difference is averaged over seeds and its interval is taken over resampled TFs.
     Where seeds were tested on different TFs or genes (split seeds), draws cannot be averaged: the bounds of the seeds'
@@ -275,9 +275,9 @@ def _reason(num_seeds: int, num_tfs: int, low: float, high: float) -> str:
     if not (np.isfinite(low) and np.isfinite(high)):
         return "no: the interval is undefined"
     if low > 0:
-        return "yes: the paired interval lies above zero"
+        return "yes: the paired interval is above zero"
     if high < 0:
-        return "no: the paired interval lies below zero"
+        return "no: the paired interval is below zero"
     return "no: the paired interval holds zero"
 
 

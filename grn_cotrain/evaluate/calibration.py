@@ -1,4 +1,4 @@
-"""What probabilities promise and what is seen, in one sentence.
+"""Comparison of predicted probabilities with observed shares, in one sentence.
 
 Dimension letters: N bins.
 """
@@ -22,7 +22,7 @@ def wilson(share_N: np.ndarray, count_N: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def calibration_sentence(bins: pd.DataFrame, scorer: str = "") -> str:
-    """Say whether probabilities lie above or below what is seen, in how many bins, and by how much.
+    """State whether probabilities are above or below what is seen, in how many bins, and by how much.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def calibration_sentence(bins: pd.DataFrame, scorer: str = "") -> str:
     Returns
     -------
     str
-        A bin differs by more than chance where its mean probability lies outside the 95 % interval of the share that
+        A bin differs by more than chance where its mean probability is outside the 95 % interval of the share that
         is seen. Empty without bins.
     """
     bins = bins[bins["n"] > 0].sort_values("x", kind="stable")
@@ -57,8 +57,8 @@ def calibration_sentence(bins: pd.DataFrame, scorer: str = "") -> str:
             which = "in every bin" if count == number else f"in {count} of {number} bins"
             beyond = f"{far} of the {number} bins differ by more than chance"
             if not far and not _beyond_chance(promised, seen, float(count_N.sum())):
-                return f"{who} lie {where} what is seen {which}, but by no more than chance explains. {total}"
-            return f"{who} lie {where} what is seen {which}: they are {verdict}. {total} {beyond} (95 % intervals)."
+                return f"{who} are {where} what is seen {which}, but by no more than chance explains. {total}"
+            return f"{who} are {where} what is seen {which}: they are {verdict}. {total} {beyond} (95 % intervals)."
     agreeing = number - far_above - far_below
     if agreeing == number:
         return f"{who} agree with what is seen: no bin differs by more than chance (95 % intervals). {total}"

@@ -1,4 +1,4 @@
-"""What masked values can be predicted without a network: gene mean, gene and cell, factor analysis.
+"""Baselines that predict masked values without a network: gene mean, gene and cell, factor analysis.
 
 All work on *deviations*: ``(value - mean_g) / std_g`` over the non-zero values of training cells. Zeros are missing,
 not observed: whether an entry is zero is known to every predictor, what is asked is the value of one that is not.
@@ -52,7 +52,7 @@ class GeneAndCell(ValueBaseline):
     """Gene mean plus one number per cell: its mean visible deviation, shrunk.
 
     In counts most non-zero values are ones, and the normalised value of a one is a function of the cell's depth alone.
-    This row says how much of an R2 is that.
+    This row shows how much of an R2 comes from it.
     """
 
     name = "gene_and_cell"
@@ -81,7 +81,7 @@ class FactorAnalysis(ValueBaseline):
     num_iterations
         EM steps.
     seed
-        Of the starting loadings.
+        Seed of the starting loadings.
     """
 
     rank: int

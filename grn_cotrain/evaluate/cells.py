@@ -227,7 +227,7 @@ def fit_baseline(
     if len(fit_C) > _MAX_FIT_CELLS:
         fit_C = np.sort(np.random.default_rng((seed, 1)).choice(fit_C, _MAX_FIT_CELLS, replace=False))
     validation = hidden_cells(cells, split.validation_C, seed=seed, num_bins=num_bins)
-    return _choose_rank(scale.matrix(cells.normalised()[fit_C]), validation, scale, ranks)
+    return _choose_rank(scale.matrix(cells.normalised(fit_C)), validation, scale, ranks)
 
 
 def r2_replicates(

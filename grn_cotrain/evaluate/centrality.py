@@ -2,7 +2,7 @@
 
 Theodoris et al. 2023 (10.1038/s41586-023-06139-9) report that Geneformer attends most to central regulators. Genes that
 are detected in many cells and at high values get attention for that alone, and are studied more, so their edges are
-known: every figure stands beside expression alone.
+known: every figure is compared with expression alone.
 
 Dimension letters: G genes, F columns, B bootstrap replicates.
 """
@@ -109,16 +109,16 @@ def _partial(ranks_GF: np.ndarray, x: int, y: int, given: slice) -> float:
 def centrality_table(
     genes: pd.DataFrame, *, bootstrap: int = 200, seed: int = 0, measures: tuple[str, ...] = CENTRALITIES
 ) -> pd.DataFrame:
-    """What centrality says of TF status and out-degree, and what it adds to expression.
+    """Prediction of TF status and out-degree by centrality, and what it adds to expression.
 
     Parameters
     ----------
     genes
-        Of one group, from :func:`centrality_genes`.
+        Genes of one group, from :func:`centrality_genes`.
     bootstrap
-        Replicates over genes. Classifiers are not fitted anew: their out-of-fold scores are resampled.
+        Replicates over genes. Classifiers are not fitted again: their out-of-fold scores are resampled.
     seed
-        Of the draws and the folds.
+        Seed of the draws and the folds.
 
     Returns
     -------

@@ -45,7 +45,7 @@ class ControlCache:
     """Folder of control scores: ``SPLIT_HASH/NAME-KEY.npz``.
 
     The key covers split, pairs, cells (if the control reads them), name, settings, seed and version of the control. A
-    file that is damaged or does not fit is named in :attr:`messages` and in the log, and its scores are computed anew.
+    file that is damaged or does not fit is named in :attr:`messages` and in the log, and its scores are computed again.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ class ControlCache:
         return CachedScores(scores_M, seconds, from_cache=True)
 
     def _say(self, path: Path, why: str) -> None:
-        message = f"cached control '{path.name}' {why}: computed anew"
+        message = f"cached control '{path.name}' {why}: computed again"
         self.messages.append(message)
         logger.warning("%s", message)
 

@@ -147,8 +147,8 @@ def pr_curve(positive_K: np.ndarray, negative_K: np.ndarray) -> Curve:
 def thin(curve: Curve, max_points: int = MAX_POINTS) -> Curve:
     """At most ``max_points`` points of the curve, both ends among them, with the area of the whole.
 
-    Points lie evenly along a mean of width and length, so that a noisy start takes no more than half of them. Of
-    several such sets, the one whose area is nearest is kept: a regular staircase could fall in step with one of them.
+    Points are spaced evenly along a mean of width and length, so that a noisy start takes no more than half of
+    them. The set whose area is nearest is kept: a regular staircase could fall in step with one of them.
     """
     if len(curve.x_V) <= max_points:
         return curve

@@ -60,7 +60,7 @@ def rebin(batch: PackedTokens, *, num_bins: int) -> PackedTokens:
 def delete_genes(batch: PackedTokens, genes: Tensor, *, num_bins: int, keep_as_zeros: bool) -> EditedCells | None:
     """Take the tokens of ``genes`` away from the cells that express one of them; None if no cell does.
 
-    Other values stay as they are (they are not normalised anew); bins are formed among what is left.
+    Other values stay as they are (they are not normalised again); bins are formed among what is left.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def overexpress_genes(
     num_bins: int,
     prepare: Callable[[PackedTokens], PackedTokens],
 ) -> EditedCells:
-    """Turn ``genes`` up in every cell; where a gene is no token of a cell, it becomes one.
+    """Turn ``genes`` up in every cell; a gene that is not a token of a cell becomes one.
 
     A value is raised to the gene's ``values`` entry, or to the highest of the cell where that is NaN; it is never
     lowered. For encoders that read ranks the genes then come first, by feature id, and all others move down.

@@ -2,7 +2,7 @@
 
 A multinomial logistic regression on standardised features, its penalty chosen by cross-validation inside the training
 cells, is scored on held-out cells. The same classifier reads principal components and log-normalised highly variable
-genes of the very same cells, and a row without features always says the commonest training label, so an embedding
+genes of the very same cells, and a row without features always predicts the commonest training label, so an embedding
 never stands alone.
 
 Dimension letters: C cells, D embedding width, G genes, K classes, B bootstrap replicates.
@@ -21,6 +21,8 @@ import pandas as pd
 from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.obs import as_labels, canonical_text
+from grn_cotrain.data.statistics import Statistics
+from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.evaluate.bootstrap import cell_draws
 
@@ -49,7 +51,7 @@ _METRICS = ("accuracy", "macro_f1", "macro_f1_sklearn")
 
 @dataclass(frozen=True)
 class LabelSplit:
-    """Rows that fit the probe and rows that judge it, disjoint and sorted; ``name`` says how they were chosen."""
+    """Rows that fit the probe and rows that judge it, disjoint and sorted; ``name`` describes how they were chosen."""
 
     train_C: np.ndarray
     test_C: np.ndarray
@@ -89,7 +91,7 @@ def stratified(labels_C: Sequence[object], *, test: float = 0.2, seed: int = 0) 
     Raises
     ------
     UserError
-        ``test`` is no share, or leaves no test cell.
+        ``test`` is not a share, or leaves no test cell.
     """
     if not 0 < test < 1:
         raise UserError(f"test: got {test}; give a share between 0 and 1")
@@ -108,7 +110,7 @@ def stratified(labels_C: Sequence[object], *, test: float = 0.2, seed: int = 0) 
 def expression_features(
     cells: CellMatrix, train_C: np.ndarray, *, num_components: int = 50, num_genes: int = 500, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """What a probe must beat: features that need no network, chosen and fitted on the training cells alone.
+    """Baselines that a probe must beat: features that need no network, chosen and fitted on the training cells alone.
 
     Parameters
     ----------
@@ -119,7 +121,7 @@ def expression_features(
     num_components, num_genes
         Principal components, and genes of the largest dispersion (variance over mean of the normalised values).
     seed
-        Of the randomised decomposition.
+        Seed of the randomised decomposition.
 
     Returns
     -------
@@ -128,16 +130,18 @@ def expression_features(
     """
     from sklearn.decomposition import PCA
 
-    values_CG = cells.normalised()
-    train_NG = values_CG[train_C].astype(np.float64)
-    mean_G = np.asarray(train_NG.mean(axis=0)).ravel()
-    variance_G = np.asarray(train_NG.power(2).mean(axis=0)).ravel() - mean_G**2
+    moments = Statistics(cells, train_C)[Moments()]
+    mean_G, variance_G = moments.mean_of_cells_G, moments.std_of_cells_G**2
     dispersion_G = np.divide(variance_G, mean_G, out=np.zeros_like(mean_G), where=mean_G > 0)
     chosen = np.sort(np.argsort(-dispersion_G, kind="stable")[:num_genes])
-    dense_CG = values_CG.toarray().astype(np.float64)
-    components = min(num_components, len(train_C) - 1, dense_CG.shape[1])
-    pca = PCA(components, svd_solver="randomized", random_state=seed).fit(dense_CG[train_C])
-    return {"pca": pca.transform(dense_CG), "hvg": dense_CG[:, chosen]}
+    components = min(num_components, len(train_C) - 1, cells.num_features)
+    pca = PCA(components, svd_solver="randomized", random_state=seed)
+    pca.fit(cells.normalised(train_C).toarray().astype(np.float64))
+    features = {"pca": np.empty((cells.num_cells, components)), "hvg": np.empty((cells.num_cells, len(chosen)))}
+    for rows_B, values_BG in cells.blocks():
+        dense_BG = values_BG.toarray().astype(np.float64)
+        features["pca"][rows_B], features["hvg"][rows_B] = pca.transform(dense_BG), dense_BG[:, chosen]
+    return features
 
 
 def linear_probe(
@@ -155,7 +159,7 @@ def linear_probe(
     The probe minimises :math:`-C \sum_c \log p(y_c \mid x_c) + \|W\|^2 / 2` over standardised ``x`` (means and
     deviations of training cells). ``C`` is the best of ``strengths`` by macro-F1 over three stratified folds of the
     training cells, the strongest penalty among equals; test cells choose nothing. A label that training cells lack
-    cannot be found: its test cells count as errors, and ``unseen`` says how many there are.
+    cannot be found: its test cells count as errors, and ``unseen`` counts them.
 
     Parameters
     ----------
@@ -173,7 +177,7 @@ def linear_probe(
     bootstrap
         Replicates over test cells for the 95 % intervals; 0: none (NaN).
     seed
-        Of folds and bootstrap.
+        Seed of folds and bootstrap.
 
     Returns
     -------
@@ -261,8 +265,8 @@ def label_scores(name: str, found_C: np.ndarray, truth_C: np.ndarray, draws_BC: 
     """Accuracy and macro-F1 of predicted labels with 95 % intervals over ``draws_BC`` (no rows: NaN).
 
     ``macro_f1`` is the mean of F1 over the classes that the cells have. ``macro_f1_sklearn`` is what scikit-learn's
-    ``f1_score(average="macro")`` says: the mean over classes that the cells have *or* that are predicted. A class that
-    is predicted and that no cell has counts as 0 there, so it is the lower of the two; papers mostly report it.
+    ``f1_score(average="macro")`` returns: the mean over classes that the cells have *or* that are predicted. A class
+    that is predicted and that no cell has counts as 0 there, so it is the lower of the two; papers mostly report it.
 
     Returns
     -------
@@ -289,9 +293,9 @@ def label_scores(name: str, found_C: np.ndarray, truth_C: np.ndarray, draws_BC: 
 
 
 def _scores(found_C: np.ndarray, truth_C: np.ndarray, weights_BC: np.ndarray) -> tuple[np.ndarray, ...]:
-    """``_METRICS``, ``[B]`` each, with every cell counted as often as its weight says.
+    """``_METRICS``, ``[B]`` each, with every cell counted as often as its weight.
 
-    F1 is averaged over the classes that a replicate holds; one that it never drew says nothing.
+    F1 is averaged over the classes that a replicate holds; one that it never drew does not count.
     """
     weights_BC = weights_BC.astype(np.float64)
     right_C = (found_C == truth_C).astype(np.float64)

@@ -32,7 +32,7 @@ LINK_FILES = (TABLE_FILE, ROWS_FILE, REPLICATES_FILE, PER_TF_FILE, CURVES_FILE)
 
 
 def links_folder(folder: str | Path) -> Path:
-    """Where the link table of a run, of a prepared folder, or of a folder named by ``--out`` lies.
+    """Place of the link table of a run, of a prepared folder, or of a folder named by ``--out``.
 
     A prepared folder keeps one table a split, in ``links/SPLIT``: where there is one only, that is it.
 

@@ -82,7 +82,7 @@ def evaluate_links(
     bootstrap, bootstrap_seed
         Replicates (0: no intervals) and seed of the draws; keep the seed so that tables of several runs are paired.
     seed
-        Of the run; written in every row.
+        Seed of the run; written in every row.
     cache
         Where scores of controls are kept.
     message_2E, audit_options
@@ -188,7 +188,7 @@ class _Test:
 
 
 def _plan(tests: Sequence[_Test], replicates: int, seed: int) -> Bootstrap:
-    """One bootstrap for all folds, so that a TF has the same weight wherever it is tested."""
+    """One bootstrap for all folds, so that a TF has the same weight in every fold that tests it."""
     sources = np.unique(np.concatenate([np.unique(test.pairs_2M[0]) for test in tests]))
     targets = None
     if any(test.split.kind in _TWO_WAY for test in tests):

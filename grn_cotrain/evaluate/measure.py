@@ -106,7 +106,7 @@ class _Resampled:
     def block_weights(self, blocks: TieBlocks, *, of_sources: bool) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
         """Yield columns of the bootstrap, and the positive and negative weight of each block in them (``[C, K]``).
 
-        ``of_sources=False`` leaves TF weights out: right where every group lies within one TF, whose weight cancels.
+        ``of_sources=False`` leaves TF weights out: right where every group is within one TF, whose weight cancels.
         If genes are not resampled either, one row stands for all.
         """
         bootstrap = self.bootstrap
@@ -217,7 +217,7 @@ def measure(
     min_positives
         For macro metrics.
     ranking
-        Of the scores, where the caller has it already.
+        Ranking of the scores, where the caller has it already.
     """
     resampled = _Resampled.build(universe, bootstrap)
     ranking = rank_scores(scores_M) if ranking is None else ranking

@@ -24,7 +24,7 @@ __all__ = ["ModelScorer", "arm_name"]
 
 
 def arm_name(recipe: Recipe) -> str:
-    """What a run is, in one word: its schedule, then what departs from the full model, joined by ``+``."""
+    """Name of a run's arm, in one word: its schedule, then what departs from the full model, joined by ``+``."""
     parts: list[str] = [recipe.train.schedule.name]
     messages = {"rewired": "rewired", "random": "random_graph", "none": "no_graph"}
     for name in (
@@ -49,7 +49,7 @@ class ModelScorer:
     ----------
     name, kind
         Arm of the run; ``model`` for a joint run on the true network, else ``ablation``. A model that never saw a link
-        loss is scored by a decoder fitted afterwards on frozen embeddings, and its name says ``probe``.
+        loss is scored by a decoder fitted afterwards on frozen embeddings, and its name holds ``probe``.
     calibration
         Platt scaling fitted on validation pairs, by kind of pair, or None where there was no validation.
     probability

@@ -36,7 +36,8 @@ class Platt:
     Attributes
     ----------
     slope, offset
-        Of the scores as given. A negative slope says that validation ranked negatives higher; it is kept, not hidden.
+        Coefficients for the scores as given. A negative slope means that validation ranked negatives higher; it is
+        kept, not hidden.
     num_pairs, prevalence
         Pairs that it was fitted on and their share of positives.
     """
@@ -92,7 +93,7 @@ class Platt:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read what :meth:`save` wrote; a file that is none is an error in one line."""
+        """Read what :meth:`save` wrote; another file is an error in one line."""
         return cls._read(read_json(path, what="Platt scaling", shape={}), path)
 
     @classmethod
@@ -139,7 +140,7 @@ class Calibration:
         pairs
             Validation pairs, or all positives and a sample of the others.
         split
-            Says which genes are held out; its pairs are not read.
+            Split that defines which genes are held out; its pairs are not read.
         sampled
             Share of the negatives that are among ``pairs``, whatever their kind.
         """

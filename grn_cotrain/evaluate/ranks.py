@@ -1,8 +1,8 @@
 """Filtered, tie-aware ranks of true targets among the candidate targets of their TF, and what is made of them.
 
-Filtered: the other positives of a TF are no competitors. Tie-aware: competitors of equal score count not at all
-(optimistic), half (realistic), or all (pessimistic). Only the realistic rank enters a table, and beside each metric
-stands its chance-adjusted form (0 at random, 1 at best), so that a constant scorer cannot look good.
+Filtered: the other positives of a TF are not competitors. Tie-aware: competitors of equal score count not at all
+(optimistic), half (realistic), or all (pessimistic). Only the realistic rank enters a table, and each metric is
+accompanied by its chance-adjusted form (0 at random, 1 at best), so that a constant scorer cannot look good.
 
 Sources: Ruffinelli et al. 2020; Sun et al. 2020 (ties); Berrendorf et al. 2020 and Hoyt et al. 2022 (adjustment).
 Dimension letters: M pairs, P positives.

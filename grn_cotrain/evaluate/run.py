@@ -56,7 +56,7 @@ def evaluate_run(
     prep: str | Path | None = None,
     say: Say = _quiet,
 ) -> LinkTable:
-    """Model beside controls on the test pairs of its split; held-out R2 of masked values is recorded too.
+    """Compare the model with controls on the test pairs of its split; held-out R2 of masked values is recorded too.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def evaluate_run(
         New place of the prepared folder; default: it is looked for, see
         :meth:`~grn_cotrain.run_folder.RunFolder.load_data`.
     say
-        Told of progress and of the cost of costly controls.
+        Function that receives lines on progress and on the cost of costly controls.
 
     Raises
     ------
@@ -194,7 +194,7 @@ def evaluate_prep(
 
 
 def evaluate_cells(run: RunFolder, data: RunData | None = None) -> pd.DataFrame:
-    """Held-out masked-value R2 beside gene mean and factor analysis; written to ``cells.parquet`` and run.json.
+    """Compare held-out masked-value R2 with gene mean and factor analysis; written to ``cells.parquet`` and run.json.
 
     A run whose schedule never trains masked values has no row of its own: its R2 would mean nothing.
 
@@ -275,7 +275,7 @@ def evaluate_cells_by_sparsity(
     Parameters
     ----------
     by
-        Column of obs, such as ``cell_type``: groups of cells beside those by sparsity.
+        Column of obs, such as ``cell_type``: groups of cells in addition to those by sparsity.
     bootstrap
         Replicates; default: the recipe's.
 
@@ -312,7 +312,7 @@ def _predictors(run: RunFolder, data: RunData) -> tuple[dict[str, Predict], Toke
     recipe = run.recipe()
     model, config = load_model(run.require_model())
     run.check_data(data, model.vocab, config["meta"], appended=True)
-    if recipe.train.schedule.name == "link_only":
+    if not recipe.train.schedule.plan.trains_cells:
         return {}, None
     genes = model.encode_graph()
     objective = model.value_predictor()

@@ -40,7 +40,7 @@ class ScoredPairs:
     respelled: list[tuple[str, str]] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """What a user should read, one fact a line."""
+        """Lines for the user, one fact a line."""
         lines = [f"{int(self.frame['score'].notna().sum()):,} of {len(self.frame):,} pairs scored"]
         if self.unknown:
             named = name_some(self.unknown, 20)
@@ -64,7 +64,7 @@ def score_named(run: str | Path, pairs: pd.DataFrame, *, what: str = "pairs") ->
         Columns of TF and target under any known names (``source``, ``TF``; ``target``, ``gene``): symbols or Ensembl
         ids, in any case.
     what
-        What the error calls the table.
+        Name of the table in errors.
 
     Returns
     -------
@@ -74,7 +74,7 @@ def score_named(run: str | Path, pairs: pd.DataFrame, *, what: str = "pairs") ->
     Raises
     ------
     UserError
-        No pair has both genes in the model's vocabulary; no model; no column says which is the TF or the target.
+        No pair has both genes in the model's vocabulary; no model; no column is known as the TF or the target.
     """
     given = _ends(pairs, what)
     scorer = ModelScorer(run)

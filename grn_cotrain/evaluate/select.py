@@ -20,7 +20,7 @@ def parse_controls(text: str, *, seed: int = 0) -> list[Control]:
     text
         ``default`` (all but the costly ones), ``all``, ``none``, or names separated by commas.
     seed
-        Of controls that draw. Leave it alone between runs: controls are computed once per split and seed.
+        Seed of controls that draw. Keep it equal between runs: controls are computed once per split and seed.
 
     Raises
     ------

@@ -1,6 +1,6 @@
 """Masked values by sparsity: how predictions hold where more of a cell is zero (xTrimoGene, section 5.3 and figure 3).
 
-Sparsity is the share of zeros among the features that can be tokens. Three ways to vary it, told apart in ``by``:
+Sparsity is the share of zeros among the features that can be tokens. Three ways to vary it, named in ``by``:
 
 ``dropout``
     The same cells and the same hidden entries at every level; of each cell's *visible* non-zeros a share (0, 25, 50,
@@ -92,7 +92,7 @@ def masked_value_by_sparsity(
         One row per level x scorer x metric: ``by, group, level, sparsity, scorer, metric, value, low, high,
         num_entries, num_cells``. ``level`` is the share dropped (0 for groups of cells), ``sparsity`` the mean share of
         zeros of the cells as they are shown, hidden entries counted as values; metrics are those of :data:`METRICS`.
-        ``attrs["left_out"]`` says which groups and cells have no row and why; parquet keeps it.
+        ``attrs["left_out"]`` lists groups and cells without a row, with the reason; parquet keeps it.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def drop_values(
     """Make a share of the visible non-zeros zero; hidden entries stay.
 
     The token of a dropped value goes; in a cell whose zeros are all tokens it stays, as one of them. What is left is
-    binned anew. Values are not: totals of cells stay as measured.
+    binned again. Values do not change: totals of cells stay as measured.
     """
     if level == 0:
         return test
@@ -191,7 +191,7 @@ def _deviations(name: str, predict: Predict, test: HiddenCells, scale: Scale) ->
 
 
 def _sparsity(test: HiddenCells, num_features: int) -> np.ndarray:
-    """Share of zeros of each cell ``[C]``; a hidden entry is known to be none."""
+    """Share of zeros of each cell ``[C]``; a hidden entry is known not to be zero."""
     num_cells = test.visible_CG.shape[0]
     values_C = np.diff(test.visible_CG.indptr) + np.bincount(test.cell_N, minlength=num_cells)
     return 1 - values_C / num_features
@@ -216,7 +216,7 @@ def column_groups(cells: CellMatrix, split: CellSplit, column: str) -> tuple[lis
     Raises
     ------
     UserError
-        No such column, one whose name says something else in the table, or no group that is large enough.
+        No such column, one whose name has another meaning in the table, or no group that is large enough.
     """
     labels = as_labels(obs_column(cells.obs, column, "--by").iloc[split.test_C])
     if column in _OWN_WAYS:

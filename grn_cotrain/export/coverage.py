@@ -13,6 +13,8 @@ import numpy as np
 
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.io.counts import CountsFile
+from grn_cotrain.data.statistics import Statistics
+from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.data.vocab import FeatureVocab, detect_species
 from grn_cotrain.errors import UserError
 from grn_cotrain.recipe import TokenConfig
@@ -51,16 +53,18 @@ class Coverage:
     @classmethod
     def of(cls, counts: CountsFile, aligned: CellMatrix, tokens: TokenConfig) -> Coverage:
         """Compare the file as read with the same cells in the model's vocabulary."""
-        is_token_G = np.asarray(aligned.vocab.is_token, dtype=bool)
-        kept_CG = aligned.values_CG[:, np.flatnonzero(is_token_G)]
-        detected_K = np.bincount(kept_CG.indices, minlength=kept_CG.shape[1]) > 0
-        known_C = np.diff(kept_CG.indptr)
+        statistics = Statistics(aligned)
+        shown_G = statistics[Moments()].count_G > 0
+        known_C = np.sum([aligned.num_values(name, tokens=True) for name in aligned.assays], axis=0)
         room = tokens.max_values
         total_C = np.asarray(counts.adata.X.sum(axis=1, dtype=np.float64)).ravel()
-        seen_C = np.asarray(aligned.values_CG.sum(axis=1, dtype=np.float64)).ravel()
+        seen_C = np.zeros(aligned.num_cells)
+        for block in statistics.blocks():
+            for raw_BF in block.raw.values():
+                seen_C[block.rows_B] += np.asarray(raw_BF.sum(axis=1, dtype=np.float64)).ravel()
         return cls(
-            num_tokens_of_model=int(is_token_G.sum()),
-            num_missing=int((~detected_K).sum()),
+            num_tokens_of_model=int(statistics.layout.is_token_G.sum()),
+            num_missing=int((statistics.layout.is_token_G & ~shown_G).sum()),
             tokens_C=np.minimum(known_C, room),
             cut=int((known_C > room).sum()),
             max_tokens=tokens.max_tokens,

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from grn_cotrain.controls._pairs import score_by_rows
+from grn_cotrain.controls.pair_rows import score_by_rows
 from grn_cotrain.controls.pearson import unit_profiles
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit

@@ -310,6 +310,7 @@ class FavorAttention(nn.Module):
         self.register_buffer("num_calls", torch.zeros((), dtype=torch.int64))
         self.register_buffer("projection_MK", torch.empty(0))
         self.register_buffer("bias_projection_MR", torch.empty(0))
+        self._drawn: int | None = None
         self._draw(0)
 
     def forward(
@@ -329,6 +330,27 @@ class FavorAttention(nn.Module):
                 self._draw(calls // self.redraw_every)
             self.num_calls += 1
         return self.read(q_THK, k_SHK, v_SHW, cu_q, cu_k, scale=scale)
+
+    def calls_so_far(self) -> int:
+        """Training calls so far; not counted where nothing is drawn again."""
+        return int(self.num_calls)
+
+    def count_to(self, calls: int) -> None:
+        """Stand as after ``calls`` training calls, wherever they were made: with the features of the last of them."""
+        if self.redraw_every is None:
+            return
+        drawn = self._number_at(int(self.num_calls)) if self._drawn is None else self._drawn
+        if drawn != self._number_at(calls):
+            self._draw(self._number_at(calls))
+        self.num_calls.fill_(calls)
+
+    def _number_at(self, calls: int) -> int:
+        """Number of the draw that the last of ``calls`` calls used."""
+        return 0 if self.redraw_every is None else max(0, calls - 1) // self.redraw_every
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._drawn = None  # the features are those of the saved number of calls
 
     def read(
         self,
@@ -364,4 +386,5 @@ class FavorAttention(nn.Module):
         projection_MK = draw_projection(self.num_features, self.width, generator)
         bias_MR = torch.from_numpy(generator.standard_normal((self.num_features, MAX_BIAS_RANK)).astype(np.float32))
         device = self.seed.device
+        self._drawn = number
         self.projection_MK, self.bias_projection_MR = projection_MK.to(device), bias_MR.to(device)

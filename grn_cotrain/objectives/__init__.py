@@ -1,5 +1,30 @@
 """Training objectives, one a file."""
 
-from grn_cotrain.objectives.base import OBJECTIVES, GeneStates, LossOutput, ModelView, Objective, Step, ValuePredictor
+from grn_cotrain.objectives.base import (
+    OBJECTIVES,
+    GeneStates,
+    LossOutput,
+    ModelView,
+    Objective,
+    PooledStates,
+    PredictsValues,
+    Step,
+    Sum,
+    ValuePredictor,
+)
+from grn_cotrain.objectives.view import Encodings, View
 
-__all__ = ["OBJECTIVES", "GeneStates", "LossOutput", "ModelView", "Objective", "Step", "ValuePredictor"]
+__all__ = [
+    "OBJECTIVES",
+    "Encodings",
+    "GeneStates",
+    "LossOutput",
+    "ModelView",
+    "Objective",
+    "PooledStates",
+    "PredictsValues",
+    "Step",
+    "Sum",
+    "ValuePredictor",
+    "View",
+]

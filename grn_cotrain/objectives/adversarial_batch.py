@@ -6,7 +6,7 @@ Dimension letters: B cells, N cells whose category is known, C categories, D wid
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.covariates import UNKNOWN
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.nn.cell_encoders import NO_COVARIATES
-from grn_cotrain.objectives.base import OBJECTIVES, LossOutput, ModelView, Objective, Step
+from grn_cotrain.objectives.base import OBJECTIVES, LossOutput, ModelView, Objective, Step, Sum
+from grn_cotrain.objectives.view import CLEAN, View
 
 __all__ = ["AdversarialCovariate", "reverse_gradient"]
 
@@ -75,7 +77,8 @@ class AdversarialCovariate(Objective):
     states that overshoot, which tell the covariate better than before. Neither is in the papers; ``standardise: false``
     and ``speed: 1`` leave them out.
 
-    ``h`` is the cell's state with nothing hidden, ``c`` its category; cells of unknown category are left out. ``n``
+    ``h`` is the cell's state (from the view that another objective hides values in, as in scGPT, or with nothing
+    hidden), ``c`` its category; cells of unknown category are left out. ``n``
     counts the training calls (micro-batches): with ``ramp_steps`` the classifier learns first. Metrics: its accuracy
     beside the share of the commonest category, which it has when nothing can be told. The loss picks no checkpoint:
     it is low where the covariate *can* be told. A classifier at chance is no proof that nothing can be told, since it
@@ -83,7 +86,7 @@ class AdversarialCovariate(Objective):
 
     Parameters
     ----------
-    covariate, strength, ramp_steps, num_layers, standardise, speed
+    covariate, view, strength, ramp_steps, num_layers, standardise, speed
         See :class:`Config`.
     """
 
@@ -100,6 +103,10 @@ class AdversarialCovariate(Objective):
         ----------
         covariate
             Which of ``tokens.covariates`` shall not be told from a cell's state.
+        view
+            Which cells it reads. ``clean``: nothing is hidden. The name of an objective that hides values: the view of
+            that one, which is encoded once for both (as in scGPT). ``auto``: the view of the first such objective of
+            the recipe; ``clean`` where there is none.
         strength
             Factor of the reversed gradient that reaches the encoder.
         ramp_steps
@@ -113,6 +120,7 @@ class AdversarialCovariate(Objective):
         """
 
         covariate: str = "batch"
+        view: str = "auto"
         strength: float = 1.0
         ramp_steps: int = 0
         num_layers: int = 2
@@ -159,6 +167,8 @@ class AdversarialCovariate(Objective):
             layers += [_QuickLinear(width, width, config.speed), nn.LeakyReLU(), nn.LayerNorm(width)]
         self.classifier = nn.Sequential(*layers, _QuickLinear(width, self.num_categories, config.speed))
         self.register_buffer("calls", torch.zeros((), dtype=torch.long))
+        self._noted: dict[int, Tensor] = {}
+        self._before: tuple[Tensor, Tensor] | None = None
 
     def strength_now(self) -> float:
         """Factor of the reversed gradient after the calls so far."""
@@ -167,31 +177,96 @@ class AdversarialCovariate(Objective):
         progress = min(1.0, int(self.calls) / self.config.ramp_steps)
         return self.config.strength * (2 / (1 + math.exp(-10 * progress)) - 1)
 
+    def reads(self, name: str, hiding: Sequence[str]) -> tuple[str, ...]:
+        """The clean view, or that of an objective that hides values."""
+        del name
+        if self.config.view != "auto":
+            return (self.config.view,)
+        return (hiding[0],) if hiding else (CLEAN,)
+
+    def view(self, model: ModelView, tokens: PackedTokens, generator: torch.Generator) -> View:
+        """Nothing is hidden; draws nothing."""
+        del model, generator
+        return View.of(tokens)
+
+    def counts(self, *views: View) -> dict[str, float]:
+        """Cells of known category."""
+        (view,) = views
+        return {"cross_entropy": int((self._codes(view) != UNKNOWN).sum())}
+
+    def _codes(self, view: View) -> Tensor:
+        tokens = view.tokens
+        if tokens.covariates_BK is None:
+            return tokens.cell_index_B.new_full((tokens.num_cells,), UNKNOWN)
+        return tokens.covariates_BK[:, self.column]
+
     def forward(self, model: ModelView, step: Step) -> LossOutput:
-        """Cross-entropy of the covariate given the cells' states, nothing hidden; draws nothing."""
-        assert step.cells is not None
-        code_B = step.cells.cell_index_B.new_full((step.cells.num_cells,), UNKNOWN)
-        if step.cells.covariates_BK is not None:
-            code_B = step.cells.covariates_BK[:, self.column]
+        """Cross-entropy of the covariate given the cells' states."""
+        del model
+        code_B = self._codes(step.view)
         known_N = torch.nonzero(code_B != UNKNOWN).squeeze(1)
-        state_ND = model.encode_cells(step.cells, step.genes).cells_BD[known_N]
+        state_ND = step.states.cells_BD[known_N]
         logits_NC = self.classifier(self._standardised(reverse_gradient(state_ND, self.strength_now())))
         if self.training:
             self.calls += 1
-        if len(known_N) == 0:  # a gradient of zero, not a missing one
-            return LossOutput(logits_NC.sum(), 0)
         code_N = code_B[known_N]
-        loss = F.cross_entropy(logits_NC, code_N)
-        metrics = {
-            "accuracy": float((logits_NC.argmax(-1) == code_N).float().mean()),
-            "majority": float(torch.bincount(code_N, minlength=self.num_categories).max()) / len(code_N),
-        }
-        return LossOutput(loss, len(known_N), {"cross_entropy": loss}, metrics)
+        count = len(known_N)
+        metrics = {}
+        if count:
+            metrics = {
+                "accuracy": float((logits_NC.argmax(-1) == code_N).float().mean()),
+                "majority": float(torch.bincount(code_N, minlength=self.num_categories).max()) / count,
+            }
+        loss = F.cross_entropy(logits_NC, code_N, reduction="sum")
+        return LossOutput({"cross_entropy": Sum(loss, count)}, count, metrics)
 
     def _standardised(self, state_ND: Tensor) -> Tensor:
         if self.standard is None:
             return state_ND
         if self.training and len(state_ND) > 1:
+            self._note(state_ND.detach())
             return self.standard(state_ND)
         mean_D, var_D = self.standard.running_mean, self.standard.running_var
         return F.batch_norm(state_ND, mean_D, var_D, training=False, eps=self.standard.eps)
+
+    # -- what one step's micro-batches leave behind, wherever they were computed (see train/counting.py) ---------------
+
+    def calls_so_far(self) -> int:
+        """Micro-batches of training so far."""
+        return int(self.calls)
+
+    def count_to(self, calls: int) -> None:
+        """Stand as after ``calls`` micro-batches."""
+        self.calls.fill_(calls)
+
+    def _note(self, state_ND: Tensor) -> None:
+        assert self.standard is not None
+        if not self._noted:
+            self._before = (_clone(self.standard.running_mean), _clone(self.standard.running_var))
+        self._noted[int(self.calls)] = torch.stack([state_ND.mean(0), state_ND.var(0)]).cpu()
+
+    def take_notes(self) -> dict[int, Tensor]:
+        """Mean and variance of the states by micro-batch since the last call."""
+        noted, self._noted = self._noted, {}
+        return noted
+
+    def replay(self, noted: Mapping[int, Tensor]) -> None:
+        """Set the running statistics as if all these micro-batches had been seen here, in order."""
+        if self.standard is None:
+            return
+        mean_D, var_D, share = self.standard.running_mean, self.standard.running_var, self.standard.momentum
+        assert mean_D is not None
+        assert var_D is not None
+        assert share is not None
+        if self._before is not None:
+            mean_D.copy_(self._before[0])
+            var_D.copy_(self._before[1])
+            self._before = None
+        for _, seen_2D in sorted(noted.items()):
+            mean_D.lerp_(seen_2D[0].to(mean_D), share)
+            var_D.lerp_(seen_2D[1].to(var_D), share)
+
+
+def _clone(tensor: Tensor | None) -> Tensor:
+    assert tensor is not None
+    return tensor.clone()

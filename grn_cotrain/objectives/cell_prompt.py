@@ -5,7 +5,7 @@ Dimension letters: T packed tokens, M hidden tokens, D width, B cells, K value b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,15 +17,18 @@ from grn_cotrain.data.statistics import Need, Statistics
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import NO_COVARIATES
 from grn_cotrain.nn.condition_embedding import ConditionEmbedding
-from grn_cotrain.objectives.base import OBJECTIVES, GeneStates, LossOutput, ModelView, Objective, Step
+from grn_cotrain.objectives.base import OBJECTIVES, LossOutput, ModelView, PredictsValues, Step, Sum
 from grn_cotrain.objectives.masking import draw_mask, hide
 from grn_cotrain.objectives.value_target import BinScale, Target, ValueTarget, require_bin_scale
+from grn_cotrain.objectives.view import View
 
 __all__ = ["GeneFromCell"]
 
+_MASK_SHARE = 0.4
+
 
 @OBJECTIVES.register("gene_from_cell", paper="Cui et al. 2024, scGPT: gene expression prediction for cell modelling")
-class GeneFromCell(Objective):
+class GeneFromCell(PredictsValues):
     r"""Hidden values by an inner product of the cell's state and a query of the gene (GEPC).
 
     .. math:: q_j = \mathrm{MLP}(e_j), \qquad \hat y_j = q_j \cdot (W h_c + c) / \sqrt D, \qquad
@@ -39,7 +42,7 @@ class GeneFromCell(Objective):
 
     Parameters
     ----------
-    mask_share, target, bin_scale, hide_zeros, conditions, covariate_dropout
+    view, mask_share, target, bin_scale, hide_zeros, conditions, covariate_dropout
         See :class:`Config`.
     """
 
@@ -51,22 +54,27 @@ class GeneFromCell(Objective):
 
         Attributes
         ----------
+        view
+            Which cells it reads. ``own``: it hides values itself. The name of another objective that hides values: the
+            view of that one, which is encoded once for both (as in scGPT). ``auto``: the view of the first such
+            objective of the recipe; its own where there is none, or where ``mask_share`` is given.
         mask_share
-            Share of the values to hide.
+            Share of the values that its own view hides; null: 0.4.
         target
             What is regressed: the ``value``, standardised by gene, or its ``bin`` (published).
         bin_scale
             Of ``target: bin``. ``unit``: bins run from 0 to 1, so the loss is about as large as others are.
             ``published``: they count from 1 to K, and the loss is K squared times as large (2,601 times with 51 bins).
         hide_zeros
-            Hide zeros among the tokens too, with the same share, and ask whether a gene is zero.
+            Ask whether a hidden gene is zero; its own view then hides zeros too, with the same share.
         conditions
             Whether the prediction is told the cell's covariates.
         covariate_dropout
             Chance that a cell's category is taken for unknown in training.
         """
 
-        mask_share: float = 0.4
+        view: str = "auto"
+        mask_share: float | None = None
         target: Target = "value"
         bin_scale: BinScale = "unit"
         hide_zeros: bool = False
@@ -75,7 +83,12 @@ class GeneFromCell(Objective):
 
         def __post_init__(self) -> None:
             require_bin_scale(self.target, self.bin_scale)
-            if not 0 < self.mask_share < 1:
+            if self.view not in ("auto", "own") and self.mask_share is not None:
+                raise UserError(
+                    f"mask_share: got {self.mask_share}, and the view of {self.view} is read, which hides what it"
+                    " hides; leave mask_share out, or set view: own"
+                )
+            if self.mask_share is not None and not 0 < self.mask_share < 1:
                 raise UserError(f"mask_share: got {self.mask_share}; give a share between 0 and 1")
             if not 0 <= self.covariate_dropout < 1:
                 raise UserError(f"covariate_dropout: got {self.covariate_dropout}; give a share in [0, 1)")
@@ -113,36 +126,60 @@ class GeneFromCell(Objective):
         """Take the statistics of the training cells, once, before training; they are saved with the weights."""
         self.target.prepare(statistics)
 
-    def forward(self, model: ModelView, step: Step) -> LossOutput:
-        """Hide values of ``step.cells``, drawn from ``step.generator``, and predict them from the cells' states."""
-        assert step.cells is not None
-        share = self.config.mask_share
+    @property
+    def hides_values(self) -> bool:
+        """Only where it was asked for a view of its own."""
+        return self._own_by_config
+
+    @property
+    def _own_by_config(self) -> bool:
+        return self.config.view == "own" or (self.config.view == "auto" and self.config.mask_share is not None)
+
+    def reads(self, name: str, hiding: Sequence[str]) -> tuple[str, ...]:
+        """Its own view, or that of another objective that hides values."""
+        if self._own_by_config:
+            return (name,)
+        if self.config.view != "auto":
+            return (self.config.view,)
+        return (hiding[0],) if hiding else (name,)
+
+    def view(self, model: ModelView, tokens: PackedTokens, generator: torch.Generator) -> View:
+        """Hide values."""
+        del model
+        share = _MASK_SHARE if self.config.mask_share is None else self.config.mask_share
         zero_share = share if self.config.hide_zeros else 0.0
-        masked_T = draw_mask(step.cells, step.generator, share=share, zero_share=zero_share)
-        batch = hide(step.cells, masked_T, num_bins=self.num_bins)
-        where_M, outputs_MK = self._outputs(model, batch, step.genes)
-        if len(where_M) == 0:  # a gradient of zero, not a missing one
-            return LossOutput(outputs_MK.sum(), 0)
+        masked_T = draw_mask(tokens, generator, share=share, zero_share=zero_share)
+        return View.of(hide(tokens, masked_T, num_bins=self.num_bins), tokens)
+
+    def counts(self, *views: View) -> dict[str, float]:
+        """Hidden values, and hidden tokens where zeros are among them."""
+        (view,) = views
+        counts: dict[str, float] = {"squared_error": view.num_values}
+        if self.config.hide_zeros:
+            counts["nonzero"] = view.num_asked
+        return counts
+
+    def forward(self, model: ModelView, step: Step) -> LossOutput:
+        """Predict the hidden values from the cells' states."""
+        view, outputs_MK = step.view, self._outputs(model, step)
         nonzero_M = outputs_MK[:, 1] if self.config.hide_zeros else None
-        error, zeros = self.target.loss(batch, where_M, outputs_MK[:, 0], nonzero_M)
-        parts = {"squared_error": error}
-        if nonzero_M is not None:
-            parts["nonzero"] = zeros
-        return LossOutput(error + zeros, len(where_M), parts)
+        error, zeros = self.target.sums(view.truth, view.where_M, outputs_MK[:, 0], nonzero_M)
+        counts = self.counts(view)
+        parts = {"squared_error": Sum(error, counts["squared_error"])}
+        if zeros is not None:
+            parts["nonzero"] = Sum(zeros, counts["nonzero"])
+        return LossOutput(parts, view.num_asked)
 
-    @torch.no_grad()
-    def predict_values(self, model: ModelView, batch: PackedTokens, genes: GeneStates) -> Tensor:
-        """Hidden values from the cells' states: see :class:`~grn_cotrain.objectives.ValuePredictor`."""
-        where_M, outputs_MK = self._outputs(model, batch, genes)
-        return self.target.values(batch, where_M, outputs_MK[:, 0])
+    def read_values(self, model: ModelView, step: Step) -> Tensor:
+        """Hidden values from the cells' states."""
+        return self.target.values(step.view.tokens, step.view.where_M, self._outputs(model, step)[:, 0])
 
-    def _outputs(self, model: ModelView, batch: PackedTokens, genes: GeneStates) -> tuple[Tensor, Tensor]:
-        """Positions of hidden tokens, and for each the products of its queries with its cell."""
-        where_M = torch.nonzero(batch.hidden_T).squeeze(1)
-        told_BD = self.state_map(model.encode_cells(batch, genes).cells_BD)
+    def _outputs(self, model: ModelView, step: Step) -> Tensor:
+        """For each hidden token the products of its queries with its cell."""
+        view = step.view
+        told_BD = self.state_map(step.states.cells_BD)
         if self.conditions is not None:
-            told_BD = told_BD + self.conditions(batch)
-        row_MD = model.gene_rows(genes, batch.feature_ids_T[where_M])
+            told_BD = told_BD + self.conditions(view.tokens)
+        row_MD = model.gene_rows(step.genes, view.tokens.feature_ids_T[view.where_M])
         query_MKD = self.query(row_MD).unflatten(-1, (-1, self.width))
-        told_MD = told_BD[batch.cell_of_token_T[where_M]]
-        return where_M, (query_MKD * told_MD.unsqueeze(1)).sum(-1) * self.width**-0.5
+        return (query_MKD * told_BD[view.cells_M].unsqueeze(1)).sum(-1) * self.width**-0.5

@@ -17,15 +17,16 @@ from grn_cotrain.data.statistics import Need, Statistics
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import NO_COVARIATES
-from grn_cotrain.objectives.base import OBJECTIVES, GeneStates, LossOutput, ModelView, Objective, Step
+from grn_cotrain.objectives.base import OBJECTIVES, GeneStates, LossOutput, ModelView, PredictsValues, Step, Sum
 from grn_cotrain.objectives.masking import hide
 from grn_cotrain.objectives.value_target import BinScale, Guess, Target, ValueTarget, require_bin_scale
+from grn_cotrain.objectives.view import Encodings, View
 
 __all__ = ["Generative"]
 
 
 @OBJECTIVES.register("generative", paper="Cui et al. 2024, scGPT (Nature Methods)")
-class Generative(Objective):
+class Generative(PredictsValues):
     r"""Gene-prompted plus cell-prompted prediction of values (scGPT's pretraining).
 
     .. math:: L = \frac{1}{|U|} \sum_{j \in U} \left(\mathrm{MLP}(h_j) - y_j\right)^2
@@ -125,26 +126,45 @@ class Generative(Objective):
         """Take the statistics of the training cells, once, before training; they are saved with the weights."""
         self.target.prepare(statistics)
 
-    def forward(self, model: ModelView, step: Step) -> LossOutput:
-        """Both passes over ``step.cells``, the unknown genes drawn from ``step.generator``."""
-        assert step.cells is not None
-        batch = hide(step.cells, self.draw_unknown(step.cells, step.generator), num_bins=self.num_bins)
-        states = model.encode_cells(batch, step.genes)
-        where_M = torch.nonzero(batch.hidden_T).squeeze(1)
-        loss, parts = self._loss(batch, where_M, states.tokens_TD, "")
+    def view(self, model: ModelView, tokens: PackedTokens, generator: torch.Generator) -> View:
+        """Hide the unknown genes of the first pass."""
+        del model
+        return View.of(hide(tokens, self.draw_unknown(tokens, generator), num_bins=self.num_bins), tokens)
+
+    def counts(self, *views: View) -> dict[str, float]:
+        """Unknown values of both passes, and unknown tokens where zeros are among them."""
+        (view,) = views
+        counts = self._counts(view, "")
         if self.config.cell_prompt_weight > 0:
+            counts |= self._counts(self._second(view), "cell_prompt_")
+        return counts
+
+    def _counts(self, view: View, prefix: str) -> dict[str, float]:
+        counts: dict[str, float] = {f"{prefix}squared_error": view.num_values}
+        if self.config.hide_zeros:
+            counts[f"{prefix}nonzero"] = view.num_asked
+        return counts
+
+    def forward(self, model: ModelView, step: Step) -> LossOutput:
+        """Both passes; the second one reads the cells' states of the first."""
+        assert step.encodings is not None
+        view, states = step.view, step.states
+        parts = self._parts(view, states.tokens_TD, "", 1.0)
+        weight = self.config.cell_prompt_weight
+        if weight > 0:
             prompt_BD = states.cells_BD if self.config.prompt_gradient else states.cells_BD.detach()
-            second, asked_T = batch, batch.hidden_T
-            if self.config.second_pass == "all_unknown":
-                second = hide(step.cells, step.cells.feature_ids_T >= NUM_SPECIAL, num_bins=self.num_bins)
-                asked_T = self._may_hide(step.cells)
-            second = replace(second, prompt_BD=prompt_BD)
-            prompted_TD = model.encode_cells(second, step.genes).tokens_TD
-            prompted, more = self._loss(second, torch.nonzero(asked_T).squeeze(1), prompted_TD, "cell_prompt_")
-            loss, parts = loss + self.config.cell_prompt_weight * prompted, parts | more
-        if len(where_M) == 0:  # a gradient of zero, not a missing one
-            return LossOutput(0.0 * loss, 0)
-        return LossOutput(loss, len(where_M), parts)
+            second = self._second(view)
+            second = replace(second, tokens=replace(second.tokens, prompt_BD=prompt_BD))
+            parts |= self._parts(second, step.encodings.of(second).tokens_TD, "cell_prompt_", weight)
+        return LossOutput(parts, view.num_asked)
+
+    def _second(self, view: View) -> View:
+        """What the cell-prompted pass shows beside the prompt."""
+        if self.config.second_pass == "known_visible":
+            return view
+        every_T = view.truth.feature_ids_T >= NUM_SPECIAL
+        where_M = torch.nonzero(self._may_hide(view.truth)).squeeze(1)
+        return View(hide(view.truth, every_T, num_bins=self.num_bins), view.truth, where_M)
 
     def draw_unknown(self, batch: PackedTokens, generator: torch.Generator) -> Tensor:
         """Which values are unknown, bool ``[T]``: each of a cell's with the chance that was drawn for the cell."""
@@ -158,39 +178,43 @@ class Generative(Objective):
         is_gene_T = batch.feature_ids_T >= NUM_SPECIAL
         return is_gene_T if self.config.hide_zeros else is_gene_T & (batch.values_T != 0)
 
-    def _loss(
-        self, batch: PackedTokens, where_M: Tensor, states_TD: Tensor, prefix: str
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        state_MD = states_TD[where_M]
+    def _parts(self, view: View, states_TD: Tensor, prefix: str, weight: float) -> dict[str, Sum]:
+        state_MD = states_TD[view.where_M]
         value_M, nonzero_M = self._head(state_MD)
-        error, zeros = self.target.loss(batch, where_M, value_M, nonzero_M)
-        parts = {f"{prefix}squared_error": error}
-        if nonzero_M is not None:
-            parts[f"{prefix}nonzero"] = zeros
+        error, zeros = self.target.sums(view.truth, view.where_M, value_M, nonzero_M)
         log_square_M = self.spread_mlp(state_MD.detach()).squeeze(-1)
-        square_M = (value_M - self.target.of(batch, where_M)).detach().square()
+        square_M = (value_M - self.target.of(view.truth, view.where_M)).detach().square()
         likelihood_M = 0.5 * (log_square_M + square_M * torch.exp(-log_square_M))
-        is_value_M = batch.values_T[where_M] != 0
-        likelihood = likelihood_M.masked_fill(~is_value_M, 0.0).sum() / is_value_M.sum().clamp_min(1)
-        # Its gradient without its value: the loss stays what is published.
-        return error + zeros + (likelihood - likelihood.detach()), parts
+        likelihood = likelihood_M.masked_fill(view.values_M == 0, 0.0).sum()
+        counts = self._counts(view, prefix)
+        # The likelihood adds its gradient without its value: the loss stays what is published.
+        name = f"{prefix}squared_error"
+        parts = {name: Sum(error + (likelihood - likelihood.detach()), counts[name], weight)}
+        if zeros is not None:
+            name = f"{prefix}nonzero"
+            parts[name] = Sum(zeros, counts[name], weight)
+        return parts
 
     def _head(self, state_MD: Tensor) -> tuple[Tensor, Tensor | None]:
         outputs_MK = self.value_mlp(state_MD)
         return outputs_MK[:, 0], outputs_MK[:, 1] if self.config.hide_zeros else None
 
-    @torch.no_grad()
-    def predict_values(self, model: ModelView, batch: PackedTokens, genes: GeneStates) -> Tensor:
-        """See :class:`~grn_cotrain.objectives.ValuePredictor`; with ``batch.prompt_BD``, cell-prompted."""
-        return self.guess_values(model, batch, genes).values_M
+    def read_values(self, model: ModelView, step: Step) -> Tensor:
+        """Hidden values; cell-prompted where the view's tokens have a prompt."""
+        del model
+        return self._guess(step).values_M
 
     @torch.no_grad()
     def guess_values(self, model: ModelView, batch: PackedTokens, genes: GeneStates) -> Guess:
         """Values of the hidden tokens and the expected error of each, in units of the regression target."""
-        where_M = torch.nonzero(batch.hidden_T).squeeze(1)
-        state_MD = model.encode_cells(batch, genes).tokens_TD[where_M]
+        return self._guess(Step(genes, (self.asking(batch),), Encodings(model, genes)))
+
+    def _guess(self, step: Step) -> Guess:
+        view = step.view
+        state_MD = step.states.tokens_TD[view.where_M]
         value_M, nonzero_M = self._head(state_MD)
         spread_M = torch.exp(0.5 * self.spread_mlp(state_MD).squeeze(-1)).float()
         chance_M = None if nonzero_M is None else nonzero_M.float().sigmoid()
-        values_M = self.target.values(batch, where_M, value_M)
-        return Guess(values_M, spread_M, self.target.deviations(batch, where_M, value_M, spread_M), chance_M)
+        values_M = self.target.values(view.tokens, view.where_M, value_M)
+        deviation_M = self.target.deviations(view.tokens, view.where_M, value_M, spread_M)
+        return Guess(values_M, spread_M, deviation_M, chance_M)

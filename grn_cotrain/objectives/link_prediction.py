@@ -16,7 +16,7 @@ from grn_cotrain.data.negatives import SupervisionMode
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import NO_COVARIATES
 from grn_cotrain.nn.link_losses import LINK_LOSSES, LinkLoss
-from grn_cotrain.objectives.base import OBJECTIVES, LossOutput, ModelView, Objective, Step
+from grn_cotrain.objectives.base import OBJECTIVES, LossOutput, ModelView, Objective, Step, Sum
 
 __all__ = ["LinkPrediction", "auroc"]
 
@@ -36,8 +36,8 @@ class LinkPrediction(Objective):
     """Loss of the model's link decoder on encoded genes, plus the decoder's own penalty.
 
     Reads ``step.genes.graph_GD``, whose messages passed without the supervised pairs, and ``step.links``.
-    ``parts``: those of the loss, and ``regulariser``. ``metrics``: ``auroc`` of the supervised pairs (in rows mode: of
-    the first block of rows) and those of the loss.
+    ``parts``: ``pairs`` and ``regulariser``. ``metrics``: ``auroc`` of the supervised pairs (in rows mode: of the first
+    block of rows), and the parts and metrics of the link loss.
 
     Parameters
     ----------
@@ -108,9 +108,11 @@ class LinkPrediction(Objective):
         if step.links is None:
             raise ValueError("link_prediction: the step brings no link supervision")
         output = self.loss(model.link_decoder, step.genes.graph_GD, step.links)
-        loss, parts = output.loss, dict(output.parts)
+        # Links are scored once a step, in one place: their mean is a sum of one item.
+        parts = {"pairs": Sum(output.loss, 1)}
         penalty = model.link_decoder.regulariser()
         if penalty is not None:
-            loss, parts["regulariser"] = loss + penalty, penalty
-        metrics = {"auroc": auroc(output.positive_P, output.negative_N), **output.metrics}
-        return LossOutput(loss, output.count, parts, metrics)
+            parts["regulariser"] = Sum(penalty, 1)
+        shown = {name: float(part.detach()) for name, part in output.parts.items()}
+        metrics = {**shown, "auroc": auroc(output.positive_P, output.negative_N), **output.metrics}
+        return LossOutput(parts, output.count, metrics)

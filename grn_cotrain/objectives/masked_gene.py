@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.statistics import Need, Statistics
 from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.data.vocab import NUM_SPECIAL
@@ -20,8 +21,9 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import NO_COVARIATES
 from grn_cotrain.nn.packed_transformer import ACTIVATIONS
 from grn_cotrain.nn.vocabulary_loss import vocabulary_cross_entropy
-from grn_cotrain.objectives.base import OBJECTIVES, LossOutput, ModelView, Objective, Step
+from grn_cotrain.objectives.base import OBJECTIVES, LossOutput, ModelView, Objective, Step, Sum
 from grn_cotrain.objectives.masking import draw_mask, hide_names
+from grn_cotrain.objectives.view import View
 
 __all__ = ["MaskedGene"]
 
@@ -127,27 +129,38 @@ class MaskedGene(Objective):
         self.bias_G.copy_(self.log_frequency_G)
         self.is_token_G.copy_(torch.from_numpy(is_token_G))
 
-    def forward(self, model: ModelView, step: Step) -> LossOutput:
-        """Hide names of ``step.cells``, drawn from ``step.generator``, and score their prediction."""
-        assert step.cells is not None
-        batch = model.prepare_batch(step.cells)
-        chosen_T = draw_mask(batch, step.generator, share=self.config.share)
+    def view(self, model: ModelView, tokens: PackedTokens, generator: torch.Generator) -> View:
+        """Choose tokens; hide their names, exchange them or leave them."""
+        batch = model.prepare_batch(tokens)
+        chosen_T = draw_mask(batch, generator, share=self.config.share)
         if batch.masked_T is not None:
             chosen_T &= ~batch.masked_T
         where_M = torch.nonzero(chosen_T).squeeze(1)
-        target_M = batch.feature_ids_T[where_M] - NUM_SPECIAL
-        shown_M, is_masked_M = self._shown(target_M, step.generator)
+        shown_M, is_masked_M = self._shown(batch.feature_ids_T[where_M] - NUM_SPECIAL, generator)
         hidden_T = chosen_T.clone()
         hidden_T[where_M] = is_masked_M
         shown = hide_names(batch, hidden_T)
         shown.feature_ids_T[where_M[~is_masked_M]] = shown_M[~is_masked_M] + NUM_SPECIAL
-        state_MD = model.encode_cells(shown, step.genes).tokens_TD[where_M]
+        return View(shown, batch, where_M, is_masked_M)
+
+    def counts(self, *views: View) -> dict[str, float]:
+        """Chosen tokens."""
+        (view,) = views
+        return {"cross_entropy": view.num_asked}
+
+    def forward(self, model: ModelView, step: Step) -> LossOutput:
+        """Score the prediction of the names."""
+        del model
+        view = step.view
+        state_MD = step.states.tokens_TD[view.where_M]
         head_MD = self.norm(self.activation(self.transform(state_MD)))
-        count = len(where_M)
+        count, target_M = view.num_asked, view.genes_M
         if count == 0:  # a gradient of zero, not a missing one
-            return LossOutput(head_MD.sum() + 0 * self.bias_G.sum(), 0)
+            return LossOutput({"cross_entropy": Sum(head_MD.sum() + 0 * self.bias_G.sum(), 0)}, 0)
         loss, hit_M = vocabulary_cross_entropy(head_MD, step.genes.table_GD, self.bias_G, target_M)
-        return LossOutput(loss, count, {"cross_entropy": loss}, self._metrics(loss, hit_M, target_M, is_masked_M))
+        assert view.masked_M is not None
+        metrics = self._metrics(loss, hit_M, target_M, view.masked_M)
+        return LossOutput({"cross_entropy": Sum(loss * count, count)}, count, metrics)
 
     def _shown(self, target_M: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Gene that each chosen token shows where it shows one, and whether it shows MASK."""

@@ -19,12 +19,12 @@ from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.binning import rounded_bins
 from grn_cotrain.data.statistics import Need, Statistics
 from grn_cotrain.data.value_statistics import Moments
-from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import NO_COVARIATES
-from grn_cotrain.objectives.base import OBJECTIVES, GeneStates, LossOutput, ModelView, Objective, Step
+from grn_cotrain.objectives.base import OBJECTIVES, LossOutput, ModelView, PredictsValues, Step, Sum
 from grn_cotrain.objectives.bin_values import BinSums, RoundedClasses, visible_bin_values, visible_class_values
 from grn_cotrain.objectives.masking import MaskBalance, draw_balanced_mask, draw_mask, hide
+from grn_cotrain.objectives.view import View
 
 __all__ = ["MaskedValue"]
 
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 @OBJECTIVES.register("masked_value", paper="Devlin et al. 2019; values as in scBERT (Yang et al. 2022), scGPT")
-class MaskedValue(Objective):
+class MaskedValue(PredictsValues):
     r"""Masked-value prediction: mean squared error of values, or cross-entropy over bins.
 
     The default head (``tied``) sees the final state ``h_t`` of the hidden token and the gene's row ``e_g``:
@@ -175,41 +175,48 @@ class MaskedValue(Objective):
                 100 * share,
             )
 
-    def forward(self, model: ModelView, step: Step) -> LossOutput:
-        """Hide values of ``step.cells``, drawn from ``step.generator``, and score their prediction."""
-        assert step.cells is not None
-        batch = hide(step.cells, self._mask(step.cells, step.generator), num_bins=self.num_bins)
-        where_M, outputs_MK = self._outputs(model, batch, step.genes)
-        return self._score(batch, where_M, outputs_MK, batch.values_T[where_M], batch.bins_T[where_M])
+    def view(self, model: ModelView, tokens: PackedTokens, generator: torch.Generator) -> View:
+        """Hide values."""
+        del model
+        return View.of(hide(tokens, self._mask(tokens, generator), num_bins=self.num_bins), tokens)
 
-    def _score(
-        self, batch: PackedTokens, where_M: Tensor, outputs_MK: Tensor, value_M: Tensor, bin_M: Tensor
-    ) -> LossOutput:
-        """Loss of the outputs for hidden tokens ``where_M`` whose true values and bins are given."""
-        count = len(where_M)
-        if count == 0:  # a gradient of zero, not a missing one
-            return LossOutput(outputs_MK.sum(), 0)
+    def counts(self, *views: View) -> dict[str, float]:
+        """Hidden tokens; values apart from zeros where both are asked for."""
+        (view,) = views
         if self.config.loss == "cross_entropy":
-            class_M = bin_M if self.config.classes == "quantile" else rounded_bins(value_M, self.num_bins)
-            loss = F.cross_entropy(outputs_MK, class_M)
-            return LossOutput(loss, count, {"cross_entropy": loss})
-        nonzero_M = value_M != 0
-        positions = self._norm_of(batch) if self.config.loss_norm == "published" else None
+            return {"cross_entropy": view.num_asked}
+        positions = self._norm_of(view.tokens) if self.config.loss_norm == "published" else None
         if self.config.target == "value":
-            loss = (outputs_MK[:, 0] - value_M).square().sum() / (positions or count)
-            return LossOutput(loss, count, {"squared_error": loss})
-        gene_M = batch.feature_ids_T[where_M] - NUM_SPECIAL
-        target_M = (value_M - self.mean_G[gene_M]) / self.std_G[gene_M]
-        squared_M = (outputs_MK[:, 0] - target_M).square()
-        loss = squared_M[nonzero_M].sum() / (positions or nonzero_M.sum().clamp_min(1))
-        parts = {"squared_error": loss}
+            return {"squared_error": positions or view.num_asked}
+        counts: dict[str, float] = {"squared_error": positions or view.num_values}
         if self.config.mask_zeros:
-            zero = F.binary_cross_entropy_with_logits(
+            counts["nonzero"] = positions or view.num_asked
+        return counts
+
+    def forward(self, model: ModelView, step: Step) -> LossOutput:
+        """Score the prediction of the hidden values."""
+        view = step.view
+        sums = self._sums(view, self._outputs(model, step))
+        counts = self.counts(view)
+        return LossOutput({name: Sum(total, counts[name]) for name, total in sums.items()}, view.num_asked)
+
+    def _sums(self, view: View, outputs_MK: Tensor) -> dict[str, Tensor]:
+        """Sum of each part of the loss over the hidden tokens."""
+        value_M = view.values_M
+        if self.config.loss == "cross_entropy":
+            class_M = view.bins_M if self.config.classes == "quantile" else rounded_bins(value_M, self.num_bins)
+            return {"cross_entropy": F.cross_entropy(outputs_MK, class_M, reduction="sum")}
+        if self.config.target == "value":
+            return {"squared_error": (outputs_MK[:, 0] - value_M).square().sum()}
+        nonzero_M = value_M != 0
+        gene_M = view.genes_M
+        target_M = (value_M - self.mean_G[gene_M]) / self.std_G[gene_M]
+        sums = {"squared_error": (outputs_MK[:, 0] - target_M).square()[nonzero_M].sum()}
+        if self.config.mask_zeros:
+            sums["nonzero"] = F.binary_cross_entropy_with_logits(
                 outputs_MK[:, 1], nonzero_M.to(outputs_MK.dtype), reduction="sum"
-            ) / (positions or count)
-            parts["nonzero"] = zero
-            loss = loss + zero
-        return LossOutput(loss, count, parts)
+            )
+        return sums
 
     def _mask(self, batch: PackedTokens, generator: torch.Generator) -> Tensor:
         config = self.config
@@ -228,30 +235,18 @@ class MaskedValue(Objective):
         most = int(torch.bincount(batch.cell_of_token_T[visible_T], minlength=batch.num_cells).max())
         return max(1, (self.num_features - most) * batch.num_cells)
 
-    @torch.no_grad()
-    def predict_values(self, model: ModelView, batch: PackedTokens, genes: GeneStates) -> Tensor:
-        """Predict hidden values, given that they are not zero (``target: value``: as they are, zeros and all).
-
-        Parameters
-        ----------
-        batch
-            Cells with ``masked_T`` set (see :func:`~grn_cotrain.objectives.masking.hide`).
-
-        Returns
-        -------
-        Tensor
-            float32 ``[M]`` on the scale of ``batch.values_T``, in the order of ``nonzero(masked_T)``.
-        """
-        where_M, outputs_MK = self._outputs(model, batch, genes)
-        outputs_MK = outputs_MK.float()
-        gene_M = batch.feature_ids_T[where_M] - NUM_SPECIAL
+    def read_values(self, model: ModelView, step: Step) -> Tensor:
+        """Hidden values, given that they are not zero (``target: value``: as they are, zeros included)."""
+        view = step.view
+        outputs_MK = self._outputs(model, step).float()
         if self.config.loss == "mse":
             if self.config.target == "value":
                 return outputs_MK[:, 0]
+            gene_M = view.genes_M
             return self.mean_G[gene_M] + self.std_G[gene_M] * outputs_MK[:, 0]
-        values_BC = self._class_values(batch)
+        values_BC = self._class_values(view.tokens)
         share_MC = outputs_MK[:, -values_BC.shape[1] :].softmax(dim=-1)
-        return (share_MC * values_BC[batch.cell_of_token_T[where_M]]).sum(dim=-1)
+        return (share_MC * values_BC[view.cells_M]).sum(dim=-1)
 
     def _class_values(self, batch: PackedTokens) -> Tensor:
         """What each class that a non-zero value may have is worth in each cell: ``[B, K]``, rounded ``[B, K + 1]``."""
@@ -260,16 +255,15 @@ class MaskedValue(Objective):
         middle_C = (torch.arange(self.num_bins + 1, device=batch.values_T.device) + 0.5) * math.log(2)
         return visible_class_values(batch, rounded_bins(batch.values_T, self.num_bins), middle_C)
 
-    def _outputs(self, model: ModelView, batch: PackedTokens, genes: GeneStates) -> tuple[Tensor, Tensor]:
-        """Positions of hidden tokens and the head's outputs there; only these rows pass the head."""
-        assert batch.masked_T is not None
-        where_M = torch.nonzero(batch.masked_T).squeeze(1)
-        state_MD = model.encode_cells(batch, genes).tokens_TD[where_M]
-        outputs_MK = self.state_mlp(state_MD)
+    def _outputs(self, model: ModelView, step: Step) -> Tensor:
+        """The head's outputs at the hidden tokens; only these rows pass the head."""
+        view = step.view
+        state_MD = step.states.tokens_TD[view.where_M]
+        outputs_MK: Tensor = self.state_mlp(state_MD)
         if self.config.head != "tied":
-            return where_M, outputs_MK
-        row_MD = model.gene_rows(genes, batch.feature_ids_T[where_M])
+            return outputs_MK
+        row_MD = model.gene_rows(step.genes, view.tokens.feature_ids_T[view.where_M])
         if self.config.loss == "cross_entropy":
-            return where_M, outputs_MK + self.gene_map(row_MD)
+            return outputs_MK + self.gene_map(row_MD)
         joint_M = (self.state_map(state_MD) * self.gene_map(row_MD)).sum(dim=-1) * row_MD.shape[-1] ** -0.5
-        return where_M, torch.stack([outputs_MK[:, 0] + joint_M, outputs_MK[:, 1]], dim=-1)
+        return torch.stack([outputs_MK[:, 0] + joint_M, outputs_MK[:, 1]], dim=-1)

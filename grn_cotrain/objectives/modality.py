@@ -18,12 +18,13 @@ from torch import Tensor, nn
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.statistics import Need, Statistics
 from grn_cotrain.data.value_statistics import Moments
-from grn_cotrain.data.vocab import MODALITIES, NUM_SPECIAL
+from grn_cotrain.data.vocab import MODALITIES
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import NO_COVARIATES
-from grn_cotrain.objectives.base import OBJECTIVES, GeneStates, LossOutput, ModelView, Objective, Step
+from grn_cotrain.objectives.base import OBJECTIVES, LossOutput, ModelView, PredictsValues, Step, Sum
 from grn_cotrain.objectives.bin_values import visible_bin_values
 from grn_cotrain.objectives.masking import draw_mask, hide
+from grn_cotrain.objectives.view import View
 
 __all__ = ["Modality"]
 
@@ -31,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 @OBJECTIVES.register("modality", paper="Chen et al. 2025, scMBERT (AAAI student abstract)")
-class Modality(Objective):
+class Modality(PredictsValues):
     r"""Hidden value bins, plus lambda times the modality of the hidden positions.
 
     .. math:: L = L_\mathrm{mvp} + \lambda L_\mathrm{dmp}, \qquad
@@ -113,27 +114,40 @@ class Modality(Objective):
         if len(present) == 1:
             logger.warning("modality: the training cells have %s features alone; its loss teaches nothing", present[0])
 
+    def view(self, model: ModelView, tokens: PackedTokens, generator: torch.Generator) -> View:
+        """Hide values, and their modalities where the recipe asks for it."""
+        del model
+        masked_T = draw_mask(tokens, generator, share=self.config.mask_share)
+        return self._hiding_modality(View.of(hide(tokens, masked_T, num_bins=self.num_bins), tokens))
+
+    def asking(self, tokens: PackedTokens) -> View:
+        """The modality is hidden as in training."""
+        return self._hiding_modality(View.of(tokens))
+
+    def _hiding_modality(self, view: View) -> View:
+        if self.config.modality_input != "masked":
+            return view
+        return replace(view, tokens=replace(view.tokens, modality_hidden_T=view.tokens.masked_T))
+
+    def counts(self, *views: View) -> dict[str, float]:
+        """Hidden tokens."""
+        (view,) = views
+        return {"cross_entropy": view.num_asked, "modality": view.num_asked}
+
     def forward(self, model: ModelView, step: Step) -> LossOutput:
-        """Hide values of ``step.cells``, drawn from ``step.generator``; predict bins and modalities."""
-        assert step.cells is not None
-        masked_T = draw_mask(step.cells, step.generator, share=self.config.mask_share)
-        batch = hide(step.cells, masked_T, num_bins=self.num_bins)
-        if self.config.modality_input == "masked":
-            batch = replace(batch, modality_hidden_T=masked_T)
-        where_M, state_MD, value_MK = self._value_logits(model, batch, step.genes)
+        """Predict bins and modalities of the hidden tokens."""
+        view = step.view
+        state_MD, value_MK = self._value_logits(model, step)
         modality_MC = self.modality_head(state_MD)
-        count = len(where_M)
-        if count == 0:  # a gradient of zero, not a missing one
-            return LossOutput(value_MK.sum() + modality_MC.sum(), 0)
-        modality_M = batch.modality_T[where_M]
-        values = F.cross_entropy(value_MK, batch.bins_T[where_M] - 1)
-        modality = F.cross_entropy(modality_MC, modality_M)
-        return LossOutput(
-            values + self.config.modality_weight * modality,
-            count,
-            {"cross_entropy": values, "modality": modality},
-            self._metrics(batch.feature_ids_T[where_M] - NUM_SPECIAL, modality_M, modality_MC),
-        )
+        modality_M = view.truth.modality_T[view.where_M]
+        count = view.num_asked
+        parts = {
+            "cross_entropy": Sum(F.cross_entropy(value_MK, view.bins_M - 1, reduction="sum"), count),
+            "modality": Sum(
+                F.cross_entropy(modality_MC, modality_M, reduction="sum"), count, self.config.modality_weight
+            ),
+        }
+        return LossOutput(parts, count, self._metrics(view.genes_M, modality_M, modality_MC) if count else {})
 
     @torch.no_grad()
     def _metrics(self, gene_M: Tensor, modality_M: Tensor, modality_MC: Tensor) -> dict[str, float]:
@@ -144,21 +158,15 @@ class Modality(Objective):
             "modality_majority": float(commonest) / len(modality_M),
         }
 
-    @torch.no_grad()
-    def predict_values(self, model: ModelView, batch: PackedTokens, genes: GeneStates) -> Tensor:
-        """Expected hidden values: class probabilities times the mean visible value of each bin in the same cell.
+    def read_values(self, model: ModelView, step: Step) -> Tensor:
+        """Expected hidden values: class probabilities times the mean visible value of each bin in the same cell."""
+        _, value_MK = self._value_logits(model, step)
+        bin_values_BK = visible_bin_values(step.view.tokens, self.num_bins)
+        return (value_MK.float().softmax(dim=-1) * bin_values_BK[step.view.cells_M]).sum(dim=-1)
 
-        See :class:`~grn_cotrain.objectives.ValuePredictor`. The modality is hidden as in training.
-        """
-        if self.config.modality_input == "masked":
-            batch = replace(batch, modality_hidden_T=batch.masked_T)
-        where_M, _, value_MK = self._value_logits(model, batch, genes)
-        bin_values_BK = visible_bin_values(batch, self.num_bins)
-        return (value_MK.float().softmax(dim=-1) * bin_values_BK[batch.cell_of_token_T[where_M]]).sum(dim=-1)
-
-    def _value_logits(self, model: ModelView, batch: PackedTokens, genes: GeneStates) -> tuple[Tensor, Tensor, Tensor]:
-        """Positions of hidden tokens, the decoder's states and the logits of the bins there."""
-        where_M = torch.nonzero(batch.hidden_T).squeeze(1)
-        state_MD = self.decoder(model.encode_cells(batch, genes).tokens_TD[where_M])
-        row_MD = model.gene_rows(genes, batch.feature_ids_T[where_M])
-        return where_M, state_MD, self.value_head(state_MD) + self.gene_map(row_MD)
+    def _value_logits(self, model: ModelView, step: Step) -> tuple[Tensor, Tensor]:
+        """The decoder's states at the hidden tokens and the logits of the bins there."""
+        where_M = step.view.where_M
+        state_MD = self.decoder(step.states.tokens_TD[where_M])
+        row_MD = model.gene_rows(step.genes, step.view.tokens.feature_ids_T[where_M])
+        return state_MD, self.value_head(state_MD) + self.gene_map(row_MD)

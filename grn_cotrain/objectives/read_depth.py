@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.read_depth import CountFaults, check_counts, draw_rates, thin
 from grn_cotrain.data.statistics import Need, Statistics
 from grn_cotrain.errors import UserError
-from grn_cotrain.objectives.base import OBJECTIVES, GeneStates, LossOutput, ModelView, Step
+from grn_cotrain.objectives.base import OBJECTIVES, LossOutput, ModelView, Step
 from grn_cotrain.objectives.masked_value import MaskedValue
 from grn_cotrain.objectives.masking import hide
+from grn_cotrain.objectives.view import View
 
 __all__ = ["ReadDepth"]
 
@@ -97,30 +97,32 @@ class ReadDepth(MaskedValue):
         check_counts(statistics)
         super().prepare(statistics)
 
-    def forward(self, model: ModelView, step: Step) -> LossOutput:
-        """Hide values of ``step.cells`` and draw what is shown of the rest, all from ``step.generator``."""
-        assert step.cells is not None
-        raw, config = step.cells, self.config
+    def view(self, model: ModelView, tokens: PackedTokens, generator: torch.Generator) -> View:
+        """Hide values and draw what is shown of the rest."""
+        del model
+        config = self.config
         # Drawn before anything else: which tokens are hidden does not depend on how deep the cells are.
-        masked_T = self._mask(raw, step.generator)
+        masked_T = self._mask(tokens, generator)
         rate_B = draw_rates(
-            raw,
-            step.generator,
+            tokens,
+            generator,
             share=config.thin_share,
             beta=(config.rate_alpha, config.rate_beta),
             min_total=config.min_total,
         )
-        shallow = thin(raw.with_mask(masked_T), rate_B, step.generator)
-        batch = hide(shallow, masked_T, num_bins=self.num_bins)
-        where_M, outputs_MK = self._outputs(model, batch, step.genes)
-        output = self._score(batch, where_M, outputs_MK, raw.values_T[where_M], raw.bins_T[where_M])
-        assert batch.depth_B2 is not None
-        kept_B = torch.expm1(batch.depth_B2[:, 1]) / torch.expm1(batch.depth_B2[:, 0]).clamp_min(1.0)
+        shallow = thin(tokens.with_mask(masked_T), rate_B, generator)
+        return View.of(hide(shallow, masked_T, num_bins=self.num_bins), tokens)
+
+    def forward(self, model: ModelView, step: Step) -> LossOutput:
+        """Score the prediction of the hidden values of the raw cells."""
+        depth_B2 = step.view.tokens.depth_B2
+        assert depth_B2 is not None
+        kept_B = torch.expm1(depth_B2[:, 1]) / torch.expm1(depth_B2[:, 0]).clamp_min(1.0)
+        output = super().forward(model, step)
         return replace(output, metrics={**output.metrics, "reads_kept": float(kept_B.mean())})
 
-    @torch.no_grad()
-    def predict_values(self, model: ModelView, batch: PackedTokens, genes: GeneStates) -> Tensor:
-        """Predict hidden values of a cell of depth T; where the batch does not say which, of the cell's own."""
-        if batch.depth_B2 is None and batch.total_B is not None:
-            batch = replace(batch, depth_B2=batch.total_B.log1p()[:, None].repeat(1, 2))
-        return super().predict_values(model, batch, genes)
+    def asking(self, tokens: PackedTokens) -> View:
+        """Ask for a cell of depth T; where the tokens do not say which, for the cell's own depth."""
+        if tokens.depth_B2 is None and tokens.total_B is not None:
+            tokens = replace(tokens, depth_B2=tokens.total_B.log1p()[:, None].repeat(1, 2))
+        return View.of(tokens)

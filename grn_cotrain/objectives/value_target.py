@@ -132,21 +132,19 @@ class ValueTarget(nn.Module):
         gene_M = batch.feature_ids_T[where_M] - NUM_SPECIAL
         return (batch.values_T[where_M] - self.mean_G[gene_M]) / self.std_G[gene_M]
 
-    def loss(
-        self, batch: PackedTokens, where_M: Tensor, value_M: Tensor, nonzero_M: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Mean squared error over non-zero values in units of ``bin_scale``, and mean cross-entropy of "not zero".
+    def sums(
+        self, truth: PackedTokens, where_M: Tensor, value_M: Tensor, nonzero_M: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Summed squared error of the non-zero values in units of ``bin_scale``, and cross-entropy of "not zero".
 
-        The second is 0 without such logits.
+        ``truth`` holds the true values at ``where_M``. The second sum is over all of these, None without such logits.
         """
-        is_value_M = batch.values_T[where_M] != 0
-        squared_M = (value_M - self.of(batch, where_M)).square().masked_fill(~is_value_M, 0.0)
-        error = self.error_scale * squared_M.sum() / is_value_M.sum().clamp_min(1)
+        is_value_M = truth.values_T[where_M] != 0
+        squared_M = (value_M - self.of(truth, where_M)).square().masked_fill(~is_value_M, 0.0)
+        error = self.error_scale * squared_M.sum()
         if nonzero_M is None:
-            return error, error.new_zeros(())
-        if len(nonzero_M) == 0:  # the mean over nothing is not a number
-            return error, nonzero_M.sum()
-        return error, F.binary_cross_entropy_with_logits(nonzero_M, is_value_M.to(nonzero_M.dtype))
+            return error, None
+        return error, F.binary_cross_entropy_with_logits(nonzero_M, is_value_M.to(nonzero_M.dtype), reduction="sum")
 
     def values(self, batch: PackedTokens, where_M: Tensor, predicted_M: Tensor) -> Tensor:
         """Predictions on the scale of ``batch.values_T``, float32 ``[M]``; never below 0."""

@@ -32,7 +32,7 @@ class Cell:
     Attributes
     ----------
     text
-        Text that is shown; Markdown escapes it unless it is :class:`~grn_cotrain.present.markdown.Markdown`.
+        Text that is shown. Markdown escapes it, unless it is a :class:`~grn_cotrain.present.markdown.Markdown`.
     value
         Value for sorting; None comes last.
     tone

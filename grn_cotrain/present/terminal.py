@@ -133,7 +133,7 @@ def _stacked(table: Table, rows: Sequence[Sequence[str]]) -> list[list[str]]:
 
 
 def _panels(widths: Sequence[int], width: int) -> list[list[int]]:
-    """Columns after the first, in groups that fit next to it; a column that is too wide alone has its own group."""
+    """Columns after the first, in groups that fit next to it; a column that is too wide has a group of its own."""
     panels: list[list[int]] = [[]]
     used = widths[0] + 4
     for index in range(1, len(widths)):

@@ -116,7 +116,7 @@ def _known_genes(recipe: Recipe, data: RunData, statistics: Statistics) -> np.nd
         return None
     known_G = np.zeros(data.vocab.num_features, dtype=bool)
     known_G[np.unique(data.split.train_2E)] = True
-    if recipe.train.schedule.name != "link_only":
+    if recipe.train.schedule.plan.trains_cells:
         known_G |= statistics.layout.is_token_G & (statistics[Moments()].count_G > 0)
     return known_G
 

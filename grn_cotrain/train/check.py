@@ -115,7 +115,7 @@ def _rehearse(trainer: Trainer, done: int) -> None:
         active = trainer.schedule.active(max(0, recipe.train.max_steps - 1))
         with trainer.fabric.autocast():
             model.train()
-            gradient_cosine(model, trainer._inputs(done, active), active)
+            gradient_cosine(model, trainer.source.inputs(done, active), active)
     trainer.checkpoints.save(trainer.state, model, trainer.weighting, trainer.optimizer)
     trainer.save_best({})
     calibrate(trainer)

@@ -1,18 +1,14 @@
-"""Lightning Fabric, without the five seconds of imports that it does not use.
+"""Lightning Fabric, imported where a device is chosen and nowhere else.
 
-Fabric imports torchmetrics, which imports transformers where that is installed, to read one version number. The number
-is given to it instead. Its own package is imported, since ``lightning.fabric`` would bring the Lightning trainer along.
+Its import takes seconds: Fabric reads the version of torchmetrics by importing it, and torchmetrics imports transformers
+where that is installed. ``lightning_fabric`` is imported by its own name, since ``lightning.fabric`` would bring the
+Lightning trainer along.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import logging
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib.metadata import version
-from types import ModuleType
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from grn_cotrain.errors import UserError
@@ -23,11 +19,19 @@ if TYPE_CHECKING:
 
 __all__ = ["build_fabric", "find_device"]
 
-_ASKED_FOR_ITS_VERSION = "torchmetrics"
+_PATIENCE = timedelta(days=7)
 
 
-def build_fabric(device: str, precision: str, loggers: list[Any], *, option: str = "train.device") -> Fabric:
-    """Fabric on one device.
+def build_fabric(
+    device: str,
+    precision: str,
+    loggers: list[Any],
+    *,
+    option: str = "train.device",
+    processes: int = 1,
+    nodes: int = 1,
+) -> Fabric:
+    """Fabric on one device of this process.
 
     Parameters
     ----------
@@ -39,25 +43,40 @@ def build_fabric(device: str, precision: str, loggers: list[Any], *, option: str
         As :func:`~grn_cotrain.train.loggers.build_loggers` makes them.
     option
         What the user calls the device, for the error.
+    processes, nodes
+        Processes on each machine, and machines, that were started together; several of them are connected here.
 
     Raises
     ------
     UserError
         The device is unknown, or not on this machine.
     """
-    with _stands_in(_ASKED_FOR_ITS_VERSION):
-        from lightning_fabric import Fabric
+    from lightning_fabric import Fabric
+
     for name in ("lightning_fabric", "pytorch_lightning"):  # run.json says what they would announce
         logging.getLogger(name).setLevel(logging.WARNING)
+    several = processes * nodes > 1
     try:
-        return Fabric(
+        fabric = Fabric(
             accelerator=device,
-            devices=1,
+            devices=processes,
+            num_nodes=nodes,
+            strategy=_strategy() if several else "auto",
             precision="bf16-mixed" if precision == "bf16" else "32-true",
             loggers=loggers,
         )
+        if several:
+            fabric.launch()
+        return fabric
     except (ValueError, RuntimeError, ImportError) as error:
         raise UserError(f"{option} '{device}': {error}; give cpu, or cuda where there is a GPU") from None
+
+
+def _strategy() -> Any:
+    """Connected processes. They wait for process 0 as long as it validates or prepares, which may take hours."""
+    from lightning_fabric.strategies import DDPStrategy
+
+    return DDPStrategy(timeout=_PATIENCE)
 
 
 def find_device(device: str, *, option: str) -> torch.device:
@@ -70,18 +89,3 @@ def find_device(device: str, *, option: str) -> torch.device:
     """
     found: torch.device = build_fabric(device, "fp32", [], option=option).device
     return found
-
-
-@contextmanager
-def _stands_in(name: str) -> Iterator[None]:
-    """While this lasts, importing package ``name`` gives its version and nothing else, unless it is there already."""
-    if name in sys.modules or importlib.util.find_spec(name) is None:
-        yield
-        return
-    module = ModuleType(name)
-    module.__version__ = version(name)  # type: ignore[attr-defined]
-    sys.modules[name] = module
-    try:
-        yield
-    finally:
-        del sys.modules[name]

@@ -9,7 +9,7 @@ import torch
 from grn_cotrain.model_io import read_tensors
 from grn_cotrain.objectives import Step
 from grn_cotrain.train.optimizer import learning_rate_factor
-from grn_cotrain.train.seeds import Purpose, numpy_generator, torch_generator
+from grn_cotrain.train.seeds import Purpose, numpy_generator
 from grn_cotrain.train.trainer import Trainer
 
 __all__ = ["fit_probe"]
@@ -28,8 +28,8 @@ def fit_probe(trainer: Trainer) -> dict[str, float]:
     model.load_state_dict(read_tensors(trainer.run.model / "model.safetensors"))
     model.to(device)
     model.link_decoder.load_state_dict(trainer.initial_decoder)
-    sampler = trainer.build_sampler()
-    objectives = frozenset(trainer.schedule.link_objectives)
+    sampler = trainer.source.link_sampler()
+    objectives = trainer.schedule.link_objectives
     parameters = [parameter for parameter in model.link_decoder.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(
         parameters, lr=recipe.train.learning_rate, weight_decay=recipe.train.weight_decay, betas=(0.9, 0.98)
@@ -54,11 +54,10 @@ def fit_probe(trainer: Trainer) -> dict[str, float]:
             )
         links = sampler.draw(numpy_generator(seed, step, Purpose.PROBE))
         with torch.no_grad():
-            genes = model.encode_graph(trainer.message_graph(links.drop_2M))
-        generator = torch_generator(seed, step, Purpose.PROBE, device=device)
-        outputs = model.losses(Step(genes, None, links.to(device), generator), objectives)
+            genes = model.encode_graph(trainer.source.message_graph(links.drop_2M))
+        scored = Step(genes, links=links.to(device))
         optimizer.zero_grad(set_to_none=True)
-        total = torch.stack([output.loss for output in outputs.values()]).sum()
+        total = torch.stack([model.objective(name)(model, scored).loss for name in objectives]).sum()
         total.backward()
         torch.nn.utils.clip_grad_norm_(parameters, recipe.train.clip_norm)
         optimizer.step()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -19,6 +20,7 @@ from grn_cotrain.data.run_data import RunData, load_run_data
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.platt import PLATT_FILE, Calibration
 from grn_cotrain.files import clear_leftovers
+from grn_cotrain.model import CoTrainModel
 from grn_cotrain.model_io import add_to_model, read_tensors
 from grn_cotrain.provenance import git_commit
 from grn_cotrain.recipe import Recipe
@@ -26,11 +28,17 @@ from grn_cotrain.run_folder import TRAIN, RunFolder
 from grn_cotrain.train.build import build_model, weights_note
 from grn_cotrain.train.checkpoint import weights_hash
 from grn_cotrain.train.environment import deterministic, environment
-from grn_cotrain.train.launchers import refuse_several_processes
+from grn_cotrain.train.fabric import build_fabric
+from grn_cotrain.train.group import Group
+from grn_cotrain.train.launchers import Launch, one_voice
+from grn_cotrain.train.loggers import build_loggers
 from grn_cotrain.train.probe import fit_probe
 from grn_cotrain.train.progress import LogReporter, Reporter
 from grn_cotrain.train.stopping import TrainingStopped
 from grn_cotrain.train.trainer import Trainer
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["calibrate", "peak_memory_mb", "train"]
 
@@ -47,7 +55,8 @@ def peak_memory_mb() -> float:
 def train(recipe: Recipe, out: str | Path, *, resume: bool = False, reporter: Reporter | None = None) -> RunFolder:
     """Train ``recipe`` in the folder ``out``.
 
-    Ctrl-C and SIGTERM save a checkpoint after the step that is going on.
+    Ctrl-C and SIGTERM save a checkpoint after the step that is going on. Where ``torchrun`` started several processes,
+    they share every step: the same recipe gives the same numbers up to rounding. Process 0 writes and reports.
 
     Parameters
     ----------
@@ -64,70 +73,112 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, reporter: Re
     ------
     UserError
         ``out`` holds something else, or another process trains in it; the recipe or data do not fit, or are not those
-        that the run began with; the loss is not finite; this process is one of several of a launcher.
+        that the run began with; the loss is not finite; this process is one of several that do not know each other.
     TrainingStopped
         A signal came; the exception says how to go on.
     """
-    refuse_several_processes(os.environ)
-    run = RunFolder(Path(out))
-    reporter = reporter or LogReporter()
-    if run.folder.exists() and not run.folder.is_dir():
-        raise UserError(f"--out '{run.folder}': is a file; give a folder")
-    with run.lock(TRAIN):
-        clear_leftovers(run.folder)
-        if _already_finished(run, recipe, resume, reporter):
+    with one_voice(os.environ):
+        launch = Launch.of(os.environ, recipe.train)
+        run = RunFolder(Path(out))
+        if run.folder.exists() and not run.folder.is_dir():
+            raise UserError(f"--out '{run.folder}': is a file; give a folder")
+        fabric = build_fabric(
+            recipe.train.device,
+            recipe.train.precision,
+            build_loggers(recipe.train.loggers, run.folder) if launch.rank == 0 else [],
+            processes=launch.local_size,
+            nodes=launch.nodes,
+        )
+    group = Group(launch.rank, launch.size)
+    reporter = (reporter or LogReporter()) if group.is_first else LogReporter()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_quiet_unless(group.is_first))
+        group.together(lambda: stack.enter_context(run.lock(TRAIN)) if group.is_first else None)
+        group.first(lambda: clear_leftovers(run.folder))
+        if group.first(lambda: _already_finished(run, recipe, resume, reporter)):
             return run
         with deterministic(recipe.train.deterministic, threads=recipe.train.threads):
-            _train(run, recipe, resume, reporter)
+            _train(run, recipe, resume, reporter, fabric, group)
     return run
 
 
-def _train(run: RunFolder, recipe: Recipe, resume: bool, reporter: Reporter) -> None:
+@contextlib.contextmanager
+def _quiet_unless(is_first: bool) -> Iterator[None]:
+    """Process 0 warns for all: the others would say the same."""
+    before = logging.root.manager.disable
+    if not is_first:
+        logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def _train(run: RunFolder, recipe: Recipe, resume: bool, reporter: Reporter, fabric: Fabric, group: Group) -> None:
     # Everything that can refuse does so before anything is written.
-    before = run.record() if run.record_file.is_file() else {}
-    # A run that goes on finds its prepared folder from any working folder, and needs no raw files.
-    same = run.find_prep() if resume and "prep" in before else None
-    if same is not None and same.content_hash != before["prep"].get("content_hash"):
-        same = None
-    data = load_run_data(recipe, same)
-    model = build_model(recipe, data)
-    trainer = Trainer(recipe, data, model, run, reporter)
+    before = group.first(lambda: run.record() if run.record_file.is_file() else {})
+
+    def load() -> tuple[RunData, CoTrainModel]:
+        # A run that goes on finds its prepared folder from any working folder, and needs no raw files.
+        same = run.find_prep() if resume and "prep" in before else None
+        if same is not None and same.content_hash != before["prep"].get("content_hash"):
+            same = None
+        data = load_run_data(recipe, same)
+        return data, build_model(recipe, data)
+
+    # Process 0 first: it prepares the folder and fits closed forms, which the others then find.
+    data, model = group.in_turn(load)
+    trainer = group.together(lambda: Trainer(recipe, data, model, run, reporter, fabric=fabric, group=group))
     note = weights_note(recipe, data)
     if note is not None:
         reporter.note(note)
     record = _record(recipe, data, trainer)
-    if before.get("run_id", record["run_id"]) != record["run_id"]:
-        raise UserError(
-            f"--resume '{run.folder}': its prepared folder '{data.prep.folder}' has other genes, cells or edges now"
-            " than when training began; prepare it as it was, or train in another folder"
-        )
-    resumed = resume and trainer.resume()
-    run.write_recipe(recipe)
-    run.begin({key: record[key] for key in _FACTS})
-    run.write_record({**record, "status": "running"})
-    with _failure_recorded(run, record, reporter):
-        state = trainer.fit()
-        final_hash = weights_hash(trainer.model)
-        validation: dict[str, float] | None = None
-        if not trainer.schedule.trains_links and trainer.schedule.link_objectives:
-            validation = fit_probe(trainer)
-        calibrate(trainer)
-        run.write_record(
-            {
-                **record,
-                "status": "finished",
-                "resumed": resumed,
-                "steps": state.step,
-                "best_step": state.best_step,
-                "best_value": state.best_value,
-                "criterion": trainer.validator.criterion,
-                "probe": validation,
-                "seconds": round(state.seconds, 2),
-                "peak_memory_mb": round(peak_memory_mb(), 1),
-                "weights_sha256": final_hash,
-            }
-        )
-        run.seal()
+
+    def check_same() -> None:
+        if before.get("run_id", record["run_id"]) != record["run_id"]:
+            raise UserError(
+                f"--resume '{run.folder}': its prepared folder '{data.prep.folder}' has other genes, cells or edges now"
+                " than when training began; prepare it as it was, or train in another folder"
+            )
+
+    group.together(check_same)
+    resumed = group.together(trainer.resume) if resume else False
+
+    def begin() -> None:
+        run.write_recipe(recipe)
+        run.begin({key: record[key] for key in _FACTS})
+        run.write_record({**record, "status": "running"})
+
+    group.first(begin)
+    with _failure_recorded(run, record, reporter) if group.is_first else contextlib.nullcontext():
+        trainer.fit()
+        group.first(lambda: _finish(trainer, record, resumed))
+
+
+def _finish(trainer: Trainer, record: dict[str, Any], resumed: bool) -> None:
+    """Fit what is fitted to the trained model, and write what the run was."""
+    state, run = trainer.state, trainer.run
+    final_hash = weights_hash(trainer.model)
+    validation: dict[str, float] | None = None
+    if not trainer.schedule.trains_links and trainer.schedule.link_objectives:
+        validation = fit_probe(trainer)
+    calibrate(trainer)
+    run.write_record(
+        {
+            **record,
+            "status": "finished",
+            "resumed": resumed,
+            "steps": state.step,
+            "best_step": state.best_step,
+            "best_value": state.best_value,
+            "criterion": trainer.validator.criterion,
+            "probe": validation,
+            "seconds": round(state.seconds, 2),
+            "peak_memory_mb": round(peak_memory_mb(), 1),
+            "weights_sha256": final_hash,
+        }
+    )
+    run.seal()
 
 
 @contextlib.contextmanager

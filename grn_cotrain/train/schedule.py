@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from grn_cotrain.recipe import ScheduleConfig
+from grn_cotrain.recipe_train import ScheduleConfig
 
 __all__ = ["Schedule"]
-
-_CELLS = "cells"
-_LINKS = "links"
 
 
 @dataclass(frozen=True)
@@ -45,42 +41,38 @@ class Schedule:
     @property
     def pretrain_steps(self) -> int:
         """Steps of the first phase of ``pretrain_then_link``; 0 for the others."""
-        if self.config.name != "pretrain_then_link":
-            return 0
-        return max(1, round(self.config.pretrain_share * self.max_steps))
+        return max(1, round(self.config.pretrain_share * self.max_steps)) if self.config.plan.pretrains else 0
 
-    def _sides(self, step: int) -> Sequence[str]:
-        name = self.config.name
-        if name == "mlm_only":
-            return (_CELLS,)
-        if name == "link_only":
-            return (_LINKS,)
-        if name == "alternating":
-            return (_CELLS,) if (step // self.config.alternate_every) % 2 == 0 else (_LINKS,)
-        if name == "pretrain_then_link":
-            return (_CELLS,) if step < self.pretrain_steps else (_LINKS,)
-        return (_CELLS, _LINKS)
+    def _cells_act(self, step: int) -> bool:
+        plan = self.config.plan
+        if plan.takes_turns:
+            return (step // self.config.alternate_every) % 2 == 0
+        return step < self.pretrain_steps if plan.pretrains else plan.trains_cells
+
+    def _links_act(self, step: int) -> bool:
+        plan = self.config.plan
+        return not self._cells_act(step) if plan.takes_turns or plan.pretrains else plan.trains_links
 
     def active(self, step: int) -> frozenset[str]:
         """Names of the objectives that act at ``step`` (from 0)."""
-        sides = self._sides(step)
-        names = (self.cell_objectives if _CELLS in sides else ()) + (self.link_objectives if _LINKS in sides else ())
-        return frozenset(names)
+        cells = self.cell_objectives if self._cells_act(step) else ()
+        links = self.link_objectives if self._links_act(step) else ()
+        return frozenset(cells + links)
 
     @property
     def frozen_parts(self) -> tuple[str, ...]:
         """Attributes of the model that keep their initial weights."""
-        return {"frozen_graph": ("graph_encoder",), "frozen_cells": ("cell_encoder",)}.get(self.config.name, ())
+        return self.config.plan.frozen_parts
 
     @property
     def trains_cells(self) -> bool:
         """Whether any step trains masked values, so that a held-out R2 means something."""
-        return self.config.name != "link_only" and bool(self.cell_objectives)
+        return self.config.plan.trains_cells and bool(self.cell_objectives)
 
     @property
     def trains_links(self) -> bool:
         """Whether any step trains the link decoder; if not, links are scored by a probe."""
-        return self.config.name != "mlm_only" and bool(self.link_objectives)
+        return self.config.plan.trains_links and bool(self.link_objectives)
 
     def may_stop(self, step: int) -> bool:
         """Early stopping waits for the phase whose metric selects the checkpoint."""

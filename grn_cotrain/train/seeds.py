@@ -23,6 +23,7 @@ class Purpose(IntEnum):
     DROPOUT = 4
     VALIDATION = 5
     PROBE = 6
+    STEP_DROPOUT = 7
 
 
 def step_seed(seed: int, step: int, purpose: Purpose, micro_batch: int = 0) -> int:

@@ -6,37 +6,39 @@ import contextlib
 import math
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import nn
 
 from grn_cotrain.config import canonical_hash
-from grn_cotrain.data.negatives import LinkSampler
 from grn_cotrain.data.run_data import RunData
-from grn_cotrain.data.streams import CellStream
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.platt import PLATT_FILE
 from grn_cotrain.manifest import MODEL_MANIFEST, Manifest
 from grn_cotrain.model import CoTrainModel
 from grn_cotrain.model_io import load_model, save_model
-from grn_cotrain.nn.sparse import MessageGraph
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.run_folder import RunFolder
 from grn_cotrain.train import free_memory
 from grn_cotrain.train.checkpoint import Checkpoints, TrainState
 from grn_cotrain.train.environment import differences, environment
 from grn_cotrain.train.fabric import build_fabric
+from grn_cotrain.train.group import ALONE, Group
+from grn_cotrain.train.inputs import StepSource
+from grn_cotrain.train.launchers import PeerFailed
 from grn_cotrain.train.loggers import build_loggers
 from grn_cotrain.train.optimizer import build_optimizer, learning_rate_factor, set_learning_rate
 from grn_cotrain.train.progress import LogReporter, Reporter
 from grn_cotrain.train.records import RunRecords
 from grn_cotrain.train.schedule import Schedule
-from grn_cotrain.train.seeds import Purpose, numpy_generator, step_seed, torch_generator
-from grn_cotrain.train.step import StepInputs, StepReport, accumulate_gradients, gradient_cosine
-from grn_cotrain.train.stopping import TrainingStopped, stop_at_next_step
+from grn_cotrain.train.step import StepInputs, accumulate_gradients, gradient_cosine
+from grn_cotrain.train.stopping import Stop, TrainingStopped, stop_at_next_step
+from grn_cotrain.train.tally import StepReport
 from grn_cotrain.train.validation import Validator
 from grn_cotrain.train.weighting import build_weighting
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 __all__ = ["Trainer", "build_schedule"]
 
@@ -45,14 +47,14 @@ def build_schedule(recipe: Recipe, model: CoTrainModel) -> Schedule:
     """The recipe's schedule over the model's objectives; an arm that would train nothing is refused."""
     cells = tuple(name for name, module in model.objectives.items() if module.reads_cells)
     links = tuple(name for name, module in model.objectives.items() if module.reads_links)
-    name = recipe.train.schedule.name
-    if not cells and name != "link_only":
+    config = recipe.train.schedule
+    if not cells and config.plan.trains_cells:
         raise UserError(
-            f"train.schedule '{name}': the recipe has no cell objective; add masked_value, or use link_only"
+            f"train.schedule '{config.name}': the recipe has no cell objective; add masked_value, or use link_only"
         )
-    if not links and name != "mlm_only":
+    if not links and config.plan.trains_links:
         raise UserError(
-            f"train.schedule '{name}': the recipe has no link objective; add link_prediction, or use mlm_only"
+            f"train.schedule '{config.name}': the recipe has no link objective; add link_prediction, or use mlm_only"
         )
     return Schedule(recipe.train.schedule, recipe.train.max_steps, cells, links)
 
@@ -70,34 +72,40 @@ class Trainer:
         Where records, checkpoints and the best model go.
     reporter
         Told of progress.
+    fabric
+        Where to train; default: on the recipe's device, in this process alone.
+    group
+        The processes that train together. All hold the same weights; process 0 validates, records and saves.
     """
 
     def __init__(
-        self, recipe: Recipe, data: RunData, model: CoTrainModel, run: RunFolder, reporter: Reporter | None = None
+        self,
+        recipe: Recipe,
+        data: RunData,
+        model: CoTrainModel,
+        run: RunFolder,
+        reporter: Reporter | None = None,
+        *,
+        fabric: Fabric | None = None,
+        group: Group = ALONE,
     ) -> None:
         self.recipe, self.config, self.data, self.run = recipe, recipe.train, data, run
-        self.reporter = reporter or LogReporter()
+        self.reporter, self.group = reporter or LogReporter(), group
         self.schedule = build_schedule(recipe, model)
-        loggers = build_loggers(self.config.loggers, run.folder)
-        self.fabric = build_fabric(self.config.device, self.config.precision, loggers)
-        self.model = model.to(self.fabric.device)
-        self.graph = model.graph.to(self.fabric.device)
-        self.model.graph = self.graph
+        if fabric is None:
+            loggers = build_loggers(self.config.loggers, run.folder)
+            fabric = build_fabric(self.config.device, self.config.precision, loggers)
+        self.fabric = fabric
+        self.model = model.to(fabric.device)
         # What a probe starts from; kept apart, since a resumed run may find a fitted probe in its model folder.
         self.initial_decoder = {key: value.clone() for key, value in model.link_decoder.state_dict().items()}
         for part in self.schedule.frozen_parts:
             getattr(model, part).requires_grad_(False)
-        self.weighting = build_weighting(self.config.weighting, tuple(model.objectives)).to(self.fabric.device)
+        self.weighting = build_weighting(self.config.weighting, tuple(model.objectives)).to(fabric.device)
         self.optimizer = build_optimizer(model, self.weighting, self.config)
         tokenizer = self.model.tokenizer(data.cells)
-        self.stream = CellStream(
-            tokenizer,
-            data.cell_split.train_C,
-            tokens_per_batch=self.config.tokens_per_batch,
-            cells_per_batch=self.config.cells_per_batch,
-            seed=recipe.seed,
-        )
-        self.sampler = self.build_sampler() if self.schedule.trains_links else None
+        self.source = StepSource(recipe, data, model, self.schedule, tokenizer, group=group, device=fabric.device)
+        self.model.graph = self.source.graph
         self.validator = Validator(
             data.split,
             tokenizer,
@@ -118,22 +126,12 @@ class Trainer:
         hashes = (data.vocab.content_hash, data.cells.content_hash, data.split.content_hash)
         return canonical_hash([self.state.recipe_hash, *hashes])
 
-    def build_sampler(self) -> LinkSampler:
-        """Sampler of the supervision that the first link objective asks for."""
-        config = self.model.objective(self.schedule.link_objectives[0]).config
-        return LinkSampler(
-            self.data.split,
-            mode=config.mode,
-            positives_per_step=config.positives_per_step,
-            negatives_per_positive=config.negatives_per_positive,
-            source_share=config.source_share,
-        )
-
     def resume(self) -> bool:
         """Load the last checkpoint; False where there is none yet. Says so if the environment has changed."""
         step = self.checkpoints.latest()
         if step is None:
-            self.records.cut_after(-1)
+            if self.group.is_first:
+                self.records.cut_after(-1)
             return False
         recipe_hash, now = self.state.recipe_hash, self.state.environment
         self.state = self.checkpoints.load(step, self.model, self.weighting, self.optimizer)
@@ -141,10 +139,11 @@ class Trainer:
             raise UserError(
                 f"--resume '{self.run.folder}': its checkpoint belongs to another recipe; use another --out"
             )
-        self._check_best()
         if self.state.stream is not None:
-            self.stream.load_state_dict(self.state.stream)
-        self.records.cut_after(step, sha256=self.state.records_sha256)
+            self.source.stream.load_state_dict(self.state.stream)
+        if self.group.is_first:
+            self._check_best()
+            self.records.cut_after(step, sha256=self.state.records_sha256)
         changed = differences(self.state.environment, now)
         if changed:
             self.reporter.note(
@@ -180,42 +179,58 @@ class Trainer:
         TrainingStopped
             Ctrl-C or SIGTERM came; the step that was going on is finished and a checkpoint is saved.
         """
-        config, state = self.config, self.state
+        config, state, group = self.config, self.state, self.group
         self.reporter.start(f"train {self.recipe.name}", total=config.max_steps, done=state.step)
         started = time.monotonic() - state.seconds
         try:
             with stop_at_next_step() as stop:
-                while state.step < config.max_steps and not self._should_stop(started):
+                while state.step < config.max_steps and not group.first(lambda: self._should_stop(started)):
                     self.one_step(state.step)
                     state.step += 1
                     if state.step % free_memory.EVERY == 0:
                         free_memory.trim()
                     if state.step % config.validate_every == 0 or state.step == config.max_steps:
-                        self._validate()
+                        group.first(self._validate)
+                    signals = [number for number in group.gather(stop.number) if number is not None]
                     due = state.step % config.checkpoint_every == 0 or state.step == config.max_steps
-                    if due or stop.number is not None:
-                        state.seconds = time.monotonic() - started
-                        state.stream, state.records_sha256 = self.stream.state_dict(), self.records.sha256
-                        self.checkpoints.save(state, self.model, self.weighting, self.optimizer)
-                    if stop.number is not None:
-                        raise TrainingStopped(
-                            stop.number,
-                            f"stopped by {stop.by} after step {state.step:,} of {config.max_steps:,}, and a checkpoint"
-                            f" was saved; go on with: {self.run.how_to_resume()}",
-                        )
-            if state.best_value is None or not self.run.has_model:  # stopped before any validation; or it was removed
-                state.best_value = None
-                self._validate()
+                    if due or signals:
+                        group.first(lambda: self._save_checkpoint(started))
+                    if signals:
+                        self._stopped(signals[0])
+            group.first(self._validate_if_never)
             state.seconds = time.monotonic() - started
         except BaseException:
-            with contextlib.suppress(UserError, OSError):  # on a full disk, what could not be written first is told
-                self.records.write_csv()
+            if group.is_first:
+                with contextlib.suppress(UserError, OSError):  # on a full disk, report what could not be written first
+                    self.records.write_csv()
             raise
         else:
-            self.records.write_csv()
+            group.first(self.records.write_csv)
         finally:
             self.reporter.close()
         return state
+
+    def _save_checkpoint(self, started: float) -> None:
+        state = self.state
+        state.seconds = time.monotonic() - started
+        state.stream, state.records_sha256 = self.source.stream.state_dict(), self.records.sha256
+        self.checkpoints.save(state, self.model, self.weighting, self.optimizer)
+
+    def _stopped(self, number: int) -> None:
+        text = (
+            f"stopped by {Stop(number).by} after step {self.state.step:,} of {self.config.max_steps:,}, and a"
+            f" checkpoint was saved; go on with: {self.run.how_to_resume()}"
+        )
+        stopped = TrainingStopped(number, text)
+        if not self.group.is_first:
+            raise PeerFailed(stopped.exit_code, text)
+        raise stopped
+
+    def _validate_if_never(self) -> None:
+        """The run was stopped before any validation, or its best model was removed."""
+        if self.state.best_value is None or not self.run.has_model:
+            self.state.best_value = None
+            self._validate()
 
     def _should_stop(self, started: float) -> bool:
         if self.state.stale >= self.config.patience and self.schedule.may_stop(self.state.step):
@@ -228,57 +243,47 @@ class Trainer:
         return False
 
     def one_step(self, step: int) -> None:
-        config = self.config
+        """Forward, backward, update; every process of the group ends with the same weights."""
+        config, group = self.config, self.group
         began = time.monotonic()
         factor = learning_rate_factor(step, warmup_steps=config.warmup_steps, max_steps=config.max_steps)
         set_learning_rate(self.optimizer, factor)
         active = self.schedule.active(step)
-        inputs = self._inputs(step, active)
-        torch.manual_seed(step_seed(self.recipe.seed, step, Purpose.DROPOUT))
+        inputs = group.together(lambda: self.source.inputs(step, active))
+        self.source.seed_dropout(step, 0)
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         with self.fabric.autocast():
             report = accumulate_gradients(
-                self.model, self.weighting, inputs, active, step, backward=self.fabric.backward
+                self.model, self.weighting, inputs, active, step, backward=self.fabric.backward, group=group
             )
-        _check_finite(report, step)
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norm = nn.utils.clip_grad_norm_(parameters, config.clip_norm)
-        if not torch.isfinite(norm):
-            raise UserError(
-                f"step {step}: the gradient is {float(norm)}; lower train.learning_rate, or look for"
-                " infinite values in the data"
-            )
-        self.optimizer.step()
+        norm = group.together(lambda: self._update(step, report))
         seconds = time.monotonic() - began
-        record: dict[str, Any] = {
+        rates = {
             "cells_per_second": report.num_cells / seconds,
             "tokens_per_second": report.num_tokens / seconds,
         }
-        if (step + 1) % config.log_every == 0 or step == 0:
-            record |= self._log(step, factor, report, float(norm), inputs, active, record)
-        self.reporter.step(step + 1, {**record, **{f"loss/{k}": v for k, v in report.losses.items()}})
 
-    def _inputs(self, step: int, active: frozenset[str]) -> StepInputs:
-        seed, device = self.recipe.seed, self.fabric.device
-        links, graph = None, self.graph
-        if self.sampler is not None and active & frozenset(self.schedule.link_objectives):
-            links = self.sampler.draw(numpy_generator(seed, step, Purpose.SUPERVISION))
-            graph = self.message_graph(links.drop_2M)
-            links = links.to(device)
-        count = self.config.accumulate if active & frozenset(self.schedule.cell_objectives) else 0
-        return StepInputs(
-            graph=graph,
-            batches=[next(self.stream).pack().to(device) for _ in range(count)],
-            links=links,
-            table_generator=torch_generator(seed, step, Purpose.TABLE, device=device),
-            cell_generators=[torch_generator(seed, step, Purpose.CELLS, i, device=device) for i in range(count)],
-        )
+        def tell() -> None:
+            record: dict[str, Any] = dict(rates)
+            if (step + 1) % config.log_every == 0 or step == 0:
+                record |= self._log(step, factor, report, norm, inputs, active, rates)
+            self.reporter.step(step + 1, {**record, **{f"loss/{k}": v for k, v in report.losses.items()}})
 
-    def message_graph(self, supervised_2M: torch.Tensor) -> MessageGraph:
-        """All message edges but those of the supervised pairs (and, in control graphs, their stand-ins)."""
-        dropped = self.data.messages.dropped_by(supervised_2M.cpu().numpy())
-        return self.graph.without(torch.from_numpy(dropped).to(self.fabric.device))
+        group.first(tell)
+
+    def _update(self, step: int, report: StepReport) -> float:
+        """Clip the gradient and take the optimiser's step; returns the norm before clipping."""
+        _check_finite(report, step)
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norm = float(nn.utils.clip_grad_norm_(parameters, self.config.clip_norm))
+        if not math.isfinite(norm):
+            raise UserError(
+                f"step {step}: the gradient is {norm}; lower train.learning_rate, or look for infinite values in the"
+                " data"
+            )
+        self.optimizer.step()
+        return norm
 
     def _log(
         self,
@@ -288,7 +293,7 @@ class Trainer:
         norm: float,
         inputs: StepInputs,
         active: frozenset[str],
-        rates: dict[str, Any],
+        rates: dict[str, float],
     ) -> dict[str, Any]:
         values: dict[str, Any] = {
             "learning_rate": factor * self.config.learning_rate,

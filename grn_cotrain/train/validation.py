@@ -16,9 +16,10 @@ from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.evaluate.metrics import auroc, average_precision, per_tf
 from grn_cotrain.model import CoTrainModel
-from grn_cotrain.objectives import Step
+from grn_cotrain.objectives.reading import cell_losses
 from grn_cotrain.train.schedule import Schedule
 from grn_cotrain.train.seeds import Purpose, torch_generator
+from grn_cotrain.train.tally import Tally
 
 __all__ = ["Validator"]
 
@@ -107,26 +108,16 @@ class Validator:
         genes = model.encode_graph()
         device = genes.table_GD.device
         names = frozenset(self.schedule.cell_objectives)
-        total = dict.fromkeys(sorted(names), 0.0)
-        count = dict.fromkeys(sorted(names), 0)
-        told: dict[str, list[tuple[float, int]]] = {}
+        tally = Tally()
         for index, batch in enumerate(self.batches):
             generator = torch_generator(self.seed, index, Purpose.VALIDATION, device=device)
-            for name, output in model.losses(Step(genes, batch.to(device), None, generator), names).items():
-                total[name] += float(output.loss) * output.count
-                count[name] += output.count
-                for key, value in output.metrics.items():
-                    if np.isfinite(value):  # a batch may hold nothing that a metric is of
-                        told.setdefault(f"validation/cells/{name}/{key}", []).append((value, output.count))
-        losses = {name: total[name] / max(1, count[name]) for name in total}
+            tally.add(cell_losses(model, model.objectives, genes, batch.to(device), generator, names))
+        losses = {name: tally.losses[name] for name in sorted(tally.losses)}
         metrics = {f"validation/cells/{name}": value for name, value in losses.items()}
         chosen = [value for name, value in losses.items() if model.objective(name).selects] or losses.values()
         metrics["validation/cells/selection"] = -sum(chosen)
         # What an objective says beside its loss, such as an accuracy and the trivial one that it must be read against.
-        told_means = {
-            key: sum(value * n for value, n in pairs) / max(1, sum(n for _, n in pairs)) for key, pairs in told.items()
-        }
-        return metrics | told_means
+        return metrics | {f"validation/cells/{name}": value for name, value in tally.metric_means.items()}
 
 
 def _sampled(pairs: LabelledPairs, seed: int) -> LabelledPairs:

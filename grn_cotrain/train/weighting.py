@@ -26,9 +26,9 @@ class LossWeighting(nn.Module, ABC):
         del name
         return 0.0
 
-    def combine(self, name: str, loss: Tensor, step: int) -> Tensor:
-        """``weight * loss + penalty``."""
-        return self.weight(name, step) * loss + self.penalty(name)
+    def combine(self, name: str, loss: Tensor, step: int, *, share: float = 1.0) -> Tensor:
+        """``weight * loss + share * penalty``; ``share`` is the part of the step that ``loss`` is of."""
+        return self.weight(name, step) * loss + share * self.penalty(name)
 
     def current(self, names: Sequence[str], step: int) -> dict[str, float]:
         """Plain numbers, for the record."""

@@ -246,7 +246,7 @@ class CellEncoderCase:
                 width=WIDTH,
                 num_bins=NUM_BINS,
                 num_modalities=3,
-                num_genes=toy_cells().num_genes,
+                num_genes=toy_cells().num_features,
             ).eval()
         other.load_state_dict(encoder.state_dict())
         assert torch.equal(other(batch, features).tokens_TD, encoder(batch, features).tokens_TD)

@@ -5,22 +5,52 @@ Dimension letters: G genes, D width.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
-from grn_cotrain.objectives import OBJECTIVES, GeneStates, LossOutput, Objective, Step
+from grn_cotrain.objectives import OBJECTIVES, Encodings, GeneStates, LossOutput, Objective, Step, View
 from grn_cotrain.recipe import TokenConfig
 from tests.cases.toy_cells import ToyModel, toy_cells
 
 __all__ = ["CellObjectiveCase"]
 
 WIDTH, NUM_BINS = 16, 5
+
+
+def halves(view: View) -> list[View]:
+    """The view of the first cells, and of the others."""
+    cut = view.tokens.num_cells // 2
+    at = int(view.tokens.cu_lens[cut])
+    found = []
+    for cells, rows in ((slice(0, cut), slice(0, at)), (slice(cut, None), slice(at, None))):
+        asked_M = (view.where_M < at) if rows.start == 0 else (view.where_M >= at)
+        found.append(
+            View(
+                part_of(view.tokens, cells, rows),
+                part_of(view.truth, cells, rows),
+                view.where_M[asked_M] - rows.start,
+                None if view.masked_M is None else view.masked_M[asked_M],
+            )
+        )
+    return found
+
+
+def part_of(tokens: PackedTokens, cells: slice, rows: slice) -> PackedTokens:
+    """Some cells of a batch, with their tokens."""
+    stop = None if cells.stop is None else cells.stop + 1
+    values: dict[str, Any] = {"cu_lens": tokens.cu_lens[cells.start : stop] - tokens.cu_lens[cells.start]}
+    for field in fields(tokens):
+        value = getattr(tokens, field.name)
+        if isinstance(value, torch.Tensor) and field.name != "cu_lens":
+            values[field.name] = value[rows] if field.name.endswith("_T") else value[cells]
+    return replace(tokens, **values)
 
 
 class CellObjectiveCase:
@@ -68,10 +98,8 @@ class CellObjectiveCase:
 
     def run(self, seed: int = 0, batch: Any = None) -> LossOutput:
         """The objective's record under one seed."""
-        step = Step(
-            GeneStates(self.table_GD, self.table_GD), batch or self.batch, None, torch.Generator().manual_seed(seed)
-        )
-        return self.objective(self.model, step)
+        genes, generator = GeneStates(self.table_GD, self.table_GD), torch.Generator().manual_seed(seed)
+        return self.objective.on_cells(self.model, genes, batch or self.batch, generator)
 
     def test_it_reads_cells(self) -> None:
         assert self.objective.reads_cells
@@ -82,6 +110,30 @@ class CellObjectiveCase:
         assert torch.isfinite(output.loss)
         assert output.count > 0
         assert output.parts
+
+    def test_counts_are_known_before_anything_is_encoded(self) -> None:
+        genes, generator = GeneStates(self.table_GD, self.table_GD), torch.Generator().manual_seed(4)
+        view = self.objective.view(self.model, self.batch, generator)
+        output = self.objective(self.model, Step(genes, (view,), Encodings(self.model, genes)))
+        assert {name: part.count for name, part in output.parts.items()} == dict(self.objective.counts(view))
+
+    def test_two_micro_batches_add_up_to_one(self) -> None:
+        """Sums and counts of two halves are those of the whole, where the draws are the same."""
+        genes = GeneStates(self.table_GD, self.table_GD)
+        self.objective.eval()  # no running statistics, no dropout
+        whole = self.objective.view(self.model, self.batch, torch.Generator().manual_seed(2))
+        parts = [(whole, self.run_view(genes, whole))]
+        parts += [(half, self.run_view(genes, half)) for half in halves(whole)]
+        (_, one), *two = parts
+        for name, part in one.parts.items():
+            if getattr(self.objective.config, "loss_norm", "masked_count") != "published":
+                assert part.count == sum(output.parts[name].count for _, output in two), name
+            torch.testing.assert_close(part.sum, sum(output.parts[name].sum for _, output in two), msg=name)
+        assert one.count == sum(output.count for _, output in two)
+
+    def run_view(self, genes: GeneStates, view: View) -> LossOutput:
+        """The record of one view."""
+        return self.objective(self.model, Step(genes, (view,), Encodings(self.model, genes)))
 
     def test_same_generator_gives_the_same_loss(self) -> None:
         assert torch.equal(self.run(1).loss, self.run(1).loss)

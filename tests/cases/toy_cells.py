@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.vocab import NUM_SPECIAL, FeatureVocab
-from grn_cotrain.objectives import GeneStates
+from grn_cotrain.objectives import GeneStates, LossOutput, Objective
 
-__all__ = ["ToyModel", "toy_cells"]
+__all__ = ["Given", "ToyModel", "toy_cells"]
+
+
+@dataclass(frozen=True)
+class Given:
+    """Gene states, cells and a generator: what an objective is scored on."""
+
+    genes: GeneStates
+    cells: PackedTokens
+    generator: torch.Generator
+
+    def score(self, objective: Objective, model: ToyModel) -> LossOutput:
+        """The objective's record of these cells."""
+        return objective.on_cells(model, self.genes, self.cells, self.generator)
 
 
 def toy_cells(

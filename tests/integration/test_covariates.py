@@ -26,11 +26,11 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.export.cells import OBSM_KEY, embed_cells
 from grn_cotrain.model import CoTrainModel
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
-from grn_cotrain.objectives import OBJECTIVES, GeneStates, Step
+from grn_cotrain.objectives import OBJECTIVES, GeneStates
 from grn_cotrain.recipe import Recipe, TokenConfig
 from grn_cotrain.train.progress import LogReporter
 from grn_cotrain.train.run import train
-from tests.cases.toy_cells import ToyModel, toy_cells
+from tests.cases.toy_cells import Given, ToyModel, toy_cells
 from tests.worlds import tiny_recipe
 
 SCGPT = {"name": "scgpt", "num_layers": 1, "num_heads": 2}
@@ -206,9 +206,9 @@ def _batch_accuracy(cells: CellMatrix, is_second_C: np.ndarray, *, integrated: b
         draws, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
         for _ in range(200):
             batch = tokenizer.batch(draws.choice(cells.num_cells, 40, replace=False)).pack()
-            step = Step(GeneStates(table_GD, table_GD), batch, None, generator)
+            given = Given(GeneStates(table_GD, table_GD), batch, generator)
             optimizer.zero_grad()
-            torch.stack([head(model, step).loss for head in heads]).sum().backward()
+            torch.stack([given.score(head, model).loss for head in heads]).sum().backward()
             optimizer.step()
     with torch.no_grad():
         states = model.encoder.eval()(tokenizer.batch(every).pack(), torch.cat([model.special_SD, table_GD]))

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from grn_cotrain.errors import UserError
+from grn_cotrain.recipe import TrainConfig
 from grn_cotrain.run_folder import RunFolder
-from grn_cotrain.train.launchers import refuse_several_processes
+from grn_cotrain.train.launchers import Launch, PeerFailed, one_voice, refuse_several_processes
 from grn_cotrain.train.progress import LogReporter
 from grn_cotrain.train.run import train
 from tests.worlds import tiny_recipe
@@ -105,7 +106,6 @@ def test_what_a_killed_first_write_left_is_no_obstacle(tiny_world: Path, tmp_pat
 @pytest.mark.parametrize(
     "environment",
     [
-        {"WORLD_SIZE": "2", "LOCAL_RANK": "0"},
         {"OMPI_COMM_WORLD_SIZE": "4"},
         {"SLURM_NTASKS": "2", "SLURM_PROCID": "1"},
         {"SLURM_NTASKS": "2", "SLURM_PROCID": "0", "SLURM_STEP_ID": "0"},
@@ -119,6 +119,53 @@ def test_one_of_several_processes_of_a_launcher_is_refused(
     with pytest.raises(UserError, match=r"=\d: \w+ starts \d processes.*run `grn-cotrain train` once, without"):
         train(tiny_recipe(tiny_world), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+TORCHRUN = {
+    "WORLD_SIZE": "4", "RANK": "3", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1",
+}  # fmt: skip
+
+
+def test_torchrun_says_who_and_how_many() -> None:
+    for devices in (None, 4):
+        launch = Launch.of(TORCHRUN, TrainConfig(devices=devices))
+        assert (launch.rank, launch.size, launch.local_size, launch.nodes) == (3, 4, 2, 2)
+    assert Launch.of({}, TrainConfig(devices=1, strategy="ddp")) == Launch(0, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("environment", "devices", "text"),
+    [
+        (
+            {"WORLD_SIZE": "2", "LOCAL_RANK": "0"},
+            None,
+            "WORLD_SIZE=2: RANK, LOCAL_WORLD_SIZE, MASTER_ADDR",
+        ),
+        ({**TORCHRUN, "RANK": "4"}, None, "RANK=4.*do not fit together; start torchrun --nproc-per-node 4 -m"),
+        ({**TORCHRUN, "LOCAL_WORLD_SIZE": "3"}, None, "LOCAL_WORLD_SIZE=3.*do not fit together"),
+        (TORCHRUN, 2, "train.devices: 2, but torchrun started 4 processes; start torchrun --nproc-per-node 2 -m"),
+        ({}, 2, "train.devices: 2, but this is one process; start torchrun --nproc-per-node 2 -m grn_cotrain train"),
+    ],
+)
+def test_a_launch_that_does_not_fit_is_one_line(environment: dict[str, str], devices: int | None, text: str) -> None:
+    with pytest.raises(UserError, match=text) as caught:
+        Launch.of(environment, TrainConfig(devices=devices))
+    assert "\n" not in str(caught.value)
+
+
+def test_one_voice_reports_what_is_wrong_in_every_process() -> None:
+    with pytest.raises(UserError, match="bad recipe"), one_voice({}):
+        raise UserError("bad recipe")
+    with pytest.raises(UserError, match="bad recipe"), one_voice({"WORLD_SIZE": "2", "RANK": "0"}):
+        raise UserError("bad recipe")
+    with pytest.raises(PeerFailed) as caught, one_voice({"WORLD_SIZE": "2", "RANK": "1"}):
+        raise UserError("bad recipe")
+    assert (caught.value.code, caught.value.text) == (2, "bad recipe")
+
+
+def test_fine_tuning_is_for_one_process() -> None:
+    with pytest.raises(UserError, match=r"WORLD_SIZE=4: torchrun starts 4 .* run `grn-cotrain finetune` once, without"):
+        refuse_several_processes(TORCHRUN, command="grn-cotrain finetune")
 
 
 @pytest.mark.parametrize("environment", [{"WORLD_SIZE": "1"}, {"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, {}])

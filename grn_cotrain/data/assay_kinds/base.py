@@ -1,4 +1,4 @@
-"""What a kind of assay must say about its values, and which modalities there are.
+"""The interface of a kind of assay, and the modalities.
 
 Nothing crosses assays: depth and normalisation are computed from the values of one assay, in the cells that have it. A
 new modality is one kind that introduces it (:attr:`AssayKind.introduces`), in a file of this package or in a plug-in.
@@ -36,7 +36,7 @@ class Modality:
     assay
         Name of the assay: ``rna``, ``atac``, ``protein``.
     words
-        What files and users call it, in lower case.
+        Its names in files and options, in lower case.
     counts
         Kind of the assay where a file has whole numbers.
     only_ones
@@ -51,7 +51,7 @@ class Modality:
 
 
 class AssayKind(ABC):
-    """Says how the stored values of an assay become the values that a model reads."""
+    """Conversion of the stored values of an assay into the values that a model reads."""
 
     name: ClassVar[str]
     reads: ClassVar[bool] = False
@@ -62,7 +62,7 @@ class AssayKind(ABC):
     @staticmethod
     @abstractmethod
     def depth(values_CF: sparse.csr_matrix) -> np.ndarray:
-        """What values are divided by, float64 ``[C]``, before any feature is left out; ones where nothing is."""
+        """Divisors of the values, float64 ``[C]``, over all features of the file; ones where values are not divided."""
 
     @staticmethod
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Open or closed: a value of 1 says that a feature was seen, and nothing scales it."""
+"""Open or closed: a value of 1 means that a feature was seen, and nothing scales it."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ class Binary(AssayKind):
 
     @staticmethod
     def normalise(value_N: np.ndarray, depth_N: np.ndarray) -> np.ndarray:
-        """1 wherever something was seen."""
+        """1 where something was seen."""
         return (value_N > 0).astype(np.float32)

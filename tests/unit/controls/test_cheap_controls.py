@@ -11,8 +11,8 @@ from scipy.stats import kstest, pearsonr, spearmanr
 from sklearn.linear_model import LogisticRegression
 
 from grn_cotrain.controls import CONTROLS
-from grn_cotrain.controls._pairs import score_by_rows
 from grn_cotrain.controls.additive_logistic import GRID, Biases, fit_table
+from grn_cotrain.controls.pair_rows import score_by_rows
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate import metrics

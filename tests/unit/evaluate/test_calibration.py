@@ -32,19 +32,19 @@ def test_wilson_is_the_interval_of_statsmodels() -> None:
     [
         (
             [(0.01, 0.004, 10_000), (0.05, 0.02, 1_000), (0.14, 0.07, 500)],
-            "Probabilities of joint lie above what is seen in every bin: they are too high. "
+            "Probabilities of joint are above what is seen in every bin: they are too high. "
             "Over all pairs 0.019 is promised and 0.0083 is seen; in the highest bin 0.14 is promised and 0.07 is "
             "seen. 3 of the 3 bins differ by more than chance (95 % intervals).",
         ),
         (
             [(0.01, 0.02, 10_000), (0.1, 0.2, 1_000)],
-            "Probabilities of joint lie below what is seen in every bin: they are too low. "
+            "Probabilities of joint are below what is seen in every bin: they are too low. "
             "Over all pairs 0.018 is promised and 0.036 is seen; in the highest bin 0.1 is promised and 0.2 is seen. "
             "2 of the 2 bins differ by more than chance (95 % intervals).",
         ),
         (
             [(0.011, 0.01, 100), (0.11, 0.1, 20)],
-            "Probabilities of joint lie above what is seen in every bin, but by no more than chance explains. "
+            "Probabilities of joint are above what is seen in every bin, but by no more than chance explains. "
             "Over all pairs 0.028 is promised and 0.025 is seen; in the highest bin 0.11 is promised and 0.1 is seen.",
         ),
         (
@@ -67,7 +67,7 @@ def test_the_sentence_follows_the_bins(rows: list[tuple[float, float, int]], sai
 
 def test_most_bins_beyond_chance_on_one_side_are_enough() -> None:
     said = calibration_sentence(bins((0.001, 0.0011, 9000), (0.05, 0.02, 1_000), (0.14, 0.07, 500)))
-    assert said.startswith("Probabilities lie above what is seen in 2 of 3 bins: they are too high.")
+    assert said.startswith("Probabilities are above what is seen in 2 of 3 bins: they are too high.")
     assert "2 of the 3 bins differ by more than chance" in said
 
 

@@ -1,4 +1,4 @@
-"""Controls are computed once per split; a damaged entry is computed anew, and said."""
+"""Controls are computed once per split; a damaged entry is computed again, and said."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_key_covers_what_scores_depend_on() -> None:
         ]
     }
     assert len(paths) == 9
-    # A control that does not read cells is not computed anew for other cells.
+    # A control that does not read cells is not computed again for other cells.
     assert cache.path(degree, split, permuted, "p") == cache.path(degree, split, None, "p")
 
 
@@ -94,7 +94,7 @@ def test_damaged_entry_is_computed_anew_and_said(tmp_path: Path, control: Counti
     assert not found.from_cache
     np.testing.assert_array_equal(found.scores_M, expected)
     assert len(cache.messages) == 1
-    assert "computed anew" in cache.messages[0]
+    assert "computed again" in cache.messages[0]
     assert path.name in cache.messages[0]
     assert ControlCache(tmp_path).scores(control, split, None, pairs).from_cache
 

@@ -220,7 +220,7 @@ def test_controls_come_from_the_cache_and_damage_is_said(tmp_path: Path) -> None
     )
     next(tmp_path.rglob("pearson-*.npz")).write_text("damaged")
     damaged = table(cache=ControlCache(tmp_path))
-    assert any("computed anew" in note and "pearson" in note for note in damaged.notes)
+    assert any("computed again" in note and "pearson" in note for note in damaged.notes)
     np.testing.assert_array_equal(damaged.frame["value"], first.frame["value"])
 
 

@@ -20,7 +20,7 @@ from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
 from grn_cotrain.nn.cell_encoders.scbert import ScBERTEncoder
 from grn_cotrain.nn.performer import PerformerBlock
 from grn_cotrain.nn.pooling import pool_cells
-from grn_cotrain.objectives import OBJECTIVES, GeneStates, Step
+from grn_cotrain.objectives import OBJECTIVES, GeneStates
 from grn_cotrain.objectives.masking import hide_names
 from grn_cotrain.recipe import TokenConfig
 from tests.cases.toy_cells import ToyModel, toy_cells
@@ -201,7 +201,7 @@ class TestObjective:
         losses = []
         for step in range(40):
             generator = torch.Generator().manual_seed(step)
-            output = objective(model, Step(GeneStates(table_GD, table_GD), tokens, None, generator))
+            output = objective.on_cells(model, GeneStates(table_GD, table_GD), tokens, generator)
             losses.append(float(output.loss.detach()))
             optimiser.zero_grad()
             output.loss.backward()
@@ -226,7 +226,7 @@ class TestObjective:
 
         tokens = Tokenizer(CELLS, EVERY_GENE).batch(np.arange(5)).pack()
         table_GD = features()[NUM_SPECIAL:]
-        objective(ToyModel(Spy(), WIDTH), Step(GeneStates(table_GD, table_GD), tokens, None, torch.Generator()))
+        objective.on_cells(ToyModel(Spy(), WIDTH), GeneStates(table_GD, table_GD), tokens, torch.Generator())
         (read,) = seen
         assert read.masked_T is not None
         assert read.masked_T.any()

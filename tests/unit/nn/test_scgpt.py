@@ -44,7 +44,7 @@ def scgpt(covariates: dict[str, int] | None = None, **options) -> CellEncoder:
             width=WIDTH,
             num_bins=NUM_BINS,
             num_modalities=3,
-            num_genes=toy_cells().num_genes,
+            num_genes=toy_cells().num_features,
             covariates=covariates or {},
         )
     return encoder.eval()

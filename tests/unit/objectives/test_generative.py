@@ -19,12 +19,12 @@ from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS, CellStates
-from grn_cotrain.objectives import OBJECTIVES, GeneStates, Objective, Step, ValuePredictor
+from grn_cotrain.objectives import OBJECTIVES, GeneStates, Objective, ValuePredictor
 from grn_cotrain.objectives.adversarial_batch import reverse_gradient
 from grn_cotrain.objectives.masking import draw_mask, hide
 from grn_cotrain.objectives.value_target import ConfidentPredictor, ValueTarget
 from grn_cotrain.recipe import TokenConfig
-from tests.cases.toy_cells import ToyModel, toy_cells
+from tests.cases.toy_cells import Given, ToyModel, toy_cells
 
 WIDTH, NUM_BINS = 8, 4
 CELLS = toy_cells(40, seed=5)
@@ -62,9 +62,9 @@ def tokens(rows: int = 12, cells: CellMatrix = CELLS, **config: Any) -> PackedTo
     return Tokenizer(cells, TokenConfig(num_bins=NUM_BINS, zeros_per_cell=4, **config)).batch(np.arange(rows)).pack()
 
 
-def step(batch: PackedTokens | None = None, seed: int = 1) -> Step:
+def step(batch: PackedTokens | None = None, seed: int = 1) -> Given:
     table_GD = torch.randn(CELLS.num_features, WIDTH, generator=torch.Generator().manual_seed(0))
-    return Step(GeneStates(table_GD, table_GD), batch or tokens(), None, torch.Generator().manual_seed(seed))
+    return Given(GeneStates(table_GD, table_GD), batch or tokens(), torch.Generator().manual_seed(seed))
 
 
 def standardised(batch: PackedTokens) -> Tensor:
@@ -93,7 +93,7 @@ def test_both_passes_have_the_loss_of_the_equation(target: str, zeros: bool) -> 
         Watching(),
         step(),
     )
-    output = objective(ToyModel(encoder, WIDTH), here)
+    output = here.score(objective, ToyModel(encoder, WIDTH))
     first, second = encoder.batches
     is_gene_T = here.cells.feature_ids_T >= 3
     nonzero_T = here.cells.values_T != 0
@@ -105,7 +105,7 @@ def test_both_passes_have_the_loss_of_the_equation(target: str, zeros: bool) -> 
         y_T = here.cells.bins_T / NUM_BINS - 0.5 if target == "bin" else standardised(here.cells)
         found_TK = objective.value_mlp(states.tokens_TD)
         error = (found_TK[:, 0] - y_T)[asked_T & nonzero_T].square().mean()
-        torch.testing.assert_close(output.parts[f"{prefix}squared_error"], error, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(output.parts[f"{prefix}squared_error"].mean, error, rtol=1e-4, atol=1e-6)
         total += weight * float(error.detach())
         if zeros:
             chance_T = torch.sigmoid(found_TK[:, 1])
@@ -127,14 +127,14 @@ def test_the_second_pass_may_show_what_the_first_one_showed() -> None:
         Watching(),
         step(),
     )
-    output = objective(ToyModel(encoder, WIDTH), here)
+    output = here.score(objective, ToyModel(encoder, WIDTH))
     first, second = encoder.batches
     assert torch.equal(second.hidden_T, first.hidden_T)
     assert torch.equal(second.bins_T, first.bins_T)
     assert torch.equal(second.prompt_BD, encoder.states[0].cells_BD)
     asked_T, y_T = first.hidden_T, standardised(here.cells)
     errors = [(objective.value_mlp(states.tokens_TD)[:, 0] - y_T)[asked_T].square().mean() for states in encoder.states]
-    torch.testing.assert_close(output.parts["cell_prompt_squared_error"], errors[1], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(output.parts["cell_prompt_squared_error"].mean, errors[1], rtol=1e-4, atol=1e-6)
     assert float(output.loss.detach()) == pytest.approx(float((errors[0] + 0.7 * errors[1]).detach()), rel=1e-4)
 
 
@@ -170,7 +170,7 @@ def test_the_prompt_trains_the_cell_only_on_demand(through: bool) -> None:
         return plain(batch, genes)
 
     model.encode_cells = watched
-    build("generative", prompt_gradient=through)(model, here).loss.backward()
+    here.score(build("generative", prompt_gradient=through), model).loss.backward()
     assert prompts[0].requires_grad is through
 
 
@@ -182,11 +182,11 @@ def test_the_spread_is_the_squared_error_and_moves_nothing_else() -> None:
     optimizer = torch.optim.Adam([bias], lr=0.1)
     for _ in range(120):
         encoder.batches.clear()
-        output = objective(ToyModel(encoder, WIDTH), replace(here, generator=torch.Generator().manual_seed(1)))
+        output = step(tokens(40)).score(objective, ToyModel(encoder, WIDTH))
         optimizer.zero_grad()
         output.loss.backward(inputs=[bias], retain_graph=True)
         optimizer.step()
-    error = output.parts["squared_error"]
+    error = output.parts["squared_error"].mean
     assert float(output.loss.detach()) == pytest.approx(float(error.detach()))
     assert isinstance(objective, ConfidentPredictor)
     guess = objective.guess_values(ToyModel(encoder, WIDTH), encoder.batches[-1], here.genes)
@@ -250,7 +250,7 @@ def test_the_scale_of_bins_is_an_option_of_bins(name: str) -> None:
     losses = {}
     for scale in ("unit", "published"):
         objective = build(name, target="bin", bin_scale=scale)
-        losses[scale] = float(objective(ToyModel(Watching(), WIDTH), step()).loss.detach())
+        losses[scale] = float(step().score(objective, ToyModel(Watching(), WIDTH)).loss.detach())
     assert losses["published"] == pytest.approx(NUM_BINS**2 * losses["unit"], rel=1e-5)
     with pytest.raises(UserError, match=r"bin_scale: got published.*target: bin"):
         build(name, bin_scale="published")
@@ -263,7 +263,7 @@ def test_genes_from_cells_are_inner_products() -> None:
         step(),
     )
     here = replace(here, cells=replace(here.cells, covariates_BK=torch.arange(12)[:, None] % 3 - 1))
-    output = objective(ToyModel(encoder, WIDTH), here)
+    output = here.score(objective, ToyModel(encoder, WIDTH))
     batch, states, y_T = encoder.batches[0], encoder.states[0], standardised(here.cells)
     errors, values = [], []
     for t in torch.nonzero(batch.masked_T).squeeze(1).tolist():
@@ -295,7 +295,7 @@ def with_codes(codes: list[int]) -> PackedTokens:
 @pytest.mark.parametrize("standardise", [True, False])
 def test_the_classifier_descends_and_the_encoder_climbs(standardise: bool) -> None:
     objective, encoder = adversary(standardise=standardise), Watching()
-    output = objective(ToyModel(encoder, WIDTH), step(with_codes([0, 2, -1, 1, 2, 2])))
+    output = step(with_codes([0, 2, -1, 1, 2, 2])).score(objective, ToyModel(encoder, WIDTH))
     kept, codes = torch.tensor([0, 1, 3, 4, 5]), torch.tensor([0, 2, 1, 2, 2])
     state_ND = encoder.states[0].cells_BD[kept]
     if standardise:
@@ -330,7 +330,7 @@ def test_a_classifier_of_speed_ten_takes_adams_steps_tenfold() -> None:
         layer, eye = objective.classifier[0], torch.eye(WIDTH)
         before = layer(eye).detach()
         optimizer = torch.optim.Adam([layer.weight], lr=1e-3)
-        objective(ToyModel(Watching(), WIDTH), step(with_codes([0, 2, -1, 1, 2, 2]))).loss.backward()
+        step(with_codes([0, 2, -1, 1, 2, 2])).score(objective, ToyModel(Watching(), WIDTH)).loss.backward()
         optimizer.step()
         moved[speed] = (before, layer.weight.grad, layer(eye).detach() - before)
     for slow, quick, factor in zip(moved[1.0], moved[10.0], (1, 1, 10), strict=True):
@@ -350,13 +350,13 @@ def test_the_ramp_counts_training_calls_and_is_saved() -> None:
     found = []
     for _ in range(6):
         found.append(objective.strength_now())
-        objective(model, here)
+        here.score(objective, model)
     expected = [2.0 * (2 / (1 + np.exp(-10 * min(1, n / 4))) - 1) for n in range(6)]
     assert found == pytest.approx(expected)
     other = adversary(ramp=4)
     other.load_state_dict(objective.state_dict())
     assert other.strength_now() == objective.strength_now()
-    objective.eval()(model, here)
+    here.score(objective.eval(), model)
     assert int(objective.calls) == 6
 
 

@@ -40,7 +40,7 @@ def residual_decoder() -> LinkDecoder:
 def step(links: Any) -> Step:
     graph_GD = torch.randn(NUM_GENES, WIDTH, generator=torch.Generator().manual_seed(1)).requires_grad_()
     table_GD = torch.full((NUM_GENES, WIDTH), float("nan"))  # must not be read
-    return Step(genes=GeneStates(table_GD, graph_GD), cells=None, links=links, generator=torch.Generator())
+    return Step(GeneStates(table_GD, graph_GD), links=links)
 
 
 @pytest.mark.parametrize("name", ["balanced_bce", "ranking", "all_pairs"])
@@ -53,8 +53,11 @@ def test_loss_plus_penalty(name: str) -> None:
     penalty = decoder.regulariser()
     assert penalty is not None
     torch.testing.assert_close(output.loss, plain.loss + penalty)
-    torch.testing.assert_close(output.parts["regulariser"], penalty)
-    assert set(output.parts) == {*plain.parts, "regulariser"}
+    torch.testing.assert_close(output.parts["regulariser"].sum, penalty)
+    assert set(output.parts) == {"pairs", "regulariser"}
+    assert {name: output.metrics[name] for name in plain.parts} == pytest.approx(
+        {name: float(part.detach()) for name, part in plain.parts.items()}
+    )
     assert output.count == plain.count
     assert 0 <= output.metrics["auroc"] <= 1
     output.loss.backward()
@@ -65,7 +68,8 @@ def test_loss_plus_penalty(name: str) -> None:
 def test_no_penalty_no_part() -> None:
     decoder = LINK_DECODERS.build("inner", width=WIDTH, num_genes=NUM_GENES)
     output = objective()(SimpleNamespace(link_decoder=decoder), step(pair_supervision()))  # type: ignore[arg-type]
-    assert set(output.parts) == {"positive", "negative"}
+    assert set(output.parts) == {"pairs"}
+    assert {"positive", "negative"} <= set(output.metrics)
 
 
 def test_a_step_without_links() -> None:

@@ -17,7 +17,7 @@ from grn_cotrain.data.vocab import MASK_ID, NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
 from grn_cotrain.nn.vocabulary_loss import vocabulary_cross_entropy
-from grn_cotrain.objectives import OBJECTIVES, GeneStates, Step
+from grn_cotrain.objectives import OBJECTIVES, GeneStates
 from grn_cotrain.objectives.masked_gene import MaskedGene
 from grn_cotrain.recipe import TokenConfig
 from tests.cases.toy_cells import ToyModel, toy_cells
@@ -98,7 +98,7 @@ def setup(
 
 
 def run(objective: MaskedGene, model: Spy, batch: PackedTokens, genes: GeneStates, seed: int = 0) -> Any:
-    return objective(model, Step(genes, batch, None, torch.Generator().manual_seed(seed)))
+    return objective.on_cells(model, genes, batch, torch.Generator().manual_seed(seed))
 
 
 def test_chosen_tokens_show_mask_a_token_gene_or_themselves() -> None:

@@ -17,7 +17,7 @@ from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import CellStates
-from grn_cotrain.objectives import OBJECTIVES, GeneStates, Step
+from grn_cotrain.objectives import OBJECTIVES, GeneStates
 from grn_cotrain.objectives.masked_value import MaskedValue
 from grn_cotrain.objectives.masking import draw_balanced_mask, draw_mask, hide
 from grn_cotrain.recipe import TokenConfig
@@ -61,8 +61,7 @@ def test_an_untrained_head_predicts_the_mean_of_the_gene() -> None:
 def test_the_first_loss_is_the_mean_squared_deviation_of_hidden_values() -> None:
     batch = Tokenizer(CELLS, TokenConfig(num_bins=NUM_BINS, zeros_per_cell=5)).batch(np.arange(10)).pack()
     objective = _objective(mask_share=0.4)
-    step = Step(_genes(), batch, None, torch.Generator().manual_seed(0))
-    output = objective(ToyModel(_Still(), WIDTH), step)
+    output = objective.on_cells(ToyModel(_Still(), WIDTH), _genes(), batch, torch.Generator().manual_seed(0))
     masked_T = draw_mask(batch, torch.Generator().manual_seed(0), share=0.4)
     statistics = Statistics(CELLS)[Moments()].nonzero()
     gene = batch.feature_ids_T[masked_T].numpy() - 3
@@ -75,13 +74,15 @@ def test_hidden_zeros_enter_their_own_part_only() -> None:
     batch = Tokenizer(CELLS, TokenConfig(num_bins=NUM_BINS, zeros_per_cell=6)).batch(np.arange(10)).pack()
     plain, hurdle = _objective(mask_share=0.4), _objective(mask_share=0.4, mask_zeros=True)
     outputs = [
-        objective(ToyModel(_Still(), WIDTH), Step(_genes(), batch, None, torch.Generator().manual_seed(0)))
+        objective.on_cells(ToyModel(_Still(), WIDTH), _genes(), batch, torch.Generator().manual_seed(0))
         for objective in (plain, hurdle)
     ]
-    torch.testing.assert_close(outputs[0].parts["squared_error"], outputs[1].parts["squared_error"])
+    torch.testing.assert_close(outputs[0].parts["squared_error"].mean, outputs[1].parts["squared_error"].mean)
     assert outputs[1].count > outputs[0].count
-    assert float(outputs[1].parts["nonzero"].detach()) == pytest.approx(np.log(2), rel=1e-5)
-    torch.testing.assert_close(outputs[1].loss, outputs[1].parts["squared_error"] + outputs[1].parts["nonzero"])
+    assert float(outputs[1].parts["nonzero"].mean.detach()) == pytest.approx(np.log(2), rel=1e-5)
+    torch.testing.assert_close(
+        outputs[1].loss, outputs[1].parts["squared_error"].mean + outputs[1].parts["nonzero"].mean
+    )
 
 
 def test_bins_are_read_as_the_visible_values_of_the_cell() -> None:
@@ -111,9 +112,9 @@ def test_rounded_classes_are_asked_and_read_back_as_their_visible_values() -> No
     class_T = np.minimum(np.floor(np.log2(np.exp(values.astype(float))) + 1e-5), NUM_BINS).astype(int)
     assert len(set(class_T[values > 0])) > 1, "one class alone would show nothing"
 
-    step = Step(_genes(), replace(batch, masked_T=None), None, torch.Generator().manual_seed(0))
     hidden = batch.masked_T.numpy()
-    output = objective(model, step)
+    clean = replace(batch, masked_T=None)
+    output = objective.on_cells(model, _genes(), clean, torch.Generator().manual_seed(0))
     asked = hidden & (class_T > 0)  # scBERT never hides class 0
     assert 0 < asked.sum() < hidden.sum()
     assert output.count == asked.sum()
@@ -144,7 +145,7 @@ def test_class_0_is_hidden_where_zeros_are_and_only_there(zeros: bool) -> None:
             seen.append(batch)
             return super().forward(batch, features_VD)
 
-    objective(ToyModel(Watching(), WIDTH), Step(_genes(), batch, None, torch.Generator().manual_seed(0)))
+    objective.on_cells(ToyModel(Watching(), WIDTH), _genes(), batch, torch.Generator().manual_seed(0))
     hidden_T = seen[0].hidden_T
     zero_T = (batch.values_T == 0) & (batch.feature_ids_T >= 3)
     assert int(low_T.sum()) > 20
@@ -285,7 +286,7 @@ def test_the_published_regression_is_equation_5(norm: str) -> None:
     with torch.no_grad():
         objective.state_mlp.weight.normal_(generator=torch.Generator().manual_seed(1))
     model = ToyModel(_Linear(), WIDTH)
-    output = objective(model, Step(_genes(), batch, None, torch.Generator().manual_seed(5)))
+    output = objective.on_cells(model, _genes(), batch, torch.Generator().manual_seed(5))
     masked_T = draw_balanced_mask(
         batch, torch.Generator().manual_seed(5), share=0.4, balance="ratio10", num_features=NUM_FEATURES
     )

@@ -17,11 +17,11 @@ from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS, CellStates
-from grn_cotrain.objectives import OBJECTIVES, GeneStates, Step, ValuePredictor
+from grn_cotrain.objectives import OBJECTIVES, GeneStates, ValuePredictor
 from grn_cotrain.objectives.masking import draw_mask, hide
 from grn_cotrain.objectives.modality import Modality
 from grn_cotrain.recipe import TokenConfig
-from tests.cases.toy_cells import ToyModel, toy_cells
+from tests.cases.toy_cells import Given, ToyModel, toy_cells
 
 WIDTH, NUM_BINS, GENES, PEAKS = 8, 4, 20, 10
 
@@ -55,16 +55,16 @@ def _objective(**options: Any) -> Modality:
     return built
 
 
-def _step(seed: int = 1) -> Step:
+def _step(seed: int = 1) -> Given:
     table_GD = torch.randn(CELLS.num_features, WIDTH, generator=torch.Generator().manual_seed(0))
     batch = Tokenizer(CELLS, TokenConfig(num_bins=NUM_BINS)).batch(np.arange(12)).pack()
-    return Step(GeneStates(table_GD, table_GD), batch, None, torch.Generator().manual_seed(seed))
+    return Given(GeneStates(table_GD, table_GD), batch, torch.Generator().manual_seed(seed))
 
 
 def test_the_first_losses_are_those_of_guessing_evenly() -> None:
-    output = _objective()(ToyModel(_Watching(), WIDTH), _step())
-    torch.testing.assert_close(output.parts["cross_entropy"], torch.tensor(NUM_BINS).log(), atol=0.3, rtol=0)
-    torch.testing.assert_close(output.parts["modality"], torch.tensor(3.0).log(), atol=0.3, rtol=0)
+    output = _step().score(_objective(), ToyModel(_Watching(), WIDTH))
+    torch.testing.assert_close(output.parts["cross_entropy"].mean, torch.tensor(NUM_BINS).log(), atol=0.3, rtol=0)
+    torch.testing.assert_close(output.parts["modality"].mean, torch.tensor(3.0).log(), atol=0.3, rtol=0)
 
 
 @torch.no_grad()
@@ -73,7 +73,7 @@ def test_losses_and_accuracies_are_those_of_the_equations() -> None:
     with torch.no_grad():
         for layer in (objective.value_head, objective.gene_map, objective.modality_head):
             layer.weight.normal_(generator=torch.Generator().manual_seed(2))
-    output = objective(ToyModel(encoder, WIDTH), step)
+    output = step.score(objective, ToyModel(encoder, WIDTH))
     batch = encoder.batch
     states_TD = encoder(batch, torch.empty(0)).tokens_TD
     value, modality, right = 0.0, 0.0, 0
@@ -87,8 +87,8 @@ def test_losses_and_accuracies_are_those_of_the_equations() -> None:
         modality -= float(modality_C.log_softmax(0)[batch.modality_T[t]])
         right += int(modality_C.argmax() == batch.modality_T[t])
     assert output.count == len(where)
-    assert float(output.parts["cross_entropy"].detach()) == pytest.approx(value / len(where), rel=1e-5)
-    assert float(output.parts["modality"].detach()) == pytest.approx(modality / len(where), rel=1e-5)
+    assert float(output.parts["cross_entropy"].mean.detach()) == pytest.approx(value / len(where), rel=1e-5)
+    assert float(output.parts["modality"].mean.detach()) == pytest.approx(modality / len(where), rel=1e-5)
     assert float(output.loss.detach()) == pytest.approx((value + 0.7 * modality) / len(where), rel=1e-5)
     assert output.metrics["modality_accuracy"] == pytest.approx(right / len(where))
 
@@ -96,7 +96,7 @@ def test_losses_and_accuracies_are_those_of_the_equations() -> None:
 @pytest.mark.parametrize("shown", ["masked", "visible"])
 def test_the_modality_of_hidden_tokens_is_shown_only_on_demand(shown: str) -> None:
     encoder = _Watching()
-    _objective(modality_input=shown)(ToyModel(encoder, WIDTH), _step())
+    _step().score(_objective(modality_input=shown), ToyModel(encoder, WIDTH))
     if shown == "visible":
         assert encoder.batch.modality_hidden_T is None
     else:
@@ -107,11 +107,11 @@ def test_the_modality_of_hidden_tokens_is_shown_only_on_demand(shown: str) -> No
 def test_what_the_feature_alone_tells_stands_beside() -> None:
     """A feature has one modality, so its id tells all; a feature without a value in training tells nothing."""
     step = _step()
-    output = _objective()(ToyModel(_Watching(), WIDTH), step)
+    output = step.score(_objective(), ToyModel(_Watching(), WIDTH))
     assert output.metrics["modality_from_feature"] == 1.0
     assert 0.5 <= output.metrics["modality_majority"] < 1.0
     fresh = OBJECTIVES.build("modality", {}, width=WIDTH, num_bins=NUM_BINS, num_genes=CELLS.num_features)
-    assert fresh(ToyModel(_Watching(), WIDTH), step).metrics["modality_from_feature"] == 0.0
+    assert step.score(fresh, ToyModel(_Watching(), WIDTH)).metrics["modality_from_feature"] == 0.0
 
 
 def test_cells_of_one_modality_are_said_to_teach_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -162,8 +162,8 @@ def test_the_objective_learns_modalities_it_cannot_read_off() -> None:
     optimizer = torch.optim.Adam([*encoder.parameters(), *objective.parameters()], lr=3e-2)
     for step in range(60):
         optimizer.zero_grad()
-        output = objective(model, _step(step))
+        output = _step(step).score(objective, model)
         output.loss.backward()
         optimizer.step()
-    metrics = objective(model, _step(99)).metrics
+    metrics = _step(99).score(objective, model).metrics
     assert metrics["modality_accuracy"] > metrics["modality_majority"] + 0.15

@@ -18,7 +18,7 @@ from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import CellStates
-from grn_cotrain.objectives import OBJECTIVES, GeneStates, LossOutput, Step, ValuePredictor
+from grn_cotrain.objectives import OBJECTIVES, GeneStates, LossOutput, ValuePredictor
 from grn_cotrain.objectives.masked_value import MaskedValue
 from grn_cotrain.objectives.read_depth import ReadDepth
 from grn_cotrain.recipe import TokenConfig
@@ -61,7 +61,7 @@ def genes() -> GeneStates:
 def run(objective: MaskedValue, batch: PackedTokens, seed: int = 0) -> tuple[PackedTokens, LossOutput]:
     """What the encoder saw, and the record."""
     spy = Spy()
-    output = objective(ToyModel(spy, WIDTH), Step(genes(), batch, None, torch.Generator().manual_seed(seed)))
+    output = objective.on_cells(ToyModel(spy, WIDTH), genes(), batch, torch.Generator().manual_seed(seed))
     return spy.seen[0], output
 
 

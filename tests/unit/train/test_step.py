@@ -15,7 +15,7 @@ from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.model import CoTrainModel
 from grn_cotrain.objectives import Step
 from grn_cotrain.train.build import build_model
-from grn_cotrain.train.step import StepInputs, accumulate_gradients, gradient_cosine
+from grn_cotrain.train.step import MicroBatch, StepInputs, accumulate_gradients, gradient_cosine
 from grn_cotrain.train.weighting import FixedWeighting
 from tests.worlds import tiny_recipe
 
@@ -37,10 +37,10 @@ def _setup(world: Path, coupling: str) -> tuple[CoTrainModel, StepInputs]:
     links = LinkSampler(data.split, positives_per_step=32).draw(np.random.default_rng(0))
     inputs = StepInputs(
         graph=model.graph.without(links.drop_2M),
-        batches=[_double(next(stream).pack()) for _ in range(3)],
+        cells=[MicroBatch(i, _double(next(stream).pack()), torch.Generator().manual_seed(10 + i)) for i in range(3)],
         links=links,
         table_generator=torch.Generator().manual_seed(1),
-        cell_generators=[torch.Generator().manual_seed(10 + i) for i in range(3)],
+        num_micro_batches=3,
     )
     return model, inputs
 
@@ -63,17 +63,16 @@ def test_encoding_the_graph_once_is_exact(tiny_world: Path, coupling: str) -> No
     once = _gradients(model)
 
     model.zero_grad(set_to_none=True)
-    fresh = [torch.Generator().manual_seed(10 + i) for i in range(3)]
-    table = torch.Generator().manual_seed(1)
     torch.manual_seed(5)
-    genes = model.encode_graph(inputs.graph, generator=table)  # one graph, no detaching: the reference
-    total = (
-        0.7
-        * model.losses(Step(genes, None, inputs.links, table), frozenset({"link_prediction"}))["link_prediction"].loss
-    )
-    for batch, generator in zip(inputs.batches, fresh, strict=True):
-        output = model.losses(Step(genes, batch, None, generator), frozenset({"masked_value"}))["masked_value"]
-        total = total + output.loss / 3
+    genes = model.encode_graph(inputs.graph, generator=torch.Generator().manual_seed(1))  # no detaching: the reference
+    total = 0.7 * model.objective("link_prediction")(model, Step(genes, links=inputs.links)).loss
+    outputs = []
+    for batch in inputs.cells:
+        generator = torch.Generator().manual_seed(10 + batch.index)
+        outputs.append(model.objective("masked_value").on_cells(model, genes, batch.tokens, generator))
+    parts = [output.parts["squared_error"] for output in outputs]
+    assert len({part.count for part in parts}) > 1, "micro-batches of one size would not tell means of means apart"
+    total = total + torch.stack([part.sum for part in parts]).sum() / sum(part.count for part in parts)
     total.backward()
     plain = _gradients(model)
 
@@ -112,9 +111,12 @@ def test_gradient_cosine_matches_the_closed_form_and_leaves_gradients_alone(tiny
         torch.manual_seed(5)
         table = torch.Generator().manual_seed(1)
         genes = model.encode_graph(inputs.graph, generator=table)
-        batch = inputs.batches[0] if name == "masked_value" else None
-        generator = torch.Generator().manual_seed(10)
-        loss = model.losses(Step(genes, batch, inputs.links, generator), frozenset({name}))[name].loss
+        objective = model.objective(name)
+        if name == "masked_value":
+            batch, generator = inputs.cells[0].tokens, torch.Generator().manual_seed(10)
+            loss = objective.on_cells(model, genes, batch, generator).loss
+        else:
+            loss = objective(model, Step(genes, links=inputs.links)).loss
         (directions[name],) = torch.autograd.grad(loss, genes.table_GD)
     expected = torch.nn.functional.cosine_similarity(*(directions[n].flatten() for n in sorted(ACTIVE)), dim=0)
     # The first call drew its masks and dropout from the inputs' generators, which stood at the same seeds.
