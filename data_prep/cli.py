@@ -162,6 +162,20 @@ def splits(
 
 
 @app.command()
+def convert(
+    prep: Annotated[Path, typer.Argument(metavar="PREP", help="prepared folder of format 1")],
+    out: Annotated[Path, typer.Option(help="prepared folder to write; an earlier one is replaced")],
+) -> None:
+    """Write a prepared folder of format 1 again in format 2."""
+    from data_prep.convert import convert_prep
+
+    converted = convert_prep(prep, out)
+    for note in converted.meta["notes"]:
+        say(note)
+    say(f"converted {prep} to {out} (hash {converted.content_hash})")
+
+
+@app.command()
 def simulate(
     out: Annotated[Path, typer.Option(help="prepared folder to write; an earlier one is replaced")],
     seed: Annotated[int, typer.Option(help="random seed", min=0)] = 0,

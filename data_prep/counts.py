@@ -14,7 +14,7 @@ from data_prep.fetch import resolve_source
 from data_prep.grn import build_network
 from data_prep.merge import JOINS, SOURCE_KEY, labels_of, merge_counts
 from data_prep.selection import parse_selection, select_genes
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.diagnosis import respell
 from grn_cotrain.data.grn import GRN
 from grn_cotrain.data.io.align import align_cells, without_counts
@@ -152,7 +152,7 @@ def prepare_counts(
     notes.append(said)
     tfs = [cells.vocab.symbols[i] for i in np.intersect1d(listed, kept)]
     if kept.size < cells.num_features:
-        cells = _take(cells, kept)
+        cells = cells.with_features(kept)
         network = None if network is None else _restricted(network, cells.vocab, kept)
     notes += [note for note in without_counts(cells) if note not in notes]
     if replaced:
@@ -179,7 +179,7 @@ def prepare_counts(
 
 def _aligned_cells(
     counts: CountsFile, species: str, vocab: FeatureVocab | None, min_mapped: float, notes: list[str]
-) -> tuple[CellMatrix, AlignmentReport]:
+) -> tuple[MemoryStore, AlignmentReport]:
     """Cells over their own vocabulary, or over a given one, with size factors from before any selection."""
     if vocab is not None:
         cells, report, told = align_cells(counts, vocab, min_mapped=min_mapped)
@@ -189,13 +189,17 @@ def _aligned_cells(
         telling = adata.var["modality"] == "gene"
         telling_names = [*adata.var_names[telling], *adata.var["gene_ids"][telling]]
         species = _species(telling_names, species, notes) if counts.species is None else counts.species
-        own = FeatureVocab.from_symbols(names, ids, modality=list(adata.var["modality"]), species=species)
+        given = FeatureVocab.from_symbols(
+            names, ids, modality=list(adata.var["modality"]), species=species, intervals=counts.intervals
+        )
+        own, order = given.ordered()
         report = counts.report
-        size_factor_C, told = size_factors(counts)
+        depth, told = size_factors(counts)
         if report.renamed or report.lost or report.duplicated or report.files:
             told = [*told, *(f"names: {line}" for line in report.lines())]
         obs = adata.obs.drop(columns=SIZE_FACTOR, errors="ignore")
-        cells = CellMatrix.build(own, adata.X, kind=counts.kind, obs=obs, size_factor_C=size_factor_C)
+        X = adata.X if own is given else adata.X[:, order]
+        cells = MemoryStore.build(own, X, kind=counts.kinds, obs=obs, size_factor_C=depth, present=counts.present)
     notes += told
     spikes = [name for name in cells.vocab.symbols if is_spike_in(name)]
     if spikes:
@@ -254,14 +258,6 @@ def _listed_tfs(tf_list: str | Path, vocab: FeatureVocab, notes: list[str]) -> n
         )
     notes.append(f"TF list: {alignment.report.summary()}")
     return np.sort(found)
-
-
-def _take(cells: CellMatrix, kept: np.ndarray) -> CellMatrix:
-    """The cells with fewer features; size factors stay those of all."""
-    vocab = cells.vocab.select(kept)
-    return CellMatrix.build(
-        vocab, cells.values_CG[:, kept], kind=cells.kind, obs=cells.obs, size_factor_C=cells.size_factor_C
-    )
 
 
 def _restricted(network: GRN, vocab: FeatureVocab, kept: np.ndarray) -> GRN:

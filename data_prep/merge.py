@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,10 @@ import pandas as pd
 from scipy import sparse
 
 from grn_cotrain.data.alignment import AlignmentReport, name_some
+from grn_cotrain.data.assay_kinds import modality_of
+from grn_cotrain.data.assays import PRESENT
 from grn_cotrain.data.io.align import align_features
-from grn_cotrain.data.io.counts import HAS_MODALITY, CountsFile
+from grn_cotrain.data.io.counts import CountsFile
 from grn_cotrain.data.io.size_factors import size_factors
 from grn_cotrain.data.io.writable import writable_frame
 from grn_cotrain.data.obs import as_labels
@@ -85,12 +87,14 @@ def merge_counts(
     if join not in JOINS:
         raise UserError(f"--join '{join}': choose from {', '.join(JOINS)}{did_you_mean(join, JOINS)}")
     _refuse_mixtures(files, source_key, species)
+    kinds = _joint_kinds(files)
     vocab, placed = _aligned(files)
-    kept = np.arange(vocab.num_features) if join == "outer" else _common(placed, vocab)
+    _, order = vocab.ordered()
+    kept = order if join == "outer" else order[np.isin(order, _common(placed, vocab))]
     column_G = np.full(vocab.num_features, -1, dtype=np.int64)
     column_G[kept] = np.arange(kept.size)
     blocks, tables = [], []
-    totals: list[np.ndarray] = []
+    depths: dict[str, list[np.ndarray]] = {name: [] for name in kinds}
     notes = [f"{label}: {note}" for label, counts in files for note in counts.notes]
     for part in placed:
         _finish(part, column_G, vocab, kept)
@@ -99,20 +103,23 @@ def merge_counts(
         place = sparse.csr_matrix((np.ones(inside.size, np.float32), (inside, part.column_N[inside])), shape=shape)
         blocks.append(part.counts.adata.X @ place)
         tables.append(part.counts.adata.obs.assign(**{source_key: part.label}))
-        size_factor_C, said = size_factors(part.counts)
-        totals += [] if size_factor_C is None else [size_factor_C]
+        own = {name: kind for name, kind in kinds.items() if name in part.counts.kinds}
+        found, said = size_factors(replace(part.counts, kinds=own))
+        for name, parts in depths.items():  # a cell without the assay has nothing to scale
+            parts.append(found.get(name, np.ones(part.counts.adata.n_obs)))
         notes += [f"{part.label}: {note}" for note in said]
     final = vocab.select(kept)
     obs, renamed = _joint_obs(placed, tables, final)
     notes += [*_said(placed, vocab, kept, join), *renamed]
     return CountsFile(
         adata=_matrix(blocks, obs, final),
-        kind=files[0][1].kind,
+        kinds=kinds,
         notes=notes,
         report=_joint_report(placed, vocab, kept),
         aliases=files[0][1].aliases,
-        size_factor_C=np.concatenate(totals) if totals else None,
+        size_factors={name: np.concatenate(parts) for name, parts in depths.items()},
         species=files[0][1].species,
+        intervals={name: place for _, counts in reversed(files) for name, place in counts.intervals.items()},
     )
 
 
@@ -145,10 +152,14 @@ def _stem(path: str) -> tuple[str, ...]:
 
 
 def _refuse_mixtures(files: Sequence[tuple[str, CountsFile]], source_key: str, species: str) -> None:
-    kinds = {label: counts.kind for label, counts in files}
-    if len(set(kinds.values())) > 1:
-        said = ", ".join(f"{label}: {kind}" for label, kind in kinds.items())
-        raise UserError(f"IN: raw counts and log-scale values cannot be merged ({said}); give counts for all (--layer)")
+    for assay in dict.fromkeys(name for _, counts in files for name in counts.kinds):
+        kinds = {label: counts.kinds[assay] for label, counts in files if assay in counts.kinds}
+        if "log" in kinds.values() and len(set(kinds.values())) > 1:
+            called = "" if assay == "rna" else f" of {assay}"
+            said = ", ".join(f"{label}: {kind}" for label, kind in kinds.items())
+            raise UserError(
+                f"IN: raw counts and log-scale values{called} cannot be merged ({said}); give counts for all (--layer)"
+            )
     known = {label: found for label, counts in files if (found := _species_of(counts, species))}
     if len(set(known.values())) > 1:
         said = ", ".join(f"{label}: {found}" for label, found in known.items())
@@ -160,6 +171,16 @@ def _refuse_mixtures(files: Sequence[tuple[str, CountsFile]], source_key: str, s
             raise UserError(
                 f"--source-key '{source_key}': {label} has a column of that name already; choose another name"
             )
+
+
+def _joint_kinds(files: Sequence[tuple[str, CountsFile]]) -> dict[str, str]:
+    """Kind of each assay over all files, in the order of the modalities; counts, where one file has only ones."""
+    found: dict[str, list[str]] = {}
+    for _, counts in files:
+        for name, kind in counts.kinds.items():
+            found.setdefault(name, []).append(kind)
+    order = [modality_of(name).assay for name in MODALITIES]
+    return {name: found[name][0] if len(set(found[name])) == 1 else "counts" for name in order if name in found}
 
 
 def _species_of(counts: CountsFile, asked: str) -> str | None:
@@ -277,12 +298,18 @@ def _joint_report(placed: list[_Placed], vocab: FeatureVocab, kept: np.ndarray) 
 
 def _said(placed: list[_Placed], vocab: FeatureVocab, kept: np.ndarray, join: str) -> list[str]:
     lacking = [f"{part.label} lacks {len(part.report.absent):,}" for part in placed if part.report.absent]
-    how = "any file has (absent ones are zero)" if join == "outer" else "every file has"
+    how = "any file has" if join == "outer" else "every file has"
     lines = [f"{len(placed)} files: {kept.size:,} features that {how}" + (f"; {', '.join(lacking)}" if lacking else "")]
     for modality in MODALITIES:
         without = [part.label for part in placed if modality not in part.modalities]
         if modality in vocab.modality and without:
-            lines.append(f"no {modality}s in {name_some(without)}: {HAS_MODALITY.format(modality)} is False there")
+            assay = modality_of(modality).assay
+            lines.append(f"no {modality}s in {name_some(without)}: {PRESENT.format(assay)} is False there")
+    if lacking and join == "outer":
+        lines.append(
+            "which cells were measured is known for whole assays alone: where a file has an assay but lacks some of "
+            "its features, its cells read zero there; --join inner leaves such features out"
+        )
     return lines
 
 
@@ -307,7 +334,10 @@ def _joint_obs(
                 new = f"{new}-{part.label}"
             taken.add(new)
             names.append(new)
-        columns = {HAS_MODALITY.format(name): name in part.modalities for name in present} if several else {}
+        partial = several or any(PRESENT.format(modality_of(name).assay) in one for one in tables for name in present)
+        columns = (
+            {PRESENT.format(modality_of(name).assay): name in part.modalities for name in present} if partial else {}
+        )
         own = {key: table.get(key, value) for key, value in columns.items()}
         renamed.append(table.assign(**own).set_axis(pd.Index(names, dtype=object), axis=0))
     notes = [f"cells: {', '.join(f'{part.label} {len(t):,}' for part, t in zip(placed, tables, strict=True))}"]

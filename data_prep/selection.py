@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.errors import UserError
 
 __all__ = ["GeneSelection", "parse_selection", "select_genes"]
@@ -50,7 +50,7 @@ def parse_selection(text: str) -> GeneSelection:
 
 
 def select_genes(
-    cells: CellMatrix, selection: GeneSelection, *, tf_index: np.ndarray, target_index: np.ndarray
+    cells: MemoryStore, selection: GeneSelection, *, tf_index: np.ndarray, target_index: np.ndarray
 ) -> tuple[np.ndarray, str]:
     """Return the sorted indices of the features that stay, and one line that counts them by kind.
 
@@ -79,7 +79,7 @@ def select_genes(
     return kept, f"{what}: {kept.size:,} of {cells.num_features:,} kept ({' + '.join(said)})"
 
 
-def _variable_genes(cells: CellMatrix, number: int) -> np.ndarray:
+def _variable_genes(cells: MemoryStore, number: int) -> np.ndarray:
     """Scanpy's dispersion-based choice on log-scale values, which suits counts and log-scale data alike."""
     candidates = np.flatnonzero(
         [

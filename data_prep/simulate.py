@@ -26,7 +26,7 @@ from scipy import sparse
 
 from data_prep.simulate_dynamics import SimulatedCells, SimulatedPeaks, simulate_cells, simulate_peaks
 from data_prep.simulate_network import SimulatedNetwork, simulate_network
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.grn import GRN
 from grn_cotrain.data.io.write_h5ad import write_h5ad
 from grn_cotrain.data.prep import check_output, write_prep
@@ -101,7 +101,7 @@ class SimulatedWorld:
     """
 
     vocab: FeatureVocab
-    cells: CellMatrix
+    cells: MemoryStore
     grn: GRN
     tf_symbols: tuple[str, ...]
     peaks: anndata.AnnData
@@ -159,7 +159,7 @@ def _assemble(
         },
         index=names,
     )
-    matrix = CellMatrix.build(vocab, sparse.csr_matrix(cells.counts_CG[:, played_by_G]), kind="counts", obs=obs)
+    matrix = MemoryStore.build(vocab, sparse.csr_matrix(cells.counts_CG[:, played_by_G]), kind="counts", obs=obs)
     frame = pd.DataFrame(
         {
             "source": symbols[network.source_E],

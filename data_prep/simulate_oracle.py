@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from data_prep.simulate import SimulatedWorld
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.errors import UserError
 
 __all__ = ["OracleScorer", "oracle_scores"]
@@ -76,7 +76,7 @@ class OracleScorer:
             activity.to_numpy(dtype=np.float64), log_rate.to_numpy(dtype=np.float64), tf_index_S
         )
 
-    def fit(self, split: EdgeSplit, cells: CellMatrix | None) -> Self:
+    def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
         """Nothing to learn: the split is only checked to be of the same world's size."""
         del cells
         if split.num_genes != self.scores_GG.shape[0]:

@@ -2,7 +2,7 @@
 
 ``make demo`` uses 700 labelled PBMCs and a literature network; ``make demo-sim`` a simulated world whose network is
 known.
-Both run the functions behind the command lines, on the recipe that lies beside this file.
+Both run the functions behind the command lines, on the recipe next to this file.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def run_demo(
 
 
 def _tell(paths: DemoPaths, seconds: float) -> None:
-    say("\nWhat lies where", style="bold")
+    say("\nFiles", style="bold")
     say(f"  prepared data           {paths.prep}")
     say(f"  run, random edges       {paths.random_run}  (recipe, records, model)")
     say(f"  runs, unseen TFs        {paths.fold_runs[0].parent}")

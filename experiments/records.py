@@ -1,6 +1,6 @@
 """Run records: small JSON files under ``experiments/records`` from which every number in the documents is made.
 
-A record keeps the command, commit, seeds, environment, seconds and memory beside the numbers, and what was published
+A record keeps the command, commit, seeds, environment, seconds and memory with the numbers, and what was published
 for the same question, with its source (``experiments/published.yaml``).
 """
 
@@ -32,7 +32,8 @@ def make_record(folder: Path, name: str, *, command: str | None = None) -> dict[
     Parameters
     ----------
     folder
-        What ``grn-cotrain compare``, ``grn-cotrain evaluate links --out`` or ``experiments.benchmarks --out`` wrote.
+        Output folder of ``grn-cotrain compare``, ``grn-cotrain evaluate links --out`` or ``experiments.benchmarks
+        --out``.
     name
         Lower case, digits, ``-`` and ``_``; names the file, and the published figures that belong to it.
     command
@@ -129,7 +130,7 @@ def _published(name: str) -> list[dict[str, Any]]:
 
 
 def withdrawn(record: dict[str, Any], row: str, reason: str) -> dict[str, Any]:
-    """The record of a study without the table's row ``GROUP: NAME``, and a note that says why.
+    """The record of a study without the table's row ``GROUP: NAME``, and a note with the reason.
 
     Raises
     ------

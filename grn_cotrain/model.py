@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from grn_cotrain.data.batch import PackedTokens
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.covariates import Categories
 from grn_cotrain.data.statistics import Statistics
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import MODALITIES, NUM_SPECIAL, FeatureVocab
 from grn_cotrain.errors import UserError
@@ -280,7 +280,7 @@ class CoTrainModel(nn.Module):
         """The batch with what the cell encoder must compute before anything is hidden."""
         return self.cell_encoder.prepare_batch(batch)
 
-    def tokenizer(self, cells: CellMatrix, *, every_value: bool = False) -> Tokenizer:
+    def tokenizer(self, cells: CellStore, *, every_value: bool = False) -> Tokenizer:
         """Tokens of other cells as this model was trained to read them, with its own categories of covariates.
 
         ``every_value`` lifts the cap on a cell's tokens, so that no value is left out.

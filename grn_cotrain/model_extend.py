@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from grn_cotrain.config import ComponentSpec, to_dict
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.statistics import Statistics
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.model import CoTrainModel, ModelInputs
@@ -24,7 +24,7 @@ __all__ = ["extend_model", "extended_tensor"]
 
 
 def extend_model(
-    model: CoTrainModel, vocab: FeatureVocab, *, cells: CellMatrix | None = None, seed: int = 0
+    model: CoTrainModel, vocab: FeatureVocab, *, cells: CellStore | None = None, seed: int = 0
 ) -> CoTrainModel:
     """The same model over more features. What it makes of cells without the new features does not change.
 

@@ -164,6 +164,9 @@ class DataConfig:
         Share of the cells that validates masked values.
     test_cells
         Share of the cells whose hidden values are predicted at the end. The split's seed, not the run's, draws them.
+    store
+        Where values of cells are kept: ``memory``; ``backed``, on disk, from which each batch is read; ``auto``: in
+        memory up to about 1 GB. The numbers are the same.
     """
 
     prep: str
@@ -171,6 +174,7 @@ class DataConfig:
     expression: Literal["true", "permuted_genes", "permuted_cells"] = "true"
     validation_cells: float = 0.1
     test_cells: float = 0.1
+    store: Literal["auto", "memory", "backed"] = "auto"
 
     def __post_init__(self) -> None:
         for name in ("validation_cells", "test_cells"):

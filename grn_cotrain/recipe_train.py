@@ -12,7 +12,7 @@ __all__ = ["SCHEDULES", "Plan", "ScheduleConfig", "TrainConfig", "WeightingConfi
 
 @dataclass(frozen=True)
 class Plan:
-    """What a schedule means, for everyone who asks.
+    """Meaning of a schedule, for everyone who asks.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class ScheduleConfig:
 
     @property
     def plan(self) -> Plan:
-        """What the schedule means."""
+        """Meaning of the schedule."""
         return SCHEDULES[self.name]
 
 

@@ -20,7 +20,7 @@ from experiments.encoders.designs import WIDTH, design_options
 from experiments.encoders.full_transcriptome import NUM_GENES, full_batch, full_cells, full_model
 from experiments.encoders.gate import gate_note
 from grn_cotrain.data.batch import PackedTokens
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.model import CoTrainModel
 from grn_cotrain.nn.precision import fast_fp32
@@ -35,7 +35,7 @@ _FORMS = ("A", "C")
 _GOAL_RATIO, _GOAL_SECONDS = 20, 0.040
 
 
-def inference_model(form: str, cells: CellMatrix, width: int) -> CoTrainModel:
+def inference_model(form: str, cells: MemoryStore, width: int) -> CoTrainModel:
     """A form that reads every gene as a token; its head is not the untrained one, which predicts the gene's mean for
     all cells."""
     model = full_model(

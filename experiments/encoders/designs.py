@@ -13,7 +13,7 @@ from typing import Any
 from experiments.encoders.full_transcriptome import DENSITY, full_batch, full_model
 from experiments.flops import FlopCount, step_flops
 from grn_cotrain.data.batch import PackedTokens
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.model import CoTrainModel
 
 __all__ = [
@@ -58,7 +58,7 @@ def design_objective(form: str) -> dict[str, dict[str, Any]]:
     return {"masked_value": options}
 
 
-def design_model(form: str, cells: CellMatrix, *, width: int = WIDTH, **options: Any) -> CoTrainModel:
+def design_model(form: str, cells: MemoryStore, *, width: int = WIDTH, **options: Any) -> CoTrainModel:
     """The model of a form over generated cells (:mod:`experiments.encoders.full_transcriptome`)."""
     num_nonzero = round(DENSITY * cells.num_features)
     return full_model(
@@ -71,13 +71,13 @@ def design_model(form: str, cells: CellMatrix, *, width: int = WIDTH, **options:
     )
 
 
-def design_batch(form: str, cells: CellMatrix, model: CoTrainModel) -> PackedTokens:
+def design_batch(form: str, cells: MemoryStore, model: CoTrainModel) -> PackedTokens:
     """One cell as the form reads it."""
     del form
     return full_batch(model, cells, num_cells=1)
 
 
-def shape_flops(form: str, cells: CellMatrix, *, width: int = WIDTH) -> tuple[FlopCount, int]:
+def shape_flops(form: str, cells: MemoryStore, *, width: int = WIDTH) -> tuple[FlopCount, int]:
     """FLOPs of one training step on one cell, and the parameters of encoder and table."""
     model = design_model(form, cells, width=width)
     model.train()

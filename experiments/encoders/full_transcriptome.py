@@ -14,7 +14,7 @@ from scipy import sparse
 
 from grn_cotrain.config import parse
 from grn_cotrain.data.batch import PackedTokens
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.model import CoTrainModel, ModelInputs
@@ -28,7 +28,7 @@ DENSITY = 0.1
 
 def full_cells(
     num_cells: int = 4, *, num_genes: int = NUM_GENES, density: float = DENSITY, seed: int = 0
-) -> CellMatrix:
+) -> MemoryStore:
     """Counts with exactly ``round(density * num_genes)`` genes that are not zero in every cell."""
     generator = np.random.default_rng(seed)
     nonzero = max(1, round(density * num_genes))
@@ -37,11 +37,11 @@ def full_cells(
     indptr = np.arange(num_cells + 1) * nonzero
     counts = sparse.csr_matrix((values, columns, indptr), shape=(num_cells, num_genes))
     vocab = FeatureVocab.from_symbols([f"GENE{i}" for i in range(num_genes)], species="human")
-    return CellMatrix.build(vocab, counts, kind="counts")
+    return MemoryStore.build(vocab, counts, kind="counts")
 
 
 def full_model(
-    cells: CellMatrix,
+    cells: MemoryStore,
     encoder: str,
     options: Mapping[str, Any],
     *,
@@ -70,6 +70,6 @@ def full_model(
     return model
 
 
-def full_batch(model: CoTrainModel, cells: CellMatrix, *, num_cells: int = 1) -> PackedTokens:
+def full_batch(model: CoTrainModel, cells: MemoryStore, *, num_cells: int = 1) -> PackedTokens:
     """The first cells, as the model reads them."""
     return model.prepare_batch(model.tokenizer(cells).batch(np.arange(num_cells), np.random.default_rng(0)).pack())

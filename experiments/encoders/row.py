@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from grn_cotrain.data.batch import CellBatch, PackedTokens
-    from grn_cotrain.data.cells import CellMatrix
     from grn_cotrain.data.run_data import RunData
+    from grn_cotrain.data.store import CellStore
     from grn_cotrain.model import CoTrainModel
     from grn_cotrain.recipe import Recipe
 
@@ -176,7 +176,7 @@ def cells_seen(recipe: Recipe, num_cells: int) -> int:
 
 
 def _flops(
-    model: CoTrainModel, cells: CellMatrix, rows_C: np.ndarray, recipe: Recipe, objectives: Sequence[str]
+    model: CoTrainModel, cells: CellStore, rows_C: np.ndarray, recipe: Recipe, objectives: Sequence[str]
 ) -> dict[str, Any]:
     """FLOPs a cell of a training step, the mean over one batch of training cells."""
     from experiments.flops import step_flops
@@ -221,7 +221,7 @@ def _probe(model: CoTrainModel, spec: Mapping[str, Any], recipe: Recipe) -> list
     return _records(frame)
 
 
-def embeddings(model: CoTrainModel, cells: CellMatrix) -> dict[str, np.ndarray]:
+def embeddings(model: CoTrainModel, cells: CellStore) -> dict[str, np.ndarray]:
     """``cell``: the encoder's own state of each cell ``[C, D]``; ``mean``: the mean state of its gene tokens."""
     import torch
 

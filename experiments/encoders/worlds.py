@@ -23,7 +23,7 @@ import numpy as np
 
 from data_prep.selection import parse_selection, select_genes
 from data_prep.splits import prepare_splits
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.edge_split import SplitKind
 from grn_cotrain.data.grn import GRN
 from grn_cotrain.data.io.counts import CountsFile, load_counts
@@ -106,7 +106,7 @@ class World:
         return load_counts(out / "all.h5ad")
 
 
-def chosen_genes(cells: CellMatrix, network: GRN, *, max_genes: int) -> tuple[np.ndarray, float]:
+def chosen_genes(cells: MemoryStore, network: GRN, *, max_genes: int) -> tuple[np.ndarray, float]:
     """Sorted indices of the genes that stay (see the module), and the share of cells that targets were asked for.
 
     Raises
@@ -135,7 +135,7 @@ def chosen_genes(cells: CellMatrix, network: GRN, *, max_genes: int) -> tuple[np
     return (np.union1d(kept, _variable(cells, low)) if low else kept), share
 
 
-def _variable(cells: CellMatrix, number: int) -> np.ndarray:
+def _variable(cells: MemoryStore, number: int) -> np.ndarray:
     none = np.empty(0, dtype=np.int64)
     return select_genes(cells, parse_selection(f"hvg:{number}"), tf_index=none, target_index=none)[0]
 
@@ -160,7 +160,7 @@ def _write(world: World, data: Path, out: Path) -> None:
     factors_C, notes = size_factors(counts)
     # Labels stay out of the prepared folder: what is not there cannot be learned from.
     obs = adata.obs[[]]
-    cells = CellMatrix.build(vocab, adata.X, kind=counts.kind, obs=obs, size_factor_C=factors_C)
+    cells = MemoryStore.build(vocab, adata.X, kind=counts.kind, obs=obs, size_factor_C=factors_C)
     network = GRN.from_file(data / world.network, vocab, format=world.network_format)
     kept, share = chosen_genes(cells, network, max_genes=world.max_genes)
     if len(kept) < cells.num_features:
@@ -168,7 +168,7 @@ def _write(world: World, data: Path, out: Path) -> None:
         notes.append(f"genes: {len(kept):,} of {cells.num_features:,}: TFs, {rule}, the most variable genes")
         inside_E = np.isin(network.pairs_2E, kept).all(axis=0)
         vocab = vocab.select(kept)
-        cells = CellMatrix.build(
+        cells = MemoryStore.build(
             vocab, cells.values_CG[:, kept], kind=cells.kind, obs=obs, size_factor_C=cells.size_factor_C
         )
         network = GRN.from_symbols(network.edges.iloc[np.flatnonzero(inside_E)], vocab, network.report)
@@ -182,7 +182,7 @@ def _simulated(folder: Path, world: World, out: Path) -> None:
     simulate(folder, num_genes=80, num_tfs=16, num_cells=160)
     if world.probe is not None:
         with atomic_file(out / "all.h5ad") as temporary:
-            anndata.read_h5ad(folder / "cells.h5ad").write_h5ad(temporary)
+            Prep.open(folder).to_anndata().write_h5ad(temporary)
 
 
 _WORLDS = (

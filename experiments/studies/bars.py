@@ -20,7 +20,7 @@ import pandas as pd
 
 from grn_cotrain.config import expand_environment
 from grn_cotrain.controls import CONTROLS
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.edge_split import SplitKind, Track
 from grn_cotrain.data.grn import GRN
 from grn_cotrain.data.io.counts import load_counts
@@ -74,7 +74,7 @@ _DEFAULT = (
 class World:
     """Cells and a network over the same genes."""
 
-    cells: CellMatrix
+    cells: MemoryStore
     grn: GRN
 
 
@@ -87,7 +87,7 @@ def load_world(data: Path, network: str) -> World:
     cells_file, edges_file, edge_format = NETWORKS[network]
     counts = load_counts(data / cells_file)
     vocab = FeatureVocab.from_symbols(list(counts.adata.var_names))
-    cells = CellMatrix.build(vocab, counts.adata.X, kind=counts.kind, obs=counts.adata.obs)
+    cells = MemoryStore.build(vocab, counts.adata.X, kind=counts.kind, obs=counts.adata.obs)
     return World(cells, GRN.from_file(data / edges_file, vocab, format=edge_format))
 
 

@@ -69,7 +69,7 @@ class _Jobs:
 
     def __init__(self, world: World, prep: Prep, budget: Budget, out: Path) -> None:
         self.world, self.prep, self.budget, self.out = world, prep, budget, out
-        self.num_nonzero = round(sum(prep.cells.num_values(name).mean() for name in prep.cells.assays))
+        self.num_nonzero = round(prep.meta["num_values"] / prep.meta["num_cells"])
 
     def job(self, form: str, kind: Any, seed: int, rate: float | None = None) -> Job:
         system = form_system(form, self.num_nonzero, self.prep.vocab.num_features)

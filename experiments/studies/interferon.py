@@ -30,11 +30,12 @@ from experiments.records import make_study_record, write_record
 from grn_cotrain.commandline import run_app, say
 from grn_cotrain.config import expand_environment, load_yaml, parse
 from grn_cotrain.controls.pearson import unit_profiles
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.io.counts import load_counts
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.data.rewire import rewired
 from grn_cotrain.data.run_data import message_edges
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import MissingExtraError, UserError
 from grn_cotrain.export.edge_file import export_edges
@@ -61,7 +62,7 @@ def read_cells(path: str | Path, *, condition: str = "condition", treated: str =
     if condition not in counts.adata.obs or not (counts.adata.obs[condition] == treated).any():
         raise UserError(f"--cells '{path}': no cells with {condition} = {treated}; give Kang's interferon data")
     vocab = FeatureVocab.from_symbols(list(counts.adata.var_names))
-    values_CG = CellMatrix.build(vocab, counts.adata.X, kind=counts.kind).normalised().copy()
+    values_CG = MemoryStore.build(vocab, counts.adata.X, kind=counts.kind).normalised().copy()
     obs = pd.DataFrame({"treated": (counts.adata.obs[condition] == treated).to_numpy()}, index=counts.adata.obs_names)
     return anndata.AnnData(values_CG, obs=obs, var=pd.DataFrame(index=counts.adata.var_names))
 
@@ -70,7 +71,7 @@ def _net(symbols: np.ndarray, pairs_2E: np.ndarray, weight_E: np.ndarray) -> pd.
     return pd.DataFrame({"source": symbols[pairs_2E[0]], "target": symbols[pairs_2E[1]], "weight": weight_E})
 
 
-def _by_correlation(cells: CellMatrix, train_2E: np.ndarray, symbols: np.ndarray) -> pd.DataFrame:
+def _by_correlation(cells: CellStore, train_2E: np.ndarray, symbols: np.ndarray) -> pd.DataFrame:
     """For each TF as many targets as it has training edges, those of the largest correlation, with its sign."""
     profiles_CG = unit_profiles(cells.normalised().toarray())
     sources, counts = np.unique(train_2E[0], return_counts=True)

@@ -46,7 +46,7 @@ def compare(
     recipe
         YAML recipe that all arms share.
     arms
-        The arms (:func:`~grn_cotrain.compare.vary.make_arms`); the first is the one that others are compared with.
+        Keys that vary (:func:`~grn_cotrain.compare.vary.make_arms`); others are compared with the first.
     seeds
         Seeds of every arm.
     out

@@ -41,7 +41,7 @@ class Comparison:
     ----------
     rows
         One dictionary for each arm, then one for the best control of each split: ``arm``, ``settings`` (key -> value),
-        ``scorer`` (what the link table calls it; a probe is named so), ``kind, split, seeds, error``, ``run`` (place of
+        ``scorer`` (its name in the link table, with a probe marked), ``kind, split, seeds, error``, ``run`` (place of
         the run of the first seed, below the folder of the grid); for each link metric
         ``mean, low, high, by_seed``; ``cells_r2`` (``mean, by_seed``); ``against_first`` and ``against_control``
         (differences of the first metric: ``difference, low, high, beats, reason``) and ``cells_r2_against_first``.
@@ -50,7 +50,8 @@ class Comparison:
     reference
         Name of the first arm.
     split, num_tfs, prevalence, warnings, notes
-        Facts to be read with the rows. Several splits are joined by commas; the counts are those of the first.
+        Facts that have to be read with the rows. Several splits are joined by commas; the counts are those of the
+        first.
     seconds
         Duration of the grid, controls included.
     command

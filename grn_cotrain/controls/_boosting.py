@@ -13,8 +13,8 @@ import numpy as np
 from grn_cotrain.controls._edge_table import EdgeTable
 from grn_cotrain.controls.base import Control
 from grn_cotrain.controls.pair_features import Group, PairFeatures
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.errors import UserError
 
 __all__ = ["PairBooster", "training_entries", "validation_pairs"]
@@ -99,7 +99,7 @@ class PairBooster(Control):
     features: PairFeatures
     model: Any
 
-    def fit(self, split: EdgeSplit, cells: CellMatrix | None) -> Self:
+    def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
         """Fit trees; without positives, or with a single class of pairs, scores are 0."""
         from sklearn.ensemble import HistGradientBoostingClassifier
 

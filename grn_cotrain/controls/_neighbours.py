@@ -11,19 +11,19 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from scipy import sparse
 
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.loadings import gene_loadings
 from grn_cotrain.data.statistics import Statistics
+from grn_cotrain.data.store import CellStore
 
 __all__ = ["RANK", "NeighbourFinder", "Neighbours", "unit_loadings"]
 
 RANK = 50
 _BLOCK = 1024
 # The same components serve six controls; they live as long as the cells do.
-_LOADINGS: WeakKeyDictionary[CellMatrix, dict[int, np.ndarray]] = WeakKeyDictionary()
+_LOADINGS: WeakKeyDictionary[CellStore, dict[int, np.ndarray]] = WeakKeyDictionary()
 
 
-def unit_loadings(cells: CellMatrix, *, rank: int = RANK) -> np.ndarray:
+def unit_loadings(cells: CellStore, *, rank: int = RANK) -> np.ndarray:
     """Loadings on the leading expression components, rows scaled to length 1 (0 stays 0): float32 ``[G, R]``.
 
     Inner products of rows are cosines: how similar the co-expression of two genes is, whatever their noise.

@@ -15,8 +15,8 @@ from grn_cotrain.controls._edge_table import EdgeTable
 from grn_cotrain.controls._selection import macro_auroc, sample_entries
 from grn_cotrain.controls.base import Control
 from grn_cotrain.controls.out_of_fold import Fold, Folds, assemble, make_folds
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.errors import UserError
 
 __all__ = ["TableControl"]
@@ -42,7 +42,7 @@ class TableControl(Control):
     table: EdgeTable
     scores_SG: np.ndarray
 
-    def fit(self, split: EdgeSplit, cells: CellMatrix | None) -> Self:
+    def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
         """Choose the constants out of fold, then fill the table from all training positives."""
         if self.needs_cells and cells is None:
             raise UserError(f"control '{self.name}': no cells; give cells, or leave it out of --controls")
@@ -73,7 +73,7 @@ class TableControl(Control):
         """Candidate constants; the first is used where training cannot choose."""
         return (None,)
 
-    def read_features(self, split: EdgeSplit, cells: CellMatrix | None) -> None:
+    def read_features(self, split: EdgeSplit, cells: CellStore | None) -> None:
         """Keep what :meth:`predict` needs in addition to labels."""
         del split, cells
 

@@ -17,9 +17,9 @@ from grn_cotrain.controls._neighbours import RANK, NeighbourFinder, unit_loading
 from grn_cotrain.controls._smoothing import LastSums, relative_rate, same_family, shrink, smooth_sources
 from grn_cotrain.controls._table_control import TableControl
 from grn_cotrain.controls.out_of_fold import Fold
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.families import tf_family
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.errors import UserError
 
 __all__ = ["TFNeighbours", "TFOption"]
@@ -95,7 +95,7 @@ class TFNeighbours(TableControl):
             )
         ]
 
-    def read_features(self, split: EdgeSplit, cells: CellMatrix | None) -> None:
+    def read_features(self, split: EdgeSplit, cells: CellStore | None) -> None:
         """Loadings of expression, families of symbols."""
         assert cells is not None
         self.last_sums = LastSums()

@@ -13,8 +13,8 @@ from scipy import sparse
 from grn_cotrain.controls._degrees import train_neighbours
 from grn_cotrain.controls.base import CONTROLS, Control
 from grn_cotrain.controls.pair_rows import score_by_rows
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.store import CellStore
 
 __all__ = ["AdamicAdar"]
 
@@ -32,7 +32,7 @@ class AdamicAdar(Control):
     adjacency_GG: sparse.csr_array
     weighted_GG: sparse.csr_array
 
-    def fit(self, split: EdgeSplit, cells: CellMatrix | None) -> Self:
+    def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
         """Keep the undirected training graph, plain and weighted."""
         self.adjacency_GG = train_neighbours(split)
         weight_G = 1 / np.log(np.maximum(self.adjacency_GG.sum(axis=0), 2.0))

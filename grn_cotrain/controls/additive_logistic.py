@@ -13,8 +13,8 @@ from scipy import sparse
 from scipy.special import expit, logit
 
 from grn_cotrain.controls.base import CONTROLS, Control
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.errors import UserError
 
 __all__ = ["AdditiveLogistic", "Biases", "fit_table"]
@@ -71,7 +71,7 @@ class AdditiveLogistic(Control):
     source_G: np.ndarray
     target_G: np.ndarray
 
-    def fit(self, split: EdgeSplit, cells: CellMatrix | None) -> Self:
+    def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
         """Fit at the configured C, or at each C of the grid and keep the best on validation pairs."""
         validation = split.pairs("validation") if self.config.C is None else None
         if validation is None or validation.labels_M.all() or not validation.labels_M.any():

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.splits import EdgeSplit
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.registry import Registry
 
 __all__ = ["CONTROLS", "Control", "EmptyConfig", "LinkScorer"]
@@ -27,7 +27,7 @@ class LinkScorer(Protocol):
 
     name: str
 
-    def fit(self, split: EdgeSplit, cells: CellMatrix | None) -> Self:
+    def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
         """Learn from training positives (validation may choose a constant); test pairs are never read."""
         ...
 
@@ -54,14 +54,14 @@ class Control(ABC):
         self.seed = seed
 
     @abstractmethod
-    def fit(self, split: EdgeSplit, cells: CellMatrix | None) -> Self:
+    def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
         """See :class:`LinkScorer`."""
 
     @abstractmethod
     def score(self, pairs_2M: np.ndarray) -> np.ndarray:
         """See :class:`LinkScorer`."""
 
-    def estimate_seconds(self, split: EdgeSplit, cells: CellMatrix | None) -> float | None:
+    def estimate_seconds(self, split: EdgeSplit, cells: CellStore | None) -> float | None:
         """Rough time of a fit, printed before a costly control runs; None: unknown."""
         del split, cells
         return None

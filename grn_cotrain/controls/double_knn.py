@@ -17,8 +17,8 @@ from grn_cotrain.controls._neighbours import RANK, NeighbourFinder, unit_loading
 from grn_cotrain.controls._smoothing import relative_rate, shrink, smooth_targets
 from grn_cotrain.controls._table_control import TableControl
 from grn_cotrain.controls.base import CONTROLS
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.errors import UserError
 
 __all__ = ["DoubleKnn"]
@@ -72,7 +72,7 @@ class DoubleKnn(TableControl):
         """All combinations."""
         return list(product(self.config.num_sources, self.config.num_targets, self.config.prior_weights))
 
-    def read_features(self, split: EdgeSplit, cells: CellMatrix | None) -> None:
+    def read_features(self, split: EdgeSplit, cells: CellStore | None) -> None:
         """Loadings of expression."""
         assert cells is not None
         self.finder = NeighbourFinder(

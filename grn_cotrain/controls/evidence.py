@@ -10,15 +10,15 @@ import numpy as np
 from grn_cotrain.controls._table_control import TableControl
 from grn_cotrain.controls.base import CONTROLS
 from grn_cotrain.controls.out_of_fold import make_folds
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.errors import UserError
 
 __all__ = ["out_of_fold"]
 
 
 def out_of_fold(
-    control_name: str, split: EdgeSplit, cells: CellMatrix | None, *, folds: int = 5, seed: int = 0
+    control_name: str, split: EdgeSplit, cells: CellStore | None, *, folds: int = 5, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Fit a control on all training positives, and again without each fold.
 

@@ -15,8 +15,8 @@ from grn_cotrain.controls._edge_table import EdgeTable
 from grn_cotrain.controls._neighbours import RANK, unit_loadings
 from grn_cotrain.controls._selection import macro_auroc
 from grn_cotrain.controls.base import CONTROLS, Control
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.errors import UserError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class GraphAutoEncoder(Control):
 
     embedding_GD: np.ndarray
 
-    def fit(self, split: EdgeSplit, cells: CellMatrix | None) -> Self:
+    def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
         """Train; the global generator of torch is left as it was."""
         import torch
 
@@ -89,7 +89,7 @@ class GraphAutoEncoder(Control):
             ]
         )
 
-    def _features(self, table: EdgeTable, cells: CellMatrix) -> torch.Tensor:
+    def _features(self, table: EdgeTable, cells: CellStore) -> torch.Tensor:
         import torch
 
         out_degree_G1 = np.zeros((table.num_genes, 1))

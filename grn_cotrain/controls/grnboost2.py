@@ -11,8 +11,8 @@ from typing import Self
 import numpy as np
 
 from grn_cotrain.controls.base import CONTROLS, Control
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.errors import UserError
 
 __all__ = ["GRNBoost2"]
@@ -54,7 +54,7 @@ class GRNBoost2(Control):
     profiles_CS: np.ndarray
     importance: dict[int, np.ndarray]
 
-    def fit(self, split: EdgeSplit, cells: CellMatrix | None) -> Self:
+    def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
         """Keep the expression of the split's TFs."""
         if cells is None:
             raise UserError(f"control '{self.name}': no cells; give cells, or leave it out of --controls")

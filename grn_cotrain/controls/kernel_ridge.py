@@ -16,8 +16,8 @@ from grn_cotrain.controls._neighbours import RANK, unit_loadings
 from grn_cotrain.controls._table_control import TableControl
 from grn_cotrain.controls.base import CONTROLS
 from grn_cotrain.controls.out_of_fold import Fold
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.errors import UserError
 
 __all__ = ["KernelRidge"]
@@ -67,7 +67,7 @@ class KernelRidge(TableControl):
     unit_GR: np.ndarray
     _moments: WeakKeyDictionary[EdgeTable, tuple[np.ndarray, np.ndarray, np.ndarray]]
 
-    def read_features(self, split: EdgeSplit, cells: CellMatrix | None) -> None:
+    def read_features(self, split: EdgeSplit, cells: CellStore | None) -> None:
         """Expression components, one unit row a gene."""
         assert cells is not None
         self.unit_GR = unit_loadings(cells, rank=self.config.rank).astype(np.float64)

@@ -13,8 +13,8 @@ import numpy as np
 from grn_cotrain.controls._boosting import training_entries
 from grn_cotrain.controls.base import CONTROLS, Control
 from grn_cotrain.controls.pair_features import PairFeatures
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.errors import UserError
 
 __all__ = ["LogisticCombination"]
@@ -54,7 +54,7 @@ class LogisticCombination(Control):
     features: PairFeatures
     model: Any
 
-    def fit(self, split: EdgeSplit, cells: CellMatrix | None) -> Self:
+    def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
         """Fit the weights; without two classes of training pairs, scores are 0."""
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline

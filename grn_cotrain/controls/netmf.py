@@ -14,8 +14,8 @@ from scipy import sparse
 from grn_cotrain.controls._boosting import training_entries
 from grn_cotrain.controls._edge_table import EdgeTable
 from grn_cotrain.controls.base import CONTROLS, Control
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.errors import UserError
 
 __all__ = ["NetMF"]
@@ -77,7 +77,7 @@ class NetMF(Control):
     embedding_GR: np.ndarray
     model: Any
 
-    def fit(self, split: EdgeSplit, cells: CellMatrix | None) -> Self:
+    def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
         """Embed the training graph; without two classes of training pairs, scores are 0."""
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline

@@ -19,9 +19,9 @@ from grn_cotrain.controls._neighbours import unit_loadings
 from grn_cotrain.controls._table_control import TableControl
 from grn_cotrain.controls.base import CONTROLS
 from grn_cotrain.controls.out_of_fold import Fold, Folds, make_folds
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.statistics import Statistics
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.errors import UserError
 
@@ -58,7 +58,7 @@ class PairFeatures:
     def __init__(
         self,
         split: EdgeSplit,
-        cells: CellMatrix | None,
+        cells: CellStore | None,
         groups: Sequence[Group],
         *,
         folds: int = 5,
@@ -132,7 +132,7 @@ class PairFeatures:
                 features.append(control.predict_entries(fold, control.option, rows_M, columns_M))
         return np.stack(features, axis=1)
 
-    def _read_genes(self, cells: CellMatrix) -> None:
+    def _read_genes(self, cells: CellStore) -> None:
         moments = Statistics(cells)[Moments()]
         self._gene_G2 = np.stack([moments.mean_of_cells_G, moments.std_of_cells_G], axis=1).astype(np.float32)
         self._is_tf_G = np.zeros(cells.num_features, dtype=np.float32)

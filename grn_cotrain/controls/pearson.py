@@ -11,8 +11,8 @@ import numpy as np
 
 from grn_cotrain.controls.base import CONTROLS, Control
 from grn_cotrain.controls.pair_rows import score_by_rows
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.errors import UserError
 
 __all__ = ["Pearson", "unit_profiles"]
@@ -41,14 +41,14 @@ class Pearson(Control):
     needs_cells = True
     profiles_CG: np.ndarray
 
-    def fit(self, split: EdgeSplit, cells: CellMatrix | None) -> Self:
+    def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
         """Standardise the expression of every gene; edges are not read."""
         if cells is None:
             raise UserError(f"control '{self.name}': no cells; give cells, or leave it out of --controls")
         self.profiles_CG = self._profiles(cells)
         return self
 
-    def _profiles(self, cells: CellMatrix) -> np.ndarray:
+    def _profiles(self, cells: CellStore) -> np.ndarray:
         return unit_profiles(cells.normalised().toarray())
 
     def score(self, pairs_2M: np.ndarray) -> np.ndarray:

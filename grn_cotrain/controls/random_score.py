@@ -10,8 +10,8 @@ from typing import Self
 import numpy as np
 
 from grn_cotrain.controls.base import CONTROLS, Control
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.store import CellStore
 
 __all__ = ["RandomScore"]
 
@@ -25,7 +25,7 @@ class RandomScore(Control):
 
     name = "random"
 
-    def fit(self, split: EdgeSplit, cells: CellMatrix | None) -> Self:
+    def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
         """Nothing to learn."""
         return self
 

@@ -10,9 +10,9 @@ from typing import Self
 import numpy as np
 
 from grn_cotrain.controls.base import CONTROLS, Control
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.pairs import pair_keys
+from grn_cotrain.data.store import CellStore
 
 __all__ = ["ReversedEdge"]
 
@@ -28,7 +28,7 @@ class ReversedEdge(Control):
     num_genes: int
     reversed_E: np.ndarray
 
-    def fit(self, split: EdgeSplit, cells: CellMatrix | None) -> Self:
+    def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
         """Keep the reversed training positives."""
         self.num_genes = split.num_genes
         self.reversed_E = np.unique(pair_keys(split.train_2E[::-1], split.num_genes))

@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 
 from grn_cotrain.controls.base import CONTROLS
 from grn_cotrain.controls.pearson import Pearson, unit_profiles
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.store import CellStore
 
 __all__ = ["Spearman"]
 
@@ -23,7 +23,7 @@ class Spearman(Pearson):
 
     name = "spearman"
 
-    def _profiles(self, cells: CellMatrix) -> np.ndarray:
+    def _profiles(self, cells: CellStore) -> np.ndarray:
         columns = cells.normalised().tocsc()
         ranks_CG = np.empty(columns.shape, dtype=np.float32)
         for start in range(0, columns.shape[1], _GENES):  # ranks are float64: rank some genes at a time

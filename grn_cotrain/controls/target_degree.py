@@ -11,8 +11,8 @@ import numpy as np
 
 from grn_cotrain.controls._degrees import train_in_degree
 from grn_cotrain.controls.base import CONTROLS, Control
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.store import CellStore
 
 __all__ = ["TargetDegree"]
 
@@ -27,7 +27,7 @@ class TargetDegree(Control):
     name = "target_degree"
     in_degree_G: np.ndarray
 
-    def fit(self, split: EdgeSplit, cells: CellMatrix | None) -> Self:
+    def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
         """Count the training regulators of every gene."""
         self.in_degree_G = train_in_degree(split)
         return self

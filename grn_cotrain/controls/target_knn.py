@@ -17,8 +17,8 @@ from grn_cotrain.controls._smoothing import LastSums, relative_rate, shrink, smo
 from grn_cotrain.controls._table_control import TableControl
 from grn_cotrain.controls.base import CONTROLS
 from grn_cotrain.controls.out_of_fold import Fold
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.errors import UserError
 
 __all__ = ["TargetKnn"]
@@ -68,7 +68,7 @@ class TargetKnn(TableControl):
         """Numbers of neighbours x weights of the prior."""
         return list(product(self.config.num_neighbours, self.config.prior_weights))
 
-    def read_features(self, split: EdgeSplit, cells: CellMatrix | None) -> None:
+    def read_features(self, split: EdgeSplit, cells: CellStore | None) -> None:
         """Loadings of expression."""
         assert cells is not None
         self.last_sums = LastSums()

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import sparse
 
 from grn_cotrain.data.assays import Assay
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.vocab import FeatureVocab
 
@@ -116,4 +116,4 @@ def column_values(cells: CellStore, rows_C: np.ndarray, columns_K: np.ndarray) -
 
 def is_in_memory(cells: CellStore) -> bool:
     """Whether the store holds its values in memory, so that one more copy of them is affordable."""
-    return isinstance(cells, CellMatrix)
+    return isinstance(cells, MemoryStore)

@@ -21,11 +21,11 @@ from grn_cotrain.data.store import StoreBase
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 
-__all__ = ["TARGET_SUM", "CellMatrix", "CellSplit", "cell_split"]
+__all__ = ["TARGET_SUM", "CellSplit", "MemoryStore", "cell_split"]
 
 
 @dataclass(frozen=True, eq=False)
-class CellMatrix(StoreBase):
+class MemoryStore(StoreBase):
     """Cells x features, in vocabulary order, in memory. Build one with :meth:`build`, which validates.
 
     Attributes
@@ -55,7 +55,7 @@ class CellMatrix(StoreBase):
         obs: pd.DataFrame | None = None,
         size_factor_C: np.ndarray | Mapping[str, np.ndarray] | None = None,
         present: Mapping[str, np.ndarray] | None = None,
-    ) -> CellMatrix:
+    ) -> MemoryStore:
         """Canonicalise and validate.
 
         Parameters
@@ -154,16 +154,29 @@ class CellMatrix(StoreBase):
             return whole_CG if assay is None or len(self.assays) == 1 else whole_CG[:, self.assays[assay].space.columns]
         return super().normalised(index, assay)
 
-    def take(self, index_B: np.ndarray) -> CellMatrix:
+    def take(self, index_B: np.ndarray) -> MemoryStore:
         """The cells at ``index_B``, in that order, in memory."""
         index_B = np.asarray(index_B)
         assays = {name: assay.take(index_B) for name, assay in self.assays.items()}
-        return CellMatrix(self.vocab, self.values_CG[index_B], self.obs.iloc[index_B], assays)
+        return MemoryStore(self.vocab, self.values_CG[index_B], self.obs.iloc[index_B], assays)
 
-    def verify(self) -> None:
-        """Nothing to do: what is in memory was checked when it was made."""
+    def only(self, assay: str) -> MemoryStore:
+        """The cells that have an assay, with the features of this assay alone."""
+        space = self.assays[assay].space
+        return self.with_features(np.arange(space.start, space.stop)).take(np.flatnonzero(self.present(assay)))
 
-    def permuted_genes(self, tf_index: np.ndarray, seed: int) -> CellMatrix:
+    def with_features(self, index_G: np.ndarray) -> MemoryStore:
+        """The cells with the features at ``index_G`` (ascending); depths stay those of all features."""
+        vocab = self.vocab.select(index_G)
+        spaces = {space.name: space for space in vocab.spaces}
+        assays = {
+            name: replace(assay, space=spaces[assay.space.name])
+            for name, assay in self.assays.items()
+            if assay.space.name in spaces
+        }
+        return replace(self, vocab=vocab, values_CG=self.values_CG[:, index_G], assays=assays)
+
+    def permuted_genes(self, tf_index: np.ndarray, seed: int) -> MemoryStore:
         """Exchange whole profiles between genes: TFs among TFs, others among others.
 
         Profiles stay inside a modality, and those of features that are never tokens (spike-ins)
@@ -183,7 +196,7 @@ class CellMatrix(StoreBase):
         values.sort_indices()
         return replace(self, values_CG=values)
 
-    def permuted_cells(self, seed: int) -> CellMatrix:
+    def permuted_cells(self, seed: int) -> MemoryStore:
         """Shuffle each feature over the cells that have its assay, which destroys co-expression alone.
 
         Every feature keeps its distribution exactly. The *normalised* values are shuffled, so the result has kind
@@ -219,7 +232,7 @@ def _row_sums(weight_G: np.ndarray, indices: np.ndarray, indptr: np.ndarray, *, 
 
 @dataclass(frozen=True)
 class CellSplit:
-    """Sorted, disjoint rows of a :class:`CellMatrix` that cover it."""
+    """Sorted, disjoint rows of a :class:`MemoryStore` that cover it."""
 
     train_C: np.ndarray
     validation_C: np.ndarray

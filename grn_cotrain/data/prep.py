@@ -1,53 +1,69 @@
-"""The prepared folder: one copy of its layout, for those who write it and those who read it.
+"""The prepared folder: opened for those who read it, written whole for those who make it.
 
-prep.json            format, species, what was run, hashes, counts-or-log, totals, the TF list
-vocab.json           FeatureVocab
-cells.h5ad           X CSR float32 in vocabulary order; obs["size_factor"]
-alignment.json       AlignmentReport of the cells
-grn.parquet grn.json edges and their report
-splits/ controls/    edge splits; cached control scores
+Its layout is that of :mod:`grn_cotrain.data.prep_files`.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from grn_cotrain.config import canonical_hash
 from grn_cotrain.data.alignment import REPORT_SHAPE, name_some
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.backed import BackedStore, StoredRows
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.grn import GRN, EdgeReport
-from grn_cotrain.data.io.storage_errors import reading
-from grn_cotrain.data.io.stored_matrix import read_stored, read_table
 from grn_cotrain.data.io.writable import writable_frame
-from grn_cotrain.data.io.write_h5ad import write_h5ad
 from grn_cotrain.data.obs import obs_hashes
+from grn_cotrain.data.prep_files import (
+    ASSAYS,
+    GRAPH,
+    GRAPH_SIDECAR,
+    OBS,
+    PREPARE,
+    VALUES,
+    file_facts,
+    read_assays,
+    read_obs,
+    read_vocab,
+    write_assays,
+)
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.vocab import AlignmentReport, FeatureVocab
 from grn_cotrain.errors import UserError, did_you_mean
-from grn_cotrain.files import atomic_file, atomic_folder, read_json, write_json
+from grn_cotrain.files import atomic_file, atomic_folder, read_json, sha256_file, write_json
+
+if TYPE_CHECKING:
+    import anndata
 
 __all__ = ["FORMAT_VERSION", "Prep", "check_output", "write_grn", "write_prep", "write_split"]
 
-FORMAT_VERSION = 1
-_SIZE_FACTOR = "size_factor"
-_UNS = "grn_cotrain_prep"
-_PREPARE = "prepare the folder again"
+FORMAT_VERSION = 2
+IN_MEMORY_VALUES = 2**27
+"""Cells of at most so many stored values (about 1 GB) are read into memory; larger ones stay on disk."""
+
 _SHAPE = {
-    "format_version?": None,  # another version has other keys: it is said by its number first
+    "format_version?": None,  # another version has other keys, so its number is reported first
     **{f"{name}?": str for name in ("kind", "species", "vocab_hash", "cells_hash")},
-    **{f"{name}?": int for name in ("num_cells", "num_genes", "num_values")},
+    **{f"{name}?": int for name in ("num_cells", "num_genes", "num_features", "num_values")},
+    "assays?": [str],
+    "files?": {str: {"size": int, "sha256": str}},
     "tfs?": [str],
     "notes?": [str],
     "source?": {str: None},
     "obs_hashes?": {str: str},
 }
+_REGULATES = "regulates"
+_EDGE_COLUMNS = ("source_space", "source", "target_space", "target", "relation", "sign", "weight", "evidence")
 _GRN_SHAPE = {
     "report": {
         **{f"{entry.name}?": int if isinstance(entry.default, int) else [str] for entry in fields(EdgeReport)},
@@ -58,7 +74,7 @@ _GRN_SHAPE = {
 
 
 class Prep:
-    """A prepared folder, opened: hashes are checked at once, matrices are read when first asked for.
+    """A prepared folder, opened: names and sizes are checked at once, values are read when they are asked for.
 
     Attributes
     ----------
@@ -70,14 +86,19 @@ class Prep:
         Its features.
     """
 
-    def __init__(self, folder: Path, meta: dict[str, Any], vocab: FeatureVocab) -> None:
+    def __init__(self, folder: Path, meta: dict[str, Any], vocab: FeatureVocab, kinds: dict[str, str]) -> None:
         self.folder = folder
         self.meta = meta
         self.vocab = vocab
+        self._kinds = kinds
+        self._stores: dict[str, CellStore] = {}
 
     @classmethod
     def open(cls, folder: str | Path) -> Prep:
         """Open a folder that ``grn-prep counts`` made.
+
+        The hash of the vocabulary and the sizes of the files of values are checked; the values themselves are checked
+        when all of them are read (:meth:`verify`).
 
         Raises
         ------
@@ -91,52 +112,83 @@ class Prep:
         meta = read_json(folder / "prep.json", what="prepared folder", shape=_SHAPE)
         version = meta.get("format_version") if isinstance(meta, dict) else None
         if version != FORMAT_VERSION:
+            fix = f"convert it: grn-prep convert {folder} --out NEW" if version == 1 else PREPARE
             raise UserError(
-                f"prepared folder '{folder}': has format {version}, not {FORMAT_VERSION} as read here; prepare it anew"
+                f"prepared folder '{folder}': has format {version}, this version reads format {FORMAT_VERSION}; {fix}"
             )
-        vocab = FeatureVocab.load(folder / "vocab.json")
-        prep = cls(folder, meta, vocab)
-        prep._belongs("vocab.json", meta.get("vocab_hash"), vocab.content_hash)
-        prep._belongs("cells.h5ad", _uns_hash(folder / "cells.h5ad"), vocab.content_hash)
+        vocab, kinds = read_vocab(folder, str(meta.get("species", "unknown")), list(meta.get("assays", [])))
+        prep = cls(folder, meta, vocab, kinds)
+        prep._belongs(f"{ASSAYS}/", vocab.content_hash, meta.get("vocab_hash"))
+        for name, facts in meta.get("files", {}).items():
+            if not (folder / name).is_file():
+                raise UserError(f"cells '{folder / name}': no such file; {PREPARE}")
+            if (folder / name).stat().st_size != facts["size"]:
+                prep._belongs(name, f"size {(folder / name).stat().st_size:,}", f"size {facts['size']:,}")
         return prep
 
     def _belongs(self, file: str, found: str | None, expected: str | None) -> None:
         if found != expected:
             raise UserError(
                 f"prepared folder '{self.folder}': {file} does not belong to it (hash {found}, expected {expected}); "
-                "a file was exchanged or changed: prepare the folder anew"
+                f"a file was exchanged, changed or damaged: {PREPARE}"
             )
 
     @property
     def kind(self) -> str:
-        """``counts`` or ``log``."""
+        """Kind of the genes' values, or of the first assay where there are no genes."""
         return str(self.meta["kind"])
 
-    @cached_property
-    def cells(self) -> CellMatrix:
-        """The cells, in vocabulary order."""
-        import h5py
+    @property
+    def cells(self) -> CellStore:
+        """The cells: in memory, or on disk where they have more than :data:`IN_MEMORY_VALUES` values."""
+        return self.store()
 
-        what = f"cells '{self.folder / 'cells.h5ad'}'"
-        with reading(what, _PREPARE), h5py.File(self.folder / "cells.h5ad", "r") as file:
-            obs, names = read_table(file, "obs"), list(read_table(file, "var").index)
-            values_CG, _ = read_stored(file["X"], (len(obs), len(names)), f"{what}: X")
-            size_factor_C = obs.pop(_SIZE_FACTOR).to_numpy(np.float64)
-        if names != list(self.vocab.symbols):
-            raise UserError(
-                f"prepared folder '{self.folder}': the columns of cells.h5ad are not the vocabulary's features; "
-                "prepare the folder anew"
-            )
-        cells = CellMatrix.build(
-            self.vocab,
-            values_CG,
-            kind=self.meta["kind"],
-            obs=obs,
-            size_factor_C=size_factor_C,
-        )
-        self._belongs("cells.h5ad", cells.content_hash, self.meta["cells_hash"])
+    def store(self, how: str = "auto") -> CellStore:
+        """The cells, in vocabulary order.
+
+        Parameters
+        ----------
+        how
+            ``memory``: read whole and checked; ``backed``: rows are read from disk when they are asked for; ``auto``:
+            the first up to :data:`IN_MEMORY_VALUES` stored values.
+        """
+        if how == "auto":
+            how = "memory" if int(self.meta["num_values"]) <= IN_MEMORY_VALUES else "backed"
+        if how not in self._stores:
+            self._stores[how] = self._read(how)
+        return self._stores[how]
+
+    def _read(self, how: str) -> CellStore:
+        stored = read_obs(self.folder)
+        assays, obs = read_assays(self.vocab, self._kinds, stored)
         self._same_obs(obs)
+        sources = {
+            name: StoredRows(self.folder / ASSAYS / name / VALUES, (len(obs), len(assay.space)))
+            for name, assay in assays.items()
+        }
+        backed = BackedStore(self.vocab, obs, assays, sources, self.meta["cells_hash"], self.verify)
+        if how == "backed":
+            return backed
+        self.verify()
+        cells = backed.take(np.arange(len(obs)))
+        vars(cells)["content_hash"] = self.meta["cells_hash"]  # verified above, so it is not computed again
         return cells
+
+    def verify(self) -> None:
+        """Check the files of values against the hashes that were recorded; reads them whole, once.
+
+        Raises
+        ------
+        UserError
+            A file was exchanged, changed or damaged.
+        """
+        if self._verified:
+            return
+        for name, facts in self.meta.get("files", {}).items():
+            self._belongs(name, sha256_file(self.folder / name), facts["sha256"])
+        self._verified = True
+
+    _verified = False
 
     def _same_obs(self, obs: pd.DataFrame) -> None:
         """Refuse names and columns of cells that are not as they were prepared; columns may be added."""
@@ -145,23 +197,36 @@ class Prep:
         changed = [name or "the names of the cells" for name, value in recorded.items() if found.get(name) != value]
         if changed:
             raise UserError(
-                f"prepared folder '{self.folder}': obs of cells.h5ad is not as it was prepared ({name_some(changed)});"
+                f"prepared folder '{self.folder}': {OBS} is not as it was prepared ({name_some(changed)});"
                 " a new column may be added, but to change one, prepare the folder again"
             )
 
+    def to_anndata(self) -> anndata.AnnData:
+        """The cells as an AnnData in memory: values as stored, ``obs`` with the size factors of the first assay.
+
+        What it holds can be read by every command that takes cells.
+        """
+        import anndata
+
+        cells = self.cells
+        stored = list(cells.rows(np.arange(cells.num_cells)).values())
+        var = pd.DataFrame(
+            {"gene_ids": self.vocab.ids, "modality": self.vocab.modality, "is_token": self.vocab.is_token},
+            index=pd.Index(self.vocab.symbols, dtype=object),
+        )
+        obs = cells.obs.assign(size_factor=cells.size_factor_C)
+        return anndata.AnnData(
+            X=stored[0] if len(stored) == 1 else sparse.hstack(stored, format="csr"), obs=obs, var=var
+        )
+
     def cell_names(self) -> list[str]:
         """Barcodes of the cells, without reading their values."""
-        import h5py
-        from anndata.io import read_elem
-
-        path = self.folder / "cells.h5ad"
-        with reading(f"cells '{path}'", _PREPARE), h5py.File(path, "r") as file:
-            return [str(name) for name in read_elem(file["obs"]).index]
+        return [str(name) for name in read_obs(self.folder).index]
 
     @property
     def has_grn(self) -> bool:
         """Whether a network was added."""
-        return (self.folder / "grn.json").is_file()
+        return (self.folder / GRAPH_SIDECAR).is_file()
 
     @cached_property
     def grn(self) -> GRN:
@@ -170,16 +235,16 @@ class Prep:
             raise UserError(
                 f"prepared folder '{self.folder}': holds no network; add one: grn-prep grn EDGES --prep {self.folder}"
             )
-        sidecar = read_json(self.folder / "grn.json", what="network", shape=_GRN_SHAPE)
+        sidecar = read_json(self.folder / GRAPH_SIDECAR, what="network", shape=_GRN_SHAPE)
         try:
-            edges = pd.read_parquet(self.folder / "grn.parquet")
+            edges = pd.read_parquet(self.folder / GRAPH)
             report = EdgeReport.from_dict(sidecar["report"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"prepared folder '{self.folder}': the network cannot be read ({error}); add it anew with grn-prep grn"
+                f"prepared folder '{self.folder}': the network cannot be read ({error}); add it again with grn-prep grn"
             ) from None
         grn = GRN.from_symbols(edges, self.vocab, report)
-        self._belongs("grn.parquet", grn.content_hash, sidecar.get("grn_hash"))
+        self._belongs(GRAPH, grn.content_hash, sidecar.get("grn_hash"))
         return grn
 
     @cached_property
@@ -212,28 +277,17 @@ class Prep:
         if stale:
             raise UserError(
                 f"split '{name}': was made for another vocabulary or network than '{self.folder}' now holds; "
-                "make it anew with grn-prep splits"
+                "make it again with grn-prep splits"
             )
         return split
 
     @property
     def content_hash(self) -> str:
         """16 hex digits of vocabulary, cells, TF list and network; splits have their own."""
-        file, shape = self.folder / "grn.json", _GRN_SHAPE
+        file, shape = self.folder / GRAPH_SIDECAR, _GRN_SHAPE
         grn_hash = read_json(file, what="network", shape=shape)["grn_hash"] if self.has_grn else None
         keys = ("vocab_hash", "cells_hash", "kind", "tfs")
         return canonical_hash([*(self.meta.get(key) for key in keys), grn_hash])
-
-
-def _uns_hash(path: Path) -> str | None:
-    """Vocabulary hash inside cells.h5ad, without reading its matrix."""
-    import h5py
-
-    if not path.is_file():
-        raise UserError(f"cells '{path}': no such file; {_PREPARE}")
-    with reading(f"cells '{path}'", _PREPARE), h5py.File(path, "r") as file:
-        value = file[f"uns/{_UNS}/vocab_hash"][()]
-    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def check_output(folder: str | Path) -> bool:
@@ -258,12 +312,13 @@ def check_output(folder: str | Path) -> bool:
 def write_prep(
     folder: str | Path,
     vocab: FeatureVocab,
-    cells: CellMatrix,
+    cells: MemoryStore,
     *,
     report: AlignmentReport | None = None,
     grn: GRN | None = None,
     tfs: Iterable[str] = (),
     meta: Mapping[str, Any] | None = None,
+    beside: Iterable[Path] = (),
 ) -> Prep:
     """Write a prepared folder whole, or not at all; an earlier one at this place is replaced.
 
@@ -277,6 +332,8 @@ def write_prep(
         Symbols of further TFs (a TF list), all in ``vocab``.
     meta
         More keys for ``prep.json``: ``source``, ``command``, ``notes``.
+    beside
+        Folders to copy into it: splits and cached scores of the same cells and network.
     """
     check_output(folder)
     if cells.vocab.content_hash != vocab.content_hash:
@@ -290,8 +347,10 @@ def write_prep(
         "format_version": FORMAT_VERSION,
         "species": vocab.species,
         "kind": cells.kind,
+        "assays": list(cells.assays),
         "num_cells": cells.num_cells,
-        "num_genes": cells.num_features,
+        "num_genes": vocab.num_genes,
+        "num_features": vocab.num_features,
         "num_values": int(cells.values_CG.nnz),
         "vocab_hash": vocab.content_hash,
         "cells_hash": cells.content_hash,
@@ -299,37 +358,31 @@ def write_prep(
         "tfs": [vocab.symbols[i] for i in sorted({vocab.index(name) for name in tfs})],
     }
     with atomic_folder(folder) as temporary:
-        vocab.save(temporary / "vocab.json")
-        _write_cells(temporary / "cells.h5ad", vocab, replace(cells, obs=obs))
+        write_assays(temporary, cells, obs)
         default = AlignmentReport(num_given=vocab.num_features, mapped=vocab.num_features)
         write_json(temporary / "alignment.json", (report or default).to_dict(), checked=True)
+        content["files"] = file_facts(temporary)
         write_json(temporary / "prep.json", content, checked=True)
         if grn is not None:
             write_grn(temporary, grn)
+        for extra in beside:
+            shutil.copytree(extra, temporary / extra.name)
     return Prep.open(folder)
-
-
-def _write_cells(path: Path, vocab: FeatureVocab, cells: CellMatrix) -> None:
-    import anndata
-
-    var = pd.DataFrame(
-        {"gene_ids": vocab.ids, "modality": vocab.modality, "is_token": vocab.is_token},
-        index=pd.Index(vocab.symbols, dtype=object),
-    )
-    obs = cells.obs.assign(**{_SIZE_FACTOR: cells.size_factor_C})
-    adata = anndata.AnnData(X=cells.values_CG, obs=obs, var=var)
-    adata.uns[_UNS] = {"vocab_hash": vocab.content_hash, "kind": cells.kind}
-    write_h5ad(adata, path, compression="gzip")
 
 
 def write_grn(folder: str | Path, grn: GRN) -> None:
     """Add a network to a prepared folder; the sidecar with its hash comes last, so a half-written one is noticed."""
     folder = Path(folder)
-    vocab_hash = FeatureVocab.load(folder / "vocab.json").content_hash
+    vocab_hash = read_json(folder / "prep.json", what="prepared folder", shape=_SHAPE)["vocab_hash"]
     if grn.vocab.content_hash != vocab_hash:
         raise UserError(f"network: is over another vocabulary than '{folder}'; build it over Prep.open(...).vocab")
-    with atomic_file(folder / "grn.parquet") as temporary:
-        grn.edges[["source", "target", "weight", "sign", "evidence"]].to_parquet(temporary, index=False)
+    with atomic_file(folder / GRAPH) as temporary:
+        edges = grn.edges[["source", "target", "weight", "sign", "evidence"]]
+        spaces = np.asarray(grn.vocab.modality, dtype=object)
+        edges = edges.assign(
+            source_space=spaces[grn.pairs_2E[0]], target_space=spaces[grn.pairs_2E[1]], relation=_REGULATES
+        )
+        edges[list(_EDGE_COLUMNS)].to_parquet(temporary, index=False)
     sidecar = {
         "grn_hash": grn.content_hash,
         "vocab_hash": vocab_hash,
@@ -337,7 +390,7 @@ def write_grn(folder: str | Path, grn: GRN) -> None:
         "num_sources": int(grn.source_index.size),
         "report": grn.report.to_dict(),
     }
-    write_json(folder / "grn.json", sidecar, checked=True)
+    write_json(folder / GRAPH_SIDECAR, sidecar, checked=True)
 
 
 def write_split(folder: str | Path, split: EdgeSplit) -> Path:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from grn_cotrain.data.cells import CellMatrix, CellSplit, cell_split
+from grn_cotrain.data.cells import CellSplit, cell_split
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.grn import GRN
 from grn_cotrain.data.leakage import assert_no_leak
@@ -20,6 +20,7 @@ from grn_cotrain.data.pairs import pair_keys, pairs_from_keys
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.data.prep_hook import open_prepared
 from grn_cotrain.data.rewire import random_graph, rewired
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.recipe import Recipe
@@ -181,7 +182,7 @@ class RunData:
 
     prep: Prep
     vocab: FeatureVocab
-    cells: CellMatrix
+    cells: CellStore
     cell_split: CellSplit
     split: EdgeSplit
     messages: Messages
@@ -210,7 +211,7 @@ def load_run_data(recipe: Recipe, prep: Prep | None = None) -> RunData:
             f"data.split '{split.name}': made for another vocabulary ({split.vocab_hash}, the folder's is"
             f" {prep.vocab.content_hash}); make it again with grn-prep splits"
         )
-    cells = prep.cells
+    cells = prep.store(recipe.data.store)
     if recipe.data.expression == "permuted_genes":
         cells = cells.permuted_genes(prep.tf_index, recipe.seed)
     elif recipe.data.expression == "permuted_cells":

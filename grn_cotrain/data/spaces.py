@@ -6,7 +6,8 @@ Dimension letters: F features of the space.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -14,7 +15,10 @@ import pandas as pd
 
 from grn_cotrain.config import canonical_hash
 
-__all__ = ["FeatureSpace", "intervals_of"]
+__all__ = ["FeatureSpace", "Interval", "intervals_of"]
+
+Interval = tuple[str, int, int]
+"""Chromosome, start and end."""
 
 _INTERVAL = re.compile(r"([\w.\-]+?)[:\-_](\d+)[\-_](\d+)")
 
@@ -33,6 +37,8 @@ class FeatureSpace:
         ``F`` names, Ensembl ids (or ``""``), and whether each feature can be a token.
     species
         Of the vocabulary.
+    intervals
+        Chromosome, start and end of features whose place is known, by name.
     """
 
     name: str
@@ -41,6 +47,7 @@ class FeatureSpace:
     ids: tuple[str, ...]
     is_token: tuple[bool, ...]
     species: str = "unknown"
+    intervals: Mapping[str, Interval] = field(default_factory=dict, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.symbols)
@@ -74,32 +81,41 @@ class FeatureSpace:
         )
 
 
-def intervals_of(var: pd.DataFrame) -> pd.DataFrame:
-    """Genomic intervals of features: columns ``chrom``, ``start``, ``end`` (missing where nothing tells).
+def intervals_of(var: pd.DataFrame) -> dict[str, Interval]:
+    """Genomic intervals of the genes and peaks of a file, by name; features whose place is not known are left out.
 
     Taken from the columns ``chrom``/``start``/``end`` (or ``chromStart``/``chromEnd``, ``seqnames``), from ``interval``
-    as 10x Genomics writes it, or from names such as ``chr1:100-200``.
+    as 10x Genomics writes it, or from names of peaks such as ``chr1:100-200``.
 
     Parameters
     ----------
     var
-        One row a feature, its name in the index.
+        One row a feature, its name in the index; ``modality`` says what it is.
     """
     lower = {str(name).lower(): name for name in var.columns}
-    chrom = next((lower[name] for name in ("chrom", "chr", "chromosome", "seqnames") if name in lower), None)
-    start = next((lower[name] for name in ("start", "chromstart") if name in lower), None)
-    end = next((lower[name] for name in ("end", "chromend") if name in lower), None)
-    if chrom is not None and start is not None and end is not None:
-        table = pd.DataFrame({"chrom": var[chrom], "start": var[start], "end": var[end]})
-    else:
-        text = var[lower["interval"]] if "interval" in lower else pd.Series(var.index, index=var.index)
-        found = [_INTERVAL.fullmatch(str(name)) for name in text]
-        rows = [match.groups() if match else (None, None, None) for match in found]
-        table = pd.DataFrame(rows, columns=["chrom", "start", "end"], index=var.index, dtype=object)
-    result = pd.DataFrame(index=var.index)
-    result["chrom"] = pd.Series(
-        [None if pd.isna(name) else str(name) for name in table["chrom"]], index=var.index, dtype="string"
+    chrom, start, end = (
+        next((lower[name] for name in words if name in lower), None)
+        for words in (("chrom", "chr", "chromosome", "seqnames"), ("start", "chromstart"), ("end", "chromend"))
     )
-    for name in ("start", "end"):
-        result[name] = pd.to_numeric(table[name], errors="coerce").astype("Int64")
+    if chrom is not None and start is not None and end is not None:
+        rows = list(zip(var.index, var["modality"], var[chrom], var[start], var[end], strict=True))
+    else:
+        text = var[lower["interval"]] if "interval" in lower else var.index
+        is_peak = (var["modality"] == "peak").to_numpy()
+        found = [
+            _INTERVAL.fullmatch(str(name)) if known or "interval" in lower else None
+            for name, known in zip(text, is_peak, strict=True)
+        ]
+        rows = [
+            (name, modality, *match.groups())
+            for name, modality, match in zip(var.index, var["modality"], found, strict=True)
+            if match
+        ]
+    result: dict[str, Interval] = {}
+    for name, modality, place, low, high in rows:
+        if modality in ("gene", "peak") and pd.notna(place) and str(place):
+            try:
+                result[str(name)] = (str(place), int(float(low)), int(float(high)))
+            except (TypeError, ValueError, OverflowError):  # a place that is not a number is not known
+                continue
     return result

@@ -104,6 +104,8 @@ class Statistics:
 
     def blocks(self) -> Iterator[Block]:
         """One pass over the cells. For products that take several passes, which no :class:`Need` can express."""
+        if self.passes == 0:
+            self.cells.verify()  # this is the pass that reads everything
         self.passes += 1
         return cell_blocks(self.cells, self.rows_C, self._block_cells)
 

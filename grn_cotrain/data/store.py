@@ -6,7 +6,7 @@ Dimension letters: C cells, B some of them, G features of every modality, F feat
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from grn_cotrain.data.assays import Assay
 from grn_cotrain.data.vocab import FeatureVocab
 
 if TYPE_CHECKING:
-    from grn_cotrain.data.cells import CellMatrix
+    from grn_cotrain.data.cells import MemoryStore
 
 __all__ = ["BLOCK_VALUES", "CellStore", "StoreBase"]
 
@@ -56,7 +56,11 @@ class CellStore(Protocol):
     def blocks(
         self, rows: np.ndarray | None = None, assay: str | None = None, *, size: int | None = None
     ) -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]: ...
-    def take(self, index_B: np.ndarray) -> CellMatrix: ...
+    def take(self, index_B: np.ndarray) -> MemoryStore: ...
+    def only(self, assay: str) -> CellStore: ...
+    def genes(self) -> CellStore: ...
+    def permuted_genes(self, tf_index: np.ndarray, seed: int) -> CellStore: ...
+    def permuted_cells(self, seed: int) -> CellStore: ...
     def verify(self) -> None: ...
 
 
@@ -114,6 +118,24 @@ class StoreBase:
         names = list(self.assays) if assay is None else [assay]
         parts = [self.assays[name].normalised(stored[name], index_B) for name in names]
         return parts[0] if len(parts) == 1 else sparse.hstack(parts, format="csr")
+
+    def verify(self) -> None:
+        """Check what is stored against what was recorded of it; nothing to do for cells in memory."""
+
+    def only(self, assay: str) -> CellStore:
+        """The cells that have an assay, with the features of this assay alone."""
+        raise NotImplementedError
+
+    def genes(self) -> CellStore:
+        """The cells that have RNA, with the genes alone: column ``i`` is gene index ``i``.
+
+        What is defined on genes (controls, evidence of links) reads this. A store of one assay that every cell has is
+        returned as it is, and so is one without genes.
+        """
+        first = next(iter(self.assays.values()))
+        if first.space.name != "gene" or (len(self.assays) == 1 and first.present_C.all()):
+            return cast("CellStore", self)
+        return self.only(first.name)
 
     def measured(self, assay: str = "rna") -> sparse.csr_matrix:
         """Normalised values of an assay in the cells that have it, CSR float32 ``[B, F]``.

@@ -10,8 +10,8 @@ G features, V vocabulary (special tokens, then features), N names given.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +23,7 @@ from grn_cotrain.data.alignment import Alignment, AlignmentReport, name_some
 from grn_cotrain.data.assay_kinds import MODALITIES
 from grn_cotrain.data.diagnosis import diagnose
 from grn_cotrain.data.gene_names import detect_species, is_ensembl_id, is_spike_in, without_version
-from grn_cotrain.data.spaces import FeatureSpace
+from grn_cotrain.data.spaces import FeatureSpace, Interval
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.files import read_json, write_json
 from grn_cotrain.strict import check_shape
@@ -70,6 +70,8 @@ class FeatureVocab:
         False for features that are graph nodes but never tokens (ERCC spike-ins).
     species
         ``human``, ``mouse``, ``simulated`` or ``unknown``.
+    intervals
+        Chromosome, start and end of the genes and peaks whose place is known, by name. Not part of the identity.
 
     Raises
     ------
@@ -82,6 +84,7 @@ class FeatureVocab:
     modality: tuple[str, ...]
     is_token: tuple[bool, ...]
     species: Species = "unknown"
+    intervals: Mapping[str, Interval] = field(default_factory=dict, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         lengths = {name: len(getattr(self, name)) for name in ("symbols", "ids", "modality", "is_token")}
@@ -110,6 +113,7 @@ class FeatureVocab:
         *,
         modality: str | Sequence[str] = "gene",
         species: str = "auto",
+        intervals: Mapping[str, Interval] | None = None,
     ) -> FeatureVocab:
         """Build from names alone: Ensembl ids among ``symbols`` fill empty ``ids``, spike-ins are no tokens.
 
@@ -125,6 +129,7 @@ class FeatureVocab:
             modality=(modality,) * len(names) if isinstance(modality, str) else tuple(modality),
             is_token=tuple(not is_spike_in(name) for name in names),
             species=(detect_species(names + given)[0] or "unknown") if species == "auto" else species,  # type: ignore[arg-type]
+            intervals=dict(intervals or {}),
         )
 
     # -- sizes and identity ------------------------------------------------------------------------------------------
@@ -162,7 +167,7 @@ class FeatureVocab:
                 )
             if stop > start:
                 symbols, ids, is_token = self.symbols[start:stop], self.ids[start:stop], self.is_token[start:stop]
-                spaces.append(FeatureSpace(name, start, symbols, ids, is_token, self.species))
+                spaces.append(FeatureSpace(name, start, symbols, ids, is_token, self.species, self.intervals))
             start = stop
         return tuple(spaces)
 
@@ -328,23 +333,23 @@ class FeatureVocab:
         """Return a vocabulary with new features appended; features already here are skipped, so no id moves."""
         more = FeatureVocab.from_symbols(dict.fromkeys(symbols) if ids is None else symbols, ids, modality=modality)
         new = [i for i in range(len(more)) if self.get(more.symbols[i], more.modality[i]) is None]
-        return FeatureVocab(
+        return replace(
+            self,
             symbols=self.symbols + tuple(more.symbols[i] for i in new),
             ids=self.ids + tuple(more.ids[i] for i in new),
             modality=self.modality + tuple(more.modality[i] for i in new),
             is_token=self.is_token + tuple(more.is_token[i] for i in new),
-            species=self.species,
         )
 
     def select(self, index: Sequence[int] | np.ndarray) -> FeatureVocab:
         """Return a new vocabulary of the features at these gene indices, in that order: ids do move."""
         chosen = [int(i) for i in index]
-        return FeatureVocab(
+        return replace(
+            self,
             symbols=tuple(self.symbols[i] for i in chosen),
             ids=tuple(self.ids[i] for i in chosen),
             modality=tuple(self.modality[i] for i in chosen),
             is_token=tuple(self.is_token[i] for i in chosen),
-            species=self.species,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -363,7 +368,8 @@ class FeatureVocab:
         check_shape(mapping, _SHAPE, "vocabulary: not a vocabulary")
         keys = ("symbols", "ids", "modality", "is_token")
         try:
-            vocab = cls(**{key: tuple(mapping[key]) for key in keys}, species=mapping["species"])
+            symbols, ids, modality, is_token = (tuple(mapping[key]) for key in keys)
+            vocab = cls(symbols, ids, modality, is_token, mapping["species"])
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(f"vocabulary: not a vocabulary ({error!r}); prepare the folder anew") from None
         if mapping.get("content_hash", vocab.content_hash) != vocab.content_hash:

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.evaluate.bootstrap import cell_draws
 from grn_cotrain.evaluate.linear_probe import (
     LabelSplit,
@@ -74,7 +74,7 @@ def annotation_table(
     predicted_C: Sequence[str],
     labels_C: Sequence[str],
     split: LabelSplit,
-    cells: CellMatrix,
+    cells: CellStore,
     *,
     embeddings: Mapping[str, np.ndarray] | None = None,
     bootstrap: int = 1000,

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from grn_cotrain.config import require_seed
 from grn_cotrain.data.batch import CellBatch, PackedTokens
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.obs import as_labels, obs_column
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import NUM_SPECIAL
@@ -58,7 +58,7 @@ class AttentionModel(Protocol):
         """Rows of the genes."""
         ...
 
-    def tokenizer(self, cells: CellMatrix) -> Tokenizer:
+    def tokenizer(self, cells: CellStore) -> Tokenizer:
         """Tokens of cells as the model reads them."""
         ...
 
@@ -122,7 +122,7 @@ class CellGroup:
 
 
 def cell_groups(
-    cells: CellMatrix, by: str | None, *, max_cells: int | None, seed: int = 0
+    cells: CellStore, by: str | None, *, max_cells: int | None, seed: int = 0
 ) -> tuple[list[CellGroup], int]:
     """Groups by a column of obs, sorted by name, each with a seeded draw of at most ``max_cells`` cells.
 
@@ -249,7 +249,7 @@ def excess(weight: np.ndarray, expected: np.ndarray) -> np.ndarray:
 @torch.no_grad()
 def read_attention(
     model: AttentionModel,
-    cells: CellMatrix,
+    cells: CellStore,
     sources: np.ndarray,
     groups: Sequence[CellGroup],
     config: AttentionConfig | None = None,
@@ -287,7 +287,7 @@ def read_attention(
     sources_S = np.unique(np.asarray(sources, dtype=np.int64))
     _check_memory(len(sources_S), cells.num_features)
     genes, tokenizer = model.encode_graph(), model.tokenizer(cells)
-    nonzero_C = np.diff(cells.values_CG[:, np.flatnonzero(cells.vocab.is_token)].indptr)
+    nonzero_C = np.sum([cells.num_values(name, tokens=True) for name in cells.assays], axis=0)
     done, total = 0, sum(len(group.rows_C) for group in groups)
     for group in groups:
         sums = _Sums(sources_S, cells.num_features, config, centrality)

@@ -16,10 +16,10 @@ import pandas as pd
 from grn_cotrain.config import canonical_hash
 from grn_cotrain.controls import CONTROLS, Control, LinkScorer
 from grn_cotrain.data.alignment import name_some
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.pairs import pair_keys
 from grn_cotrain.data.run_data import RunData
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.attention import (
@@ -366,7 +366,7 @@ class _Scored:
     def __init__(self, name: str, kind: str, scores_M: np.ndarray) -> None:
         self.name, self.kind, self.scores_M = name, kind, scores_M
 
-    def fit(self, split: EdgeSplit, cells: CellMatrix | None) -> Self:
+    def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
         del split, cells
         return self
 
@@ -380,11 +380,11 @@ class _Coexpression:
 
     kind = "control"
 
-    def __init__(self, group: CellGroup, cells: CellMatrix) -> None:
+    def __init__(self, group: CellGroup, cells: CellStore) -> None:
         self.name = f"{group.name}: co-expression"
         self.cells, self.rows_C = cells, group.rows_C
 
-    def fit(self, split: EdgeSplit, cells: CellMatrix | None) -> Self:
+    def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
         del cells
         self.split = split
         return self

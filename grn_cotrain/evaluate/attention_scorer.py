@@ -10,9 +10,9 @@ from typing import Self
 
 import numpy as np
 
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.run_data import RunData
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.attention import (
     AttentionConfig,
@@ -76,7 +76,7 @@ class AttentionReadOut:
     def __init__(
         self,
         model: AttentionModel,
-        cells: CellMatrix,
+        cells: CellStore,
         group: CellGroup,
         config: AttentionConfig | None = None,
         *,
@@ -137,7 +137,7 @@ class AttentionScorer:
         self.num_unseen = 0
         self.sources_S: np.ndarray | None = None
 
-    def fit(self, split: EdgeSplit, cells: CellMatrix | None) -> Self:
+    def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
         """Refuse a split that the model was not trained on; there is nothing else to fit."""
         del cells  # the run's own cells are read, whatever the table's controls read
         if self.split_hash is not None:

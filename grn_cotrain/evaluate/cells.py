@@ -25,8 +25,9 @@ from scipy import sparse
 from torch import Tensor
 
 from grn_cotrain.data.batch import CellBatch, PackedTokens
-from grn_cotrain.data.cells import CellMatrix, CellSplit
+from grn_cotrain.data.cells import CellSplit
 from grn_cotrain.data.statistics import Statistics
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.value_statistics import Moments, ValueStatistics
@@ -73,7 +74,7 @@ Predict = Callable[[PackedTokens], "Tensor | np.ndarray"]
 """Batch with ``masked_T`` -> values of its hidden tokens, on the scale of ``values_T``, in the order of
 ``nonzero(masked_T)``: :meth:`grn_cotrain.objectives.ValuePredictor.predict_values`, its model bound."""
 
-Tokenize = Callable[[CellMatrix], Tokenizer]
+Tokenize = Callable[[CellStore], Tokenizer]
 """Cells -> their tokens as a model was trained to read them, no non-zero value left out."""
 
 
@@ -99,7 +100,7 @@ class HiddenCells:
 
 
 def hidden_cells(
-    cells: CellMatrix,
+    cells: CellStore,
     rows_C: np.ndarray,
     *,
     seed: int,
@@ -138,7 +139,7 @@ def hidden_cells(
 
 def masked_value_table(
     predictors: Mapping[str, Predict],
-    cells: CellMatrix,
+    cells: CellStore,
     split: CellSplit,
     *,
     seed: int = 0,
@@ -212,7 +213,7 @@ def masked_value_table(
 
 def fit_baseline(
     kind: type[ValueBaseline],
-    cells: CellMatrix,
+    cells: CellStore,
     split: CellSplit,
     scale: Scale,
     *,
@@ -232,7 +233,7 @@ def fit_baseline(
 
 def r2_replicates(
     predict: Predict,
-    cells: CellMatrix,
+    cells: CellStore,
     split: CellSplit,
     *,
     seed: int = 0,
@@ -265,7 +266,7 @@ class Scale:
     counted_G: np.ndarray
 
     @classmethod
-    def of(cls, cells: CellMatrix, split: CellSplit) -> Scale:
+    def of(cls, cells: CellStore, split: CellSplit) -> Scale:
         """Of the training cells; raises UserError where no gene is detected in 5 % of them."""
         statistics = Statistics(cells, split.train_C)[Moments()].nonzero(prior=0.0)
         counted_G = (statistics.detected_G >= MIN_DETECTED) & np.asarray(cells.vocab.is_token)

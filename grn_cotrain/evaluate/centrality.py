@@ -12,9 +12,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.grn import GRN
 from grn_cotrain.data.statistics import Statistics
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.attention import AttentionScores
@@ -32,7 +32,7 @@ _FEWEST = 10  # genes: fewer support no correlation
 _FEWEST_OF_CLASS = 25  # TFs, and other genes: out-of-fold scores of fewer lean below .5 by themselves
 
 
-def centrality_genes(scores: AttentionScores, cells: CellMatrix, grn: GRN, tf_index: np.ndarray) -> pd.DataFrame:
+def centrality_genes(scores: AttentionScores, cells: CellStore, grn: GRN, tf_index: np.ndarray) -> pd.DataFrame:
     """One row a gene that is read in some cell of the group.
 
     Parameters

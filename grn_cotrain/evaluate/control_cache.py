@@ -16,8 +16,8 @@ import numpy as np
 
 from grn_cotrain.config import canonical_hash, to_dict
 from grn_cotrain.controls import Control
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.files import atomic_file
 
 __all__ = ["CachedScores", "ControlCache", "pairs_hash"]
@@ -57,7 +57,7 @@ class ControlCache:
         self.folder = None if folder is None else Path(folder)
         self.messages: list[str] = []
 
-    def path(self, control: Control, split: EdgeSplit, cells: CellMatrix | None, hash_of_pairs: str) -> Path | None:
+    def path(self, control: Control, split: EdgeSplit, cells: CellStore | None, hash_of_pairs: str) -> Path | None:
         """File of an entry, whether it exists or not."""
         if self.folder is None:
             return None
@@ -79,7 +79,7 @@ class ControlCache:
         self,
         control: Control,
         split: EdgeSplit,
-        cells: CellMatrix | None,
+        cells: CellStore | None,
         pairs_2M: np.ndarray,
         *,
         hash_of_pairs: str | None = None,

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from grn_cotrain.config import require_seed
 from grn_cotrain.data.batch import CellBatch, PackedTokens
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.vocab import MODALITIES, NUM_SPECIAL
 from grn_cotrain.errors import UserError, did_you_mean
@@ -177,7 +177,7 @@ def _shift(before_ND: Tensor, after_ND: Tensor) -> tuple[np.ndarray, np.ndarray]
 @torch.no_grad()
 def perturb_cells(
     model: CoTrainModel,
-    cells: CellMatrix,
+    cells: CellStore,
     genes: Sequence[int],
     *,
     rows_C: np.ndarray | None = None,
@@ -302,7 +302,7 @@ def _samples(
 
 
 def _check(
-    cells: CellMatrix, genes: Sequence[int], mode: str, level: Level, num_controls: int, values_CG: sparse.csr_matrix
+    cells: CellStore, genes: Sequence[int], mode: str, level: Level, num_controls: int, values_CG: sparse.csr_matrix
 ) -> None:
     if mode not in MODES:
         raise UserError(f"mode '{mode}': choose from {', '.join(MODES)}{did_you_mean(mode, MODES)}")
@@ -337,7 +337,7 @@ def _levels(values_CG: sparse.csr_matrix, genes: Sequence[int], level: Level) ->
 
 
 def _result(
-    cells: CellMatrix,
+    cells: CellStore,
     values_CG: sparse.csr_matrix,
     sets: Sequence[tuple[int, ...]],
     shifts: _Shifts,
@@ -410,7 +410,7 @@ def _percentile(value: float, others: np.ndarray) -> float:
     return float(100 * ((others < value).sum() + 0.5 * (others == value).sum()) / len(others))
 
 
-def _gene_frame(cells: CellMatrix, shifts: _Shifts) -> pd.DataFrame:
+def _gene_frame(cells: CellStore, shifts: _Shifts) -> pd.DataFrame:
     count_PG = shifts.gene_count_PG
     with np.errstate(invalid="ignore"):
         cosine_PG = np.where(count_PG > 0, shifts.gene_cosine_PG / count_PG, np.nan)

@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 
 from grn_cotrain.data.alignment import name_some
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.obs import as_labels, canonical_text
 from grn_cotrain.data.statistics import Statistics
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.evaluate.bootstrap import cell_draws
@@ -108,7 +108,7 @@ def stratified(labels_C: Sequence[object], *, test: float = 0.2, seed: int = 0) 
 
 
 def expression_features(
-    cells: CellMatrix, train_C: np.ndarray, *, num_components: int = 50, num_genes: int = 500, seed: int = 0
+    cells: CellStore, train_C: np.ndarray, *, num_components: int = 50, num_genes: int = 500, seed: int = 0
 ) -> dict[str, np.ndarray]:
     """Baselines that a probe must beat: features that need no network, chosen and fitted on the training cells alone.
 

@@ -20,8 +20,8 @@ __all__ = ["HEADLINE", "PRINTED", "SUMMARY", "TITLES", "LinkRow", "facts", "link
 HEADLINE = "macro_auroc"
 """Metric by which models and controls are compared first."""
 
-#: What is printed for a set of candidates: metric, and whether its interval is printed too. What is known beyond degree
-#: stands beside the headline, where no page or terminal cuts it off.
+#: Columns that are printed for a set of candidates: metric, and whether its interval is printed too. What is known
+#: beyond degree is printed next to the headline, where no page or terminal cuts it off.
 PRINTED: Mapping[str, Mapping[str, bool]] = {
     "all": {
         "macro_auroc": True,
@@ -81,12 +81,12 @@ class LinkRow:
 
     @property
     def label(self) -> str:
-        """Name of the row where most rows are controls: the others say what they are."""
+        """Name of the row where most rows are controls: the others state their kind."""
         return self.name if self.kind == "control" else f"{self.name} ({self.kind})"
 
     @property
     def short_label(self) -> str:
-        """Name of the row where the model stands out by itself: the others say what they are."""
+        """Name of the row where the model stands out by itself: the others state their kind."""
         return self.name if self.kind == "model" else f"{self.name} ({self.kind})"
 
 
@@ -142,7 +142,7 @@ def links_table(
 
 
 def facts(part: pd.DataFrame, split: str, candidates: str) -> str:
-    """Say what a link table was measured on: split, candidates, pairs, prevalence, TFs."""
+    """Describe the data of a link table: split, candidates, pairs, prevalence, TFs."""
     pooled = part[part["metric"] == "auroc"].iloc[0]
     macro = part.loc[part["metric"] == HEADLINE, "num_tfs"]
     in_macro = f" ({count(macro.max())} in macro)" if len(macro) else ""
@@ -202,7 +202,7 @@ def link_rows(
 
 
 def _as_printed(mine: Mapping[str, Any], printed: Mapping[str, bool]) -> tuple[str, ...]:
-    """Every number of a row as it is printed: rows that a reader cannot tell apart have equal ones."""
+    """Every number of a row as it is printed: rows that a reader cannot distinguish have equal ones."""
     shown = []
     for name, interval in printed.items():
         record, digits = mine.get(name), metric(name).digits

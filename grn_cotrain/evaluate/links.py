@@ -16,11 +16,11 @@ import pandas as pd
 
 from grn_cotrain.config import canonical_hash
 from grn_cotrain.controls import CONTROLS, Control, LinkScorer
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.leakage import assert_no_leak
 from grn_cotrain.data.pairs import pair_keys
 from grn_cotrain.data.split_checks import one_sided
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.blocks import rank_scores
 from grn_cotrain.evaluate.bootstrap import Bootstrap, Sample
@@ -51,7 +51,7 @@ _KNOWN_REGULATOR_BELOW = 0.95
 def evaluate_links(
     split: EdgeSplit | Sequence[EdgeSplit],
     scorers: Scorers,
-    cells: CellMatrix | None,
+    cells: CellStore | None,
     *,
     bootstrap: int = 1000,
     seed: int = 0,
@@ -102,6 +102,7 @@ def evaluate_links(
     splits = [split] if isinstance(split, EdgeSplit) else list(split)
     if not splits:
         raise UserError("split: none given; make one with grn-prep splits")
+    cells = None if cells is None else cells.genes()  # links are of genes: no control sees a peak
     cache = cache or ControlCache(None)
     messages = message_2E if isinstance(message_2E, Mapping) else {one.name: message_2E for one in splits}
     tests = [_Test.build(one, cache, cells, messages.get(one.name), dict(audit_options or {})) for one in splits]
@@ -147,7 +148,7 @@ class _Test:
         cls,
         split: EdgeSplit,
         cache: ControlCache,
-        cells: CellMatrix | None,
+        cells: CellStore | None,
         message_2E: np.ndarray | None,
         audit_options: dict[str, Any],
     ) -> _Test:
@@ -213,7 +214,7 @@ class _Measured:
 def _measure_scorer(
     test: _Test,
     scorer: LinkScorer,
-    cells: CellMatrix | None,
+    cells: CellStore | None,
     cache: ControlCache,
     plan: Bootstrap,
     min_positives: int,

@@ -12,8 +12,8 @@ from typing import Self
 import numpy as np
 import torch
 
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.platt import PLATT_FILE, Calibration
 from grn_cotrain.model_io import load_model
@@ -68,7 +68,7 @@ class ModelScorer:
             None if self.calibration is None else self.calibration.probability
         )
 
-    def fit(self, split: EdgeSplit, cells: CellMatrix | None) -> Self:
+    def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
         """Refuse a split that the model was not trained on; there is nothing else to fit."""
         del cells
         meta = self.config["meta"]

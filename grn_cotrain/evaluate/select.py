@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from grn_cotrain.controls import CONTROLS, Control
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.errors import UserError
 
 __all__ = ["cost_estimate", "parse_controls"]
@@ -46,7 +46,7 @@ def parse_controls(text: str, *, seed: int = 0) -> list[Control]:
 
 
 def cost_estimate(
-    controls: Sequence[Control], splits: Sequence[EdgeSplit], cells: CellMatrix | None = None
+    controls: Sequence[Control], splits: Sequence[EdgeSplit], cells: CellStore | None = None
 ) -> str | None:
     """One line to print before costly controls run, or None if there is none: name and rough minutes of each."""
     costly = [control for control in controls if control.cost == "costly"]

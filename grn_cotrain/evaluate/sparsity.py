@@ -31,8 +31,9 @@ from torch import Tensor
 
 from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.batch import PackedTokens
-from grn_cotrain.data.cells import CellMatrix, CellSplit
+from grn_cotrain.data.cells import CellSplit
 from grn_cotrain.data.obs import as_labels, obs_column
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.bootstrap import cell_draws
@@ -63,7 +64,7 @@ _MIN_CELLS = 5  # a group of fewer cells has no interval to speak of
 
 def masked_value_by_sparsity(
     predictors: Mapping[str, Predict],
-    cells: CellMatrix,
+    cells: CellStore,
     split: CellSplit,
     *,
     seed: int = 0,
@@ -204,7 +205,7 @@ def _by_sparsity(own_C: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
         yield f"{number} of {num_groups}", np.sort(rows_C)
 
 
-def column_groups(cells: CellMatrix, split: CellSplit, column: str) -> tuple[list[tuple[str, np.ndarray]], list[str]]:
+def column_groups(cells: CellStore, split: CellSplit, column: str) -> tuple[list[tuple[str, np.ndarray]], list[str]]:
     """Groups of held-out cells by a column of obs.
 
     Returns

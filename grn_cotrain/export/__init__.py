@@ -1,4 +1,4 @@
-"""What leaves a run for other tools: gene embeddings, cell embeddings, edges."""
+"""Exports of a run for other tools: gene embeddings, cell embeddings, edges."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def open_whole(cells: str | Path, out: str | Path, read: anndata.AnnData) -> Ope
     cells
         File that ``read`` was read from.
     out
-        Its suffix says whether an h5mu stays one.
+        Its suffix decides whether an h5mu stays one.
     read
         Validated cells.
     """

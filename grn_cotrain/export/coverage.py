@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.io.counts import CountsFile
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.value_statistics import Moments
@@ -51,7 +51,7 @@ class Coverage:
     share_C: np.ndarray
 
     @classmethod
-    def of(cls, counts: CountsFile, aligned: CellMatrix, tokens: TokenConfig) -> Coverage:
+    def of(cls, counts: CountsFile, aligned: MemoryStore, tokens: TokenConfig) -> Coverage:
         """Compare the file as read with the same cells in the model's vocabulary."""
         statistics = Statistics(aligned)
         shown_G = statistics[Moments()].count_G > 0

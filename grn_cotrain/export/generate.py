@@ -19,11 +19,11 @@ from torch import Tensor
 from grn_cotrain.config import require_seed
 from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.batch import CellBatch, PackedTokens
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.covariates import unknown_notes
 from grn_cotrain.data.io.align import align_measured
 from grn_cotrain.data.io.counts import CountsFile, load_counts
 from grn_cotrain.data.io.write_h5ad import write_h5ad
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import NUM_SPECIAL
@@ -221,7 +221,7 @@ def _doubts(model: CoTrainModel, prompt: Prompt) -> list[str]:
     return []
 
 
-def _tokenizer(model: CoTrainModel, cells: CellMatrix, genes: Asked) -> Tokenizer:
+def _tokenizer(model: CoTrainModel, cells: CellStore, genes: Asked) -> Tokenizer:
     """Tokens of which some will be unknown; every feature is one where all are asked."""
     if genes == "expressed":
         return model.tokenizer(cells, every_value=True)
@@ -321,7 +321,7 @@ class _Table:
         return sparse.csr_matrix((values.astype(dtype), (rows, columns)), shape=shape)
 
 
-def _result(cells: CellMatrix, table: _Table, origin: dict[str, Any], measured_G: np.ndarray) -> anndata.AnnData:
+def _result(cells: CellStore, table: _Table, origin: dict[str, Any], measured_G: np.ndarray) -> anndata.AnnData:
     import anndata
 
     shape = (cells.num_cells, cells.num_features)

@@ -38,7 +38,7 @@ class CellDraws:
     seed
         0 or more.
     streams
-        Numbers that tell what is drawn, in which round.
+        Numbers that identify the draw and its round.
     """
 
     seed: int
@@ -64,7 +64,7 @@ class CellDraws:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What was generated, for every token of a batch.
+    """Generated values, for every token of a batch.
 
     Attributes
     ----------
@@ -109,7 +109,7 @@ def generate_values(
     rounds
         R, at least 1; more rounds than unknown genes generate one at a time.
     num_bins
-        Bins of visible values, made anew in each round.
+        Bins of visible values, made again in each round.
     draws
         Draw each value from a normal distribution around its prediction (cut at 0), and whether it is zero where the
         model gives a chance. None: the prediction itself; zero where the chance of another value is below one half.
@@ -165,10 +165,10 @@ def _values(found: Guess, draws: CellDraws | None, batch: PackedTokens, where_M:
 def guesser(
     predictor: ValuePredictor, model: CoTrainModel, genes: GeneStates, *, num_bins: int, seed: int = 0
 ) -> GuessValues:
-    """The predictor bound to its model; one that says nothing of its confidence is judged by its stability.
+    """The predictor bound to its model; one that returns no confidence is judged by its stability.
 
     Then the spread of a value is the root mean square by which its prediction changes when half of the known values
-    (drawn anew, twice) are hidden too: what hangs on few of them is uncertain. Where nothing is known all are equal.
+    (drawn again, twice) are hidden too: what hangs on few of them is uncertain. Where nothing is known all are equal.
     """
     if isinstance(predictor, ConfidentPredictor):
         return lambda batch: predictor.guess_values(model, batch, genes)

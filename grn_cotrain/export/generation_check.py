@@ -1,4 +1,4 @@
-"""How good generated values are, where the truth is known, beside each gene's mean.
+"""How good generated values are, where the truth is known, compared with each gene's mean.
 
 Dimension letters: C cells, G features, N generated entries.
 """
@@ -20,7 +20,7 @@ class Accuracy:
     Attributes
     ----------
     num_values, num_cells
-        What was compared.
+        Numbers of values and cells that were compared.
     error
         Mean squared error of the generated values.
     gene_mean_error
@@ -32,9 +32,9 @@ class Accuracy:
         Pearson correlation of generated and true values after each gene's own mean over the entries was taken off.
     right, majority
         Over all generated entries of the file's genes: share of those rightly called zero or not, and share of the
-        commoner of the two; NaN where the model says nothing of zeros.
+        commoner of the two; NaN where the model does not predict zeros.
     num_unmeasured, num_unmeasured_genes
-        Generated entries that stand beside no truth, as the file lacks their genes, and these genes.
+        Generated entries that cannot be compared with a truth, as the file lacks their genes, and these genes.
     """
 
     num_values: int
@@ -87,7 +87,8 @@ def accuracy(
     chance_N
         Chance that an entry is not zero, or None.
     measured_G
-        bool: features that the file has; None: all. A zero of the others says nothing, so their entries are left out.
+        bool: features that the file has; None: all. A zero of the others carries no information, so their entries are
+        left out.
     """
     missing_N = np.zeros(len(gene_N), dtype=bool) if measured_G is None else ~measured_G[gene_N]
     unmeasured = (int(missing_N.sum()), len(np.unique(gene_N[missing_N])))

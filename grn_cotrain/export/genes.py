@@ -15,8 +15,8 @@ import torch
 
 from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.batch import CellBatch
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.obs import as_labels, obs_column
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError, did_you_mean
@@ -167,7 +167,7 @@ def _frame(model: CoTrainModel, rows_GD: np.ndarray) -> pd.DataFrame:
 
 @torch.no_grad()
 def _contextual(
-    model: CoTrainModel, cells: CellMatrix, by: str | None, progress: Callable[[int, int], None] | None
+    model: CoTrainModel, cells: CellStore, by: str | None, progress: Callable[[int, int], None] | None
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     labels_C = pd.Series("", index=cells.obs.index) if by is None else as_labels(obs_column(cells.obs, by, "--by"))
     codes_C, groups = pd.factorize(labels_C, sort=True)  # -1 for cells without a label

@@ -37,7 +37,7 @@ class RunIdentity:
 
     @classmethod
     def of(cls, folder: RunFolder, config: dict[str, Any]) -> RunIdentity:
-        """Of a run folder and the config.json of its model."""
+        """Identity of a run folder and the config.json of its model."""
         record = folder.record() if folder.record_file.is_file() else {}
         return cls(
             run=str(record.get("name") or folder.folder.resolve().name),

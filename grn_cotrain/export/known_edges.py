@@ -13,10 +13,10 @@ import numpy as np
 
 from grn_cotrain.controls.pair_rows import score_by_rows
 from grn_cotrain.controls.pearson import unit_profiles
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.pairs import pair_keys
 from grn_cotrain.data.prep import Prep
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.errors import UserError
 from grn_cotrain.model import CoTrainModel
 from grn_cotrain.run_folder import RunFolder
@@ -59,7 +59,7 @@ class KnownEdges:
     sign_E: np.ndarray
     evidence_E: np.ndarray
     sources_S: np.ndarray
-    cells: CellMatrix | None
+    cells: CellStore | None
 
     @property
     def train_sources(self) -> np.ndarray:
@@ -155,7 +155,7 @@ def _from_graph(folder: RunFolder, model: CoTrainModel, why: str) -> tuple[Known
     return known, [f"{note} no edge is known and none has a sign: the model's own graph is {messages}"]
 
 
-def correlations(cells: CellMatrix, pairs_2M: np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, int]:
+def correlations(cells: CellStore, pairs_2M: np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, int]:
     """Pearson correlation of each pair over normalised expression, and the number of cells it is over.
 
     Only the genes of the pairs are made dense; where these are still more than 256 MB, a random part of the cells

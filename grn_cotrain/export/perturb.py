@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 
 from grn_cotrain.data.alignment import name_some
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.io.align import align_cells
 from grn_cotrain.data.io.counts import CountsFile, load_counts
 from grn_cotrain.data.obs import as_labels, canonical_text, obs_column
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.evaluate.in_silico import InSilico, Level, perturb_cells
 from grn_cotrain.export.cells import species_of
@@ -117,7 +117,7 @@ def perturb_genes(
     return result
 
 
-def _rows(cells: CellMatrix, only: tuple[str, str] | None) -> np.ndarray:
+def _rows(cells: CellStore, only: tuple[str, str] | None) -> np.ndarray:
     """Rows of the cells that ``only`` leaves."""
     if only is None:
         return np.arange(cells.num_cells)

@@ -15,7 +15,7 @@ from grn_cotrain.data.covariates import UNKNOWN
 
 __all__ = ["ConditionEmbedding"]
 
-_STD = 0.02  # as other embeddings of what a token is: small beside the gene's row
+_STD = 0.02  # as other embeddings of what a token is: small compared with the gene's row
 
 
 class ConditionEmbedding(nn.Module):

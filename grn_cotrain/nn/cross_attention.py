@@ -18,7 +18,7 @@ from grn_cotrain.nn.ragged_attention import ragged_attention
 
 __all__ = ["CrossAttentionBlock", "CrossAttentionStack", "Latents"]
 
-_LATENT_STD = 0.02  # small beside what they read: a latent is what it has read, not its own row
+_LATENT_STD = 0.02  # small compared with what they read: a latent is what it has read, not its own row
 
 
 class CrossAttentionBlock(nn.Module):
@@ -72,7 +72,7 @@ class CrossAttentionBlock(nn.Module):
         return q_THK, k_SHK, v_SHK
 
     def read_and_weights(self, q_QHK: Tensor, k_MHK: Tensor, v_MHK: Tensor) -> tuple[Tensor, Tensor]:
-        """Of one cell: what is read ``[Q, H, K]``, and the weights by which it is, mean over heads ``[Q, M]``."""
+        """Values read in one cell ``[Q, H, K]``, and their weights, mean over heads ``[Q, M]``."""
         return self.block.read_and_weights(q_QHK, k_MHK, v_MHK)
 
 

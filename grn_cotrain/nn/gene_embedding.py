@@ -32,7 +32,7 @@ def fit_to_width(loadings_GR: Tensor, width: int) -> Tensor:
     """Cut or fill loadings to ``width`` columns and scale them to unit root mean square over the whole table.
 
     One factor scales all rows, so that relative lengths and angles survive. Columns past the rank, and rows of genes
-    without loadings (constant expression), receive small noise, or no gradient could tell them apart.
+    without loadings (constant expression), receive small noise, or no gradient could distinguish them.
     """
     kept_GR = loadings_GR[:, :width].float()
     rows_GD = torch.zeros(len(kept_GR), width)
@@ -45,13 +45,13 @@ def fit_to_width(loadings_GR: Tensor, width: int) -> Tensor:
 
 
 class GeneEmbedding(nn.Module):
-    r"""Learned id rows on top of what each gene's features say.
+    r"""Learned id rows on top of the prediction from each gene's features.
 
     .. math:: e_g = c + \sum_k x_{gk}^\top P_k + m_g\, \delta_g
 
     ``x_k`` are the inductive features of source k, scaled to a mean squared row norm of 1; ``P_k`` their linear maps;
     ``c`` a shared row; ``delta`` the id row, a *deviation* from what the features predict; ``m_g`` 0 for genes never
-    seen in training and, in training, for a share ``id_dropout`` of the genes, drawn anew at each call.
+    seen in training and, in training, for a share ``id_dropout`` of the genes, drawn again at each call.
 
     Scale under dropout: nothing is divided by 1 - p. At the start the predicted part is the ridge regression of the
     starting rows on the features, and ``delta`` the rest, so the table begins exactly at the starting rows (unit root
@@ -60,7 +60,7 @@ class GeneEmbedding(nn.Module):
     begin with equal variance. Without features a dropped gene is the shared row ``c`` ("unknown gene"), of unit RMS.
 
     Modes: ``trainable`` is the above. ``frozen_pca`` and ``random`` are a fixed table, PCA rows or random rows: no
-    parameter, no features, no dropout, so that the ablation says what the fixed rows alone can do.
+    parameter, no features, no dropout, so that the ablation shows what the fixed rows alone can do.
 
     Parameters
     ----------
@@ -151,11 +151,11 @@ class GeneEmbedding(nn.Module):
 
     @torch.no_grad()
     def grow_from(self, old: GeneEmbedding, *, generator: torch.Generator) -> None:
-        """Take the rows of a smaller table; those of new genes follow what their features say.
+        """Take the rows of a smaller table; those of new genes follow the prediction from their features.
 
         A new gene reads features of portable sources (see :class:`~grn_cotrain.nn.features.FeatureSource`), which this
         table was built with, and the mean features of the old genes for other sources. Its id row is the mean of the
-        known old ones plus noise that no gradient step is needed to tell apart, 0.02 of the table's root mean square.
+        known old ones plus noise that makes rows differ before any gradient step, 0.02 of the table's root mean square.
         Without portable sources that is the mean row plus noise.
 
         Parameters
@@ -186,7 +186,7 @@ class GeneEmbedding(nn.Module):
         self.id_GD[kept:] = ids_GD.mean(0) + _noise(self.id_GD[kept:], old._predicted() + old.id_GD, generator)
 
     def _predicted(self) -> Tensor:
-        """What the features say: ``[G, D]``."""
+        """Prediction from the features: ``[G, D]``."""
         predicted_GD = self.shared_D.expand(self.num_genes, -1)
         for values_GF, projection_FD in zip(self.features.values(), self.projections, strict=True):
             predicted_GD = predicted_GD + values_GF @ projection_FD

@@ -46,7 +46,7 @@ class KnownKeys:
 
     @classmethod
     def of(cls, batch: PackedTokens) -> KnownKeys | None:
-        """Of the batch's hidden values; None where nothing is hidden, when every token reads every other."""
+        """Known keys of the batch's hidden values; None where nothing is hidden, when every token reads every other."""
         if batch.masked_T is None or not bool(batch.masked_T.any()):
             return None
         known_T = ~batch.masked_T
@@ -89,9 +89,9 @@ def generative_attention(
     cu_lens, max_len
         Segments of the tokens.
     keys
-        What may be read.
+        Keys that may be read.
     scale
-        Of the logits.
+        Scale of the logits.
 
     Returns
     -------
@@ -135,7 +135,7 @@ class GenerativeBlock(TransformerBlock):
         return self.after_attention(tokens_TD, read_THK)
 
     def read_allowed(self, q_LHK: Tensor, k_LHK: Tensor, v_LHK: Tensor, allowed_LL: Tensor) -> tuple[Tensor, Tensor]:
-        """Of one cell: what is read ``[L, H, K]``, and the weights by which it is, mean over heads ``[L, L]``."""
+        """Values read in one cell ``[L, H, K]``, and their weights, mean over heads ``[L, L]``."""
         logits_HLL = self.scale * q_LHK.transpose(0, 1) @ k_LHK.permute(1, 2, 0)
         share_HLL = logits_HLL.masked_fill(~allowed_LL, float("-inf")).softmax(dim=-1)
         return (share_HLL @ v_LHK.transpose(0, 1)).transpose(0, 1), share_HLL.mean(0)

@@ -60,7 +60,7 @@ class TransformerBlock(nn.Module):
     post_norm
         Norms follow each sub-layer instead of preceding it.
     activation
-        Of the feed-forward part.
+        Activation of the feed-forward part.
     """
 
     def __init__(
@@ -103,11 +103,11 @@ class TransformerBlock(nn.Module):
         return self.after_attention(tokens_TD, self.attend(q_THK, k_THK, v_THK, cu_lens, max_len))
 
     def attend(self, q_THK: Tensor, k_THK: Tensor, v_THK: Tensor, cu_lens: Tensor, max_len: int) -> Tensor:
-        """What every token reads from the tokens of its segment: ``[T, H, K]``."""
+        """Values that every token reads from the tokens of its segment: ``[T, H, K]``."""
         return ragged_attention(q_THK, k_THK, v_THK, cu_lens, cu_lens, max_len, max_len, scale=self.scale)
 
     def read_and_weights(self, q_LHK: Tensor, k_LHK: Tensor, v_LHK: Tensor) -> tuple[Tensor, Tensor]:
-        """Of one segment: what is read ``[L, H, K]``, and the weights by which it is, mean over heads ``[L, L]``."""
+        """Values read in one segment ``[L, H, K]``, and their weights, mean over heads ``[L, L]``."""
         share_HLL = attention_weights(q_LHK, k_LHK, scale=self.scale)
         return (share_HLL @ v_LHK.transpose(0, 1)).transpose(0, 1), share_HLL.mean(0)
 
@@ -121,7 +121,7 @@ class TransformerBlock(nn.Module):
         return q_THK, k_THK, v_THK
 
     def after_attention(self, tokens_TD: Tensor, read_THK: Tensor) -> Tensor:
-        """What follows attention: its output map, then the feed-forward part, each added to the tokens."""
+        """Apply what follows attention: its output map, then the feed-forward part, each added to the tokens."""
         tokens_TD = tokens_TD + self.dropout(self.attention_out(read_THK.flatten(1)))
         if self.post_norm:
             tokens_TD = self.attention_norm(tokens_TD)
@@ -166,7 +166,7 @@ class PackedBlocks(nn.Module):
         max_len: int,
         bias_TR: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """What the last block reads (not yet normed), and what the whole stack makes of it, ``[T, D]`` each."""
+        """Input of the last block (not yet normed), and output of the whole stack, ``[T, D]`` each."""
         before_TD = tokens_TD
         for block in self.blocks:
             before_TD = tokens_TD

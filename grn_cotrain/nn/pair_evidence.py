@@ -53,8 +53,8 @@ def assemble_evidence(
         between channels; a source without a row in one has evidence 0, the mean, there.
     fit
         Start from the non-negative weights of a class-balanced logistic regression of the training labels on the
-        out-of-fold evidence, beside the degree priors that the decoder will use: a channel that adds nothing starts at
-        0. Otherwise ``weight_K`` is None.
+        out-of-fold evidence, together with the degree priors that the decoder will use: a channel that adds nothing
+        starts at 0. Otherwise ``weight_K`` is None.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def assemble_evidence(
         seen_M = train_SG[row_G[sources_M[known_M]], targets_M[known_M]].astype(np.float64)
         mean, std = (float(seen_M.mean()), float(seen_M.std())) if seen_M.size else (0.0, 0.0)
         at_S = np.searchsorted(sources_S, given_S)
-        # A channel that is constant in training tells nothing, whatever it says later.
+        # A channel that is constant in training carries no information, whatever its values later.
         scale = 1 / std if std > 1e-12 * max(1.0, abs(mean)) else 0.0
         train_KSG[k, at_S] = (train_SG - mean) * scale
         full_KSG[k, at_S] = (full_SG - mean) * scale
@@ -119,7 +119,7 @@ def _fit_weights(evidence_MK: np.ndarray, labels_M: np.ndarray, offset_M: np.nda
     num_positives, num_negatives = int(labels_M.sum()), int((~labels_M).sum())
     weight_M = np.where(labels_M, 0.5 / max(1, num_positives), 0.5 / max(1, num_negatives))
     sign_M = np.where(labels_M, 1.0, -1.0)
-    # Start at the intercept that balances the offset, which lies at the log-odds of a rare edge.
+    # Start at the intercept that balances the offset, which is at the log-odds of a rare edge.
     offset_M = offset_M - float(np.average(offset_M, weights=weight_M))
 
     def loss_and_slope(parameters: np.ndarray) -> tuple[float, np.ndarray]:

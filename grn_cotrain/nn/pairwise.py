@@ -1,6 +1,6 @@
 """Streamed tiles over pairs: losses over all sources x genes without a matrix of all sources x genes.
 
-A tile of logits is made, read and turned into its gradient while it lies in the cache; memory is that of one tile.
+A tile of logits is made, read and turned into its gradient while it is in the cache; memory is that of one tile.
 These serve decoders whose logits are ``a_s . b_g`` plus biases.
 
 Dimension letters: S sources (rows), G genes (columns), D width, P positive pairs.
@@ -37,7 +37,7 @@ class PairSet:
     num_rows, num_columns
         S and G.
     rowptr, column_P
-        CSR: pairs ``rowptr[s]:rowptr[s + 1]`` lie in row ``s``, by ascending column.
+        CSR: pairs ``rowptr[s]:rowptr[s + 1]`` are in row ``s``, by ascending column.
     row_P
         Row of each pair.
     transpose_rowptr, transpose_order_P
@@ -59,7 +59,7 @@ class PairSet:
         Raises
         ------
         UserError
-            A pair is given twice, or lies outside the rows and columns.
+            A pair is given twice, or is outside the rows and columns.
         """
         for name, index_P, size in (("row_P", row_P, num_rows), ("column_P", column_P, num_columns)):
             if index_P.numel() and not (int(index_P.min()) >= 0 and int(index_P.max()) < size):
@@ -132,7 +132,7 @@ def all_pairs_bce(
     a_SD, b_GD
         float32 factors of the logits.
     positives
-        P, over ``S x G``. All of them count, whatever ``allowed`` says.
+        P, over ``S x G``. All of them count, whatever ``allowed`` holds.
     bias_S, bias_G
         Offsets of rows and of columns.
     allowed
@@ -316,7 +316,7 @@ def _tiles(
         row_P, column_P = torch.where(below_P, column_P, row_P), torch.where(below_P, row_P, column_P)
     grid = math.ceil(num_columns / width)
     tile_P = (row_P // height) * grid + column_P // width
-    # The last tile of a row of tiles may be narrower, which decides where its entries lie.
+    # The last tile of a row of tiles may be narrower, which decides the places of its entries.
     width_P = torch.clamp(num_columns - column_P // width * width, max=width)
     key_P = tile_P * (height * width) + (row_P % height) * width_P + column_P % width
     key_P, times_P = torch.unique(key_P, return_counts=True)

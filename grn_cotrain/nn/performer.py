@@ -13,7 +13,7 @@ from grn_cotrain.nn.packed_transformer import PackedBlocks, TransformerBlock
 
 __all__ = ["PackedPerformer", "PerformerBlock"]
 
-_ROWS = 1024  # of a matrix of weights that are computed together
+_ROWS = 1024  # rows of a matrix of weights that are computed together
 
 
 class PerformerBlock(TransformerBlock):
@@ -52,15 +52,15 @@ class PerformerBlock(TransformerBlock):
         return super().heads(tokens_TD, bias_TR)
 
     def attend(self, q_THK: Tensor, k_THK: Tensor, v_THK: Tensor, cu_lens: Tensor, max_len: int) -> Tensor:
-        """What every token reads from the tokens of its segment: ``[T, H, K]``."""
+        """Values that every token reads from the tokens of its segment: ``[T, H, K]``."""
         del max_len
         read_THK: Tensor = self.favor(q_THK, k_THK, v_THK, cu_lens, cu_lens, scale=self.scale)
         return read_THK
 
     def read_and_weights(self, q_LHK: Tensor, k_LHK: Tensor, v_LHK: Tensor) -> tuple[Tensor, Tensor]:
-        """Of one segment: what is read ``[L, H, K]``, and the weights by which it is, mean over heads ``[L, L]``.
+        """Values read in one segment ``[L, H, K]``, and their weights, mean over heads ``[L, L]``.
 
-        Beside that one matrix nothing quadratic is held: weights come by heads and by tiles of rows. Never draws.
+        Apart from that one matrix nothing quadratic is held: weights come by heads and by tiles of rows. Never draws.
         """
         length, num_heads = q_LHK.shape[:2]
         cu_lens = torch.tensor([0, length], dtype=torch.int32, device=q_LHK.device)

@@ -22,7 +22,7 @@ def pool_cells(batch: PackedTokens, states_TD: Tensor, pooling: Pooling) -> Tens
     """State of every cell ``[B, D]``: that of CLS, or the mean or largest entries over its genes.
 
     Genes whose zero is visible are left out: where every gene is a token they are nine in ten, and the mean would
-    mostly say so. Genes with a hidden value count, since whether it is zero must not be read. A cell without genes
+    mostly show that. Genes with a hidden value count, since whether it is zero must not be read. A cell without genes
     takes the state of its CLS.
     """
     if pooling == "cls":

@@ -1,4 +1,4 @@
-"""What this CPU can do: bf16 instructions, and the faster float32 matrix product of oneDNN."""
+"""Capabilities of this CPU: bf16 instructions, and the faster float32 matrix product of oneDNN."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def fast_fp32(*, only_where_faster: bool = True) -> Iterator[FastFp32]:
 
     Only the value ``"bf16"`` of ``torch.backends.mkldnn.matmul.fp32_precision`` re-routes. On CPUs without bf16
     instructions it computes true float32 (up to 2x faster than the default route on some CPUs); on others it may round
-    to bf16. So the error is measured first: above 1e-5 the switch goes back at once and the outcome says so.
+    to bf16. So the error is measured first: above 1e-5 the switch goes back at once and the outcome reports it.
     With ``only_where_faster`` it also stays off on Intel CPUs, whose default route is the faster one.
     """
     settings: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]

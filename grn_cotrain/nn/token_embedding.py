@@ -17,7 +17,7 @@ from grn_cotrain.data.vocab import MASK_ID, NUM_SPECIAL
 
 __all__ = ["TokenEmbedding"]
 
-_CLIP = 5.0  # standardised values: beyond this a value says only "very high"
+_CLIP = 5.0  # standardised values: beyond this a value only means "very high"
 
 
 class TokenEmbedding(nn.Module):

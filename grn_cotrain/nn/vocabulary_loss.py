@@ -84,7 +84,7 @@ def vocabulary_cross_entropy(
 
     The same number as ``F.cross_entropy(F.linear(rows, table, bias), target)`` in ``tile x V`` memory, with all three
     gradients computed in the same pass. ``torch.nn.functional.linear_cross_entropy`` (torch 2.13) does so too, but does
-    not say which class was on top, which costs a fourth product. Forward and backward at 25,000 classes and width 256,
+    not return the class on top, which costs a fourth product. Forward and backward at 25,000 classes and width 256,
     seconds on one thread (peak memory of the first call):
 
     =====================================================  ================  =================

@@ -35,7 +35,7 @@ __all__ = [
 
 
 def visible_bin_values(batch: PackedTokens, num_bins: int) -> Tensor:
-    """Mean visible value of each cell's bins, float32 ``[B, K]``; empty bins as :func:`fill_empty_bins` says."""
+    """Mean visible value of each cell's bins, float32 ``[B, K]``; empty bins are filled by :func:`fill_empty_bins`."""
     sums_BK, counts_BK = _visible(batch, batch.bins_T - 1, num_bins)
     return fill_empty_bins((sums_BK / counts_BK.clamp_min(1)).float(), counts_BK > 0)
 
@@ -144,7 +144,7 @@ def pooled_bin_values(sums: BinSums) -> np.ndarray:
 
     Cells of few counts fill few bins and with larger values, so plain means may fall from one bin to the next. The
     nearest rising sequence is taken (isotonic regression, weighted by the number of values; where means rise, it is
-    the means). Empty bins lie on the line between their occupied neighbours. Without any value: zeros.
+    the means). Empty bins are on the line between their occupied neighbours. Without any value: zeros.
     """
     from sklearn.isotonic import IsotonicRegression
 
@@ -160,8 +160,8 @@ def pooled_bin_values(sums: BinSums) -> np.ndarray:
 def slope_around(table_RK: Tensor, row_M: Tensor, place_M: Tensor, reach_M: Tensor) -> Tensor:
     """Rise of a row of ``table_RK`` a bin, over the bins from ``place_M - reach_M`` to ``place_M + reach_M``: ``[M]``.
 
-    Places count from 0 and need not be whole. What lies outside the rising part of the row (below its first bin, above
-    the bin in which it is highest) is left out; a row of one value has slope 0.
+    Places count from 0 and need not be whole. Places outside the rising part of the row (below its first bin, above
+    the bin in which it is highest) are left out; a row of one value has slope 0.
     """
     top_M = (table_RK < table_RK[:, -1:]).sum(dim=1)[row_M].to(place_M.dtype)
     zero_M = torch.zeros_like(top_M)

@@ -18,7 +18,7 @@ from grn_cotrain.data.vocab import MASK_ID, NUM_SPECIAL
 __all__ = ["MaskBalance", "draw_balanced_mask", "draw_mask", "hide", "hide_names"]
 
 MaskBalance = Literal["same", "ratio10", "equal_count"]
-"""How many zeros are hidden beside the values: see :func:`draw_balanced_mask`."""
+"""Number of zeros that are hidden in addition to the values: see :func:`draw_balanced_mask`."""
 
 _RATIO = 10.0  # xTrimoGene hides zeros at a tenth of the ratio of non-zeros
 
@@ -42,7 +42,7 @@ def draw_mask(
 def draw_balanced_mask(
     batch: PackedTokens, generator: torch.Generator, *, share: float, balance: MaskBalance, num_features: int
 ) -> Tensor:
-    """Hide values with chance ``share``, and zeros beside them.
+    """Hide values with chance ``share``, and zeros too.
 
     ``same``
         Each zero token with the same chance.
@@ -104,7 +104,7 @@ def _below(draw_T: Tensor, batch: PackedTokens, share: float, zero_share: float 
 def hide(batch: PackedTokens, masked_T: Tensor, *, num_bins: int) -> PackedTokens:
     """Hide values, and bin the *visible* ones among themselves.
 
-    Bins of the whole cell would tell what is hidden: each bin's size is known, so the visible counts give away the
+    Bins of the whole cell would reveal what is hidden: each bin's size is known, so the visible counts give away the
     histogram of the rest. Hidden positions keep their bin in the whole cell, as targets.
     """
     visible_T = ~masked_T
@@ -114,9 +114,9 @@ def hide(batch: PackedTokens, masked_T: Tensor, *, num_bins: int) -> PackedToken
 
 
 def hide_names(batch: PackedTokens, hidden_T: Tensor) -> PackedTokens:
-    """Put MASK in the place of feature ids; whoever hides names keeps the ids as targets.
+    """Put MASK in the place of feature ids; the caller keeps the ids as targets.
 
     Values, bins and ranks stay visible: they are what the name is guessed from. The modality is that of the feature's
-    name, but says little of which one it is, and stays too. Call the encoder's ``prepare_batch`` first, for ranks.
+    name, but reveals little of which one it is, and stays too. Call the encoder's ``prepare_batch`` first, for ranks.
     """
     return replace(batch, feature_ids_T=batch.feature_ids_T.masked_fill(hidden_T, MASK_ID))

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.statistics import Statistics
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.export.gene_frame import GeneEmbeddings
@@ -36,7 +36,7 @@ class Network:
 
     edges: pd.DataFrame
     tfs: frozenset[str]
-    cells: CellMatrix | None
+    cells: CellStore | None
 
     @cached_property
     def expression(self) -> pd.Series | None:

@@ -32,7 +32,8 @@ class Cell:
     Attributes
     ----------
     text
-        Text that is shown. Markdown escapes it, unless it is a :class:`~grn_cotrain.present.markdown.Markdown`.
+        Text that is shown; Markdown shows :class:`~grn_cotrain.present.markdown.Markdown` as it is and escapes other
+        text.
     value
         Value for sorting; None comes last.
     tone

@@ -145,7 +145,8 @@ def prepare_plan(
         "size": f"{prep.meta['num_cells']:,} cells x {prep.meta['num_genes']:,} features",
         "edges": f"{prep.grn.num_edges:,} edges of {prep.grn.report.num_sources:,} TFs",
     }
-    tokens = choose_tokens(np.diff(prep.cells.values_CG.indptr))
+    values_C = np.sum([prep.cells.num_values(name) for name in prep.cells.assays], axis=0)
+    tokens = choose_tokens(values_C.tolist())
     return replace(plan, tokens=tokens, facts=facts), prep
 
 

@@ -68,7 +68,7 @@ class TrainState:
     records_sha256
         Checksum of the records so far; empty where it is not known.
     recipe_hash, environment
-        What the run was, and torch, threads and machine it ran under: the same numbers are promised for those alone.
+        Identity of the run, and its torch, threads and machine: the same numbers are promised for those alone.
     """
 
     step: int = 0
@@ -85,8 +85,8 @@ class TrainState:
 class Checkpoints:
     """The folder ``checkpoints/`` of a run.
 
-    Each checkpoint is a folder that appears whole or not at all; ``latest.json`` names the last one, and checksums tell
-    damage from data.
+    Each checkpoint is a folder that appears whole or not at all; ``latest.json`` names the last one, and checksums
+    detect damage.
     """
 
     def __init__(self, folder: Path, *, keep: int = 2) -> None:
@@ -120,7 +120,7 @@ class Checkpoints:
     def latest(self) -> int | None:
         """Step of the last complete checkpoint, or None.
 
-        A damaged ``latest.json`` is said and passed over: every folder there is complete, so the newest one is taken.
+        A damaged ``latest.json`` is reported and skipped: every folder there is complete, so the newest one is taken.
         """
         pointer = self.folder / "latest.json"
         if not pointer.is_file():
@@ -148,7 +148,7 @@ class Checkpoints:
         Raises
         ------
         UserError
-            A file is missing or damaged; says which earlier checkpoint there is.
+            A file is missing or damaged; the error names the earlier checkpoint.
         """
         path = self._path(step)
         try:

@@ -17,14 +17,14 @@ class EarlyStopping:
     Parameters
     ----------
     modules
-        What is trained; buffers are kept and restored with the weights.
+        Modules that are trained; buffers are kept and restored with the weights.
     patience
-        Epochs without improvement after which :meth:`update` says to stop (scMBERT: 10).
+        Epochs without improvement after which :meth:`update` stops the training (scMBERT: 10).
 
     Attributes
     ----------
     best_epoch, best_loss
-        Of the lowest loss so far; the first among equals. 0 and infinity before any epoch.
+        Epoch and value of the lowest loss so far; the first among equals. 0 and infinity before any epoch.
     """
 
     def __init__(self, *modules: nn.Module, patience: int = 10) -> None:

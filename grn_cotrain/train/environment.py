@@ -1,4 +1,4 @@
-"""What a run ran under. Equal numbers are promised under an equal environment alone."""
+"""Environment of a run. Equal numbers are promised under an equal environment alone."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def environment(device: str) -> dict[str, Any]:
 
 
 def _plugins() -> dict[str, str]:
-    """Plug-in -> checksum of its file, so that a run says which code of the user's it was made with."""
+    """Plug-in -> checksum of its file, so that a run records the user's code that it was made with."""
     return {Path(name).name: sha256_file(path) if Path(path).is_file() else "" for name, path in plugins().items()}
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """What differs of that on which bitwise equality depends, in words."""
+    """Describe differences in what bitwise equality depends on."""
     found = [
         f"{key} was {old.get(key)}, is {new.get(key)}"
         for key in ("machine", "processor", "threads", "device", "plugins")

@@ -13,8 +13,8 @@ from safetensors.numpy import load_file, save_file
 
 from grn_cotrain.config import canonical_hash
 from grn_cotrain.controls.evidence import out_of_fold
-from grn_cotrain.data.cells import CellMatrix
 from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.files import atomic_file
 from grn_cotrain.nn.link_decoders import PairEvidence
 from grn_cotrain.nn.pair_evidence import assemble_evidence
@@ -28,7 +28,7 @@ _CHECKSUM = "checksum"
 
 
 def build_evidence(
-    names: Sequence[str], split: EdgeSplit, cells: CellMatrix, *, seed: int = 0, cache: Path | None = None
+    names: Sequence[str], split: EdgeSplit, cells: CellStore, *, seed: int = 0, cache: Path | None = None
 ) -> PairEvidence:
     """Fit the named controls out of fold and on all training positives; see :func:`assemble_evidence` for the rest.
 
@@ -43,6 +43,7 @@ def build_evidence(
     cache
         Folder of a cache by content, or None.
     """
+    cells = cells.genes()
     key = canonical_hash([_VERSION, list(names), split.content_hash, cells.content_hash, seed])
     path = None if cache is None else cache / f"evidence-{key}.safetensors"
     if path is not None and path.is_file():
@@ -70,5 +71,5 @@ def _digest(arrays: Mapping[str, np.ndarray]) -> bytes:
     return digest.digest()
 
 
-def _fit(names: tuple[str, ...], split: EdgeSplit, cells: CellMatrix, seed: int) -> PairEvidence:
+def _fit(names: tuple[str, ...], split: EdgeSplit, cells: CellStore, seed: int) -> PairEvidence:
     return assemble_evidence(split, {name: out_of_fold(name, split, cells, seed=seed) for name in names})

@@ -1,7 +1,7 @@
 """Lightning Fabric, imported where a device is chosen and nowhere else.
 
-Its import takes seconds: Fabric reads the version of torchmetrics by importing it, and torchmetrics imports transformers
-where that is installed. ``lightning_fabric`` is imported by its own name, since ``lightning.fabric`` would bring the
+Its import takes seconds: Fabric imports torchmetrics to read its version, and torchmetrics imports transformers where
+that is installed. ``lightning_fabric`` is imported by its own name, since ``lightning.fabric`` would bring the
 Lightning trainer along.
 """
 

@@ -23,7 +23,7 @@ class KeptStep:
     step, steps
         Optimizer steps.
     value, chosen_by
-        What the step was chosen by, and its name in words; None and empty where nothing was validated.
+        Value by which the step was chosen, and its name in words; None and empty where nothing was validated.
     """
 
     step: int
@@ -40,7 +40,7 @@ def kept_step(run: RunFolder) -> KeptStep | None:
     """Return the step whose model a run kept, finished or not; None where none was kept yet.
 
     Where validation has too few links of each TF for a macro AUROC, the AUROC of all pairs stands in for it; the words
-    say which of the two it was.
+    name the one that was used.
     """
     record = run.record() if run.record_file.is_file() else {}
     records = RunRecords(run.folder).read()

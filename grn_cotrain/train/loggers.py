@@ -1,4 +1,4 @@
-"""Optional experiment loggers beside the JSONL and CSV records."""
+"""Optional experiment loggers in addition to the JSONL and CSV records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: stop where nothing is lost, and say how to go on."""
+"""Ctrl-C and SIGTERM: stop where nothing is lost, and report how to go on."""
 
 from __future__ import annotations
 

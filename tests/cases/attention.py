@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from grn_cotrain.data.batch import PackedTokens
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.recipe import TokenConfig
@@ -32,7 +32,7 @@ class PlantedModel:
         """No genes are needed."""
         return SimpleNamespace()
 
-    def tokenizer(self, cells: CellMatrix) -> Tokenizer:
+    def tokenizer(self, cells: MemoryStore) -> Tokenizer:
         """Of the tokens given."""
         return Tokenizer(cells, self.tokens)
 
@@ -58,7 +58,7 @@ class EncoderModel:
         """The rows are at hand."""
         return SimpleNamespace()
 
-    def tokenizer(self, cells: CellMatrix) -> Tokenizer:
+    def tokenizer(self, cells: MemoryStore) -> Tokenizer:
         """Of the tokens given."""
         return Tokenizer(cells, self.tokens)
 
@@ -71,7 +71,7 @@ class EncoderModel:
 
 
 def brute_force(
-    model: Any, cells: CellMatrix, rows: np.ndarray, direction: str, *, zeros: bool = False
+    model: Any, cells: MemoryStore, rows: np.ndarray, direction: str, *, zeros: bool = False
 ) -> dict[tuple[int, int], tuple[float, float, int]]:
     """Mean weight, mean expected weight and number of cells of every (source, target), pair by pair, cell by cell."""
     found: dict[tuple[int, int], list[tuple[float, float]]] = {}

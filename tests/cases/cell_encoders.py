@@ -251,6 +251,14 @@ class CellEncoderCase:
         other.load_state_dict(encoder.state_dict())
         assert torch.equal(other(batch, features).tokens_TD, encoder(batch, features).tokens_TD)
 
+    def test_needs_name_all_that_prepare_reads(self) -> None:
+        """One pass over the cells serves every part; a statistic that is not named would cost one more."""
+        encoder, statistics = self.build(), Statistics(toy_cells())
+        statistics.collect(encoder.needs(CELL_ENCODERS.config(self.name, self.options)))
+        passes = statistics.passes
+        encoder.prepare(statistics)
+        assert statistics.passes == passes <= 1
+
     def test_unknown_option_names_its_path(self) -> None:
         with pytest.raises(UserError, match="nonsense"):
             CELL_ENCODERS.config(self.name, {"nonsense": 1})

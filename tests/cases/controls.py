@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from grn_cotrain.controls import CONTROLS, Control
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
@@ -35,11 +35,11 @@ def renumbered_split(split: EdgeSplit, new_of_old_G: np.ndarray) -> EdgeSplit:
     return dataclasses.replace(split, **arrays)
 
 
-def renumbered_cells(new_of_old_G: np.ndarray) -> CellMatrix:
+def renumbered_cells(new_of_old_G: np.ndarray) -> MemoryStore:
     """The toy cells with their genes in another order; size factors do not change."""
     cells, old_of_new_G = toy_cells(), np.argsort(new_of_old_G)
     vocab = FeatureVocab.from_symbols([cells.vocab.symbols[i] for i in old_of_new_G], species="human")
-    return CellMatrix.build(vocab, cells.values_CG[:, old_of_new_G], kind="counts", size_factor_C=cells.size_factor_C)
+    return MemoryStore.build(vocab, cells.values_CG[:, old_of_new_G], kind="counts", size_factor_C=cells.size_factor_C)
 
 
 class ControlCases:

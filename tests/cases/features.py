@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from grn_cotrain.config import to_dict
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.nn.features import FEATURE_SOURCES, FeatureContext
@@ -32,7 +32,7 @@ def make_context(folder: Path, *, order_G: np.ndarray | None = None) -> FeatureC
     pd.DataFrame(values_NF, index=list(SYMBOLS[:15]), columns=list("abcd")).to_csv(path, sep="\t")
     return FeatureContext(
         vocab=vocab,
-        statistics=Statistics(CellMatrix.build(vocab, counts_CG[:, order_G], kind="counts")),
+        statistics=Statistics(MemoryStore.build(vocab, counts_CG[:, order_G], kind="counts")),
         feature_matrix=path,
     )
 
@@ -74,7 +74,7 @@ class FeatureSourceCases:
         rows, cells = np.arange(40), context.statistics.cells
         values_CG = cells.values_CG.toarray()
         values_CG[40:] = values_CG[40:][:, ::-1]
-        other = CellMatrix.build(context.vocab, values_CG, kind="counts")
+        other = MemoryStore.build(context.vocab, values_CG, kind="counts")
         np.testing.assert_array_equal(
             self.features(replace(context, statistics=Statistics(cells, rows))),
             self.features(replace(context, statistics=Statistics(other, rows))),

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import sparse
 
 from grn_cotrain.data.assays import Assay
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.store import StoreBase
 from grn_cotrain.data.vocab import FeatureVocab
 
@@ -56,8 +56,11 @@ class GeneratedStore(StoreBase):
         del assay, tokens
         return np.full(self.num_cells, self.per_cell)
 
-    def in_memory(self) -> CellMatrix:
+    def verify(self) -> None:
+        """There is no file to check."""
+
+    def in_memory(self) -> MemoryStore:
         """The same cells, held in memory."""
         every = np.arange(self.num_cells)
         depth_C = self.assays["rna"].size_factor_C
-        return CellMatrix.build(self.vocab, self.rows(every)["rna"], kind="counts", size_factor_C=depth_C)
+        return MemoryStore.build(self.vocab, self.rows(every)["rna"], kind="counts", size_factor_C=depth_C)

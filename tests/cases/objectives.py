@@ -101,6 +101,14 @@ class CellObjectiveCase:
         genes, generator = GeneStates(self.table_GD, self.table_GD), torch.Generator().manual_seed(seed)
         return self.objective.on_cells(self.model, genes, batch or self.batch, generator)
 
+    def test_needs_name_all_that_prepare_reads(self) -> None:
+        """One pass over the cells serves every part; a statistic that is not named would cost one more."""
+        statistics = Statistics(self.cells)
+        statistics.collect(self.objective.needs(self.objective.config, num_bins=NUM_BINS))
+        passes = statistics.passes
+        self.objective.prepare(statistics)
+        assert statistics.passes == passes <= 1
+
     def test_it_reads_cells(self) -> None:
         assert self.objective.reads_cells
 

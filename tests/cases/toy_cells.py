@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from grn_cotrain.data.batch import PackedTokens
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.vocab import NUM_SPECIAL, FeatureVocab
 from grn_cotrain.objectives import GeneStates, LossOutput, Objective
 
@@ -38,7 +38,7 @@ def toy_cells(
     spike_ins: int = 2,
     density: float = 0.4,
     seed: int = 0,
-) -> CellMatrix:
+) -> MemoryStore:
     """Poisson counts (or their logarithms) of a rank-2 world; the last ``spike_ins`` features are no tokens."""
     generator = np.random.default_rng(seed)
     names = [f"GENE{i}" for i in range(num_genes - spike_ins)] + [f"ERCC-{i:05d}" for i in range(spike_ins)]
@@ -46,7 +46,7 @@ def toy_cells(
     rate = np.exp(0.5 + 0.5 * states @ generator.standard_normal((2, num_genes)))
     counts = (generator.poisson(rate) + 1) * (generator.random(rate.shape) < density)
     values = counts if kind == "counts" else np.log1p(counts)
-    return CellMatrix.build(FeatureVocab.from_symbols(names, species="human"), values, kind=kind)
+    return MemoryStore.build(FeatureVocab.from_symbols(names, species="human"), values, kind=kind)
 
 
 class ToyModel:

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.grn import GRN
 from grn_cotrain.data.splits import make_split
@@ -39,14 +39,14 @@ def toy_grn() -> GRN:
 
 
 @cache
-def toy_cells() -> CellMatrix:
+def toy_cells() -> MemoryStore:
     """60 cells of counts; genes of one half share a programme; one gene is never seen."""
     rng = np.random.default_rng(8)
     programme_C2 = rng.gamma(1.0, 1.0, size=(60, 2))
     rate_CG = programme_C2[:, np.arange(NUM_GENES) % 2] * rng.uniform(0.3, 3.0, NUM_GENES)
     values_CG = rng.poisson(rate_CG).astype(np.float32)
     values_CG[:, 33] = 0
-    return CellMatrix.build(toy_vocab(), values_CG, kind="counts")
+    return MemoryStore.build(toy_vocab(), values_CG, kind="counts")
 
 
 @cache

@@ -33,7 +33,7 @@ PLACED = {
     "run/links.json": ("tables",),
     "run/links.parquet": ("tables",),
     "prep/prep.json": ("train",),
-    "prep/grn.parquet": ("train",),
+    "prep/graph.parquet": ("train",),
     "prep/splits/unseen-target-seed0.parquet": ("train",),
     "open/checkpoints/latest.json": ("resume",),
     "open/checkpoints/step-00000004/optimizer.pt": ("resume",),
@@ -79,7 +79,7 @@ def hostile_files() -> dict[str, tuple[Make, Given | str]]:
         made[f"model.safetensors, {what}"] = (make, "run/model/model.safetensors")
     for what, make in _config().items():
         made[f"config.json, {what}"] = (make, "run/model/config.json")
-    for place in ("prep/grn.parquet", "prep/splits/unseen-target-seed0.parquet", "run/links.parquet"):
+    for place in ("prep/graph.parquet", "prep/splits/unseen-target-seed0.parquet", "run/links.parquet"):
         for what, make in _parquet().items():
             made[f"{place}, {what}"] = (make, place)
     made["optimizer.pt, a pickle that runs a command"] = (_pickle, "open/checkpoints/step-00000004/optimizer.pt")

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 import grn_cotrain as gc
 from grn_cotrain.cli import app
+from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.annotation import FINE_TUNED, PROBE
 from grn_cotrain.evaluate.linear_probe import MAJORITY
@@ -32,7 +33,7 @@ from grn_cotrain.train.finetune_run import finetune_run
 @pytest.fixture(scope="module")
 def labelled(tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Cells of the tiny world with a type that their first genes show, a batch, and three cells without a type."""
-    adata = anndata.read_h5ad(tiny_world / "cells.h5ad")
+    adata = Prep.open(tiny_world).to_anndata()
     share_C = np.asarray(adata.X[:, :20].sum(1)).ravel() / np.asarray(adata.X.sum(1)).ravel()
     types_C = np.where(share_C > np.median(share_C), "high", "low").astype(object)
     types_C[:3] = None

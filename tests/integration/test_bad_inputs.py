@@ -177,7 +177,7 @@ PREPARED: dict[str, tuple[Case, str]] = {
     "grn: missing aliases": (lambda p: ["grn", edges(p), "--prep", p / "prep", "--aliases", p / "no"], "no such file"),
     "grn: missing option": (lambda p: ["grn", edges(p)], "--prep"),
     "grn: damaged cells": (
-        lambda p: [cut(p / "prep" / "cells.h5ad"), "grn", edges(p), "--prep", p / "prep"][1:],
+        lambda p: [cut(p / "prep" / "assays" / "rna" / "values.h5ad"), "grn", edges(p), "--prep", p / "prep"][1:],
         "damaged",
     ),
     "splits: unknown kind": (lambda p: ["splits", p / "prep", "--kind", "unsen-tf"], "did you mean 'unseen-tf'"),
@@ -185,7 +185,7 @@ PREPARED: dict[str, tuple[Case, str]] = {
     "splits: no source": (lambda p: ["splits", p / "prep", "--kind", "transfer"], "folder to train on"),
     "splits: negative seed": (lambda p: ["splits", p / "prep", "--kind", "random", "--seed", "-1"], "--seed"),
     "splits: damaged network": (
-        lambda p: [cut(p / "prep" / "grn.parquet"), "splits", p / "prep", "--kind", "random"][1:],
+        lambda p: [cut(p / "prep" / "graph.parquet"), "splits", p / "prep", "--kind", "random"][1:],
         "the network cannot be read",
     ),
     "simulate: no room": (lambda p: ["simulate", "--out", p / "sim", "--genes", "10", "--tfs", "20"], "for 20 TFs"),

@@ -285,7 +285,7 @@ def test_contextual_embeddings_are_means_over_the_cells_that_hold_the_gene(
 
 def write_cells(source: Path, path: Path, columns: np.ndarray) -> Path:
     """Cells 0 to 29 of a prepared folder as a user's file with other columns."""
-    data = anndata.read_h5ad(source / "cells.h5ad")[:30, columns].copy()
+    data = Prep.open(source).to_anndata()[:30, columns].copy()
     data.X = data.X.tocsr()
     data.layers["mine"] = data.X * 2
     data.obsm["X_umap"] = np.ones((30, 2))

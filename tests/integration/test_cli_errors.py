@@ -17,6 +17,7 @@ import yaml
 
 from grn_cotrain.cli import app
 from grn_cotrain.commandline import run_app
+from grn_cotrain.data.prep import Prep
 from grn_cotrain.data.run_data import load_run_data
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.model_scorer import ModelScorer
@@ -230,7 +231,8 @@ def other_vocab(run: Path) -> Path:
 
 def world_cells(folder: Path, run: Path) -> Path:
     prep = Path(yaml.safe_load((run / "recipe.yaml").read_text())["data"]["prep"])
-    return Path(shutil.copy(prep / "cells.h5ad", folder / "cells.h5ad"))
+    Prep.open(prep).to_anndata().write_h5ad(folder / "cells.h5ad")
+    return folder / "cells.h5ad"
 
 
 def finetune_words(folder: Path, run: Path) -> list[object]:

@@ -121,7 +121,7 @@ def test_readme_commands_run_in_their_order(
     """The section on one's own data, line by line, in a folder that holds what it names."""
     prep = Prep.open(tiny_world)
     monkeypatch.chdir(tmp_path)
-    cells = anndata.read_h5ad(tiny_world / "cells.h5ad")
+    cells = Prep.open(tiny_world).to_anndata()
     cells.obs["cell_type"] = ["odd" if index % 2 else "even" for index in range(cells.n_obs)]
     cells.write_h5ad("CELLS.h5ad")
     cells.var_names = [*cells.var_names[:-2], "GATA1", "STAT1"]  # two genes that the model does not know

@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from data_prep.splits import prepare_splits
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.prep import Prep, write_prep
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
@@ -53,7 +53,7 @@ def batched(tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         batch=np.where(second_C, "lane2", "lane1"), donor=generator.choice(["d1", "d2", "d3"], len(second_C))
     )
     counts = sparse.csr_matrix(prep.cells.values_CG.multiply(factor_CG))
-    cells = CellMatrix.build(prep.vocab, counts, kind="counts", obs=obs)
+    cells = MemoryStore.build(prep.vocab, counts, kind="counts", obs=obs)
     folder = tmp_path_factory.mktemp("batched") / "prep"
     write_prep(folder, prep.vocab, cells, grn=prep.grn, tfs=prep.meta["tfs"])
     prepare_splits(folder, "unseen-target", seed=0)
@@ -76,9 +76,8 @@ def run(batched: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def user_cells(batched: Path, **obs: Any) -> anndata.AnnData:
-    adata = anndata.read_h5ad(batched / "cells.h5ad")[:20].copy()
+    adata = Prep.open(batched).to_anndata()[:20].copy()
     adata.obs_names = [f"user-{i}" for i in range(20)]
-    del adata.uns["grn_cotrain_prep"]
     for name, values in obs.items():
         adata.obs[name] = values
     return adata
@@ -182,7 +181,7 @@ def test_a_cell_prompt_for_an_encoder_that_reads_none_is_refused(batched: Path, 
     assert train(recipe_of(batched, [], objectives, encoder=encoder, max_steps=2), tmp_path / "run").model.is_dir()
 
 
-def _batch_accuracy(cells: CellMatrix, is_second_C: np.ndarray, *, integrated: bool) -> float:
+def _batch_accuracy(cells: MemoryStore, is_second_C: np.ndarray, *, integrated: bool) -> float:
     """Train scgpt for 200 steps; balanced accuracy of a cross-validated regression of the batch on cell states."""
     covariates = {"batch": 2} if integrated else {}
     objectives: dict[str, dict[str, Any]] = {"gene_from_cell": {}}
@@ -231,7 +230,7 @@ def test_conditions_and_the_adversary_take_the_batch_out_of_cell_states() -> Non
     rate_CG *= np.exp(np.outer(is_second_C, generator.choice([0.0, 3.0], 30)))
     counts_CG = (generator.poisson(rate_CG) + 1) * (generator.random(rate_CG.shape) < 0.8)
     obs = pd.DataFrame({"batch": np.where(is_second_C, "b", "a")}, index=[f"cell{i}" for i in range(120)])
-    cells = CellMatrix.build(toy_cells(num_genes=30, spike_ins=0).vocab, counts_CG, kind="counts", obs=obs)
+    cells = MemoryStore.build(toy_cells(num_genes=30, spike_ins=0).vocab, counts_CG, kind="counts", obs=obs)
     before = _batch_accuracy(cells, is_second_C, integrated=False)
     after = _batch_accuracy(cells, is_second_C, integrated=True)
     print(f"balanced accuracy of the batch from cell states: {before:.3f} without, {after:.3f} with")

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 
 from grn_cotrain.cli import app
 from grn_cotrain.commandline import run_app
+from grn_cotrain.data.prep import Prep
 from grn_cotrain.export.genes import gene_embeddings
 from grn_cotrain.run_folder import RunFolder
 from tests.integration.refusals import refused
@@ -30,7 +31,7 @@ def ok(*arguments: object) -> None:
 @pytest.fixture
 def cells(run: Path, tmp_path: Path) -> Path:
     """A user's file of thirty cells."""
-    adata = anndata.read_h5ad(Path(RunFolder.open(run).recipe().data.prep) / "cells.h5ad")[:30].copy()
+    adata = Prep.open(RunFolder.open(run).recipe().data.prep).to_anndata()[:30].copy()
     adata.obs_names = [f"user-{i}" for i in range(30)]
     adata.write_h5ad(tmp_path / "cells.h5ad")
     return tmp_path / "cells.h5ad"

@@ -16,7 +16,7 @@ import yaml
 from data_prep.splits import prepare_splits
 from grn_cotrain.cli import app
 from grn_cotrain.commandline import run_app
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.grn import GRN
 from grn_cotrain.data.prep import Prep, write_prep
 from grn_cotrain.data.vocab import FeatureVocab
@@ -264,7 +264,7 @@ def test_gene_names_are_text_wherever_they_stand(tiny_world: Path, tmp_path: Pat
     rename = {hub: EVIL}
     symbols = [rename.get(symbol, symbol) for symbol in prep.vocab.symbols]
     vocab = FeatureVocab.from_symbols(symbols, species="simulated")
-    cells = CellMatrix.build(
+    cells = MemoryStore.build(
         vocab,
         prep.cells.values_CG,
         kind=prep.cells.kind,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from grn_cotrain.data.batch import PackedTokens
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import CLS_ID, NUM_SPECIAL
@@ -109,7 +109,7 @@ def test_the_order_of_features_does_not_matter(case: type[CellEncoderCase], seed
     rows = np.arange(3)
     found = []
     for order in (np.arange(num_genes), order_G):
-        cells = CellMatrix.build(CELLS.vocab.select(order.tolist()), counts_CG[:, order], kind="counts")
+        cells = MemoryStore.build(CELLS.vocab.select(order.tolist()), counts_CG[:, order], kind="counts")
         encoder = _encoder(case)
         encoder.prepare(Statistics(cells))
         batch = Tokenizer(cells, TokenConfig(num_bins=NUM_BINS, zeros_per_cell="all")).batch(rows).pack()

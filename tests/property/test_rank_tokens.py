@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grn_cotrain.data.batch import PackedTokens
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.ranks import ranks_within_cells
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
@@ -30,7 +30,7 @@ counts_CG = st.lists(
 ).map(np.array)
 
 
-def encoder(cells: CellMatrix) -> GeneformerEncoder:
+def encoder(cells: MemoryStore) -> GeneformerEncoder:
     built = CELL_ENCODERS.build(
         "geneformer", {"num_layers": 2}, width=8, num_bins=4, num_modalities=3, num_genes=NUM_GENES
     )
@@ -54,7 +54,7 @@ def ranked(built: GeneformerEncoder, batch: PackedTokens) -> list[dict[int, int]
     return result
 
 
-def batch_of(cells: CellMatrix, rows: list[int] | None = None) -> PackedTokens:
+def batch_of(cells: MemoryStore, rows: list[int] | None = None) -> PackedTokens:
     tokenizer = Tokenizer(cells, TokenConfig(num_bins=4, zeros_per_cell="all"))
     return tokenizer.batch(np.arange(cells.num_cells) if rows is None else np.array(rows)).pack()
 
@@ -66,7 +66,7 @@ def medians_of(statistics: Statistics) -> tuple[np.ndarray, int]:
 @settings(deadline=None, max_examples=60)
 @given(counts=counts_CG)
 def test_ranks_equal_a_plain_reference(counts: np.ndarray) -> None:
-    cells = CellMatrix.build(VOCAB, counts, kind="counts")
+    cells = MemoryStore.build(VOCAB, counts, kind="counts")
     log_values = cells.normalised().toarray()
     linear = [[math.expm1(float(value)) for value in row] for row in log_values]
     medians = []
@@ -88,7 +88,7 @@ def test_ranks_equal_a_plain_reference(counts: np.ndarray) -> None:
 @settings(deadline=None, max_examples=40)
 @given(counts=counts_CG, seed=st.integers(0, 1000))
 def test_neither_the_order_of_tokens_nor_other_cells_matter(counts: np.ndarray, seed: int) -> None:
-    cells = CellMatrix.build(VOCAB, counts, kind="counts")
+    cells = MemoryStore.build(VOCAB, counts, kind="counts")
     built, batch = encoder(cells), batch_of(cells)
     together = ranked(built, batch)
     for row in range(cells.num_cells):
@@ -109,8 +109,8 @@ def test_neither_the_order_of_tokens_nor_other_cells_matter(counts: np.ndarray, 
 @given(counts=counts_CG, factor=st.sampled_from([2, 3, 10, 1000]))
 def test_depth_changes_nothing(counts: np.ndarray, factor: int) -> None:
     """Of a cell that is sequenced ``factor`` times as deep, the encoder sees the same, to the bit."""
-    cells = CellMatrix.build(VOCAB, counts, kind="counts")
-    deeper = CellMatrix.build(VOCAB, counts * factor, kind="counts")
+    cells = MemoryStore.build(VOCAB, counts, kind="counts")
+    deeper = MemoryStore.build(VOCAB, counts * factor, kind="counts")
     built = encoder(cells)
     features_VD = torch.randn(VOCAB.size, 8, generator=torch.Generator().manual_seed(0))
     plain, deep = batch_of(cells), batch_of(deeper)
@@ -135,7 +135,7 @@ def test_two_sorts_equal_one_sort_of_triples(scores: list[tuple[int, int, int]])
 @given(counts=counts_CG, seed=st.integers(0, 1000))
 def test_visible_tokens_are_ranked_among_themselves(counts: np.ndarray, seed: int) -> None:
     """Whether ranks were taken before or after values were hidden, what is seen is the same; no gap tells of them."""
-    cells = CellMatrix.build(VOCAB, counts, kind="counts")
+    cells = MemoryStore.build(VOCAB, counts, kind="counts")
     built, batch = encoder(cells), batch_of(cells)
     drawn_T = torch.rand(batch.num_tokens, generator=torch.Generator().manual_seed(seed)) < 0.4
     masked_T = drawn_T & (batch.feature_ids_T >= NUM_SPECIAL)
@@ -151,7 +151,7 @@ def test_visible_tokens_are_ranked_among_themselves(counts: np.ndarray, seed: in
 
 def test_medians_are_those_of_training_cells_only() -> None:
     values = np.log1p(np.array([[1.0, 0, 4], [3.0, 0, 0], [100.0, 7, 100]], np.float32))
-    cells = CellMatrix.build(FeatureVocab.from_symbols(["A", "B", "C"], species="human"), values, kind="log")
+    cells = MemoryStore.build(FeatureVocab.from_symbols(["A", "B", "C"], species="human"), values, kind="log")
     got, unseen = medians_of(Statistics(cells, np.arange(2)))
     np.testing.assert_allclose(got, [2, 3, 4], rtol=1e-6)  # the unseen one: the median of 2 and 4
     assert unseen == 1

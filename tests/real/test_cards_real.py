@@ -14,7 +14,7 @@ from grn_cotrain.card.probes import Probe, ProbeResult, probe_features, run_prob
 from grn_cotrain.card.probes.chromosome import chromosome_probe
 from grn_cotrain.card.probes.pathways import pathway_probe
 from grn_cotrain.card.vectors import nearest
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.loadings import gene_loadings
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.vocab import FeatureVocab
@@ -36,13 +36,13 @@ def quiet(text: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def kang(real_data: Path) -> CellMatrix:
+def kang(real_data: Path) -> MemoryStore:
     """2,000 PBMCs, half of them stimulated with interferon beta."""
     adata = anndata.read_h5ad(real_data / "kang_ifnb_harmony" / "kang_ifnb_2000cells_counts.h5ad")
-    return CellMatrix.build(FeatureVocab.from_symbols(adata.var_names, species="human"), adata.X, kind="counts")
+    return MemoryStore.build(FeatureVocab.from_symbols(adata.var_names, species="human"), adata.X, kind="counts")
 
 
-def test_genes_lie_where_they_do(real_data: Path, kang: CellMatrix) -> None:
+def test_genes_lie_where_they_do(real_data: Path, kang: MemoryStore) -> None:
     said: list[str] = []
     places = read_chromosomes(real_data / "gene_annotation" / "hg38_genes.tsv.gz", kang.vocab, say=said.append)
     for gene, chromosome in (
@@ -60,7 +60,7 @@ def test_genes_lie_where_they_do(real_data: Path, kang: CellMatrix) -> None:
 
 
 @pytest.mark.slow
-def test_loadings_of_stimulated_cells(real_data: Path, kang: CellMatrix, tmp_path: Path) -> None:
+def test_loadings_of_stimulated_cells(real_data: Path, kang: MemoryStore, tmp_path: Path) -> None:
     loadings = gene_loadings(Statistics(kang), rank=32)
     mean = np.asarray(kang.normalised().mean(axis=0)).ravel()
     noise = np.random.default_rng(0).standard_normal(loadings.shape)

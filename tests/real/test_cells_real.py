@@ -8,7 +8,7 @@ import anndata
 import numpy as np
 import pytest
 
-from grn_cotrain.data.cells import CellMatrix, cell_split
+from grn_cotrain.data.cells import MemoryStore, cell_split
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.evaluate.cells import masked_value_table
@@ -18,13 +18,13 @@ pytestmark = pytest.mark.real
 
 
 @pytest.fixture(scope="module")
-def hesc(real_data: Path) -> CellMatrix:
+def hesc(real_data: Path) -> MemoryStore:
     """758 embryonic stem cells, log scale, 28 spike-ins."""
     adata = anndata.read_h5ad(real_data / "beeline_genelink" / "expression" / "hESC_TFs+500.h5ad")
-    return CellMatrix.build(FeatureVocab.from_symbols(adata.var_names, species="human"), adata.X, kind="log")
+    return MemoryStore.build(FeatureVocab.from_symbols(adata.var_names, species="human"), adata.X, kind="log")
 
 
-def test_spike_ins_are_never_tokens_and_ercc6l_is(hesc: CellMatrix) -> None:
+def test_spike_ins_are_never_tokens_and_ercc6l_is(hesc: MemoryStore) -> None:
     spike_ins = {i for i, name in enumerate(hesc.vocab.symbols) if name.startswith("ERCC-")}
     assert len(spike_ins) == 28
     tokenizer = Tokenizer(hesc, TokenConfig(zeros_per_cell=200))
@@ -35,7 +35,7 @@ def test_spike_ins_are_never_tokens_and_ercc6l_is(hesc: CellMatrix) -> None:
     assert len(seen - {-1}) == hesc.num_features - 28
 
 
-def test_factor_analysis_predicts_hidden_values_of_hesc(hesc: CellMatrix) -> None:
+def test_factor_analysis_predicts_hidden_values_of_hesc(hesc: MemoryStore) -> None:
     table = masked_value_table({}, hesc, cell_split(hesc.num_cells), bootstrap=200, ranks=(4, 8))
     r2 = table[table.metric == "r2"].set_index("scorer").value
     assert r2["gene_mean"] == 0
@@ -45,7 +45,7 @@ def test_factor_analysis_predicts_hidden_values_of_hesc(hesc: CellMatrix) -> Non
 
 def test_depth_explains_much_of_the_values_of_counts(real_data: Path) -> None:
     adata = anndata.read_h5ad(real_data / "kang_ifnb_harmony" / "kang_ifnb_2000cells_counts.h5ad")
-    cells = CellMatrix.build(FeatureVocab.from_symbols(adata.var_names, species="human"), adata.X, kind="counts")
+    cells = MemoryStore.build(FeatureVocab.from_symbols(adata.var_names, species="human"), adata.X, kind="counts")
     table = masked_value_table({}, cells, cell_split(cells.num_cells), bootstrap=0, ranks=(4,))
     r2 = table[table.metric == "r2"].set_index("scorer").value
     assert 0.4 < r2["gene_and_cell"] < r2["factor_analysis"] < 0.8

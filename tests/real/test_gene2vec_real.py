@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from grn_cotrain.data import gene2vec as module
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.gene2vec import gene2vec
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.vocab import FeatureVocab
@@ -30,7 +30,7 @@ def test_genes_of_a_programme_are_neighbours(real_data: Path, monkeypatch: pytes
     named = [gene for first, others in PROGRAMMES.values() for gene in [first, *others]]
     chosen = np.isin(adata.var_names, named) | (detected >= np.sort(detected)[-1000])
     adata = adata[:, chosen]
-    cells = CellMatrix.build(FeatureVocab.from_symbols(adata.var_names, species="human"), adata.X, kind="counts")
+    cells = MemoryStore.build(FeatureVocab.from_symbols(adata.var_names, species="human"), adata.X, kind="counts")
     vectors_GR = gene2vec(Statistics(cells), rank=32)
     unit_GR = vectors_GR / np.maximum(np.linalg.norm(vectors_GR, axis=1, keepdims=True), 1e-9)
     symbols = np.asarray(cells.vocab.symbols)

@@ -8,7 +8,7 @@ import anndata
 import numpy as np
 import pytest
 
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import NUM_SPECIAL, FeatureVocab
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.real
 
 def test_interferon_genes_rise_and_ubiquitous_genes_sink(real_data: Path) -> None:
     adata = anndata.read_h5ad(real_data / "kang_ifnb_harmony" / "kang_ifnb_2000cells_counts.h5ad")
-    cells = CellMatrix.build(FeatureVocab.from_symbols(adata.var_names, species="human"), adata.X, kind="counts")
+    cells = MemoryStore.build(FeatureVocab.from_symbols(adata.var_names, species="human"), adata.X, kind="counts")
     encoder = CELL_ENCODERS.build(
         "geneformer", {"num_layers": 2}, width=8, num_bins=4, num_modalities=3, num_genes=cells.num_features
     )

@@ -10,7 +10,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.edge_split import EdgeSplit, Part
 from grn_cotrain.data.negatives import LinkSampler
 from grn_cotrain.data.split_published import published_split
@@ -29,7 +29,7 @@ WIDTH = 64
 
 
 @pytest.fixture(scope="module")
-def world(real_data: Path) -> tuple[EdgeSplit, CellMatrix]:
+def world(real_data: Path) -> tuple[EdgeSplit, MemoryStore]:
     folder = real_data / "beeline_genelink"
     data = anndata.read_h5ad(folder / "expression" / "hESC_TFs+500.h5ad")
     vocab = FeatureVocab.from_symbols(list(data.var_names), species="human")
@@ -40,11 +40,11 @@ def world(real_data: Path) -> tuple[EdgeSplit, CellMatrix]:
         vocab=vocab,
         index="genes.tsv.gz:specific_chipseq/hESC/TFs+500",
     )
-    return split, CellMatrix.build(vocab, data.X, kind="log")
+    return split, MemoryStore.build(vocab, data.X, kind="log")
 
 
 @pytest.fixture(scope="module")
-def features(world: tuple[EdgeSplit, CellMatrix]) -> dict[str, np.ndarray]:
+def features(world: tuple[EdgeSplit, MemoryStore]) -> dict[str, np.ndarray]:
     _, cells = world
     return inductive_features(("expression",), cells.vocab, Statistics(cells))
 
@@ -81,7 +81,7 @@ def train(split: EdgeSplit, table: GeneEmbedding, decoder: LinkDecoder, *, steps
         optimizer.step()
 
 
-def test_starts_at_the_additive_control(world: tuple[EdgeSplit, CellMatrix], features: dict[str, np.ndarray]) -> None:
+def test_starts_at_the_additive_control(world: tuple[EdgeSplit, MemoryStore], features: dict[str, np.ndarray]) -> None:
     """Degree product .879/.583, additive logistic .883/.617: smoothed log-odds lie with the latter, before any step."""
     split, _ = world
     auroc, auprc = scores(split, "test", *build(split, features))
@@ -91,7 +91,7 @@ def test_starts_at_the_additive_control(world: tuple[EdgeSplit, CellMatrix], fea
 
 @pytest.mark.slow
 def test_training_keeps_the_control_and_only_the_penalty_does_it(
-    world: tuple[EdgeSplit, CellMatrix], features: dict[str, np.ndarray]
+    world: tuple[EdgeSplit, MemoryStore], features: dict[str, np.ndarray]
 ) -> None:
     split, _ = world
     held, free = build(split, features), build(split, features, residual_l2=0.0)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from grn_cotrain.data.cells import CellMatrix, cell_split
+from grn_cotrain.data.cells import MemoryStore, cell_split
 from grn_cotrain.data.read_depth import check_counts, counts_of, draw_rates, thin
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
@@ -21,13 +21,13 @@ pytestmark = pytest.mark.real
 
 
 @pytest.fixture(scope="module")
-def kang(real_data: Path) -> CellMatrix:
+def kang(real_data: Path) -> MemoryStore:
     """2,000 cells x 9,015 genes, counts."""
     adata = anndata.read_h5ad(real_data / "kang_ifnb_harmony" / "kang_ifnb_2000cells_counts.h5ad")
-    return CellMatrix.build(FeatureVocab.from_symbols(adata.var_names, species="human"), adata.X, kind="counts")
+    return MemoryStore.build(FeatureVocab.from_symbols(adata.var_names, species="human"), adata.X, kind="counts")
 
 
-def test_half_of_the_deep_cells_lose_half_of_their_reads(kang: CellMatrix) -> None:
+def test_half_of_the_deep_cells_lose_half_of_their_reads(kang: MemoryStore) -> None:
     every = np.arange(kang.num_cells)
     check_counts(Statistics(kang, every))
     batch = Tokenizer(kang, TokenConfig(max_tokens=kang.num_features + 1)).batch(every).pack()
@@ -47,7 +47,7 @@ def test_half_of_the_deep_cells_lose_half_of_their_reads(kang: CellMatrix) -> No
     assert (found.total_B[~thinned_B] == batch.total_B[~thinned_B]).all()
 
 
-def test_baselines_hold_at_four_times_fewer_values(kang: CellMatrix) -> None:
+def test_baselines_hold_at_four_times_fewer_values(kang: MemoryStore) -> None:
     frame = masked_value_by_sparsity({}, kang, cell_split(kang.num_cells), bootstrap=0)
     rows = frame[frame["by"] == "dropout"].set_index(["scorer", "metric", "level"]).sort_index()["value"]
     fitted = rows["factor_analysis"]["r2"]

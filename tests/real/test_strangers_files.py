@@ -70,7 +70,7 @@ FILES = {
         "human",
         {("mod/rna", "GRID2"): 2.0, ("mod/atac", "chr2-148881654-148881927"): 1.0},
         ("modalities taken: rna (8,595 genes), atac (36,954 peaks)", "peaks: only 0 and 1"),
-        obs=("has_gene", "has_peak"),
+        obs=("present_rna", "present_atac"),
     ),
     "mouse cortex": Stranger(
         "snareseq_mouse_cortex_paired/snareseq_mouse_cortex.h5mu",
@@ -128,7 +128,7 @@ FILES = {
         "human",
         {("mod/rna", "MALAT1"): 417.0, ("mod/prot", "CD5"): 602.0},
         ("modalities taken: rna (1,000 genes), prot (134 proteins)",),
-        obs=("cell_type", "batch", "has_protein"),
+        obs=("cell_type", "batch", "present_protein"),
     ),
     "bmmc multiome": Stranger(
         "bmmc_multiome_neurips2021_mini/bmmc_multiome_mini.h5mu",

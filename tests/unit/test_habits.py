@@ -24,7 +24,7 @@ RANKS = [
     {"config"},
     {"plugins"},
     {"registry", "commandline", "progress", "lock", "manifest"},
-    {"recipe_model"},
+    {"recipe_model", "recipe_train"},
     {"recipe", "recipe_diff"},
     {"data"},
     {"controls"},

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.model import CoTrainModel
@@ -21,19 +21,19 @@ from tests.unit.train.test_finetune import NUM_GENES, small_model
 NEW = ("STAT1", "STAT3", "LONER")
 
 
-def extended(model: CoTrainModel, cells: CellMatrix | None = None) -> CoTrainModel:
+def extended(model: CoTrainModel, cells: MemoryStore | None = None) -> CoTrainModel:
     vocab = model.vocab.extend(NEW).extend(["chr1:10-20"], modality="peak")
     wide = None
     if cells is not None:
         values_CG = np.hstack([cells.values_CG.toarray(), np.full((cells.num_cells, 4), 3.0)])
-        wide = CellMatrix.build(vocab, values_CG, kind="counts")
+        wide = MemoryStore.build(vocab, values_CG, kind="counts")
     return extend_model(model, vocab, cells=wide)
 
 
-def same_cells_wider(cells: CellMatrix, model: CoTrainModel) -> CellMatrix:
+def same_cells_wider(cells: MemoryStore, model: CoTrainModel) -> MemoryStore:
     """The cells, with zeros for the new features."""
     values_CG = np.hstack([cells.values_CG.toarray(), np.zeros((cells.num_cells, 4))])
-    return CellMatrix.build(model.vocab, values_CG, kind="counts")
+    return MemoryStore.build(model.vocab, values_CG, kind="counts")
 
 
 @pytest.mark.parametrize("with_cells", [False, True])
@@ -121,7 +121,7 @@ def test_new_features_are_read_and_saved(tmp_path: Path) -> None:
     model, cells, _ = small_model()
     wide = extended(model)
     values_CG = np.hstack([cells.values_CG.toarray(), np.ones((cells.num_cells, 4))])
-    seen = wide.tokenizer(CellMatrix.build(wide.vocab, values_CG, kind="counts")).batch(np.arange(4)).pack()
+    seen = wide.tokenizer(MemoryStore.build(wide.vocab, values_CG, kind="counts")).batch(np.arange(4)).pack()
     assert int(seen.feature_ids_T.max()) == NUM_GENES + 3 + NUM_SPECIAL
     assert 1 in seen.modality_T.tolist(), "the peak"
     wide.save(tmp_path / "model")

@@ -21,7 +21,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Card and report": ("grn_cotrain.card", "grn_cotrain.report"),
     "Data": (
         "grn_cotrain.data.vocab:FeatureVocab,AlignmentReport",
-        "grn_cotrain.data.cells:CellMatrix",
+        "grn_cotrain.data.cells:MemoryStore",
         "grn_cotrain.data.grn:GRN",
         "grn_cotrain.data.edge_split:EdgeSplit",
         "grn_cotrain.data.prep:Prep",

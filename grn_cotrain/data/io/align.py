@@ -11,7 +11,8 @@ import numpy as np
 from scipy import sparse
 
 from grn_cotrain.data.alignment import Alignment, AlignmentReport, name_some
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.assay_kinds import modality_of
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.io.counts import CountsFile
 from grn_cotrain.data.io.size_factors import SIZE_FACTOR, size_factors
 from grn_cotrain.data.vocab import MODALITIES, FeatureVocab
@@ -22,8 +23,10 @@ __all__ = ["align_cells", "align_features", "align_measured", "without_counts"]
 
 def align_cells(
     counts: CountsFile, vocab: FeatureVocab, *, min_mapped: float = 0.5
-) -> tuple[CellMatrix, AlignmentReport, list[str]]:
-    """Put the columns of ``counts`` in the order of ``vocab``; features that the file lacks are zero.
+) -> tuple[MemoryStore, AlignmentReport, list[str]]:
+    """Put the columns of ``counts`` in the order of ``vocab``.
+
+    Features that the file lacks are zero, and those of an assay that it does not have at all are not measured.
 
     Parameters
     ----------
@@ -34,7 +37,7 @@ def align_cells(
 
     Returns
     -------
-    CellMatrix, AlignmentReport, list of str
+    MemoryStore, AlignmentReport, list of str
         The cells; which features were mapped, renamed, lost or absent; and lines to report.
 
     Raises
@@ -48,7 +51,7 @@ def align_cells(
 
 def align_measured(
     counts: CountsFile, vocab: FeatureVocab, *, min_mapped: float = 0.5
-) -> tuple[CellMatrix, np.ndarray, list[str]]:
+) -> tuple[MemoryStore, np.ndarray, list[str]]:
     """As :func:`align_cells`, with which features the file has, bool ``[G]``, in the place of the report.
 
     Zeros of the others are not measurements. Names do not decide: a gene and its protein may share one.
@@ -59,19 +62,22 @@ def align_measured(
     return cells, measured_G, notes
 
 
-def _aligned(counts: CountsFile, vocab: FeatureVocab, min_mapped: float) -> tuple[CellMatrix, Alignment, list[str]]:
+def _aligned(counts: CountsFile, vocab: FeatureVocab, min_mapped: float) -> tuple[MemoryStore, Alignment, list[str]]:
     adata = counts.adata
-    size_factor_C, notes = size_factors(counts)
+    depth, notes = size_factors(counts)
     alignment, more = align_features(counts, vocab, min_mapped=min_mapped)
     found = np.flatnonzero(alignment.index_N >= 0)
     shape = (adata.n_vars, vocab.num_features)
     place = sparse.csr_matrix((np.ones(found.size, np.float32), (found, alignment.index_N[found])), shape=shape)
     obs = adata.obs.drop(columns=SIZE_FACTOR, errors="ignore")
-    cells = CellMatrix.build(vocab, adata.X @ place, kind=counts.kind, obs=obs, size_factor_C=size_factor_C)
+    assays = [modality_of(space.name).assay for space in vocab.spaces]
+    kinds = {name: counts.kinds.get(name, "counts") for name in assays}
+    present = {name: np.full(adata.n_obs, name in counts.kinds) for name in assays} | counts.present
+    cells = MemoryStore.build(vocab, adata.X @ place, kind=kinds, obs=obs, size_factor_C=depth, present=present)
     return cells, alignment, [*notes, *more, alignment.report.summary(), *without_counts(cells)]
 
 
-def without_counts(cells: CellMatrix) -> list[str]:
+def without_counts(cells: MemoryStore) -> list[str]:
     """List the cells that have no value of any feature of the vocabulary; an empty list where every cell has one."""
     names = [str(name) for name in cells.obs.index[np.diff(cells.values_CG.indptr) == 0]]
     if not names:
@@ -101,7 +107,7 @@ def align_features(
         if not rows.size:
             if modality in known:
                 notes.append(
-                    f"the vocabulary's {vocab.modality.count(modality):,} {modality}s are not in the file: zero"
+                    f"the vocabulary's {vocab.modality.count(modality):,} {modality}s are not in the file: not measured"
                 )
             continue
         if modality not in known:

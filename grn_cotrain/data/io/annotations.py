@@ -90,7 +90,6 @@ def _moved(raw: RawMatrix, moved: np.ndarray, why: str) -> RawMatrix:
     kept = np.flatnonzero(~moved)
     obs = pd.concat([adata.obs, pd.DataFrame(new, index=adata.obs.index)], axis=1)
     raw.adata = anndata.AnnData(X=adata.X[:, kept], obs=obs, var=adata.var.iloc[kept])
-    raw.optional = None if raw.optional is None else raw.optional[kept]
     raw.notes.append(f"{len(names):,} features {why}: {name_some(names)}")
     clash = [name for name in names if name not in new]
     if clash:

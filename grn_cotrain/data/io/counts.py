@@ -17,6 +17,8 @@ import pandas as pd
 from scipy import sparse
 
 from grn_cotrain.data.alignment import AlignmentReport, name_some
+from grn_cotrain.data.assay_kinds import modality_of
+from grn_cotrain.data.assays import PRESENT, kind_for
 from grn_cotrain.data.io.annotations import set_annotations_apart
 from grn_cotrain.data.io.column_words import like_a_barcode
 from grn_cotrain.data.io.features import Features, NameTables, resolve_features
@@ -27,6 +29,8 @@ from grn_cotrain.data.io.raw_matrix import RawMatrix
 from grn_cotrain.data.io.storage_errors import reading
 from grn_cotrain.data.io.value_kind import ValueKind, detect_value_kind, kind_and_reason
 from grn_cotrain.data.io.writable import writable_frame
+from grn_cotrain.data.obs import as_labels
+from grn_cotrain.data.spaces import Interval, intervals_of
 from grn_cotrain.data.vocab import MODALITIES
 from grn_cotrain.errors import UserError
 
@@ -34,7 +38,6 @@ if TYPE_CHECKING:
     import anndata
 
 __all__ = [
-    "HAS_MODALITY",
     "CountsFile",
     "ValueKind",
     "counts_from_anndata",
@@ -45,9 +48,6 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-HAS_MODALITY = "has_{}"
-"""Columns of ``obs`` that mark which cells have which modality: ``has_gene``, ``has_protein``, ``has_peak``."""
-
 
 @dataclass
 class CountsFile:
@@ -57,29 +57,43 @@ class CountsFile:
     ----------
     adata
         ``X`` CSR float32 ``[C, G]``; ``var_names`` unique within a modality; ``var["gene_ids"]`` Ensembl ids or ``""``;
-        ``var["modality"]`` gene, peak or protein; ``obs`` as in the file, and ``has_gene``, ``has_protein``,
-        ``has_peak`` where there are several modalities.
-    kind
-        ``counts`` or ``log``.
+        ``var["modality"]`` gene, peak or protein; ``obs`` as in the file, and ``present_rna``, ``present_atac``,
+        ``present_protein`` where there are several modalities or some cells lack theirs.
+    kinds
+        Assay -> its kind, in the order of the modalities.
     notes
         Lines to report: what was detected, renamed or left out.
     report
         Report of the file's names.
     aliases
         The table that was applied, for matching to a vocabulary of older or newer symbols.
-    size_factor_C
-        Total counts of each cell where they are no longer those of ``X``: cells of several files, joined.
+    size_factors
+        Assay -> depth of each cell, where it is no longer that of ``X``: cells of several files, joined.
+    intervals
+        Chromosome, start and end of the features whose place is known, by name.
     species
         Species of the genes, where a table of orthologs determined it.
     """
 
     adata: anndata.AnnData
-    kind: ValueKind
+    kinds: dict[str, str]
     notes: list[str] = field(default_factory=list)
     report: AlignmentReport = field(default_factory=AlignmentReport)
     aliases: AliasTable | None = None
-    size_factor_C: np.ndarray | None = None
+    size_factors: dict[str, np.ndarray] | None = None
     species: TargetSpecies | None = None
+    intervals: dict[str, Interval] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """Kind of the genes, or of the first modality where there are none."""
+        return next(iter(self.kinds.values()))
+
+    @property
+    def present(self) -> dict[str, np.ndarray]:
+        """Assay -> which cells have it, bool ``[C]``; assays that every cell has may be left out."""
+        obs = self.adata.obs
+        return {name: obs[PRESENT.format(name)].to_numpy(bool) for name in self.kinds if PRESENT.format(name) in obs}
 
     @property
     def renamed(self) -> list[tuple[str, str]]:
@@ -188,13 +202,19 @@ def _validated(raw: RawMatrix, what: str, layer: str | None, modality: str | Non
     hint = _hint(raw.counts_at)
     values_CG = features.take(_numbers(adata.X, what, copy=raw.shared))
     _refuse_bad_values(values_CG, what, hint)
-    kind, values_CG, features.var, said = _kind(values_CG, features, raw.optional, what, hint)
-    if tables.orthologs is not None and tables.policy == "sum" and kind == "log" and features.report.duplicated:
+    kinds, said = _kinds(values_CG, features, what, hint)
+    on_log_scale = next(iter(kinds.values())) == "log"
+    if tables.orthologs is not None and tables.policy == "sum" and on_log_scale and features.report.duplicated:
         raise UserError(f"--orthologs-policy 'sum': {what} is on a log scale, which cannot be summed; give raw counts")
     notes = [*raw.notes, *said, *features.notes]
-    if kind == "log" and hint:
+    if on_log_scale and hint:
         notes.append(f"raw counts are there too, and were not taken: {hint}")
-    obs, changed = writable_frame(_with_modalities(adata.obs, features.var, raw))
+    present = _presence(adata.obs, features.var, raw, what)
+    notes += _measured_notes(values_CG, features.var, present, what)
+    columns = {PRESENT.format(name): has_C for name, has_C in present.items()}
+    if len(present) == 1 and next(iter(present.values())).all():
+        columns = {}
+    obs, changed = writable_frame(adata.obs.assign(**columns))
     notes += changed
     empty_C = np.diff(values_CG.indptr) == 0
     if empty_C.all():
@@ -207,7 +227,22 @@ def _validated(raw: RawMatrix, what: str, layer: str | None, modality: str | Non
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a gene and its protein may share a name
         result = anndata.AnnData(X=values_CG, obs=obs, var=features.var)
-    return CountsFile(result, kind, notes, features.report, tables.aliases, species=features.species)
+    return CountsFile(
+        result,
+        kinds,
+        notes,
+        features.report,
+        tables.aliases,
+        species=features.species,
+        intervals=_intervals(adata.var, features),
+    )
+
+
+def _intervals(var: pd.DataFrame, features: Features) -> dict[str, Interval]:
+    """Places of the features that stay, by the names they have now; of columns that were summed, the first has it."""
+    kept_N = np.flatnonzero(features.column_N >= 0)
+    first_G = kept_N[np.unique(features.column_N[kept_N], return_index=True)[1]]
+    return intervals_of(var.iloc[first_G].set_axis(features.var.index).assign(modality=features.var["modality"]))
 
 
 def _hint(counts_at: list[str]) -> str:
@@ -239,51 +274,65 @@ def _refuse_bad_values(values_CG: sparse.csr_matrix, what: str, hint: str) -> No
             raise UserError(f"{what}: {int(bad_N.sum()):,} {trouble} values in {cells:,} cells; {fix}")
 
 
-def _kind(
-    values_CG: sparse.csr_matrix, features: Features, optional: np.ndarray | None, what: str, hint: str
-) -> tuple[ValueKind, sparse.csr_matrix, pd.DataFrame, list[str]]:
-    """One kind for all modalities; proteins that came along unasked leave where theirs is another."""
+def _kinds(values_CG: sparse.csr_matrix, features: Features, what: str, hint: str) -> tuple[dict[str, str], list[str]]:
+    """Kind of each assay, found from the values of its own features; and why, for the reader."""
     modality_G = features.var["modality"].to_numpy()
     present = [name for name in MODALITIES if name in modality_G]
-    kinds: dict[str, tuple[ValueKind, str]] = {}
+    kinds: dict[str, str] = {}
+    notes = []
     for name in present:
-        part = values_CG if len(present) == 1 else values_CG[:, modality_G == name]
-        called = what if len(present) == 1 else f"{what} ({name}s)"
+        part = values_CG if len(present) == 1 else values_CG[:, np.flatnonzero(modality_G == name)]
         try:
-            kinds[name] = kind_and_reason(part, called)
+            values, reason = kind_and_reason(part, what if len(present) == 1 else f"{what} ({name}s)")
         except UserError as error:
             raise UserError(f"{error}{f' (raw counts: {hint})' if hint else ''}") from None
+        kind = kind_for(name, values, part)
+        kinds[modality_of(name).assay] = kind
+        called = "raw counts" if values == "counts" else "on a log scale, not counts"
+        usual = "" if kind == values else f"; taken as {kind}"
+        notes.append(f"{'values' if len(present) == 1 else f'{name}s: values'} are {called}: {reason}{usual}")
+    return kinds, notes
+
+
+def _presence(obs: pd.DataFrame, var: pd.DataFrame, raw: RawMatrix, what: str) -> dict[str, np.ndarray]:
+    """Which cells have which assay: as the reader found it, or as a column ``present_<assay>`` of the file says."""
+    present: dict[str, np.ndarray] = {}
+    for name in [name for name in MODALITIES if (var["modality"] == name).any()]:
+        assay = modality_of(name).assay
+        has_C = raw.measured.get(name, np.ones(len(obs), dtype=bool))
+        column = PRESENT.format(assay)
+        if column in obs:
+            said = as_labels(obs[column]).map({"True": True, "1": True, "False": False, "0": False})
+            if said.isna().any():
+                raise UserError(f"{what}: obs['{column}'] holds other values than true and false; repair the column")
+            has_C = has_C & said.to_numpy(bool)
+        present[assay] = has_C
+    return present
+
+
+def _measured_notes(
+    values_CG: sparse.csr_matrix, var: pd.DataFrame, present: dict[str, np.ndarray], what: str
+) -> list[str]:
+    """Cells with each assay; what cannot be told apart from the file is named."""
     notes = []
-    if len({kind for kind, _ in kinds.values()}) > 1 and optional is not None and "gene" in kinds:
-        leave = modality_G == "protein"
-        notes.append(f"the {int(leave.sum()):,} proteins were left out again: they are counts, the genes are not")
-        column_G = np.cumsum(~leave) - 1
-        column_G[leave] = -1
-        inside = features.column_N >= 0
-        features.column_N[inside] = column_G[features.column_N[inside]]
-        features.report.lost += list(features.var.index[leave])
-        features.report.mapped -= int(leave.sum())
-        values_CG, features.var = values_CG[:, ~leave], features.var[~leave]
-        kinds.pop("protein")
-    if len({kind for kind, _ in kinds.values()}) > 1:
-        said = ", ".join(f"{name}s: {kind}" for name, (kind, _) in kinds.items())
-        raise UserError(
-            f"{what}: counts together with log-scale values ({said}); give counts for all, or take one (--modality)"
-        )
-    kind = next(iter(kinds.values()))[0]
-    called = "raw counts" if kind == "counts" else "on a log scale, not counts"
-    reasons = [(f"{name}s: " if len(kinds) > 1 else "") + reason for name, (_, reason) in kinds.items()]
-    return kind, values_CG, features.var, [f"values are {called}: {'; '.join(reasons)}", *notes]
-
-
-def _with_modalities(obs: pd.DataFrame, var: pd.DataFrame, raw: RawMatrix) -> pd.DataFrame:
-    """``obs`` with one column a modality, where there are several or some cells lack theirs."""
-    present = [name for name in MODALITIES if (var["modality"] == name).any()]
-    partial = any(not raw.measured[name].all() for name in present if name in raw.measured)
-    if len(present) < 2 and not partial:
-        return obs.copy()
-    everywhere = np.ones(len(obs), dtype=bool)
-    return obs.assign(**{HAS_MODALITY.format(name): raw.measured.get(name, everywhere) for name in present})
+    for assay, has_C in present.items():
+        name = modality_of(assay).name
+        inside_G = np.flatnonzero((var["modality"] == name).to_numpy())
+        number_C = np.diff((values_CG if len(inside_G) == len(var) else values_CG[:, inside_G]).indptr)
+        if (number_C[~has_C] > 0).any():
+            raise UserError(
+                f"{what}: obs['{PRESENT.format(assay)}'] is false in {int((number_C[~has_C] > 0).sum()):,} cells that "
+                f"have {name}s; repair the column"
+            )
+        if len(present) > 1 or not has_C.all():
+            notes.append(f"{assay}: measured in {int(has_C.sum()):,} of {len(has_C):,} cells")
+        empty = int((number_C[has_C] == 0).sum())
+        if len(present) > 1 and empty:
+            notes.append(
+                f"{assay}: {empty:,} of these cells have no {name} at all and are taken as measured; where they are "
+                f"not, say so in a column {PRESENT.format(assay)} of obs"
+            )
+    return notes
 
 
 def _refuse_exchanged_axes(cells: pd.Index, features: pd.Index, what: str) -> None:

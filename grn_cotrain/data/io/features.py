@@ -18,7 +18,7 @@ from grn_cotrain.data.diagnosis import diagnose
 from grn_cotrain.data.io.column_words import GENE_ID_WORDS
 from grn_cotrain.data.io.names import AliasTable, OrthologTable, TargetSpecies
 from grn_cotrain.data.io.naming import name_features, symbols_of
-from grn_cotrain.data.io.raw_matrix import MODALITY_NAMES, canonical_modality, looks_like_peaks
+from grn_cotrain.data.io.raw_matrix import canonical_modality, looks_like_peaks, modality_words
 from grn_cotrain.data.vocab import MODALITIES, detect_species, is_ensembl_id
 from grn_cotrain.errors import UserError, did_you_mean
 
@@ -217,7 +217,7 @@ def _modalities(var: pd.DataFrame, given: list[str], what: str, notes: list[str]
         result.append(modality)
     if strange:
         listed = name_some([f"'{value}'" for value in dict.fromkeys(strange)])
-        known = sorted(MODALITY_NAMES)
+        known = modality_words()
         one = len(set(strange)) == 1
         raise UserError(
             f"{what}: feature type{'' if one else 's'} {listed} {'is' if one else 'are'} unknown"

@@ -270,10 +270,7 @@ def _with_proteins(raw: RawMatrix, source: Source, what: str) -> RawMatrix:
         var = pd.concat([genes.var, frame(names)]).assign(modality=types)
         X = sparse.hstack([sparse.csr_matrix(genes.X), sparse.csr_matrix(matrix)], format="csr")
         note = f"{len(names):,} proteins of obsm['{key}'] were taken too; --modality rna leaves them out"
-        optional = np.arange(X.shape[1]) >= genes.n_vars
-        return RawMatrix(
-            anndata.AnnData(X=X, obs=genes.obs, var=var), [*raw.notes, note], raw.counts_at, optional=optional
-        )
+        return RawMatrix(anndata.AnnData(X=X, obs=genes.obs, var=var), [*raw.notes, note], raw.counts_at)
     return raw
 
 

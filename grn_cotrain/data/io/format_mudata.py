@@ -198,10 +198,18 @@ def _obs(parts: dict[str, RawMatrix], shared: pd.DataFrame, cells: pd.Index) -> 
             rivals = [other[column] for key, other in tables.items() if key != name and column in other]
             alone = column not in shared and all(_agree(table[column], rival) for rival in rivals)
             if alone and column in result:
-                result[column] = result[column].where(result[column].notna(), table[column])
+                result[column] = _filled(result[column], table[column])
             else:
                 result[column if alone else f"{name}:{column}"] = table[column]
     return result
+
+
+def _filled(column: pd.Series, other: pd.Series) -> pd.Series:
+    """The labels of ``column``, and where a cell has none there, those of ``other``; categories of both are kept."""
+    if not any(isinstance(one.dtype, pd.CategoricalDtype) for one in (column, other)):
+        return column.where(column.notna(), other)
+    first, second = column.astype(object), other.astype(object)
+    return first.where(first.notna(), second).astype("category")
 
 
 def _agree(a: pd.Series, b: pd.Series) -> bool:

@@ -13,27 +13,21 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from grn_cotrain.data.assay_kinds import ASSAY_KINDS
 from grn_cotrain.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     import anndata
 
 __all__ = [
-    "MODALITY_NAMES",
     "RawMatrix",
     "canonical_modality",
     "frame",
     "looks_like_peaks",
+    "modality_words",
     "no_such_layer",
     "whole_numbers",
 ]
-
-MODALITY_NAMES = {
-    **dict.fromkeys(("gene", "genes", "rna", "gex", "gene expression", "transcriptome", "expression"), "gene"),
-    **dict.fromkeys(("protein", "proteins", "prot", "adt", "cite", "antibody", "antibody capture"), "protein"),
-    **dict.fromkeys(("peak", "peaks", "atac", "chromatin", "chromatin accessibility"), "peak"),
-}
-"""Names of the three modalities in files and options, in lower case."""
 
 _PEAK = r"[\w.\-]+[:\-_]\d+[\-_]\d+"
 
@@ -52,8 +46,6 @@ class RawMatrix:
         Layers (``raw`` for ``adata.raw``) that hold whole numbers and were not taken.
     modality_taken
         The reader has applied ``--modality`` already, by the file's own names of its parts.
-    optional
-        For each feature, whether it may be left out where its values are of another kind than the others'; None: none.
     shared
         The values are the caller's: copy before changing them.
     measured
@@ -64,7 +56,6 @@ class RawMatrix:
     notes: list[str] = field(default_factory=list)
     counts_at: list[str] = field(default_factory=list)
     modality_taken: bool = False
-    optional: np.ndarray | None = None
     shared: bool = False
     measured: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -76,7 +67,13 @@ def frame(names: Sequence[Any], columns: dict[str, Any] | None = None) -> pd.Dat
 
 def canonical_modality(name: str) -> str:
     """``rna`` -> ``gene``, ``ADT`` -> ``protein``, ``atac`` -> ``peak``; an empty string for an unknown name."""
-    return MODALITY_NAMES.get(name.strip().lower(), "")
+    word = name.strip().lower()
+    return next((known.name for known in ASSAY_KINDS.modalities() if word in (known.name, *known.words)), "")
+
+
+def modality_words() -> list[str]:
+    """What files and users may call the modalities, sorted."""
+    return sorted(word for known in ASSAY_KINDS.modalities() for word in (known.name, *known.words))
 
 
 def looks_like_peaks(names: Sequence[str]) -> bool:

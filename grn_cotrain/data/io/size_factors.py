@@ -12,8 +12,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from grn_cotrain.data.alignment import name_some
+from grn_cotrain.data.assay_kinds import ASSAY_KINDS, modality_of
 from grn_cotrain.data.io.counts import CountsFile
 from grn_cotrain.errors import UserError
 
@@ -32,8 +34,11 @@ _FAR, _RANKS = 10.0, 0.5  # so much more than the totals: the column must at lea
 _RELATIVE_MEAN = (0.5, 2.0)  # range of the mean, or the median, of relative factors
 
 
-def size_factors(counts: CountsFile) -> tuple[np.ndarray | None, list[str]]:
-    """Total counts of each cell over all genes of its file, or the file's own ``obs["size_factor"]`` on that scale.
+def size_factors(counts: CountsFile) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Depth of each cell in each assay of its file, before features are selected.
+
+    For genes (or the first modality, where there are none) it is the total counts, or the file's own
+    ``obs["size_factor"]`` on that scale; other assays have what their kind computes from their own values.
 
     Parameters
     ----------
@@ -42,36 +47,44 @@ def size_factors(counts: CountsFile) -> tuple[np.ndarray | None, list[str]]:
 
     Returns
     -------
-    array or None, list of str
-        float64 ``[C]``, on the scale of total counts; None for log-scale values, which are normalised already. And what
-        became of the column: taken, multiplied to the scale of the totals, or not used.
+    dict, list of str
+        Assay -> float64 ``[C]``; ones for log-scale values, which are normalised already. And what became of the
+        column: taken, multiplied to the scale of the totals, or not used.
 
     Raises
     ------
     UserError
         The column holds values that are not positive numbers.
     """
+    if counts.size_factors is not None:
+        return counts.size_factors, []
+    found: dict[str, np.ndarray] = {}
+    for name, kind in counts.kinds.items():
+        depth_C = ASSAY_KINDS.get(kind).depth(_of_assay(counts, name))
+        found[name] = np.where(depth_C > 0, depth_C, 1.0)  # a cell without a value has nothing to scale
+    first = next(iter(found))
     given = counts.adata.obs.get(SIZE_FACTOR)
-    if counts.kind == "log":
-        unused = [] if given is None else ["size factors: obs['size_factor'] is not used, values are on a log scale"]
-        return None, unused
-    if counts.size_factor_C is not None:
-        return counts.size_factor_C, []
-    totals_C = _totals(counts)
-    # A cell with counts in another modality only still needs a scale.
-    own_C = np.where(totals_C > 0, totals_C, 1.0)
     if given is None:
-        return own_C, []
-    values_C = _positive(given, list(map(str, counts.adata.obs_names)))
-    factor, said = _scale(values_C, totals_C)
-    return (own_C if factor is None else values_C * factor), [f"size factors: {said}"]
+        return found, []
+    if counts.kinds[first] != "counts":
+        return found, [f"size factors: obs['size_factor'] is not used, values are {_scale_of(counts.kinds[first])}"]
+    present_C = counts.present.get(first, np.ones(len(given), dtype=bool))
+    values_C = np.ones(len(given))
+    values_C[present_C] = _positive(given[present_C], list(map(str, counts.adata.obs_names[present_C])))
+    totals_C = np.asarray(_of_assay(counts, first).sum(axis=1, dtype=np.float64)).ravel()
+    factor, said = _scale(values_C[present_C], totals_C[present_C])
+    if factor is not None:
+        found[first] = np.where(present_C, values_C * factor, 1.0)
+    return found, [f"size factors: {said}"]
 
 
-def _totals(counts: CountsFile) -> np.ndarray:
-    adata = counts.adata
-    genes_G = (adata.var["modality"] == "gene").to_numpy()
-    used = adata.X[:, genes_G] if genes_G.any() else adata.X
-    return np.asarray(used.sum(axis=1, dtype=np.float64)).ravel()
+def _scale_of(kind: str) -> str:
+    return "on a log scale" if kind == "log" else kind
+
+
+def _of_assay(counts: CountsFile, name: str) -> sparse.csr_matrix:
+    inside_G = (counts.adata.var["modality"] == modality_of(name).name).to_numpy()
+    return counts.adata.X if inside_G.all() else counts.adata.X[:, np.flatnonzero(inside_G)]
 
 
 def _positive(column: pd.Series, names: Sequence[str]) -> np.ndarray:

@@ -49,7 +49,7 @@ class Selection:
         if self.top is not None:
             return f"the best {self.top:,} edges"
         if self.top_per_tf == "training":
-            return "of each TF as many targets as it has training edges"
+            return "as many targets of each TF as it has training edges"
         return "all pairs"
 
 
@@ -57,7 +57,7 @@ class EdgeFormat(ABC):
     """``__init__(config)``; ``write`` puts edges into one file.
 
     Class attributes: ``suffix`` of the default file name; ``selection``, the edges that the format takes by default;
-    ``refused_characters`` and ``refused_names``, what a gene's name may not be, as the format has no way to say it.
+    ``refused_characters`` and ``refused_names``, names of genes that the format cannot hold.
     """
 
     Config: ClassVar[type[Any]]

@@ -33,7 +33,7 @@ class DecouplerFormat(EdgeFormat):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """What a weight is.
+        """Meaning of a weight.
 
         Attributes
         ----------

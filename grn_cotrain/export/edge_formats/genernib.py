@@ -29,7 +29,7 @@ class GenernibFormat(EdgeFormat):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """What the benchmark is told.
+        """Facts for the benchmark.
 
         Attributes
         ----------

@@ -29,7 +29,7 @@ class H5adFormat(EdgeFormat):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """Where the matrices lie.
+        """Places of the matrices.
 
         Attributes
         ----------

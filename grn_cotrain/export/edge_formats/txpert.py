@@ -30,7 +30,7 @@ class TxpertFormat(EdgeFormat):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """What a weight is.
+        """Meaning of a weight.
 
         Attributes
         ----------

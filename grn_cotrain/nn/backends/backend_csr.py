@@ -13,7 +13,7 @@ __all__ = ["CsrBackend"]
 
 @BACKENDS.register("csr", paper="this project; kernels in grn_cotrain/nn/sparse_kernels.py")
 class CsrBackend(MessageBackend):
-    """Sums over sorted edges without an E x D buffer; no library beside torch."""
+    """Sums over sorted edges without an E x D buffer; no library except torch."""
 
     def aggregate(
         self, x_GD: Tensor, graph: MessageGraph, weight_E: Tensor | None = None, reduce: Reduce = "sum"

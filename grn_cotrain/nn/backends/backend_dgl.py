@@ -24,7 +24,7 @@ class DglBackend(MessageBackend):
     Raises
     ------
     MissingExtraError
-        DGL is not installed, or does not import beside this torch.
+        DGL is not installed, or does not import with this torch.
     """
 
     def __init__(self) -> None:

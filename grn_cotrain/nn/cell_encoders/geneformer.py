@@ -52,9 +52,9 @@ class GeneformerEncoder(TrunkEncoder):
     Genes that no training cell expresses get the median of all medians, and are counted in the log. Features of all
     modalities are ranked together, each against its own median.
 
-    What has no rank: CLS (nothing is added), zero tokens (a "not expressed" row) and hidden values (an "unknown rank"
-    row, the same for zeros; visible tokens are ranked among themselves, so that no gap tells of the hidden ones). A
-    hidden *name* keeps the rank from :meth:`prepare_batch`, which must then run before names are hidden.
+    Tokens without a rank: CLS (nothing is added), zero tokens (a "not expressed" row) and hidden values (an "unknown
+    rank" row, the same for zeros; visible tokens are ranked among themselves, so that no gap reveals the hidden ones).
+    A hidden *name* keeps the rank from :meth:`prepare_batch`, which must then run before names are hidden.
 
     The state of a cell is the mean over its gene tokens (zeros that are visible as such left out) of the second to
     last layer, or the state of CLS. One thing differs from the paper: CLS is a token among the genes here. A cell of
@@ -85,7 +85,7 @@ class GeneformerEncoder(TrunkEncoder):
         norm
             ``post``: norms follow each sub-layer, as in BERT; ``pre``: they precede it, which is easier to train deep.
         activation
-            Of the feed-forward part: ``relu`` or ``gelu``.
+            Activation of the feed-forward part: ``relu`` or ``gelu``.
         max_ranks
             Ranks with a row of their own; later ones share the last. Null: 2,048, or the number of features if fewer.
         pooling
@@ -93,7 +93,7 @@ class GeneformerEncoder(TrunkEncoder):
         cell_layer
             Layer whose states make the cell's: -2, the last but one, or -1. Token states are always the last layer's.
         cut
-            What a cell of more than ``tokens.max_tokens`` keeps: ``ranked``, its first ranks (published), or
+            Tokens that a cell of more than ``tokens.max_tokens`` keeps: ``ranked``, its first ranks (published), or
             ``sampled``, as for other encoders: values drawn at random in training, the highest at evaluation.
         """
 
@@ -214,7 +214,7 @@ class GeneformerEncoder(TrunkEncoder):
         row_T = (ranks_T - 1).clamp(0, self.max_ranks - 1)
         row_T = torch.where(ranks_T == 0, self.unknown, row_T)
         row_T = torch.where(batch.values_T == 0, self.not_expressed, row_T)
-        row_T = torch.where(batch.hidden_T, self.unknown, row_T)  # last: a hidden zero is not to be told from others
+        row_T = torch.where(batch.hidden_T, self.unknown, row_T)  # last: a hidden zero must look like others
         special_T = (ids_T < NUM_SPECIAL) & (ids_T != MASK_ID)
         rank_TD = self.ranks(row_T).masked_fill(special_T[:, None], 0.0)
         return self.norm(F.embedding(ids_T, features_VD) + rank_TD)

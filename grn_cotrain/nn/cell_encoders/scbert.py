@@ -33,7 +33,7 @@ class ScBERTEncoder(TrunkEncoder):
     .. math:: x_t = e_{g(t)} + b_{c(t)}, \qquad c(t) = \min(\lfloor \log_2(1 + v_t) \rfloor, K)
 
     ``e`` is the gene's row of the shared table, in the place of scBERT's gene2vec rows (``table.init: gene2vec`` starts
-    it so, from the training cells; theirs stay fixed, these are trained unless ``table.mode`` says otherwise). ``b`` is
+    it so, from the training cells; theirs stay fixed, these are trained unless ``table.mode`` changes it). ``b`` is
     a row for each value class 0..K, where K is ``tokens.num_bins``, published: 5, and one for MASK. There are no
     positions. scBERT's code gives PAD and MASK one id, and its CLS-like last token the id of a zero; here ids of
     special tokens come first and value class c is ``NUM_SPECIAL + c``, so that none is shared (:meth:`value_ids`).

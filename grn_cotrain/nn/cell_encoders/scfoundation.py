@@ -1,4 +1,4 @@
-"""Cell encoder ``scfoundation``: xTrimoGene that is told the read depth of what it sees and of what it shall predict.
+"""Cell encoder ``scfoundation``: xTrimoGene that reads the read depth of its input and of its target.
 
 Dimension letters: T packed tokens of a batch, X the same and two more a cell, M tokens that the encoder reads,
 V vocabulary, D width, R rank of the attention bias, B cells, L tokens of one cell.
@@ -36,7 +36,7 @@ class ScFoundationEncoder(XTrimoGeneEncoder):
     decoder. Depths are natural logarithms (the paper's are decimal: another scale of ``w_1``). The model learns that
     values are those of a cell of depth T, so asking with a higher T than S, by ``batch.depth_B2``, asks for the values
     of a deeper cell. Without ``depth_B2`` both are the cell's ``total_B``; where that is not known either (values on a
-    log scale; NaN), a learned vector says so.
+    log scale; NaN), a learned vector marks it.
 
     Everything else, and all options, is as in :class:`~grn_cotrain.nn.cell_encoders.xtrimogene.XTrimoGeneEncoder`.
     The released model has ``norm: post, activation: relu, offsets: true, slope: 0.1``; the defaults are those of the
@@ -154,7 +154,7 @@ class ScFoundationEncoder(XTrimoGeneEncoder):
     def embed_values(self, batch: PackedTokens, where_M: Tensor) -> Tensor:
         """Value vectors ``[M, D]``; those of T and S have an embedding of their own."""
         is_depth_M = self._is_depth(batch)[where_M]
-        # A depth is no expression value, and NaN where it is not known.
+        # A depth is not an expression value, and NaN where it is not known.
         genes = replace(batch, values_T=batch.values_T.masked_fill(self._is_depth(batch), 0.0))
         rows_MD = super().embed_values(genes, where_M)
         depth_N = batch.values_T[where_M[is_depth_M]]

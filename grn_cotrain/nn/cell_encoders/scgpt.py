@@ -147,7 +147,7 @@ class ScGPTEncoder(TrunkEncoder):
         return self.norm(F.embedding(ids_T, features_VD) + described_TD * is_gene_T[:, None])
 
     def _values(self, batch: PackedTokens) -> Tensor:
-        """What is read of each value, ``[T, D]``; of hidden ones something that does not depend on them."""
+        """Embedding of each value, ``[T, D]``; that of hidden values does not depend on them."""
         bin_T = batch.bins_T.masked_fill(batch.hidden_T, 0)
         if self.config.values == "bins":
             return self.bins(bin_T)
@@ -161,7 +161,7 @@ class ScGPTEncoder(TrunkEncoder):
         keys = KnownKeys.of(batch) if self.config.attention_mask == "generative" else None
         inputs_TD = prompted(batch, self.inputs(batch, features_VD))
         tokens_TD = self.trunk.generate(inputs_TD, batch.cu_lens, batch.max_len, keys, token_bias(batch, bias))
-        cells_BD = self.cells(batch, tokens_TD)  # of CLS, to which no condition is added
+        cells_BD = self.cells(batch, tokens_TD)  # states of CLS, to which no condition is added
         if self.conditions is not None and self.config.conditions == "output":
             is_gene_T = batch.feature_ids_T != CLS_ID
             tokens_TD = tokens_TD + self.conditions(batch)[batch.cell_of_token_T] * is_gene_T[:, None]

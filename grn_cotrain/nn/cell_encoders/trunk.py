@@ -1,4 +1,4 @@
-"""What encoders share that embed their tokens, then let all of a cell's tokens attend to each other."""
+"""Shared part of encoders that embed their tokens, then let all of a cell's tokens attend to each other."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class TrunkEncoder(CellEncoder):
 
     @abstractmethod
     def inputs(self, batch: PackedTokens, features_VD: Tensor) -> Tensor:
-        """What the first block reads, but for a prompt: ``[T, D]``."""
+        """Input of the first block, without a prompt: ``[T, D]``."""
 
     def forward(self, batch: PackedTokens, features_VD: Tensor, bias: AttentionBias | None = None) -> CellStates:
         """See :class:`CellEncoder`."""

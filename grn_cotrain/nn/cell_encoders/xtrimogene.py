@@ -79,10 +79,10 @@ class XTrimoGeneEncoder(CellEncoder):
     ``v2 = LeakyReLU(v w1)`` (:class:`~grn_cotrain.nn.auto_discretisation.AutoDiscretisation`); ``x`` is the encoder's
     state of a visible non-zero, and elsewhere a learned vector, ``z`` of zeros or ``m`` of hidden values. The encoder
     reads CLS (not in the paper) and visible non-zeros, never a zero or a hidden token: a tenth of the genes, so full
-    attention is affordable. Blocks are pre-norm unless ``norm`` says otherwise. The modality is read through the
+    attention is affordable. Blocks are pre-norm unless ``norm`` changes it. The modality is read through the
     feature's own row alone.
 
-    ``decoder`` says how the others get a state:
+    ``decoder`` defines how the others get a state:
 
     ============= ===================================================================== ============================
     form          encoder                                                               decoder
@@ -103,13 +103,13 @@ class XTrimoGeneEncoder(CellEncoder):
     ``decode_visible``). Hidden values: the decoder's. Visible zeros: the decoder's if ``published`` or
     ``decode_zeros``, else gene row plus ``z``.
 
-    The coupling's attention bias enters wherever genes read genes by full attention: in the encoder's blocks and in
+    The coupling's attention bias enters where genes read genes by full attention: in the encoder's blocks and in
     the decoder of form A; form C has no such place and refuses it. Read-outs (:meth:`attention`) number the encoder's
     blocks first, then the decoder's layers; a row is the mean over those chosen layers in which its token reads.
 
     Published sizes: 19,264 genes, 100 bins, decoder at half the depth and two thirds of the heads. The paper's 100M is
-    the size at which scFoundation (Hao et al. 2024) was released; the rows of 3M and 10M in its appendix are not at
-    hand, so these keep its ratios and meet its numbers of parameters, the gene table included:
+    the size at which scFoundation (Hao et al. 2024) was released; the rows of 3M and 10M in its appendix are not
+    available, so these keep its ratios and meet its numbers of parameters, the gene table included:
 
     ====== ===== ========== ========= ================================ =======================================
     size   width num_layers num_heads decoder: width, layers and heads parameters, of which the gene table
@@ -152,8 +152,8 @@ class XTrimoGeneEncoder(CellEncoder):
         alpha
             Scaling mixture factor of auto-discretisation.
         offsets, slope
-            Of auto-discretisation: whether its two maps have offsets (the paper: no; released with scFoundation: yes),
-            and the slope of its leaky ReLU below 0 (the paper gives none; released: 0.1).
+            Options of auto-discretisation: whether its two maps have offsets (the paper: no; released with
+            scFoundation: yes), and the slope of its leaky ReLU below 0 (the paper gives none; released: 0.1).
         norm
             ``pre``: norms precede each sub-layer of the encoder's blocks; ``post``: they follow it, as in the blocks
             that scFoundation released (which end in one more norm).

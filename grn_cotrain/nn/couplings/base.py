@@ -18,7 +18,7 @@ COUPLINGS: Registry[Coupling] = Registry("coupling", __package__)
 
 @dataclass(frozen=True)
 class Coupled:
-    """What the cell encoder receives: one row a gene and, optionally, low-rank attention logits (rows = genes)."""
+    """Input of the cell encoder: one row a gene and, optionally, low-rank attention logits (rows = genes)."""
 
     features_GD: Tensor
     bias: AttentionBias | None = None

@@ -23,7 +23,7 @@ FEATURE_SOURCES: Registry[FeatureSource] = Registry("inductive", __package__)
 
 @dataclass(frozen=True)
 class FeatureContext:
-    """What a source may read. It never sees an edge: features must mean the same for genes that training never saw.
+    """Input of a source. It never sees an edge: features must mean the same for genes that training never saw.
 
     Attributes
     ----------

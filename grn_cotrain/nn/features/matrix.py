@@ -72,7 +72,7 @@ def read_feature_matrix(path: str | Path) -> pd.DataFrame:
     except (OSError, ValueError, EOFError, zlib.error) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"feature_matrix '{path}': cannot be read ({error}); write the file anew") from None
+        raise UserError(f"feature_matrix '{path}': cannot be read ({error}); write the file again") from None
     if frame.shape[1] == 0 or len(frame) == 0:
         raise UserError(
             f"feature_matrix '{path}': {frame.shape[0]} rows and {frame.shape[1]} columns; give a gene a row"
@@ -93,7 +93,7 @@ def read_feature_matrix(path: str | Path) -> pd.DataFrame:
 def align_feature_matrix(
     frame: pd.DataFrame, vocab: FeatureVocab, *, what: str = "genes of the feature matrix"
 ) -> tuple[np.ndarray, AlignmentReport]:
-    """Bring rows into vocabulary order; say, by name, what was lost and which genes have no row.
+    """Bring rows into vocabulary order; report, by name, what was lost and which genes have no row.
 
     Returns
     -------
@@ -101,14 +101,14 @@ def align_feature_matrix(
         float32; columns standardised over the genes that have a row, and a last column that is 1 for genes without one
         (there only if there are such genes).
     report
-        What became of the file's names.
+        Report of the file's names.
 
     Raises
     ------
     UserError
         No name of the file is in the vocabulary.
     """
-    # Share mapped is no ground for refusal: a matrix of all proteins is welcome where 800 genes were measured.
+    # A small share mapped does not cause a refusal: a matrix of all proteins is welcome where 800 genes were measured.
     alignment = vocab.align([str(name) for name in frame.index], min_mapped=0.0, what=what)
     found_N = alignment.index_N >= 0
     if not found_N.any():

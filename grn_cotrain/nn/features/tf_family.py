@@ -23,7 +23,7 @@ class TFFamilyFeatures(FeatureSource):
     """One signed, hashed column per family (STAT1 and STAT3 share it), and one that marks genes without relatives.
 
     The column of a family depends on its name alone, not on the vocabulary, so that weights carry over to other data.
-    A family that has a single member among these genes says nothing that an id row would not; it counts as none.
+    A family that has a single member among these genes adds nothing to an id row; it is not counted.
 
     Parameters
     ----------

@@ -54,7 +54,7 @@ class GatV2(StackedEncoder):
         attention_dropout
             Share of the attention shares that is dropped.
         slope
-            Of LeakyReLU below zero.
+            Slope of LeakyReLU below zero.
         self_loops
             Whether a gene attends to itself too.
         """

@@ -1,4 +1,4 @@
-"""What the message-passing encoders share: layers in a row with normalisation, activation, dropout and residual.
+"""Shared part of the message-passing encoders: layers in a row with normalisation, activation, dropout and residual.
 
 Dimension letters: G genes, D width.
 """

@@ -51,8 +51,8 @@ class PairEvidence:
     source_logit_G, target_logit_G
         Smoothed log-odds of being a source / target among training positives (the prior mean for unseen genes).
     held_out
-        The side whose genes are new at test time. Its degree prior says nothing there, so a decoder must not lean on
-        it in training either: it would explain away what the evidence has to explain about an unseen gene.
+        The side whose genes are new at test time. Its degree prior carries no information there, so a decoder must not
+        lean on it in training either: it would explain away what the evidence has to explain about an unseen gene.
     weight_K
         Starting weight of each channel, for example from a logistic fit; None leaves the start to the decoder.
     num_centred

@@ -22,8 +22,8 @@ class InnerDecoder(FactoredDecoder):
 
     .. math:: z_{st} = \frac{\alpha}{\sqrt{D}}\, g_s^\top g_t + \beta
 
-    Symmetric by construction: it cannot tell TF -> target from target -> TF. Rows of unit RMS give logits of unit
-    variance at the start (alpha = 1).
+    Symmetric by construction: it cannot distinguish TF -> target from target -> TF. Rows of unit RMS give logits of
+    unit variance at the start (alpha = 1).
 
     Parameters
     ----------

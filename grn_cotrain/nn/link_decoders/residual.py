@@ -36,7 +36,7 @@ class ResidualDecoder(LinkDecoder):
     ``r`` is another decoder whose last layer starts at zero, so that training begins at the control itself.
 
     Two traps are closed here. *Degree*: on a held-out side (``PairEvidence.held_out``) every bias stays at its prior
-    mean, in training as at test; biases fitted to training genes would explain away what the evidence has to say about
+    mean, in training as at test; biases fitted to training genes would explain away what the evidence shows about
     genes without one. *Escape*: rows enter ``r`` with fixed length :math:`D^{1/4}`, which makes the residual at most
     the (spectral) norm of its last layer, so that no growth of the table weakens the L2 penalty.
 

@@ -41,7 +41,7 @@ class AllPairs(LinkLoss):
     Parameters
     ----------
     config
-        ``block_rows``: TF rows scored at once, where the logits are no inner product; memory is ``block_rows`` x G,
+        ``block_rows``: TF rows scored at once, where the logits are not an inner product; memory is ``block_rows`` x G,
         whatever S is. ``balanced``.
     """
 
@@ -52,7 +52,7 @@ class AllPairs(LinkLoss):
         Attributes
         ----------
         block_rows
-            TF rows scored at once where logits are no inner product; bounds the memory.
+            TF rows scored at once where logits are not an inner product; bounds the memory.
         balanced
             Whether positives and negatives weigh the same; if not, logits estimate log-odds at the true prevalence.
         """

@@ -31,7 +31,7 @@ _TILE = 2**22  # differences held at once: 16 MiB of float32
 class _PairwiseLogistic(torch.autograd.Function):
     """Sum over groups of the mean of ``softplus(n - p)`` over all (positive, negative) pairs of the group.
 
-    The gradient is taken while the differences are at hand, so memory is one tile, not the number of pairs.
+    The gradient is taken while the differences are in memory, so memory is one tile, not the number of pairs.
     """
 
     @staticmethod

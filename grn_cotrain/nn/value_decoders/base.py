@@ -21,12 +21,12 @@ from grn_cotrain.nn.token_subset import TokenSubset
 __all__ = ["Decoded", "Encoded", "Readout", "ValueDecoder", "bias_factors", "joined"]
 
 Readout = tuple[Tensor, Tensor, Tensor]
-"""Of one cell: places of the tokens that read, places of those they read, and weights (rows sum to 1)."""
+"""Attention of one cell: places of the tokens that read, places of those they read, and weights (rows sum to 1)."""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """What a decoder is given.
+    """Input of a decoder.
 
     Attributes
     ----------
@@ -72,7 +72,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What a decoder makes of it.
+    """Output of a decoder.
 
     Attributes
     ----------
@@ -81,7 +81,7 @@ class Decoded:
     summary_PD, summary_cu
         The rows that stand for each cell where its state is pooled, and their int32 cumulative counts ``[B + 1]``.
     summary_P
-        int64 token that each of these rows is the state of; None where they are no token's (latents).
+        int64 token that each of these rows is the state of; None where they are states of latents.
     """
 
     tokens_TD: Tensor
@@ -107,7 +107,7 @@ class ValueDecoder(nn.Module, ABC):
     Attributes
     ----------
     num_layers
-        Layers that :meth:`attention` can tell of.
+        Number of layers that :meth:`attention` can return.
     """
 
     num_layers: int

@@ -73,7 +73,7 @@ class CrossDecoder(ValueDecoder):
 
     @staticmethod
     def queries(encoded: Encoded, asked: TokenSubset) -> Tensor:
-        """What asks: ``[Q, D]``."""
+        """Queries: ``[Q, D]``."""
         return encoded.rows(asked.where_M) + encoded.value_rows(asked.where_M)
 
     def attention(self, encoded: Encoded, layers: frozenset[int]) -> Iterator[Readout]:

@@ -17,23 +17,23 @@ __all__ = ["FullLengthDecoder"]
 
 
 class FullLengthDecoder(ValueDecoder):
-    r"""Gene row beside encoder state, zero or mask vector; a linear map; Performer (Gong et al. 2023, equations 3, 4).
+    r"""Gene row joined to encoder state, zero or mask vector; a linear map; Performer (Gong et al. 2023, equations 3,
+    4).
 
     .. math:: I_{full} = W_p [g, x] + b_p, \qquad I_{decoder} = \mathrm{Performer}(I_{full})
 
     where ``x`` is the encoder's state of a visible non-zero, and the zero's or the mask's learned vector elsewhere.
-    (Equation 3 writes the sum over the three kinds of token as one concatenation; the text says that the gene's row is
-    concatenated to each.) ``W_p`` is kept as its two halves, ``W_g g + W_x x``: the same map, and as zeros and masks
-    show two vectors only, the second half is computed for the encoder's tokens alone. A last linear map leads from
-    the decoder's width back to D. Visible non-zeros keep the encoder's state; what becomes of them here serves the
-    others.
+    (Equation 3 writes the sum over the three kinds of token as one concatenation; the text states that the gene's row
+    is concatenated to each.) ``W_p`` is kept as its two halves, ``W_g g + W_x x``: the same map, and as zeros and masks
+    show two vectors only, the second half is computed for the encoder's tokens alone. A last linear map leads from the
+    decoder's width back to D. Visible non-zeros keep the encoder's state; what becomes of them here serves the others.
 
     Parameters
     ----------
     width, decoder_width
         D and W.
     num_layers, num_heads, ffn_width
-        Of the decoder.
+        Size of the decoder.
     dropout
         After each sub-layer.
     num_features

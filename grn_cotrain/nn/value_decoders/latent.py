@@ -97,7 +97,7 @@ class LatentDecoder(ValueDecoder):
 
     @staticmethod
     def queries(encoded: Encoded, asked: TokenSubset) -> Tensor:
-        """What asks ``[Q, D]``: a token's own state where it has one, else gene row plus zero or mask vector."""
+        """Queries ``[Q, D]``: a token's own state where it has one, else gene row plus zero or mask vector."""
         shown_QD = encoded.rows(asked.where_M) + encoded.value_rows(asked.where_M)
         slot_T = encoded.read.where_M.new_full((encoded.batch.num_tokens,), -1)
         slot_T[encoded.read.where_M] = torch.arange(len(encoded.read), device=slot_T.device)

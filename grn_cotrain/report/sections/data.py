@@ -11,6 +11,7 @@ from grn_cotrain.data.alignment import AlignmentReport
 from grn_cotrain.data.edge_split import Part
 from grn_cotrain.data.grn import EdgeReport
 from grn_cotrain.data.prep import Prep
+from grn_cotrain.data.prep_files import GRAPH_SIDECAR
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import read_json
 from grn_cotrain.present import figure, percent, table, whole
@@ -89,7 +90,7 @@ def _network(prep: Prep) -> list[Block]:
     if not prep.has_grn:
         return [heading, Missing("no network was added to the prepared folder", "grn-prep grn EDGES --prep PREP")]
     try:
-        report = EdgeReport.from_dict(read_json(prep.folder / "grn.json", what="network")["report"])
+        report = EdgeReport.from_dict(read_json(prep.folder / GRAPH_SIDECAR, what="network")["report"])
     except (UserError, KeyError, TypeError) as error:
         return [heading, Missing(without_paths(f"the network's report cannot be read ({error})"))]
     facts: list[tuple[str, str | Markup]] = [

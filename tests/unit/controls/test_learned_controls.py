@@ -16,7 +16,7 @@ from grn_cotrain.controls._edge_table import EdgeTable
 from grn_cotrain.controls._graph_features import GRAPH_FEATURES, graph_features
 from grn_cotrain.controls._selection import macro_auroc
 from grn_cotrain.controls.pair_features import GROUPS, PairFeatures
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.errors import UserError
 from tests.cases.controls import KINDS
@@ -166,7 +166,7 @@ def test_grnboost2_finds_the_driver() -> None:
     values_CG = rng.gamma(1.0, 1.0, size=(150, NUM_GENES))
     values_CG[:, 70] = values_CG[:, 4] + 0.1 * values_CG[:, 71]
     values_CG[:, 72] = 1.0
-    cells = CellMatrix.build(toy_vocab(), values_CG, kind="log")
+    cells = MemoryStore.build(toy_vocab(), values_CG, kind="log")
     control = CONTROLS.build("grnboost2", {"max_trees": 30}).fit(toy_split(), cells)
     sources_S = control.sources_S
     scores_S = control.score(np.stack([sources_S, np.full_like(sources_S, 70)]))

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from grn_cotrain.data.cells import CellMatrix, cell_split
+from grn_cotrain.data.cells import MemoryStore, cell_split
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 from tests.cases.toy_cells import toy_cells
@@ -16,22 +16,22 @@ VOCAB = FeatureVocab.from_symbols(["A", "B", "C"], species="human")
 
 
 def test_counts_are_normalised_by_the_size_factor_not_the_row_sum() -> None:
-    cells = CellMatrix.build(VOCAB, [[1, 0, 3], [0, 2, 0]], kind="counts", size_factor_C=np.array([100.0, 50.0]))
+    cells = MemoryStore.build(VOCAB, [[1, 0, 3], [0, 2, 0]], kind="counts", size_factor_C=np.array([100.0, 50.0]))
     expected = np.log1p(np.array([[100.0, 0, 300], [0, 400, 0]]))
     np.testing.assert_allclose(cells.normalised().toarray(), expected, rtol=1e-6)
     assert cells.normalised().dtype == np.float32
 
 
 def test_size_factors_default_to_totals_and_log_values_stay() -> None:
-    counts = CellMatrix.build(VOCAB, [[1, 0, 3]], kind="counts")
+    counts = MemoryStore.build(VOCAB, [[1, 0, 3]], kind="counts")
     assert counts.size_factor_C.tolist() == [4.0]
-    logs = CellMatrix.build(VOCAB, [[0.5, 0, 19.3]], kind="log")
+    logs = MemoryStore.build(VOCAB, [[0.5, 0, 19.3]], kind="log")
     np.testing.assert_allclose(logs.normalised().toarray(), [[0.5, 0, 19.3]], rtol=1e-6)
 
 
 def test_stored_zeros_and_duplicates_are_merged_and_the_input_is_left_alone() -> None:
     given = sparse.coo_matrix(([1.0, 2.0, 0.0], ([0, 0, 0], [1, 1, 2])), shape=(1, 3))
-    cells = CellMatrix.build(VOCAB, given, kind="counts")
+    cells = MemoryStore.build(VOCAB, given, kind="counts")
     assert cells.values_CG.nnz == 1
     assert cells.values_CG[0, 1] == 3
     assert given.nnz == 3
@@ -52,16 +52,16 @@ def test_stored_zeros_and_duplicates_are_merged_and_the_input_is_left_alone() ->
 )
 def test_bad_input_is_refused(values: list, options: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        CellMatrix.build(VOCAB, values, **{"kind": "counts", **options})
+        MemoryStore.build(VOCAB, values, **{"kind": "counts", **options})
 
 
 def test_hash_depends_on_values_and_not_on_obs() -> None:
     cells = toy_cells()
-    other_obs = CellMatrix.build(cells.vocab, cells.values_CG, kind="counts", obs=cells.obs.assign(x=1))
+    other_obs = MemoryStore.build(cells.vocab, cells.values_CG, kind="counts", obs=cells.obs.assign(x=1))
     assert other_obs.content_hash == cells.content_hash
     changed = cells.values_CG.copy()
     changed.data[0] += 1
-    assert CellMatrix.build(cells.vocab, changed, kind="counts").content_hash != cells.content_hash
+    assert MemoryStore.build(cells.vocab, changed, kind="counts").content_hash != cells.content_hash
     assert cells.take(np.arange(5)).content_hash != cells.content_hash
 
 
@@ -78,7 +78,7 @@ def test_permuted_genes_exchange_profiles_within_groups() -> None:
     tf_index = np.array([0, 4, 7, 9])
     permuted = cells.permuted_genes(tf_index, seed=0)
 
-    def profiles(matrix: CellMatrix, genes: np.ndarray) -> list[bytes]:
+    def profiles(matrix: MemoryStore, genes: np.ndarray) -> list[bytes]:
         return sorted(matrix.values_CG[:, [gene]].toarray().tobytes() for gene in genes)
 
     others = np.setdiff1d(np.arange(27), tf_index)
@@ -94,7 +94,7 @@ def test_permuted_cells_keep_each_gene_and_break_pairs() -> None:
     cells = toy_cells(num_cells=200, density=0.9)
     twins = cells.values_CG.toarray()
     twins[:, 1] = twins[:, 0]
-    cells = CellMatrix.build(cells.vocab, twins, kind="counts", size_factor_C=cells.size_factor_C)
+    cells = MemoryStore.build(cells.vocab, twins, kind="counts", size_factor_C=cells.size_factor_C)
     permuted = cells.permuted_cells(seed=0)
     before, after = cells.normalised().toarray(), permuted.normalised().toarray()
     np.testing.assert_array_equal(np.sort(before, axis=0), np.sort(after, axis=0))

@@ -110,9 +110,12 @@ def test_modalities_stand_side_by_side_each_under_its_name(tmp_path, make) -> No
     assert list(counts.adata.var["modality"]) == ["gene"] * 3 + ["protein"] * 2 + ["peak"] * 3
     assert list(counts.adata.var_names)[:5] == [*GENES, "CD3", "STAT1"]  # a gene and a protein of one name
     assert "modalities taken: rna (3 genes), prot (2 proteins), atac (3 peaks)" in counts.notes
-    assert "genes: whole numbers up to 7; peaks: only 0 and 1; proteins: whole numbers up to 10" in counts.notes[2]
+    assert counts.kinds == {"rna": "counts", "atac": "binary", "protein": "clr"}
+    assert "genes: values are raw counts: whole numbers up to 7" in counts.notes
+    assert "peaks: values are raw counts: only 0 and 1; taken as binary" in counts.notes
+    assert "proteins: values are raw counts: whole numbers up to 10; taken as clr" in counts.notes
     assert {"type", "prot:depth", "atac:depth"} <= set(counts.adata.obs.columns)
-    assert counts.adata.obs[["has_gene", "has_protein", "has_peak"]].all(axis=None)
+    assert counts.adata.obs[["present_rna", "present_protein", "present_atac"]].all(axis=None)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +132,7 @@ def test_one_modality_is_taken_and_the_others_are_named(tmp_path, modality, shap
     counts = load_counts(h5mu(tmp_path), modality=modality)
     assert counts.adata.n_vars == shape
     assert counts.notes[1].endswith(f"left out: {left}")
-    assert ("has_gene" in counts.adata.obs) == (modality == "rna,atac")
+    assert ("present_rna" in counts.adata.obs) == (modality == "rna,atac")
 
 
 def test_modality_also_chooses_among_feature_types(tmp_path) -> None:
@@ -155,8 +158,8 @@ def test_cells_that_lack_a_modality_have_zeros_and_say_so(tmp_path) -> None:
     expected[:4, :3] = COUNTS
     expected[[2, 0, 4], 3:] = PROTEINS[[2, 0, 0]]
     assert np.array_equal(counts.adata.X.toarray(), expected)
-    assert counts.adata.obs["has_gene"].tolist() == [True] * 4 + [False]
-    assert counts.adata.obs["has_protein"].tolist() == [True, False, True, False, True]
+    assert counts.adata.obs["present_rna"].tolist() == [True] * 4 + [False]
+    assert counts.adata.obs["present_protein"].tolist() == [True, False, True, False, True]
     counts.adata.write_h5ad(tmp_path / "again.h5ad")  # columns that some cells lack can be written
     assert anndata.read_h5ad(tmp_path / "again.h5ad").obs["good"].isna().tolist() == [False, True, False, True, False]
 
@@ -187,8 +190,7 @@ def test_layers_of_all_containers(tmp_path) -> None:
     for place in (tmp_path / "l.zarr", path):
         assert np.array_equal(load_counts(place, "counts").adata.X.toarray()[:, :3], COUNTS)
     assert "layer counts: prot, atac has none, so its X was taken" in load_counts(path, "counts").notes
-    with pytest.raises(UserError, match=r"counts together with log-scale values .*--modality"):
-        load_counts(path)
+    assert load_counts(path).kinds == {"rna": "log", "atac": "binary", "protein": "clr"}  # each has its own
     assert load_counts(path, modality="rna").kind == "log"
     assert np.array_equal(load_counts(loom(tmp_path), "spliced").adata.X.toarray(), COUNTS - (COUNTS > 0))
     for place in (tmp_path / "l.zarr", path, tmp_path / "cells.loom"):
@@ -233,10 +235,9 @@ def test_proteins_in_obsm_come_along(tmp_path) -> None:
     data.uns["protein_names"] = np.array(["CD3", "CD4"])
     data.X = np.log1p(COUNTS)
     data.write_h5ad(path)
-    counts = load_counts(path)  # counts beside logs need no flag here: they came along unasked
-    assert counts.adata.n_vars == 3
-    assert "the 2 proteins were left out again: they are counts, the genes are not" in counts.notes
-    assert counts.report.lost == ["CD3", "CD4"]
+    counts = load_counts(path)
+    assert counts.adata.n_vars == 5
+    assert counts.kinds == {"rna": "log", "protein": "clr"}
 
 
 def _without_chunk(path: Path) -> Path:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grn_cotrain.data.batch import PackedTokens
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import CLS_ID, NUM_SPECIAL, FeatureVocab
 from grn_cotrain.errors import UserError
@@ -19,7 +19,7 @@ from tests.cases.toy_cells import toy_cells
 NUM_BINS = 4
 
 
-def brute_force(cells: CellMatrix, row: int) -> dict[int, tuple[float, int, int]]:
+def brute_force(cells: MemoryStore, row: int) -> dict[int, tuple[float, int, int]]:
     """Feature id -> value, bin, modality of one cell, from the dense row and the rules as they are told."""
     value_G = cells.normalised().toarray()[row]
     is_token = np.asarray(cells.vocab.is_token)
@@ -83,7 +83,7 @@ def test_all_modalities_and_no_spike_in() -> None:
         modality=["gene", "gene", "gene", "peak", "protein"],
         species="human",
     )
-    cells = CellMatrix.build(vocab, [[0, 7, 0, 3, 0], [0, 9, 0, 0, 0]], kind="counts")
+    cells = MemoryStore.build(vocab, [[0, 7, 0, 3, 0], [0, 9, 0, 0, 0]], kind="counts")
     batch = Tokenizer(cells, TokenConfig(zeros_per_cell="all")).batch(np.arange(2)).pack()
     assert [sorted(one for one, _ in tokens_of(batch, place)) for place in (0, 1)] == [[CLS_ID, 3, 5, 6, 7]] * 2
     assert NUM_SPECIAL + vocab.index("ERCC-00002") not in batch.feature_ids_T

@@ -14,7 +14,7 @@ import pytest
 from scipy import sparse
 
 from grn_cotrain.data import gene2vec as module
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.gene2vec import coexpressed_pairs, gene2vec
 from grn_cotrain.data.loadings import gene_loadings
 from grn_cotrain.data.statistics import Statistics
@@ -25,7 +25,7 @@ NUM_MODULES, SIZE, ALONE = 5, 8, 12
 MODULE_G = np.concatenate([np.repeat(np.arange(NUM_MODULES), SIZE), np.full(ALONE, -1)])
 
 
-def planted(num_cells: int = 250, seed: int = 0) -> CellMatrix:
+def planted(num_cells: int = 250, seed: int = 0) -> MemoryStore:
     """Counts: modules of genes that follow one factor each, genes on their own, and two spike-ins in a module."""
     generator = np.random.default_rng(seed)
     factor_CM = generator.standard_normal((num_cells, NUM_MODULES))
@@ -33,14 +33,14 @@ def planted(num_cells: int = 250, seed: int = 0) -> CellMatrix:
     rates.append(np.exp(0.3 + 0.9 * factor_CM[:, :1].repeat(2, axis=1)))
     names = [f"GENE{i}" for i in range(len(MODULE_G))] + ["ERCC-00001", "ERCC-00002"]
     counts = generator.poisson(np.concatenate(rates, axis=1))
-    return CellMatrix.build(FeatureVocab.from_symbols(names, species="human"), counts, kind="counts")
+    return MemoryStore.build(FeatureVocab.from_symbols(names, species="human"), counts, kind="counts")
 
 
 def unit(vectors_GR: np.ndarray) -> np.ndarray:
     return vectors_GR / np.maximum(np.linalg.norm(vectors_GR, axis=1, keepdims=True), 1e-9)
 
 
-def reference_pairs(cells: CellMatrix, rows: np.ndarray, per_gene: int, min_cells: int) -> set[tuple[int, int]]:
+def reference_pairs(cells: MemoryStore, rows: np.ndarray, per_gene: int, min_cells: int) -> set[tuple[int, int]]:
     """The rule, by numpy's dense correlation and full sorts."""
     dense = cells.normalised()[rows].toarray().astype(np.float64)
     with np.errstate(invalid="ignore"):
@@ -88,7 +88,7 @@ class TestPairs:
         values[:, 0] = 1.0
         values[9:, 1] = 0.0
         values[:9, 2], values[9:, 2] = values[:9, 1], 0.0
-        pairs_2P = coexpressed_pairs(Statistics(CellMatrix.build(cells.vocab, values, kind="log")))
+        pairs_2P = coexpressed_pairs(Statistics(MemoryStore.build(cells.vocab, values, kind="log")))
         assert not np.isin([0, 1, 2], pairs_2P).any()
         assert {3, 4, 5, 6, 7} <= set(pairs_2P.ravel().tolist())
 

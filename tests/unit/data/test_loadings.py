@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import FactorAnalysis
 
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.factor_analysis import fit_factor_analysis
 from grn_cotrain.data.loadings import gene_loadings
 from grn_cotrain.data.standardised import StandardisedMatrix
@@ -16,7 +16,7 @@ from grn_cotrain.errors import UserError
 from tests.cases.toy_cells import toy_cells
 
 
-def _standardised(cells: CellMatrix) -> np.ndarray:
+def _standardised(cells: MemoryStore) -> np.ndarray:
     values = cells.normalised().toarray().astype(np.float64)
     std = values.std(axis=0)
     return np.divide(values - values.mean(axis=0), std, out=np.zeros_like(values), where=std > 0)
@@ -62,12 +62,12 @@ def test_constant_genes_have_zero_rows_and_only_rows_are_read(method: str) -> No
     cells = toy_cells(num_cells=30)
     values = cells.values_CG.toarray()
     values[:20, 3] = 0
-    changed = CellMatrix.build(cells.vocab, values, kind="log")
+    changed = MemoryStore.build(cells.vocab, values, kind="log")
     found = gene_loadings(Statistics(changed, np.arange(20)), rank=4, method=method)  # type: ignore[arg-type]
     assert (found[3] == 0).all()
     assert (np.abs(found[[0, 1, 2]]).sum(axis=1) > 0).all()
     values[20:] += 5.0
-    other = CellMatrix.build(cells.vocab, values, kind="log")
+    other = MemoryStore.build(cells.vocab, values, kind="log")
     again = gene_loadings(Statistics(other, np.arange(20)), rank=4, method=method)  # type: ignore[arg-type]
     np.testing.assert_allclose(found, again, atol=1e-6)
 
@@ -106,7 +106,7 @@ def test_value_statistics_of_a_rare_gene_lean_on_the_others() -> None:
     values[:, 0] = 0
     values[0, 0] = 5000
     values[:, 1] = 0
-    rare = CellMatrix.build(cells.vocab, values.tocsr(), kind="counts", size_factor_C=np.full(50, 1e4))
+    rare = MemoryStore.build(cells.vocab, values.tocsr(), kind="counts", size_factor_C=np.full(50, 1e4))
     found = Statistics(rare)[Moments()].nonzero()
     overall = rare.normalised().data.mean()
     assert found.mean_G[1] == pytest.approx(overall, rel=1e-4)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 
-import anndata
 import numpy as np
 import pandas as pd
 import pytest
 
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.grn import GRN
 from grn_cotrain.data.prep import Prep, check_output, write_grn, write_prep, write_split
 from grn_cotrain.data.splits import make_split
@@ -19,20 +18,22 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.files import read_json, write_json
 
 NUM_GENES = 30
+RNA = "assays/rna"
+VALUES, FEATURES = f"{RNA}/values.h5ad", f"{RNA}/features.parquet"
 
 
 def make_vocab(num: int = NUM_GENES) -> FeatureVocab:
     return FeatureVocab.from_symbols([f"GENE{i}" for i in range(num - 1)] + ["ERCC-00002"])
 
 
-def make_cells(vocab: FeatureVocab, seed: int = 0, kind: str = "counts") -> CellMatrix:
+def make_cells(vocab: FeatureVocab, seed: int = 0, kind: str = "counts") -> MemoryStore:
     rng = np.random.default_rng(seed)
     values = rng.poisson(1.0, (12, vocab.num_features)).astype(np.float32)
     if kind == "log":
         values = np.log1p(values * 0.3)
     obs = pd.DataFrame({"type": pd.Categorical(["a", "b"] * 6)}, index=[f"c{i}" for i in range(12)])
     size = values.sum(axis=1) * 2.0 if kind == "counts" else None
-    return CellMatrix.build(vocab, values, kind=kind, obs=obs, size_factor_C=size)
+    return MemoryStore.build(vocab, values, kind=kind, obs=obs, size_factor_C=size)
 
 
 def make_grn(vocab: FeatureVocab, seed: int = 0) -> GRN:
@@ -77,8 +78,14 @@ def test_round_trip(tmp_path, kind) -> None:
 
 def test_everything_expected_is_there_and_nothing_else(folder) -> None:
     assert sorted(path.name for path in folder.iterdir()) == sorted(
-        ["prep.json", "vocab.json", "cells.h5ad", "alignment.json", "grn.parquet", "grn.json"]
+        ["prep.json", "obs.parquet", "assays", "alignment.json", "graph.parquet", "graph.json"]
     )
+    assert [path.name for path in (folder / "assays").iterdir()] == ["rna"]
+    assert sorted(path.name for path in (folder / "assays" / "rna").iterdir()) == [
+        "features.parquet",
+        "meta.json",
+        "values.h5ad",
+    ]
     assert [path.name for path in folder.parent.iterdir()] == ["prep"]
     prep = Prep.open(folder)
     assert prep.alignment.lost == ["LOST"]
@@ -141,9 +148,9 @@ def _swap(name: str):
 
     def change(folder) -> None:
         other = folder.parent / "other"
-        vocab = make_vocab() if name != "vocab.json" else FeatureVocab.from_symbols([f"X{i}" for i in range(NUM_GENES)])
-        cells = make_cells(make_vocab(NUM_GENES + 1) if name == "cells.h5ad" else vocab, seed=1)
-        grn = make_grn(vocab, 1) if name == "grn.parquet" else None
+        vocab = make_vocab() if name != FEATURES else FeatureVocab.from_symbols([f"X{i}" for i in range(NUM_GENES)])
+        cells = make_cells(make_vocab(NUM_GENES + 1) if name == VALUES else vocab, seed=1)
+        grn = make_grn(vocab, 1) if name == "graph.parquet" else None
         write_prep(other, cells.vocab, cells, grn=grn)
         shutil.copy(other / name, folder / name)
 
@@ -154,7 +161,7 @@ def _other_values(folder) -> None:
     """The same vocabulary but other cells: only the hash of the values can tell."""
     other = folder.parent / "other"
     write_prep(other, make_vocab(), make_cells(make_vocab(), seed=1))
-    shutil.copy(other / "cells.h5ad", folder / "cells.h5ad")
+    shutil.copy(other / VALUES, folder / VALUES)
 
 
 def _edit_json(name: str, **changes):
@@ -177,9 +184,18 @@ def _flip_digit(name: str):
 
 def _edit_obs(edit):
     def change(folder) -> None:
-        adata = anndata.read_h5ad(folder / "cells.h5ad")
-        adata.obs = edit(adata.obs)
-        adata.write_h5ad(folder / "cells.h5ad")
+        edit(pd.read_parquet(folder / "obs.parquet")).to_parquet(folder / "obs.parquet")
+
+    return change
+
+
+def _one_byte(name: str):
+    """Of the same size: only the checksum can tell."""
+
+    def change(folder) -> None:
+        data = bytearray((folder / name).read_bytes())
+        data[len(data) // 2] ^= 1
+        (folder / name).write_bytes(bytes(data))
 
     return change
 
@@ -195,23 +211,29 @@ def _cut(name: str):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_swap("vocab.json"), "vocab.json does not belong"),
-        (_swap("cells.h5ad"), "cells.h5ad does not belong"),
-        (_other_values, "cells.h5ad does not belong"),
-        (_swap("grn.parquet"), "grn.parquet does not belong"),
+        (_swap(FEATURES), "features.parquet.* does not belong"),
+        (_swap(VALUES), "values.h5ad does not belong"),
+        (_other_values, "values.h5ad does not belong"),
+        (_one_byte(VALUES), "values.h5ad does not belong"),
+        (_swap("graph.parquet"), "graph.parquet does not belong"),
         (_edit_json("prep.json", vocab_hash="0"), "does not belong"),
         (_edit_json("prep.json", format_version=99), "has format 99"),
-        (_edit_json("vocab.json", species="mouse"), "does not have its hash"),
+        (_edit_json("prep.json", format_version=1), "has format 1, .*convert it: grn-prep convert"),
+        (_edit_json("prep.json", species="mouse"), "does not belong"),
+        (_edit_json(f"{RNA}/meta.json", kind="raw"), "kind 'raw'; choose from binary, clr, counts, log"),
         (_flip_digit("prep.json"), "prep.json.*checksum"),
-        (_flip_digit("grn.json"), "grn.json.*checksum"),
-        (_edit_obs(lambda obs: obs.assign(type=obs["type"].to_numpy()[::-1])), r"obs of cells.h5ad .* \(type\)"),
-        (_edit_obs(lambda obs: obs.drop(columns="type")), r"obs of cells.h5ad .* \(type\)"),
+        (_flip_digit("graph.json"), "graph.json.*checksum"),
+        (_edit_obs(lambda obs: obs.assign(type=obs["type"].to_numpy()[::-1])), r"obs.parquet is not .* \(type\)"),
+        (_edit_obs(lambda obs: obs.drop(columns="type")), r"obs.parquet is not .* \(type\)"),
         (_edit_obs(lambda obs: obs.set_axis([f"x{name}" for name in obs.index])), "the names of the cells"),
-        (_cut("cells.h5ad"), "damaged|cannot be read"),
-        (_cut("grn.parquet"), "cannot be read"),
+        (_cut(VALUES), "does not belong.*damaged"),
+        (_cut("graph.parquet"), "cannot be read"),
         (_cut("prep.json"), "prepared folder"),
-        (_cut("vocab.json"), "vocabulary"),
-        (lambda folder: (folder / "cells.h5ad").unlink(), "no such file"),
+        (_cut(FEATURES), "cannot be read"),
+        (_cut("obs.parquet"), "cannot be read"),
+        (lambda folder: (folder / VALUES).unlink(), "no such file"),
+        (lambda folder: (folder / "obs.parquet").unlink(), "no such file"),
+        (_edit_obs(lambda obs: obs.drop(columns="present_rna")), "present_rna or size_factor_rna is missing"),
         (lambda folder: (folder / "prep.json").unlink(), "holds no prep.json"),
         (lambda folder: shutil.rmtree(folder), "no such folder"),
     ],

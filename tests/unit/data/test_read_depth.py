@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 
 from grn_cotrain.data.batch import PackedTokens
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.read_depth import check_counts, counts_of, draw_rates, thin
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
@@ -23,15 +23,15 @@ COUNTS_G = np.array([1, 2, 7, 40, 300, 0, 900, 5, 0, 13])
 OUTSIDE = 432  # reads of features that were not selected
 
 
-def same_cells(num_cells: int = 4000, *, extra: int = OUTSIDE) -> CellMatrix:
+def same_cells(num_cells: int = 4000, *, extra: int = OUTSIDE) -> MemoryStore:
     """One cell many times over."""
     counts = np.tile(COUNTS_G, (num_cells, 1))
     totals = counts.sum(axis=1) + float(extra)
     vocab = FeatureVocab.from_symbols([f"G{i}" for i in range(len(COUNTS_G))])
-    return CellMatrix.build(vocab, counts, kind="counts", size_factor_C=totals)
+    return MemoryStore.build(vocab, counts, kind="counts", size_factor_C=totals)
 
 
-def batch_of(cells: CellMatrix, **options: object) -> PackedTokens:
+def batch_of(cells: MemoryStore, **options: object) -> PackedTokens:
     return Tokenizer(cells, TokenConfig(num_bins=4, **options)).batch(np.arange(cells.num_cells)).pack()  # type: ignore[arg-type]
 
 
@@ -56,7 +56,7 @@ def test_counts_come_back_exactly() -> None:
     assert np.array_equal(counts_of(batch).numpy(), expected)
     deep = np.array([[1, 3, 250_000, 7_654_321, 1]])
     vocab = FeatureVocab.from_symbols([f"G{i}" for i in range(5)])
-    found = counts_of(batch_of(CellMatrix.build(vocab, deep[:, :5], kind="counts")))[1:].numpy()
+    found = counts_of(batch_of(MemoryStore.build(vocab, deep[:, :5], kind="counts")))[1:].numpy()
     np.testing.assert_allclose(found, deep[0], rtol=1e-6)
     assert np.array_equal(found[:3], deep[0, :3])
 

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import tracemalloc
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import anndata
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grn_cotrain.data import factor_analysis, standardised
+from grn_cotrain.data.backed import BackedStore, StoredRows
 from grn_cotrain.data.cell_blocks import Block, Layout, column_values
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.factor_analysis import fit_factor_analysis
 from grn_cotrain.data.gene2vec import coexpressed_pairs
 from grn_cotrain.data.loadings import LOADINGS_NEEDS, gene_loadings
@@ -42,7 +45,7 @@ NEEDS: tuple[Need[Any], ...] = (
 GENES, PEAKS = 12, 8
 
 
-def mosaic(num_cells: int = 40, seed: int = 0) -> CellMatrix:
+def mosaic(num_cells: int = 40, seed: int = 0) -> MemoryStore:
     """A third of the cells have RNA alone, a third ATAC alone, the rest both."""
     generator = np.random.default_rng(seed)
     symbols = [f"GENE{i}" for i in range(GENES)] + [f"chr1:{i}00-{i}50" for i in range(PEAKS)]
@@ -54,7 +57,7 @@ def mosaic(num_cells: int = 40, seed: int = 0) -> CellMatrix:
     values_CG[:, GENES:] *= 3
     values_CG[~present["rna"], :GENES] = 0
     values_CG[~present["atac"], GENES:] = 0
-    return CellMatrix.build(vocab, values_CG, kind={"rna": "counts", "atac": "counts"}, present=present)
+    return MemoryStore.build(vocab, values_CG, kind={"rna": "counts", "atac": "counts"}, present=present)
 
 
 def assert_same(found: Any, expected: Any) -> None:
@@ -104,7 +107,7 @@ def test_a_rare_feature_leans_on_the_features_of_its_own_assay() -> None:
     values_CG[:, 3] = 0
     values_CG[:, GENES + 2] = 0
     kinds, present = ({name: getattr(a, f) for name, a in cells.assays.items()} for f in ("kind", "present_C"))
-    rare = CellMatrix.build(cells.vocab, values_CG.tocsr(), kind=kinds, present=present)
+    rare = MemoryStore.build(cells.vocab, values_CG.tocsr(), kind=kinds, present=present)
     found = Statistics(rare)[Moments()].nonzero()
     for columns, unseen in ((slice(0, GENES), 3), (slice(GENES, None), GENES + 2)):
         assert found.mean_G[unseen] == pytest.approx(rare.normalised()[:, columns].data.mean(), rel=1e-5)
@@ -114,7 +117,7 @@ def test_a_rare_feature_leans_on_the_features_of_its_own_assay() -> None:
 def test_a_constant_feature_has_no_deviation() -> None:
     values_CG = np.column_stack([np.full(30, 0.1), np.arange(30) % 2, np.zeros(30)])
     vocab = FeatureVocab.from_symbols(["A", "B", "C"], species="human")
-    moments = Statistics(CellMatrix.build(vocab, values_CG, kind="log"), block_cells=4)[Moments()]
+    moments = Statistics(MemoryStore.build(vocab, values_CG, kind="log"), block_cells=4)[Moments()]
     np.testing.assert_allclose(moments.std_of_cells_G, [0, 0.5, 0])
 
 
@@ -162,7 +165,7 @@ def test_medians_are_of_the_features_own_cells_and_of_its_assay_where_it_has_non
     values_CG = cells.values_CG.tolil()
     values_CG[:, 3] = 0
     kinds, present = ({name: getattr(a, f) for name, a in cells.assays.items()} for f in ("kind", "present_C"))
-    rare = CellMatrix.build(cells.vocab, values_CG.tocsr(), kind=kinds, present=present)
+    rare = MemoryStore.build(cells.vocab, values_CG.tocsr(), kind=kinds, present=present)
     statistics = Statistics(rare, block_cells=11)
     median_G, num_unseen = corpus_medians(statistics[FeatureValues()], statistics.layout)
     linear_CG = np.expm1(rare.normalised().toarray().astype(np.float64))
@@ -178,7 +181,7 @@ def test_bins_are_among_the_values_of_one_assay() -> None:
     both = Statistics(cells, block_cells=6)[QuantileBins(4)]
     alone = []
     for columns in (np.arange(GENES), np.arange(GENES, GENES + PEAKS)):
-        part = CellMatrix.build(cells.vocab.select(columns.tolist()), cells.normalised()[:, columns], kind="log")
+        part = MemoryStore.build(cells.vocab.select(columns.tolist()), cells.normalised()[:, columns], kind="log")
         alone.append(Statistics(part)[QuantileBins(4)])
     np.testing.assert_array_equal(both.count_K, alone[0].count_K + alone[1].count_K)
     np.testing.assert_allclose(both.sum_K, alone[0].sum_K + alone[1].sum_K)
@@ -257,10 +260,26 @@ class TestStoresOnDisk:
         assert many < 8e6
 
 
+def test_cells_in_a_file_have_the_statistics_of_cells_in_memory(tmp_path: Path) -> None:
+    cells = mosaic(60)
+    sources = {}
+    for name, part in cells.rows(np.arange(60)).items():
+        anndata.AnnData(part).write_h5ad(tmp_path / f"{name}.h5ad")
+        sources[name] = StoredRows(tmp_path / f"{name}.h5ad", part.shape)
+    stored = BackedStore(cells.vocab, cells.obs, cells.assays, sources, cells.content_hash)
+    rows_C = np.random.default_rng(0).permutation(60)[:50]
+    ours, theirs = Statistics(stored, rows_C, block_cells=8), Statistics(cells, rows_C)
+    ours.collect([*NEEDS, *LOADINGS_NEEDS])
+    for need in NEEDS:
+        assert_same(ours[need], theirs[need])
+    np.testing.assert_allclose(gene_loadings(ours, rank=4), gene_loadings(theirs, rank=4), atol=1e-5)
+    assert ours.passes == 1
+
+
 class TestMosaicLoadings:
     """Cells that lack an assay say nothing of its features."""
 
-    def z(self, cells: CellMatrix) -> np.ndarray:
+    def z(self, cells: MemoryStore) -> np.ndarray:
         values_CG = cells.normalised().toarray().astype(np.float64)
         z_CG = np.zeros_like(values_CG)
         for feature in range(GENES + PEAKS):
@@ -299,7 +318,7 @@ class TestMosaicLoadings:
         values_CG[200:, :2] = 0
         values_CG[:100, 2] = 0
         vocab = FeatureVocab.from_symbols(["A", "B", "chr1:1-9"], species="human", modality=["gene", "gene", "peak"])
-        cells = CellMatrix.build(vocab, values_CG, kind={"rna": "log", "atac": "log"}, present=present)
+        cells = MemoryStore.build(vocab, values_CG, kind={"rna": "log", "atac": "log"}, present=present)
         np.testing.assert_array_equal(coexpressed_pairs(Statistics(cells)), [[0], [2]])
 
 

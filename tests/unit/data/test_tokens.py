@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.streams import CellStream, one_pass
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import CLS_ID, FeatureVocab
@@ -15,7 +15,7 @@ from grn_cotrain.recipe import TokenConfig
 from tests.cases.toy_cells import toy_cells
 
 VOCAB = FeatureVocab.from_symbols(["A", "ERCC-00002", "ERCC6L", "B"], species="human")
-CELLS = CellMatrix.build(VOCAB, [[1.0, 9.0, 2.0, 2.0], [0.0, 5.0, 0.0, 0.0], [0.0, 0.0, 0.0, 4.0]], kind="log")
+CELLS = MemoryStore.build(VOCAB, [[1.0, 9.0, 2.0, 2.0], [0.0, 5.0, 0.0, 0.0], [0.0, 0.0, 0.0, 4.0]], kind="log")
 
 
 def test_every_token_of_a_small_batch() -> None:
@@ -80,7 +80,7 @@ def test_down_sampling_is_random_with_a_generator_and_keeps_the_highest_without(
 
 def test_modalities_are_carried() -> None:
     vocab = FeatureVocab.from_symbols(["A", "chr1:1-2", "CD3"], modality=["gene", "peak", "protein"], species="human")
-    cells = CellMatrix.build(vocab, [[1, 1, 1]], kind="log")
+    cells = MemoryStore.build(vocab, [[1, 1, 1]], kind="log")
     assert Tokenizer(cells, TokenConfig()).batch(np.array([0])).pack().modality_T.tolist() == [0, 0, 1, 2]
 
 

@@ -48,7 +48,7 @@ def test_cells_are_those_of_pandas(join: str) -> None:
     assert merged.adata.n_vars == expected.shape[1]
     assert merged.adata.obs["source_file"].tolist() == list("aabbbc")
     # A cell's total is that of its own file's genes, whichever the join keeps.
-    assert np.allclose(merged.size_factor_C, [*A.sum(axis=1), *B.sum(axis=1), *C.sum(axis=1)])
+    assert np.allclose(merged.size_factors["rna"], [*A.sum(axis=1), *B.sum(axis=1), *C.sum(axis=1)])
 
 
 def test_the_report_holds_every_file() -> None:
@@ -96,13 +96,13 @@ def test_modalities_may_differ_and_every_cell_says_what_it_has() -> None:
         ("AA", "gene"),
         ("CD3", "protein"),
     ]
-    assert merged.adata.obs["has_protein"].tolist() == [False, False, True, True]
-    assert merged.adata.obs["has_gene"].all()
-    assert "no proteins in a: has_protein is False there" in merged.notes
+    assert merged.adata.obs["present_protein"].tolist() == [False, False, True, True]
+    assert merged.adata.obs["present_rna"].all()
+    assert "no proteins in a: present_protein is False there" in merged.notes
     assert merged.adata.obs["batch"].isna().tolist() == [False, False, True, True]
     peaks = counts(table(["chr1-1-9", "chr1-20-30"], ["c10"]))
     unpaired = merge_counts([("a", counts(A)), ("p", peaks)])
-    assert unpaired.adata.obs["has_gene"].tolist() == [True, True, False]
+    assert unpaired.adata.obs["present_rna"].tolist() == [True, True, False]
     assert unpaired.adata.shape == (3, 5)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate import attention
@@ -45,7 +45,7 @@ def border(model: PlantedModel) -> PlantedModel:
     return model
 
 
-def labelled() -> CellMatrix:
+def labelled() -> MemoryStore:
     labels = np.array(["b", "a", None, "a", "b", "a"] * 10, dtype=object)
     return replace(toy_cells(), obs=pd.DataFrame({"cell_type": labels}, index=toy_cells().obs.index))
 
@@ -88,7 +88,7 @@ def test_pairs_never_together_get_the_expected_weight() -> None:
     values[0, [0, 2, 3]] = values[1, [0, 2, 3]] = 1  # genes 0, 2 and 3 share cells, 1 and 2 another; 4 is in none
     values[2:, [1, 2]] = 1
     cells = few_cells(4, 5, spike_ins=0)
-    cells = CellMatrix.build(cells.vocab, values, kind="counts")
+    cells = MemoryStore.build(cells.vocab, values, kind="counts")
     popular = np.array([0.1, 0.2, 0.3, 0.4, 0.5])
     model = PlantedModel(lambda readers, read, cell: np.broadcast_to(popular[read], (len(readers), len(read))))
     pairs_2M = np.array([[0, 0, 1, 1, 4], [2, 1, 2, 3, 0]])

@@ -6,7 +6,6 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -208,9 +207,8 @@ def world_with(labels: list[str], run: Path, tmp_path: Path) -> Path:
     folder = RunFolder.open(shutil.copytree(run, tmp_path / "run"))
     recipe = folder.recipe()
     prep = Path(shutil.copytree(recipe.data.prep, tmp_path / "prep"))
-    adata = anndata.read_h5ad(prep / "cells.h5ad")
-    adata.obs["group"] = (labels * adata.n_obs)[: adata.n_obs]
-    adata.write_h5ad(prep / "cells.h5ad")
+    obs = pd.read_parquet(prep / "obs.parquet")
+    obs.assign(group=(labels * len(obs))[: len(obs)]).to_parquet(prep / "obs.parquet")
     folder.write_recipe(replace(recipe, data=replace(recipe.data, prep=str(prep))))
     return folder.folder
 

@@ -8,7 +8,7 @@ import torch
 from scipy import sparse
 
 from grn_cotrain.data.batch import PackedTokens
-from grn_cotrain.data.cells import CellMatrix, cell_split
+from grn_cotrain.data.cells import MemoryStore, cell_split
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.cell_baselines import FactorAnalysis, GeneAndCell
@@ -16,13 +16,13 @@ from grn_cotrain.evaluate.cells import HIDDEN_SHARE, hidden_cells, masked_value_
 from tests.cases.toy_cells import toy_cells
 
 
-def _low_rank(num_cells: int = 400, num_genes: int = 40, noise: float = 0.5) -> CellMatrix:
+def _low_rank(num_cells: int = 400, num_genes: int = 40, noise: float = 0.5) -> MemoryStore:
     """Positive log values, half missing, with two factors."""
     generator = np.random.default_rng(0)
     factors = generator.standard_normal((num_cells, 2)) @ generator.standard_normal((2, num_genes))
     values = np.exp(0.2 * factors + 0.2 * noise * generator.standard_normal(factors.shape)) + 1.0
     values *= generator.random(values.shape) < 0.5
-    return CellMatrix.build(FeatureVocab.from_symbols([f"G{i}" for i in range(num_genes)]), values, kind="log")
+    return MemoryStore.build(FeatureVocab.from_symbols([f"G{i}" for i in range(num_genes)]), values, kind="log")
 
 
 CELLS = _low_rank()
@@ -117,7 +117,7 @@ def test_rare_genes_and_spike_ins_do_not_count() -> None:
     cells = toy_cells(num_cells=300, num_genes=30, spike_ins=3, kind="log")
     values = cells.values_CG.toarray()
     values[10:, 0] = 0
-    cells = CellMatrix.build(cells.vocab, values, kind="log")
+    cells = MemoryStore.build(cells.vocab, values, kind="log")
     table = masked_value_table({}, cells, cell_split(300, test=0.45), bootstrap=0)
     assert (table.num_genes == 26).all()
 

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,7 +17,8 @@ from grn_cotrain.cli import app
 from grn_cotrain.commandline import run_app
 from grn_cotrain.config import parse
 from grn_cotrain.data.batch import PackedTokens
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
+from grn_cotrain.data.prep import Prep
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
@@ -36,7 +36,7 @@ ALL_ZEROS = {"scbert"}  # read every feature
 
 
 def build(
-    encoder: str, cells: CellMatrix = LOG, *, options: dict[str, Any] | None = None, **tokens: Any
+    encoder: str, cells: MemoryStore = LOG, *, options: dict[str, Any] | None = None, **tokens: Any
 ) -> CoTrainModel:
     if encoder in ALL_ZEROS:
         tokens = {"zeros_per_cell": "all", **tokens}
@@ -58,14 +58,14 @@ def build(
     return model.eval()
 
 
-def changed(cells: CellMatrix, rows: list[int], genes: list[int], value: Any) -> CellMatrix:
+def changed(cells: MemoryStore, rows: list[int], genes: list[int], value: Any) -> MemoryStore:
     """The cells at ``rows`` with other values of ``genes``; ``value(old, highest of the cell, gene)``."""
     dense = cells.values_CG.toarray()
     for row in rows:
         top = dense[row].max()
         for gene in genes:
             dense[row, gene] = value(dense[row, gene], top, gene)
-    return CellMatrix.build(cells.vocab, dense[rows], kind="log")
+    return MemoryStore.build(cells.vocab, dense[rows], kind="log")
 
 
 def by_id(batch: PackedTokens) -> list[tuple[int, int, float, int, int]]:
@@ -359,7 +359,7 @@ def test_sampled_cells_bound_the_work_and_progress_counts_them() -> None:
 
 def test_refusals_name_the_argument() -> None:
     model = build("transformer")
-    empty = CellMatrix.build(LOG.vocab, np.zeros((3, LOG.num_features)), kind="log")
+    empty = MemoryStore.build(LOG.vocab, np.zeros((3, LOG.num_features)), kind="log")
     for match, genes, options in (
         ("mode 'delet'.*did you mean 'delete'", [5], {"mode": "delet"}),
         ("level '1.5'", [5], {"level": 1.5, "mode": "overexpress"}),
@@ -386,7 +386,7 @@ def test_model_keeps_its_mode() -> None:
 @pytest.fixture
 def gene(tiny_world: Path) -> str:
     """The gene that most cells of the tiny world express."""
-    adata = anndata.read_h5ad(tiny_world / "cells.h5ad")
+    adata = Prep.open(tiny_world).to_anndata()
     return str(adata.var_names[int(np.argmax(np.asarray((adata.X > 0).mean(axis=0)).ravel()))])
 
 
@@ -408,7 +408,7 @@ def test_command_writes_tables_and_tl_returns_the_same(
     assert facts["genes"] == [gene]
     assert facts["run"] == "tiny"
     frame = pd.read_csv(out, sep="\t", comment="#", keep_default_na=False)
-    adata = anndata.read_h5ad(tiny_world / "cells.h5ad")
+    adata = Prep.open(tiny_world).to_anndata()
     before = adata.X.copy()
     result = gc.tl.perturb(None, tiny_run, gene, num_controls=4, max_cells=20)
     assert isinstance(result, InSilico)
@@ -447,7 +447,7 @@ def test_command_refuses_in_one_line(
 def test_tables_never_share_a_file_nor_replace_the_input(
     tiny_world: Path, tiny_run: Path, gene: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    adata = anndata.read_h5ad(tiny_world / "cells.h5ad")
+    adata = Prep.open(tiny_world).to_anndata()
     counts = tmp_path / "counts.tsv"
     adata.to_df().astype(int).to_csv(counts, sep="\t")
     matrix = tmp_path / "matrix"

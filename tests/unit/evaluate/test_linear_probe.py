@@ -8,7 +8,7 @@ import pytest
 from scipy import sparse
 from sklearn.metrics import accuracy_score, f1_score
 
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.linear_probe import (
@@ -134,10 +134,10 @@ def test_expression_features_learn_from_training_cells_alone() -> None:
     generator = np.random.default_rng(5)
     counts = generator.poisson(2.0, (40, 30)).astype(np.float32) + 1
     vocab = FeatureVocab.from_symbols([f"G{i}" for i in range(30)])
-    cells = CellMatrix.build(vocab, sparse.csr_matrix(counts), kind="counts")
+    cells = MemoryStore.build(vocab, sparse.csr_matrix(counts), kind="counts")
     changed = counts.copy()
     changed[30:] = changed[30:, ::-1] * 3
-    other = CellMatrix.build(vocab, sparse.csr_matrix(changed), kind="counts")
+    other = MemoryStore.build(vocab, sparse.csr_matrix(changed), kind="counts")
     train = np.arange(30)
     first = expression_features(cells, train, num_components=5, num_genes=7)
     second = expression_features(other, train, num_components=5, num_genes=7)

@@ -15,7 +15,7 @@ from grn_cotrain.cli import app
 from grn_cotrain.commandline import run_app
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.binning import quantile_bins
-from grn_cotrain.data.cells import CellMatrix, cell_split
+from grn_cotrain.data.cells import MemoryStore, cell_split
 from grn_cotrain.data.run_data import load_run_data
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
@@ -41,7 +41,7 @@ def noisy(batch: PackedTokens) -> np.ndarray:
     return batch.values_T[batch.masked_T].numpy() * 0.8 + 0.3
 
 
-def with_zeros(cells: CellMatrix) -> Tokenizer:
+def with_zeros(cells: MemoryStore) -> Tokenizer:
     return Tokenizer(cells, TokenConfig(num_bins=4, zeros_per_cell="all", max_tokens=100))
 
 

@@ -22,9 +22,8 @@ from grn_cotrain.run_folder import RunFolder
 @pytest.fixture
 def world(tiny_world: Path) -> anndata.AnnData:
     """Cells 0 to 29 of the tiny world as a user has them, under other barcodes."""
-    adata = anndata.read_h5ad(tiny_world / "cells.h5ad")[:30].copy()
+    adata = Prep.open(tiny_world).to_anndata()[:30].copy()
     adata.obs_names = [f"user-{i}" for i in range(30)]
-    del adata.uns["grn_cotrain_prep"]
     return adata
 
 
@@ -90,7 +89,7 @@ def test_only_model_recipe_and_record_are_read(
 
 
 def test_cells_of_the_training_data_are_told_apart(tiny_run: Path, tiny_world: Path, world: anndata.AnnData) -> None:
-    whole = anndata.read_h5ad(tiny_world / "cells.h5ad")[:40].copy()
+    whole = Prep.open(tiny_world).to_anndata()[:40].copy()
     own = cell_embeddings(tiny_run, counts_from_anndata(whole))
     assert one(own.notes, "40 of 40 barcodes").endswith("these are its own cells, training cells among them")
     assert own.origin["cells_seen_in_training_data"] == 40
@@ -111,7 +110,7 @@ def test_another_folder_at_the_place_of_the_data_is_not_asked(
     """After scrubbing, ``data.prep`` is a bare name: whatever lies there must be the run's own data to count."""
     run = RunFolder(published)
     shutil.copy(tiny_run / "recipe.yaml", run.recipe_file)
-    whole = anndata.read_h5ad(tiny_world / "cells.h5ad")[:10].copy()
+    whole = Prep.open(tiny_world).to_anndata()[:10].copy()
     assert cell_embeddings(published, counts_from_anndata(whole)).origin["cells_seen_in_training_data"] == 10
     run.write_record({**run.record(), "cells_hash": "of other cells"})
     assert cell_embeddings(published, counts_from_anndata(whole)).origin["cells_seen_in_training_data"] == -1

@@ -23,6 +23,7 @@ import grn_cotrain as gc
 from grn_cotrain.cli import app
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.io.counts import counts_from_anndata
+from grn_cotrain.data.prep import Prep
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
 from grn_cotrain.export.generate import generate_cells, generate_file
@@ -260,9 +261,8 @@ def scgpt_run(tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture
 def user(tiny_world: Path) -> anndata.AnnData:
-    adata = anndata.read_h5ad(tiny_world / "cells.h5ad")[:20].copy()
+    adata = Prep.open(tiny_world).to_anndata()[:20].copy()
     adata.obs_names = [f"user-{i}" for i in range(20)]
-    del adata.uns["grn_cotrain_prep"]
     return adata
 
 

@@ -6,12 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
-import anndata
 import numpy as np
 import pytest
 import yaml
 
 from grn_cotrain import hub
+from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import MissingExtraError, UserError
 from grn_cotrain.evaluate.run import evaluate_run
 from grn_cotrain.export.genes import gene_embeddings
@@ -264,7 +264,7 @@ def test_a_run_comes_back_as_it_was(evaluated: Path, fake: FakeHub, tiny_world: 
     from grn_cotrain import CoTrainModel, tl
 
     assert CoTrainModel.load(out).meta == CoTrainModel.load(evaluated).meta
-    adata = anndata.read_h5ad(tiny_world / "cells.h5ad")[:10].copy()
+    adata = Prep.open(tiny_world).to_anndata()[:10].copy()
     tl.embed_cells(adata, out, zero_shot=True)
     tl.embed_cells(adata, evaluated, key_added="X_home")
     np.testing.assert_array_equal(adata.obsm["X_grn_cotrain"], adata.obsm["X_home"])

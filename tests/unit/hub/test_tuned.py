@@ -13,6 +13,7 @@ import pytest
 from grn_cotrain import hub, tl
 from grn_cotrain.cli import app
 from grn_cotrain.commandline import run_app
+from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.run import evaluate_cells
 from grn_cotrain.run_folder import RunFolder
@@ -26,7 +27,7 @@ REPO = "someone/tiny-tuned"
 @pytest.fixture(scope="module")
 def labelled(tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Cells of the tiny world with a type; one of the names begins like a path."""
-    adata = anndata.read_h5ad(tiny_world / "cells.h5ad")
+    adata = Prep.open(tiny_world).to_anndata()
     share_C = np.asarray(adata.X[:, :20].sum(1)).ravel() / np.asarray(adata.X.sum(1)).ravel()
     adata.obs["type"] = np.where(share_C > np.median(share_C), "high", "/low")
     path = tmp_path_factory.mktemp("labelled") / "typed.h5ad"

@@ -11,7 +11,7 @@ import torch
 
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.binning import rounded_bins
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import CLS_ID, MASK_ID, NUM_SPECIAL, PAD_ID, FeatureVocab
@@ -67,7 +67,7 @@ class TestValueClasses:
     def test_of_counts_are_those_of_counts_per_ten_thousand(self) -> None:
         """One count in a cell of 20,000 is .5 per ten thousand: class 0, as a zero; in a cell of 10,000: class 1."""
         vocab = FeatureVocab.from_symbols(["A", "B", "C"], species="human")
-        cells = CellMatrix.build(vocab, [[1, 19_999, 0], [1, 9_999, 0]], kind="counts")
+        cells = MemoryStore.build(vocab, [[1, 19_999, 0], [1, 9_999, 0]], kind="counts")
         tokens = Tokenizer(cells, EVERY_GENE).batch(np.arange(2)).pack()
         classes = encoder().value_ids(tokens) - NUM_SPECIAL
         per_cell = [
@@ -135,7 +135,7 @@ class TestPooling:
 
     def test_a_cell_without_genes_is_its_cls(self) -> None:
         vocab = FeatureVocab.from_symbols(["A", "B"], species="human")
-        cells = CellMatrix.build(vocab, [[0, 0], [1, 0], [0, 0]], kind="log")
+        cells = MemoryStore.build(vocab, [[0, 0], [1, 0], [0, 0]], kind="log")
         for config in (TokenConfig(), TokenConfig(zeros_per_cell="all")):
             tokens = Tokenizer(cells, config).batch(np.arange(3)).pack()
             states_TD = torch.randn(tokens.num_tokens, 4, generator=torch.Generator().manual_seed(2))

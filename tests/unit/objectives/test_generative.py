@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from grn_cotrain.data.batch import PackedTokens
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
@@ -58,7 +58,7 @@ def build(name: str, *, covariates: dict[str, int] | None = None, **options: Any
     return objective
 
 
-def tokens(rows: int = 12, cells: CellMatrix = CELLS, **config: Any) -> PackedTokens:
+def tokens(rows: int = 12, cells: MemoryStore = CELLS, **config: Any) -> PackedTokens:
     return Tokenizer(cells, TokenConfig(num_bins=NUM_BINS, zeros_per_cell=4, **config)).batch(np.arange(rows)).pack()
 
 

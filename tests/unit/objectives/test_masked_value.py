@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from grn_cotrain.data.batch import PackedTokens
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.value_statistics import Moments
@@ -155,10 +155,10 @@ def test_class_0_is_hidden_where_zeros_are_and_only_there(zeros: bool) -> None:
 
 
 def test_cells_without_a_class_to_hide_are_refused_and_few_are_told(caplog: pytest.LogCaptureFixture) -> None:
-    def cells(share: float) -> CellMatrix:
+    def cells(share: float) -> MemoryStore:
         values = CELLS.normalised().toarray()
         rest = np.random.default_rng(0).random(values.shape) < share
-        return CellMatrix.build(CELLS.vocab, np.where(rest, 0.1, 1.0) * (values > 0), kind="log")
+        return MemoryStore.build(CELLS.vocab, np.where(rest, 0.1, 1.0) * (values > 0), kind="log")
 
     options = {"loss": "cross_entropy", "classes": "rounded"}
     objective = OBJECTIVES.build("masked_value", options, width=WIDTH, num_bins=NUM_BINS, num_genes=CELLS.num_features)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from grn_cotrain.data.batch import PackedTokens
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import FeatureVocab
@@ -26,12 +26,12 @@ from tests.cases.toy_cells import Given, ToyModel, toy_cells
 WIDTH, NUM_BINS, GENES, PEAKS = 8, 4, 20, 10
 
 
-def _cells() -> CellMatrix:
+def _cells() -> MemoryStore:
     names = [f"GENE{i}" for i in range(GENES)] + [f"chr1:{i}00-{i}99" for i in range(1, PEAKS + 1)]
     vocab = FeatureVocab.from_symbols(names, modality=["gene"] * GENES + ["peak"] * PEAKS, species="human")
     generator = np.random.default_rng(0)
     values = generator.poisson(2.0, (24, GENES + PEAKS)) * (generator.random((24, GENES + PEAKS)) < 0.6)
-    return CellMatrix.build(vocab, values, kind="counts")
+    return MemoryStore.build(vocab, values, kind="counts")
 
 
 CELLS = _cells()

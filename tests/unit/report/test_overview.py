@@ -53,9 +53,9 @@ def test_an_unfinished_run_says_so_before_anything_else(tiny_run: Path, tmp_path
 
 def test_merged_rows_of_the_network_are_counted(tiny_run: Path, tiny_world: Path, tmp_path: Path) -> None:
     prep = Path(shutil.copytree(tiny_world, tmp_path / "prep"))
-    stored = read_json(prep / "grn.json")
+    stored = read_json(prep / "graph.json")
     stored["report"] |= {"duplicates": 530, "num_given": stored["report"]["num_edges"] + 530}
-    write_json(prep / "grn.json", stored, checked=True)
+    write_json(prep / "graph.json", stored, checked=True)
     run = Path(shutil.copytree(tiny_run, tmp_path / "run"))
     recipe = yaml.safe_load((run / "recipe.yaml").read_text())
     recipe["data"]["prep"] = str(prep)

@@ -16,6 +16,7 @@ from scipy import sparse
 import grn_cotrain as gc
 from grn_cotrain.data.io.counts import counts_from_anndata
 from grn_cotrain.data.io.format_anndata import MemorySource, read_anndata
+from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
 
 KEY = "X_grn_cotrain"
@@ -23,7 +24,7 @@ KEY = "X_grn_cotrain"
 
 @pytest.fixture(scope="module")
 def path(tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    adata = anndata.read_h5ad(tiny_world / "cells.h5ad")[:20].copy()
+    adata = Prep.open(tiny_world).to_anndata()[:20].copy()
     adata.layers["counts"] = adata.X.copy()
     adata.raw = adata.copy()
     file = tmp_path_factory.mktemp("kinds") / "cells.h5ad"

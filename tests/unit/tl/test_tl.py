@@ -15,6 +15,7 @@ import pytest
 
 import grn_cotrain as gc
 from grn_cotrain.data.io.counts import counts_from_anndata
+from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
 from grn_cotrain.export.cells import cell_embeddings
 from grn_cotrain.export.genes import gene_embeddings
@@ -23,7 +24,7 @@ from grn_cotrain.export.genes import gene_embeddings
 @pytest.fixture
 def adata(tiny_world: Path) -> anndata.AnnData:
     """Twenty cells of the tiny world with all that a user hangs on an AnnData."""
-    adata = anndata.read_h5ad(tiny_world / "cells.h5ad")[:20].copy()
+    adata = Prep.open(tiny_world).to_anndata()[:20].copy()
     adata.layers["counts"] = adata.X.copy()
     adata.obsm["X_umap"] = np.ones((20, 2))
     adata.varm["loadings"] = np.ones((80, 2))

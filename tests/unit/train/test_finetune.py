@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from grn_cotrain.config import ComponentSpec
-from grn_cotrain.data.cells import CellMatrix
+from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
@@ -30,18 +30,18 @@ NUM_GENES, WIDTH = 24, 16
 NO_EVIDENCE = "bilinear"
 
 
-def typed_cells(num_cells: int = 60, seed: int = 0) -> tuple[CellMatrix, np.ndarray]:
+def typed_cells(num_cells: int = 60, seed: int = 0) -> tuple[MemoryStore, np.ndarray]:
     """Three types; each has eight genes of its own, and hardly shows the others."""
     generator = np.random.default_rng(seed)
     types_C = np.arange(num_cells) % 3
     rate_CG = np.where(np.arange(NUM_GENES)[None] // 8 == types_C[:, None], 10.0, 0.3)
     vocab = FeatureVocab.from_symbols([f"GENE{i}" for i in range(NUM_GENES)], species="human")
-    return CellMatrix.build(vocab, generator.poisson(rate_CG), kind="counts"), types_C
+    return MemoryStore.build(vocab, generator.poisson(rate_CG), kind="counts"), types_C
 
 
 def small_model(
     encoder: str = "transformer", *, num_cells: int = 60, **options: object
-) -> tuple[CoTrainModel, CellMatrix, np.ndarray]:
+) -> tuple[CoTrainModel, MemoryStore, np.ndarray]:
     """A model with every part, over typed cells; its statistics are prepared, its weights as drawn."""
     cells, types_C = typed_cells(num_cells)
     config = ModelConfig(
