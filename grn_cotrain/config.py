@@ -267,16 +267,29 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
 
 
 def to_dict(value: Any) -> Any:
-    """Dataclasses, tuples and component specs -> plain JSON values, in declaration order."""
+    """Dataclasses, tuples and component specs -> plain JSON values, in declaration order.
+
+    A field whose metadata say ``omit_default`` is left out while it has its default, so that a recipe that does not use
+    it has the hash that it always had.
+    """
     if isinstance(value, ComponentSpec):
         return {"name": value.name, **to_dict(value.options)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_dict(getattr(value, field.name)) for field in dataclasses.fields(value) if field.init}
+        kept = {
+            field.name: getattr(value, field.name) for field in dataclasses.fields(value) if not _omitted(field, value)
+        }
+        return {name: to_dict(item) for name, item in kept.items()}
     if isinstance(value, Mapping):
         return {str(key): to_dict(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [to_dict(item) for item in value]
     return value
+
+
+def _omitted(field: dataclasses.Field[Any], value: Any) -> bool:
+    if not field.init:
+        return True
+    return bool(field.metadata.get("omit_default")) and getattr(value, field.name) == field.default
 
 
 def require(condition: bool, message: str) -> None:

@@ -1,13 +1,13 @@
-"""CoTrainModel: one table of gene embeddings under a cell encoder, a graph encoder and a link decoder.
+"""CoTrainModel: one table of nodes under cell encoders, a graph encoder and a link decoder.
 
-Dimension letters: G genes, V vocabulary (special tokens, then genes), T packed tokens, B cells, D width, M pairs,
-S sources.
+Dimension letters: G nodes (genes first), V vocabulary (special tokens, then features), T packed tokens, B cells,
+D width, M pairs, S sources, E edges, R relations.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,63 +15,30 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from grn_cotrain.data.assay_kinds import modality_of
 from grn_cotrain.data.batch import PackedTokens
-from grn_cotrain.data.covariates import Categories
+from grn_cotrain.data.nodes import Nodes
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.tokens import Tokenizer
-from grn_cotrain.data.vocab import MODALITIES, NUM_SPECIAL, FeatureVocab
+from grn_cotrain.data.vocab import MODALITIES, NUM_SPECIAL
 from grn_cotrain.errors import UserError
+from grn_cotrain.model_inputs import ModelInputs, assays_read, message_graph
 from grn_cotrain.nn.backends import get_backend
-from grn_cotrain.nn.cell_encoders import CELL_ENCODERS, AttentionBias, CellStates
+from grn_cotrain.nn.cell_encoders import CELL_ENCODERS, AttentionBias, CellEncoder, CellStates
 from grn_cotrain.nn.couplings import COUPLINGS
-from grn_cotrain.nn.gene_embedding import GeneEmbedding
+from grn_cotrain.nn.encoder_parts import TokenPart, joined_states, token_part, unpacked
+from grn_cotrain.nn.feature_rows import FeatureRows
 from grn_cotrain.nn.graph_encoders import GRAPH_ENCODERS
-from grn_cotrain.nn.link_decoders import LINK_DECODERS, PairEvidence
+from grn_cotrain.nn.link_decoders import LINK_DECODERS
+from grn_cotrain.nn.node_table import NodeTable
 from grn_cotrain.nn.sparse import MessageGraph
 from grn_cotrain.objectives import OBJECTIVES, GeneStates, Objective, ValuePredictor
 from grn_cotrain.objectives.reading import views_read
 from grn_cotrain.recipe import ModelConfig
+from grn_cotrain.recipe_model import ONE_ENCODER
 
 __all__ = ["CoTrainModel", "ModelInputs"]
-
-
-@dataclass(frozen=True)
-class ModelInputs:
-    """Inputs that come from the data: arrays that initialise the table and the decoder, and the message edges.
-
-    Attributes
-    ----------
-    vocab
-        Features, in table order.
-    init_GD
-        Starting rows of the table (PCA or factor-analysis loadings), or None for random rows.
-    features
-        Inductive features by source name, float32 ``[G, F]`` each.
-    evidence
-        Closed-form evidence for decoders that use it, or None.
-    message_2E, sign_E
-        All training message edges (gene indices) and their signs (-1, 0, 1).
-    weight_E
-        float32 weights of the message edges relative to the mean weight of the training edges; None: all are 1.
-    bidirectional
-        Whether messages also pass from target to source.
-    known_G
-        bool, False for genes that no training step touches; None: all are known.
-    covariates
-        Categories of ``tokens.covariates``, as training cells have them; saved with the model.
-    """
-
-    vocab: FeatureVocab
-    init_GD: np.ndarray | None
-    features: Mapping[str, np.ndarray]
-    evidence: PairEvidence | None
-    message_2E: np.ndarray
-    sign_E: np.ndarray
-    bidirectional: bool = True
-    known_G: np.ndarray | None = None
-    covariates: Categories = field(default_factory=dict)
-    weight_E: np.ndarray | None = None
 
 
 class CoTrainModel(nn.Module):
@@ -116,19 +83,15 @@ class CoTrainModel(nn.Module):
         self.inputs = inputs
         self.backend = backend
         self.meta: dict[str, Any] = {}
-        width, num_genes = config.width, inputs.vocab.num_features
+        width, num_features = config.width, inputs.vocab.num_features
         covariates = {name: len(inputs.covariates[name]) for name in config.tokens.covariates}
-        self.graph = MessageGraph.build(
-            torch.tensor(inputs.message_2E, dtype=torch.long),
-            num_genes,
-            sign_E=torch.tensor(inputs.sign_E, dtype=torch.long),
-            weight_E=None if inputs.weight_E is None else torch.tensor(inputs.weight_E, dtype=torch.float32),
-            bidirectional=inputs.bidirectional,
-        )
+        self.nodes = inputs.nodes or Nodes.of(inputs.vocab, config.table.nodes, inputs.others.pairs_2E)
+        self.graph = message_graph(inputs, self.nodes)
+        self.reads = assays_read(config, inputs.vocab)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.table = GeneEmbedding(
-                num_genes,
+            self.table = NodeTable(
+                self.nodes.num_nodes,
                 width,
                 config=config.table,
                 init_GD=inputs.init_GD,
@@ -147,22 +110,29 @@ class CoTrainModel(nn.Module):
             self.coupling = COUPLINGS.build(
                 config.coupling.name, config.coupling.options, path="model.coupling", width=width
             )
-            self.cell_encoder = CELL_ENCODERS.build(
-                config.cell_encoder.name,
-                config.cell_encoder.options,
-                path="model.cell_encoder",
-                width=width,
-                num_bins=config.tokens.num_bins,
-                num_modalities=len(MODALITIES),
-                num_genes=num_genes,
-                covariates=covariates,
-            )
+            encoders = {
+                name: CELL_ENCODERS.build(
+                    spec.component.name,
+                    spec.component.options,
+                    path=spec.path,
+                    width=width,
+                    num_bins=config.tokens.num_bins,
+                    num_modalities=len(MODALITIES),
+                    num_genes=num_features,
+                    covariates=covariates,
+                )
+                for name, spec in config.encoder_specs.items()
+            }
+            if config.encoders is None:  # the name that the weights of one encoder always had
+                self.cell_encoder = encoders[ONE_ENCODER]
+            else:
+                self.named_encoders = nn.ModuleDict(encoders)
             self.link_decoder = LINK_DECODERS.build(
                 config.link_decoder.name,
                 config.link_decoder.options,
                 path="model.link_decoder",
                 width=width,
-                num_genes=num_genes,
+                num_genes=self.nodes.num_genes,
             )
             if inputs.evidence is not None:
                 self.link_decoder.prepare(inputs.evidence)
@@ -174,11 +144,14 @@ class CoTrainModel(nn.Module):
                         path=f"objectives.{name}",
                         width=width,
                         num_bins=config.tokens.num_bins,
-                        num_genes=num_genes,
+                        num_genes=num_features,
                         covariates=covariates,
                     )
                     for name, options in objectives.items()
                 }
+            )
+            self.feature_rows = nn.ModuleDict(
+                {name: FeatureRows(self.nodes, self._own_features(name), width) for name in encoders}
             )
         views_read(self.objectives)  # a view that nobody draws is refused here
 
@@ -225,6 +198,13 @@ class CoTrainModel(nn.Module):
         check_model_output(path, overwrite=overwrite)
         save_model(path, self, backend=self.backend, meta=self.meta)
 
+    @property
+    def encoders(self) -> dict[str, CellEncoder]:
+        """Cell encoders by name, in the recipe's order; the short form of a recipe has one, called ``cells``."""
+        if self.config.encoders is None:
+            return {ONE_ENCODER: self.cell_encoder}
+        return dict(self.named_encoders.items())  # type: ignore[arg-type]
+
     def prepare(self, statistics: Statistics) -> None:
         """Give all parts the statistics of the training cells, once, before training; they are saved with the weights.
 
@@ -233,12 +213,13 @@ class CoTrainModel(nn.Module):
         UserError
             The cells are not what a part can train on.
         """
-        self.cell_encoder.prepare(statistics)
+        for encoder in self.encoders.values():
+            encoder.prepare(statistics)
         for name in self.objectives:
             self.objective(name).prepare(statistics)
 
     def encode_graph(self, graph: MessageGraph | None = None, generator: torch.Generator | None = None) -> GeneStates:
-        """Table rows and encoded genes; ``graph`` defaults to all training message edges, moved to where the model is.
+        """Table rows and encoded nodes; ``graph`` defaults to all training message edges, moved to where the model is.
 
         ``generator`` draws the id-dropout of the step, so that its micro-batches share one draw.
         """
@@ -246,39 +227,111 @@ class CoTrainModel(nn.Module):
         used = self.graph if graph is None else graph
         if used.device != table_GD.device:  # a graph is not a module: it stays behind when the model moves
             used = used.to(table_GD.device)
-        return GeneStates(table_GD, self.graph_encoder(table_GD, used))
+        return GeneStates(table_GD, self.graph_encoder(table_GD, used), self.nodes.num_genes)
 
-    def encode_cells(self, batch: PackedTokens, genes: GeneStates) -> CellStates:
-        """Encode packed cells over the coupled gene rows."""
-        if batch.prompt_BD is not None and not self.cell_encoder.reads_prompt:
+    def encode(self, name: str, tokens: PackedTokens, genes: GeneStates) -> CellStates:
+        """Encode the tokens of one encoder over the coupled rows.
+
+        Parameters
+        ----------
+        name
+            One of :attr:`encoders`.
+        tokens
+            What the encoder's :meth:`~grn_cotrain.nn.cell_encoders.CellEncoder.tokenise` returned.
+        genes
+            States of the nodes.
+        """
+        encoder, spec = self.encoders[name], self.config.encoder_specs[name]
+        if getattr(tokens, "prompt_BD", None) is not None and not encoder.reads_prompt:
             raise UserError(
-                f"model.cell_encoder '{self.config.cell_encoder.name}': reads no cell prompt; choose scgpt, or set"
+                f"{spec.path} '{spec.component.name}': reads no cell prompt; choose scgpt, or set"
                 " objectives.generative.cell_prompt_weight: 0"
             )
-        features_VD, bias = self._features(genes)
-        return self.cell_encoder(batch, features_VD, bias)
+        features_VD, bias = self._features(name, genes)
+        return encoder(tokens, features_VD, bias)
 
-    def _features(self, genes: GeneStates) -> tuple[Tensor, AttentionBias | None]:
-        """Rows of special tokens and coupled genes, and the coupling's attention bias."""
+    def encode_cells(self, batch: PackedTokens, genes: GeneStates) -> CellStates:
+        """Encode packed cells of all assays: each encoder reads its own.
+
+        See :func:`~grn_cotrain.nn.encoder_parts.joined_states` for what becomes of several.
+        """
+        encoders = self.encoders
+        if self.config.encoders is None and not encoders[ONE_ENCODER].owns_tokens():
+            return self.encode(ONE_ENCODER, batch, genes)
+        joined = []
+        for name, encoder in encoders.items():
+            part = self.part_of(batch, name)
+            if encoder.owns_tokens():
+                codes = {modality_of(space).assay: MODALITIES.index(space) for space in self.reads[name]}
+                tokens = encoder.tokenise(unpacked(part.tokens, codes))
+                part = TokenPart(part.tokens, part.where_M, part.cells_P[tokens.cells_B])
+            else:
+                tokens = part.tokens
+            joined.append((part, self.encode(name, tokens, genes)))
+        return joined_states(batch, joined)
+
+    def part_of(self, batch: PackedTokens, name: str) -> TokenPart:
+        """What the encoder ``name`` reads of a batch of all assays."""
+        return token_part(batch, [MODALITIES.index(space) for space in self.reads[name]])
+
+    def _own_features(self, name: str) -> np.ndarray:
+        """Features that an encoder reads and that have no row in the table."""
+        other_P = self.nodes.others_P
+        modality_F = np.asarray(self.vocab.modality, dtype=object)
+        return other_P[np.isin(modality_F[other_P], self.reads[name])]
+
+    def _features(self, name: str, genes: GeneStates) -> tuple[Tensor, AttentionBias | None]:
+        """Rows of special tokens, coupled nodes and the encoder's own features, and the coupling's attention bias."""
         coupled = self.coupling(genes.table_GD, genes.graph_GD)
-        special_SD = self.special_SD.to(coupled.features_GD.dtype)
-        features_VD = torch.cat([special_SD, coupled.features_GD])
+        rows = self._rows(name)
+        features_VD = rows.joined(self.special_SD.to(coupled.features_GD.dtype), coupled.features_GD)
         bias = coupled.bias
-        if bias is not None:  # special tokens neither give nor receive a bias
-            query_SR = bias.query_VR.new_zeros(NUM_SPECIAL, bias.query_VR.shape[1])
-            bias = AttentionBias(torch.cat([query_SR, bias.query_VR]), torch.cat([query_SR, bias.key_VR]))
+        if bias is not None:  # special tokens, and features that are not nodes, neither give nor receive a bias
+            rank = bias.query_VR.shape[1]
+            none_SR = bias.query_VR.new_zeros(NUM_SPECIAL, rank)
+            none_PR = bias.query_VR.new_zeros(len(rows.feature_P), rank)
+            bias = AttentionBias(
+                rows.joined(none_SR, bias.query_VR, rows_PX=none_PR), rows.joined(none_SR, bias.key_VR, rows_PX=none_PR)
+            )
         return features_VD, bias
+
+    def _rows(self, name: str) -> FeatureRows:
+        rows = self.feature_rows[name]
+        assert isinstance(rows, FeatureRows)
+        return rows
 
     def cell_attention(
         self, batch: PackedTokens, genes: GeneStates, *, layers: Sequence[int] | None = None
     ) -> Iterator[Tensor]:
-        """Who reads whom in each cell: see :meth:`~grn_cotrain.nn.cell_encoders.CellEncoder.attention`."""
-        features_VD, bias = self._features(genes)
-        return self.cell_encoder.attention(batch, features_VD, bias, layers=layers)
+        """Who reads whom in each cell: see :meth:`~grn_cotrain.nn.cell_encoders.CellEncoder.attention`.
+
+        Raises
+        ------
+        UserError
+            Several encoders: none of them reads all of a cell.
+        """
+        name = self.only_encoder("attention")
+        features_VD, bias = self._features(name, genes)
+        return self.encoders[name].attention(batch, features_VD, bias, layers=layers)
+
+    def only_encoder(self, what: str) -> str:
+        """Name of the model's one encoder; a UserError where it has several, for what reads one alone."""
+        if len(self.encoders) > 1:
+            raise UserError(f"{what}: reads one encoder, and the model has {', '.join(self.encoders)}; train one alone")
+        return next(iter(self.encoders))
 
     def prepare_batch(self, batch: PackedTokens) -> PackedTokens:
-        """The batch with what the cell encoder must compute before anything is hidden."""
-        return self.cell_encoder.prepare_batch(batch)
+        """The batch with what the cell encoders must compute before anything is hidden."""
+        if self.config.encoders is None:
+            return self.cell_encoder.prepare_batch(batch)
+        ranks_T = None
+        for name, encoder in self.encoders.items():
+            part = self.part_of(batch, name)
+            own = encoder.prepare_batch(part.tokens).ranks_T
+            if own is not None:
+                ranks_T = torch.zeros_like(batch.feature_ids_T) if ranks_T is None else ranks_T
+                ranks_T[part.where_M] = own
+        return batch if ranks_T is None else replace(batch, ranks_T=ranks_T)
 
     def tokenizer(self, cells: CellStore, *, every_value: bool = False) -> Tokenizer:
         """Tokens of other cells as this model was trained to read them, with its own categories of covariates.
@@ -289,14 +342,37 @@ class CoTrainModel(nn.Module):
         if every_value:
             zeros = 0 if config.zeros_per_cell == "all" else config.zeros_per_cell
             config = replace(config, max_tokens=max(config.max_tokens, cells.num_features + 1 + zeros))
-        weights_G = self.cell_encoder.keep_weights()
+        weights_G = self.keep_weights()
         # Cells of before the vocabulary was extended have the first of the model's features.
         keep_G = None if weights_G is None else weights_G[: cells.num_features].double().cpu().numpy()
         return Tokenizer(cells, config, self.inputs.covariates, keep_weight_G=keep_G)
 
+    def keep_weights(self) -> Tensor | None:
+        """Which tokens of a cell over the cap are kept, by the encoders that say so; None where none does."""
+        weights_F = None
+        modality_F = np.asarray(self.vocab.modality, dtype=object)
+        for name, encoder in self.encoders.items():
+            own_F = encoder.keep_weights()
+            if own_F is not None:
+                read_F = torch.from_numpy(np.isin(modality_F, self.reads[name])).to(own_F.device)
+                weights_F = torch.ones_like(own_F) if weights_F is None else weights_F
+                weights_F = torch.where(read_F, own_F, weights_F)
+        return weights_F
+
     def gene_rows(self, genes: GeneStates, feature_ids_T: Tensor) -> Tensor:
-        """Rows of the shared table for vocabulary ids of genes (never special tokens)."""
-        return genes.table_GD[feature_ids_T - NUM_SPECIAL]
+        """Rows for vocabulary ids (never special tokens): of the table, or of the encoder that reads the feature."""
+        first, *others = (self._rows(name) for name in self.encoders)
+        rows_TD = first.gather(genes.table_GD, feature_ids_T)
+        for rows in others:
+            rows_TD = torch.where(rows.has(feature_ids_T)[:, None], rows.gather(genes.table_GD, feature_ids_T), rows_TD)
+        return rows_TD
+
+    def every_row(self, genes: GeneStates) -> Tensor:
+        """Rows of all features, in the order of the vocabulary: nodes, and what encoders have of their own."""
+        if self.nodes.num_nodes == self.nodes.num_features:
+            return genes.table_GD
+        ids_F = torch.arange(self.nodes.num_features, device=genes.table_GD.device) + NUM_SPECIAL
+        return self.gene_rows(genes, ids_F)
 
     def objective(self, name: str) -> Objective:
         """The objective ``name`` of the recipe."""
@@ -318,7 +394,7 @@ class CoTrainModel(nn.Module):
         logits_M = np.empty(pairs_2M.shape[1])
         for first in range(0, len(sources_S), block):
             chunk_S = sources_S[first : first + block]
-            rows_SG = self.link_decoder.block(genes.graph_GD, torch.from_numpy(chunk_S).to(device))
+            rows_SG = self.link_decoder.block(genes.linked_GD, torch.from_numpy(chunk_S).to(device))
             picked_M = order_M[starts_S[first] : starts_S[first + len(chunk_S)]]
             logits_M[picked_M] = rows_SG.double().cpu().numpy()[row_M[picked_M] - first, pairs_2M[1, picked_M]]
         return logits_M

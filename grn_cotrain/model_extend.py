@@ -1,6 +1,6 @@
 """New features and modalities for a trained model: appended, so that no old row moves.
 
-Dimension letters: G old genes, H extended genes, D width, F features.
+Dimension letters: G old features, H extended features, D width, F columns of inductive features, N nodes.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grn_cotrain.config import ComponentSpec, to_dict
+from grn_cotrain.config import to_dict
+from grn_cotrain.data.nodes import Nodes
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.model import CoTrainModel, ModelInputs
+from grn_cotrain.nn.feature_rows import FeatureRows
 from grn_cotrain.nn.features import FEATURE_SOURCES, FeatureContext
-from grn_cotrain.nn.gene_embedding import GeneEmbedding
+from grn_cotrain.nn.node_table import NodeTable
 
 __all__ = ["extend_model", "extended_tensor"]
 
@@ -30,7 +32,9 @@ def extend_model(
 
     How each part grows:
 
-    - The gene table: :meth:`~grn_cotrain.nn.gene_embedding.GeneEmbedding.grow_from`.
+    - New genes get rows in the table: :meth:`~grn_cotrain.nn.node_table.NodeTable.grow_from`. Other new features, which
+      have no edges, get rows in the encoder that reads them:
+      :meth:`~grn_cotrain.nn.feature_rows.FeatureRows.grow_from`.
     - Tensors with ``G`` among the letters that end their name (``mean_G``): statistics of ``cells`` where these are
       given and the component prepares the tensor from cells; else the median of the old entries, for a new feature is a
       typical one. Whole numbers and flags: as in a new model.
@@ -71,30 +75,33 @@ def extend_model(
     if cells is not None and cells.vocab.content_hash != vocab.content_hash:
         raise UserError("cells: have another vocabulary than the extended one; align them to it")
     config = model.config
-    encoder = config.cell_encoder
     tokens = config.tokens
     if tokens.zeros_per_cell == "all":
         tokens = replace(tokens, max_tokens=max(tokens.max_tokens, 1 + sum(vocab.is_token)))
-    config = replace(
-        config,
-        cell_encoder=ComponentSpec(encoder.name, {**encoder.options, **model.cell_encoder.pinned_options()}),
-        tokens=tokens,
+    config = config.with_options(
+        {name: encoder.pinned_options() for name, encoder in model.encoders.items()}, tokens=tokens
     )
     inputs = model.inputs
+    nodes = _extended_nodes(model.nodes, vocab)
+    node_vocab = nodes.vocab(vocab)
     table = {name: array.shape[1] for name, array in getattr(model.table, "features", {}).items()}
     extended = CoTrainModel(
         config,
         {name: to_dict(module.config) for name, module in model.objectives.items()},
         ModelInputs(
             vocab=vocab,
-            init_GD=np.zeros((total, config.width), np.float32),
-            features={name: _features(name, width, vocab) for name, width in table.items()},
-            evidence=None if inputs.evidence is None else inputs.evidence.extended(total - kept),
+            init_GD=np.zeros((nodes.num_nodes, config.width), np.float32),
+            features={name: _features(name, width, node_vocab) for name, width in table.items()},
+            evidence=None
+            if inputs.evidence is None
+            else inputs.evidence.extended(nodes.num_genes - model.nodes.num_genes),
             message_2E=inputs.message_2E,
             sign_E=inputs.sign_E,
             weight_E=inputs.weight_E,
             bidirectional=inputs.bidirectional,
             covariates=inputs.covariates,
+            nodes=nodes,
+            others=inputs.others,
         ),
         backend=model.backend,
         seed=seed,
@@ -107,6 +114,13 @@ def extend_model(
     _grow(model, extended, kept, prepared, torch.Generator().manual_seed(seed))
     extended.meta = {**model.meta, "extended_from": old.content_hash, "num_features_before": kept}
     return extended.eval()
+
+
+def _extended_nodes(old: Nodes, vocab: FeatureVocab) -> Nodes:
+    """The old nodes, then the new genes."""
+    new_genes = [i for i in range(old.num_features, len(vocab)) if vocab.modality[i] == "gene"]
+    feature_N = np.concatenate([old.feature_N, np.asarray(new_genes, dtype=np.int64)])
+    return Nodes(feature_N, len(vocab), len(feature_N) if new_genes else old.num_genes)
 
 
 def _features(name: str, width: int, vocab: FeatureVocab) -> np.ndarray:
@@ -132,13 +146,20 @@ def _grow(
     done: set[str] = set()
     others = dict(model.named_modules())
     for path, module in extended.named_modules():
-        if isinstance(module, GeneEmbedding):
-            before = others[path]
-            assert isinstance(before, GeneEmbedding)
-            module.grow_from(before, generator=generator)
-            done |= {f"{path}.{name}" for name in module.state_dict()}
+        before = others.get(path)
+        if isinstance(module, NodeTable) and isinstance(before, NodeTable):
+            kept_N = extended.nodes.node_F[model.nodes.feature_N]
+            module.grow_from(before, torch.from_numpy(kept_N), generator=generator)
+        elif isinstance(module, FeatureRows) and isinstance(before, FeatureRows):
+            module.grow_from(before, model.table.eval()(), generator=generator)
+        else:
+            continue
+        done |= {f"{path}.{name}" for name in module.state_dict()}
+    genes = model.nodes.num_genes
     filled = {
-        name: extended_tensor(name, tensor, state[name], kept, prepared.get(name))
+        name: extended_tensor(
+            name, tensor, state[name], genes if name.startswith("link_decoder.") else kept, prepared.get(name)
+        )
         for name, tensor in model.state_dict().items()
         if name not in done
     }

@@ -14,6 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from grn_cotrain.config import parse, to_dict
 from grn_cotrain.data.io.sparse_check import index_in_range
+from grn_cotrain.data.nodes import Nodes
+from grn_cotrain.data.relations import RelationEdges
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import atomic_folder, read_json, sha256_file, write_json
@@ -33,7 +35,8 @@ __all__ = [
     "save_model",
 ]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_READABLE = (1, FORMAT_VERSION)  # in format 1 every feature was a node, and regulation the only relation
 _META = ("recipe_hash", "values", "split", "split_hash", "schedule", "links")
 _CONFIG_SHAPE = {
     "model": {str: None},
@@ -42,6 +45,8 @@ _CONFIG_SHAPE = {
     "evidence?": [str],
     "bidirectional": bool,
     "covariates?": {str: [str]},
+    "relations?": [str],
+    "num_linked?": int,
     "backend": str,
     "vocab_hash": str,
     "sha256": {
@@ -109,6 +114,9 @@ def save_model(folder: str | Path, model: CoTrainModel, *, backend: str, meta: d
         state = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
         save_file(state, temporary / "model.safetensors")
         graph = {"message_2E": inputs.message_2E, "sign_E": inputs.sign_E}
+        graph |= inputs.others.to_arrays()
+        if model.nodes.num_nodes < model.nodes.num_features:
+            graph["node_N"] = model.nodes.feature_N
         if inputs.weight_E is not None:  # a model whose edges weigh alike has the file that it always had
             graph["weight_E"] = inputs.weight_E
         save_arrays(
@@ -126,6 +134,8 @@ def save_model(folder: str | Path, model: CoTrainModel, *, backend: str, meta: d
             "evidence": list(inputs.evidence.names) if inputs.evidence is not None else None,
             "bidirectional": inputs.bidirectional,
             "covariates": {name: list(names) for name, names in inputs.covariates.items()},
+            "relations": list(inputs.others.names),
+            "num_linked": model.nodes.num_genes,
             "backend": backend,
             "vocab_hash": inputs.vocab.content_hash,
             "sha256": {name: sha256_file(temporary / name) for name in files},
@@ -177,6 +187,26 @@ def _check_graph(graph: dict[str, Any], num_genes: int, what: str) -> None:
     index_in_range(message_2E, num_genes, what, name="ends of edges")
 
 
+def _nodes(config: dict[str, Any], graph: dict[str, Any], num_features: int, what: str) -> Nodes:
+    """Which features are nodes: those that are listed, or all; in format 1 all of them take part in links too."""
+    try:
+        feature_N = np.asarray(graph.get("node_N", np.arange(num_features)), dtype=np.int64)
+        return Nodes(feature_N, num_features, config.get("num_linked", num_features))
+    except UserError as error:
+        raise UserError(f"{what}: damaged ({error}); copy it again or train again") from None
+
+
+def _others(config: dict[str, Any], graph: dict[str, Any], nodes: Nodes, what: str) -> RelationEdges:
+    """Message edges of other relations than regulation."""
+    try:
+        others = RelationEdges.from_arrays(graph, config.get("relations", []))
+        index_in_range(others.pairs_2E, nodes.num_features, what, name="ends of edges")
+        nodes.pairs(others.pairs_2E)
+    except UserError as error:
+        raise UserError(f"{what}: damaged ({error}); copy it again or train again") from None
+    return others
+
+
 def _check_sizes(config: dict[str, Any], width: int, num_genes: int, state: dict[str, Any], where: str) -> None:
     """Refuse sizes that the weights do not have, before anything of that size is allocated."""
     shapes = {tuple(tensor.shape) for tensor in state.values()}
@@ -207,10 +237,10 @@ def load_model(folder: str | Path, *, backend: str | None = None) -> tuple[CoTra
     if not folder.is_dir():
         raise UserError(f"model folder '{folder}': no such folder; train first, or give the folder of a finished run")
     config = read_json(folder / "config.json", what="model configuration", shape={})
-    if config.get("format_version") != FORMAT_VERSION:
+    if config.get("format_version") not in _READABLE:
         raise UserError(
             f"model folder '{folder}': format_version {config.get('format_version')!r}, this version reads"
-            f" {FORMAT_VERSION}; install the version that wrote it"
+            f" {' and '.join(map(str, _READABLE))}; install the version that wrote it"
         )
     missing = [key for key in _CONFIG_KEYS if key not in config]
     if missing:
@@ -223,17 +253,19 @@ def load_model(folder: str | Path, *, backend: str | None = None) -> tuple[CoTra
         raise UserError(f"model folder '{folder}': vocab.json belongs to another model; copy the folder whole")
     state = read_tensors(folder / "model.safetensors", sha256=sums.get("model.safetensors"))
     graph = read_tensors(folder / "graph.safetensors", sha256=sums.get("graph.safetensors"), numpy=True)
-    _check_graph(graph, vocab.num_features, f"file '{folder / 'graph.safetensors'}'")
+    graph_file = f"file '{folder / 'graph.safetensors'}'"
+    nodes = _nodes(config, graph, vocab.num_features, graph_file)
+    _check_graph(graph, nodes.num_genes, graph_file)
     evidence = None
     if config["evidence"] is not None:
         arrays = read_tensors(folder / "evidence.safetensors", sha256=sums.get("evidence.safetensors"), numpy=True)
         evidence = PairEvidence.from_arrays(arrays, names=tuple(config["evidence"]))
     model_config = parse(ModelConfig, config["model"], path="model")
-    _check_sizes(config, model_config.width, vocab.num_features, state, where)
+    _check_sizes(config, model_config.width, nodes.num_nodes, state, where)
     inputs = ModelInputs(
         vocab=vocab,
         # Starting rows only need the right shape: the saved state overwrites them.
-        init_GD=np.zeros((vocab.num_features, model_config.width), np.float32),
+        init_GD=np.zeros((nodes.num_nodes, model_config.width), np.float32),
         features={name: np.zeros(shape, np.float32) for name, shape in config["features"].items()},
         evidence=evidence,
         message_2E=graph["message_2E"],
@@ -241,9 +273,14 @@ def load_model(folder: str | Path, *, backend: str | None = None) -> tuple[CoTra
         weight_E=graph.get("weight_E"),
         bidirectional=config["bidirectional"],
         covariates={name: tuple(names) for name, names in config.get("covariates", {}).items()},
+        nodes=nodes,
+        others=_others(config, graph, nodes, graph_file),
     )
     # The table's mode only concerns training; loading must not ask for PCA rows again.
-    loadable = replace(model_config, table=replace(model_config.table, feature_matrix=None))
+    table = replace(model_config.table, feature_matrix=None)
+    if config["format_version"] == 1:
+        table = replace(table, nodes=tuple(dict.fromkeys(("gene", *vocab.modality))))
+    loadable = replace(model_config, table=table)
     model = CoTrainModel(loadable, config["objectives"], inputs, backend=backend or config["backend"])
     try:
         model.load_state_dict(state)

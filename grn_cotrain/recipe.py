@@ -194,6 +194,8 @@ class GraphConfig:
         Whether messages also pass from target to TF.
     weights
         Whether graph encoders use the edge weights of the network, relative to the mean weight of the training edges.
+    relations
+        Relations besides regulation whose edges pass messages; null: all that the network has.
     backend
         Library that moves the messages. All give the same numbers; ``csr`` is the fastest on a CPU.
     """
@@ -201,6 +203,7 @@ class GraphConfig:
     messages: Literal["true", "rewired", "random", "none"] = "true"
     bidirectional: bool = True
     weights: bool = True
+    relations: tuple[str, ...] | None = field(default=None, metadata={"omit_default": True})
     backend: Literal["torch_geometric", "csr", "dgl", "torch_scatter"] = "torch_geometric"
 
 

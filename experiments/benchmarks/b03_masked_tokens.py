@@ -97,6 +97,10 @@ class _Ours:
         """Rows of the table."""
         return genes.table_GD[feature_ids_T - NUM_SPECIAL]
 
+    def every_row(self, genes: GeneStates) -> Tensor:
+        """Rows of all features."""
+        return genes.table_GD
+
     def encode_cells(self, batch: PackedTokens, genes: GeneStates) -> CellStates:
         """States; what was shown is kept, for the peer."""
         self.shown = batch

@@ -105,6 +105,6 @@ def _scores(scorer: ModelScorer, tfs_S: np.ndarray, genes_G: np.ndarray) -> np.n
     scores_SG = np.empty((len(tfs_S), len(genes_G)), dtype=np.float32)
     for first in range(0, len(tfs_S), _BLOCK):
         block_S = torch.from_numpy(tfs_S[first : first + _BLOCK])
-        rows_SG = scorer.model.link_decoder.block(states.graph_GD, block_S)
+        rows_SG = scorer.model.link_decoder.block(states.linked_GD, block_S)
         scores_SG[first : first + len(block_S)] = rows_SG.float().numpy()[:, genes_G]
     return scores_SG

@@ -220,7 +220,9 @@ def read_inputs(
         raise UserError(f"run '{run}': only {len(rows_GD)} genes have a finite {kind} embedding; a card needs 3")
     data, missing = _data(folder, model, config, prep, say)
     tfs = np.unique(model.inputs.message_2E[0]) if data is None else data.prep.tf_index
-    known_G = getattr(model.table, "known_G", torch.ones(vocab.num_features, dtype=torch.bool)).numpy()
+    known_N = getattr(model.table, "known_G", torch.ones(model.nodes.num_nodes, dtype=torch.bool)).numpy()
+    node_G = model.nodes.node_F[feature_G]
+    is_node_G = node_G >= 0  # other features have a row in the encoder that reads them, and no inductive features
     recipe = folder.recipe()
     expression = _expression(data, rows_GD.shape[1], feature_G, recipe.seed)
     features = getattr(model.table, "features", {}) if hasattr(model.table, "sources") else {}
@@ -232,8 +234,8 @@ def read_inputs(
         feature_G=feature_G,
         message_2E=np.asarray(model.inputs.message_2E, dtype=np.int64).reshape(2, -1),
         sign_E=np.asarray(model.inputs.sign_E),
-        has_id_row_G=known_G[feature_G],
-        features={name: tensor.numpy()[feature_G] for name, tensor in features.items()},
+        has_id_row_G=known_N[node_G] | ~is_node_G,
+        features={name: tensor.numpy()[node_G] * is_node_G[:, None] for name, tensor in features.items()},
         tf_G=np.isin(feature_G, tfs),
         mean_expression_G=expression[0],
         loadings_GR=expression[1],

@@ -37,6 +37,8 @@ class EdgeReport:
         Pairs of a TF of the network and another gene of the data; 0 in reports of earlier versions.
     renamed
         ``(given, symbol)`` where they differ.
+    other_relations
+        Relations besides regulation, each with its number of edges.
     complexes, notes
         As said by the parser of the file.
     """
@@ -54,6 +56,7 @@ class EdgeReport:
     unknown_sources: list[str] = field(default_factory=list)
     unknown_targets: list[str] = field(default_factory=list)
     renamed: list[tuple[str, str]] = field(default_factory=list)
+    other_relations: list[str] = field(default_factory=list)
     complexes: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -69,6 +72,10 @@ class EdgeReport:
             f"{self.num_edges:,} edges of {self.num_given:,} given: "
             f"{self.num_sources:,} TFs, {self.num_targets:,} targets",
         ]
+        if self.other_relations:
+            lines.append(
+                f"other relations, which pass messages and are not scored: {name_some(self.other_relations, 8)}"
+            )
         if self.num_candidates:
             lines.append(
                 f"density: {self.density:.2%} of the {self.num_candidates:,} pairs of a TF and another gene are edges"

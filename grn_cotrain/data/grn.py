@@ -1,4 +1,4 @@
-"""A gene regulatory network over a vocabulary: distinct TF -> target pairs, and a report of what did not fit.
+"""A gene regulatory network over a vocabulary: distinct TF -> target pairs, edges of other relations, and a report.
 
 Dimension letters: G genes, E edges.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,8 +17,10 @@ import pandas as pd
 
 from grn_cotrain.data.diagnosis import find_cause
 from grn_cotrain.data.edge_report import EdgeReport
+from grn_cotrain.data.grn_frame import align_ends, name_relations, standard_frame
 from grn_cotrain.data.io.edge_list import EDGE_COLUMNS, EdgeList, merge_pairs
 from grn_cotrain.data.io.edges import load_edges
+from grn_cotrain.data.relations import REGULATES, RelationEdges
 from grn_cotrain.data.vocab import FeatureVocab, name_some
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import atomic_file
@@ -35,6 +37,8 @@ logger = logging.getLogger(__name__)
 OnTrouble = Literal["ignore", "warn", "error"]
 _ENDS = ("source", "target")
 _INDEXED = (*EDGE_COLUMNS[:2], "source_index", "target_index", *EDGE_COLUMNS[2:])
+_SPACES = ("source_space", "target_space")
+_KEYS = ("source_index", "target_index", "relation")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,15 +50,20 @@ class GRN:
     vocab
         The vocabulary that gene indices refer to.
     edges
-        ``source, target`` (symbols of the vocabulary), ``source_index, target_index`` int64, ``weight`` float32,
-        ``sign`` int8 (-1 repression, 0 unknown, 1 activation), ``evidence`` text.
+        Regulation between genes: ``source, target`` (symbols of the vocabulary), ``source_index, target_index`` int64,
+        ``weight`` float32, ``sign`` int8 (-1 repression, 0 unknown, 1 activation), ``evidence`` text. These alone are
+        split, supervised and scored.
     report
         What was merged, dropped or renamed on the way.
+    other_edges
+        Edges of other relations, between features of any spaces: the same columns, and ``relation``. They may pass
+        messages.
     """
 
     vocab: FeatureVocab
     edges: pd.DataFrame
     report: EdgeReport
+    other_edges: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=[*_INDEXED, "relation"]))
 
     # -- making one --------------------------------------------------------------------------------------------------
 
@@ -77,7 +86,10 @@ class GRN:
         Parameters
         ----------
         frame
-            ``source`` and ``target`` (symbols or Ensembl ids), optionally ``weight``, ``sign``, ``evidence``.
+            ``source`` and ``target`` (symbols or Ensembl ids), optionally ``weight``, ``sign``, ``evidence``;
+            ``relation`` (``regulates`` between genes; without one, edges between other spaces are named by these, such
+            as ``peak_gene``), ``source_space`` and ``target_space`` (``gene``, ``peak``, ``protein``, where a name
+            occurs in several).
         vocab
             Edges with an end outside it are dropped, counted and named.
         on_duplicates, on_self_loops, on_unknown, on_reciprocal
@@ -91,13 +103,11 @@ class GRN:
         Raises
         ------
         UserError
-            Missing columns, weights that are no finite numbers, names of another species, no edge left.
+            Missing columns, weights that are no finite numbers, names of another species, regulation of or by a
+            feature that is not a gene, no edge of regulation left.
         """
-        given = _standard(frame, what)
-        names = pd.unique(pd.concat([given["source"], given["target"]]))
-        alignment = vocab.align(names, min_mapped=min_mapped, what=f"genes of the {what}", repeats="keep")
-        index_of = dict(zip(names, alignment.index_N.tolist(), strict=True))
-        source, target = (given[end].map(index_of).to_numpy(np.int64) for end in ("source", "target"))
+        given = standard_frame(frame, what)
+        source, target, renamed = align_ends(given, vocab, min_mapped=min_mapped, what=what)
         inside = (source >= 0) & (target >= 0)
         loops = inside & (source == target)
         report = EdgeReport(
@@ -106,22 +116,29 @@ class GRN:
             unknown_sources=sorted(set(given["source"][source < 0])),
             unknown_targets=sorted(set(given["target"][target < 0])),
             self_loops=sorted({vocab.symbols[i] for i in source[loops]}),
-            renamed=alignment.report.renamed,
+            renamed=renamed,
         )
         kept = inside & ~loops
         indexed = given[kept].assign(source_index=source[kept], target_index=target[kept])
+        indexed["relation"], named = name_relations(indexed, vocab, what)
         merged, report.duplicates, conflicts = merge_pairs(
-            indexed.drop(columns=["source", "target"]), keys=("source_index", "target_index")
+            indexed.drop(columns=["source", "target", *_SPACES]), keys=_KEYS
         )
         report.duplicates += num_merged
-        report.conflicting_signs = [f"{vocab.symbols[a]}->{vocab.symbols[b]}" for a, b in conflicts]
-        if merged.empty:
+        report.conflicting_signs = [f"{vocab.symbols[a]}->{vocab.symbols[b]}" for a, b, _ in conflicts]
+        if not (merged["relation"] == REGULATES).any():
+            if not merged.empty:
+                counted = ", ".join(f"{count:,} {name}" for name, count in merged["relation"].value_counts().items())
+                raise UserError(
+                    f"{what}: no edge regulates a gene (its relations: {counted}); write '{REGULATES}' in the column"
+                    " relation for edges from a TF to its target gene"
+                )
             raise UserError(
                 f"{what}: no edge has both ends among the data's {vocab.num_features:,} features "
                 f"({len(given):,} edges given; TFs not found: {name_some(report.unknown_sources, 3) or 'none'}); "
                 f"{_why_empty(report, vocab)}"
             )
-        report.notes = _hints(report, given, vocab)
+        report.notes = [*named, *_hints(report, given, vocab)]
         grn = cls._from_indexed(merged, vocab, report)
         grn.check(
             duplicates=on_duplicates, self_loops=on_self_loops, unknown=on_unknown, reciprocal=on_reciprocal, what=what
@@ -129,33 +146,51 @@ class GRN:
         return grn
 
     @classmethod
-    def _from_indexed(cls, edges: pd.DataFrame, vocab: FeatureVocab, report: EdgeReport) -> GRN:
+    def _from_indexed(cls, merged: pd.DataFrame, vocab: FeatureVocab, report: EdgeReport) -> GRN:
         """Sort, name and type merged edges, and fill in the counts of the report."""
-        edges = edges.sort_values(["source_index", "target_index"], ignore_index=True)
-        symbols = np.asarray(vocab.symbols, dtype=object)
-        edges["source"], edges["target"] = symbols[edges["source_index"]], symbols[edges["target_index"]]
-        edges = edges.astype(
+        typed = merged.assign(source="", target="").astype(
             {"source_index": np.int64, "target_index": np.int64, "weight": np.float32, "sign": np.int8}
         )
+        symbols = np.asarray(vocab.symbols, dtype=object)
+        for end in _ENDS:
+            typed[end] = symbols[typed[f"{end}_index"]]
+        typed = typed.sort_values(list(_KEYS), ignore_index=True)
+        regulates = typed["relation"] == REGULATES
+        edges = typed.loc[regulates, list(_INDEXED)].reset_index(drop=True)
+        others = typed.loc[~regulates, [*_INDEXED, "relation"]].reset_index(drop=True)
         keys = edges["source_index"] * vocab.num_features + edges["target_index"]
         report.reciprocal = int(keys.isin(edges["target_index"] * vocab.num_features + edges["source_index"]).sum())
         report.num_edges = len(edges)
         report.num_sources, report.num_targets = edges["source_index"].nunique(), edges["target_index"].nunique()
-        num_genes = vocab.modality.count("gene") or vocab.num_features
-        report.num_candidates = report.num_sources * (num_genes - 1)
-        return cls(vocab, edges[list(_INDEXED)], report)
+        report.num_candidates = report.num_sources * ((vocab.num_genes or vocab.num_features) - 1)
+        counted = others["relation"].value_counts().sort_index()
+        report.other_relations = [f"{name}: {count:,} edges" for name, count in counted.items()]
+        return cls(vocab, edges, report, others)
 
     @classmethod
     def from_symbols(cls, edges: pd.DataFrame, vocab: FeatureVocab, report: EdgeReport) -> GRN:
-        """Rebuild a saved network whose ends are symbols of ``vocab`` exactly, with the report it was saved with."""
-        indexed = edges.assign(**{f"{end}_index": [vocab.index(name) for name in edges[end]] for end in _ENDS})
-        return cls._from_indexed(indexed, vocab, report)
+        """Rebuild a network that :meth:`to_frame` gave, with the report it was saved with."""
+        spaces = {end: edges.get(f"{end}_space", pd.Series("", index=edges.index)) for end in _ENDS}
+        index = {
+            f"{end}_index": [vocab.index(*key) for key in zip(edges[end], spaces[end].replace("", None), strict=True)]
+            for end in _ENDS
+        }
+        relation = edges.get("relation", REGULATES)
+        return cls._from_indexed(edges.assign(**index, relation=relation), vocab, report)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Every edge: ``source_space, source, target_space, target, relation, sign, weight, evidence``."""
+        frame = pd.concat([self.edges.assign(relation=REGULATES), self.other_edges], ignore_index=True)
+        space = np.asarray(self.vocab.modality, dtype=object)
+        for end in _ENDS:
+            frame[f"{end}_space"] = space[frame[f"{end}_index"].to_numpy(np.int64)]
+        return frame[["source_space", "source", "target_space", "target", "relation", "sign", "weight", "evidence"]]
 
     @classmethod
     def from_edge_list(cls, edges: EdgeList, vocab: FeatureVocab, **options: Any) -> GRN:
         """Align a parsed file (see :func:`~grn_cotrain.data.io.edges.load_edges`); its counts join the report."""
         grn = cls.from_frame(edges.frame, vocab, num_merged=edges.counts.get("duplicates", 0), **options)
-        ends = {(vocab.get(source), vocab.get(target)) for source, target in edges.conflicts}
+        ends = {(vocab.get(source), vocab.get(target)) for source, target, *_ in edges.conflicts}
         if ends:
             index_E = pd.MultiIndex.from_frame(grn.edges[["source_index", "target_index"]])
             clashes = [f"{vocab.symbols[a]}->{vocab.symbols[b]}" for a, b in index_E if (a, b) in ends]
@@ -195,8 +230,8 @@ class GRN:
 
     @property
     def num_genes(self) -> int:
-        """G: features of the vocabulary, with or without edges."""
-        return self.vocab.num_features
+        """G: genes of the vocabulary, with or without edges."""
+        return self.vocab.num_genes or self.vocab.num_features
 
     @cached_property
     def pairs_2E(self) -> np.ndarray:
@@ -221,12 +256,29 @@ class GRN:
         return np.unique(self.pairs_2E[0])
 
     @cached_property
+    def others(self) -> RelationEdges:
+        """Edges of other relations than regulation, by indices of features."""
+        names = tuple(sorted(self.other_edges["relation"].unique()))
+        frame = self.other_edges
+        return RelationEdges(
+            names,
+            np.ascontiguousarray(frame[["source_index", "target_index"]].to_numpy(np.int64).T),
+            frame["relation"].map({name: i for i, name in enumerate(names)}).to_numpy(np.int64),
+            frame["sign"].to_numpy(np.int64),
+            frame["weight"].to_numpy(np.float32),
+        )
+
+    @cached_property
     def content_hash(self) -> str:
-        """SHA-256 (first 16 hex digits) of vocabulary, pairs, signs and weights; evidence does not count."""
+        """SHA-256 (first 16 hex digits) of vocabulary, relations, pairs, signs and weights; evidence does not count."""
         digest = hashlib.sha256(self.vocab.content_hash.encode())
         digest.update(self.pairs_2E.astype("<i8").tobytes())
         digest.update(self.sign_E.tobytes())
         digest.update(self.weight_E.astype("<f4").tobytes())
+        if self.others:  # a network of regulation alone has the hash that it always had
+            digest.update("|".join(self.others.names).encode())
+            for name, kind in (("pairs_2E", "<i8"), ("relation_E", "<i8"), ("sign_E", "i1"), ("weight_E", "<f4")):
+                digest.update(getattr(self.others, name).astype(kind).tobytes())
         return digest.hexdigest()[:16]
 
     def check(
@@ -275,9 +327,11 @@ class GRN:
     # -- giving it away ----------------------------------------------------------------------------------------------
 
     def to_tsv(self, path: str | Path) -> None:
-        """Write ``source, target, weight, sign, evidence``, atomically; reads back as format ``tsv``."""
+        """Write ``source, target, weight, sign, evidence``, and where there are other relations all columns of
+        :meth:`to_frame`, atomically; reads back as format ``tsv``."""
+        frame = self.to_frame() if self.others else self.edges[list(EDGE_COLUMNS)]
         with atomic_file(path) as temporary:
-            write_delimited(self.edges[list(EDGE_COLUMNS)], temporary)
+            write_delimited(frame, temporary)
 
     def to_decoupler(self) -> pd.DataFrame:
         """Return decoupler's frame ``source, target, weight``; weights carry signs, unknown ones as positive."""
@@ -331,27 +385,3 @@ def _hints(report: EdgeReport, given: pd.DataFrame, vocab: FeatureVocab) -> list
             cause = find_cause(lost, vocab.symbols, vocab.ids, here=f"the column of {what}")
             notes += [f"most {what} are not found: {cause}"] if cause else []
     return notes
-
-
-def _standard(frame: pd.DataFrame, what: str) -> pd.DataFrame:
-    """The five columns, typed; missing ones filled."""
-    missing = [name for name in ("source", "target") if name not in frame.columns]
-    if missing:
-        raise UserError(f"{what}: no column '{missing[0]}'; give source and target")
-    if frame.empty:
-        raise UserError(f"{what}: holds no edges; give at least one")
-    result = pd.DataFrame({end: frame[end].astype(str).to_numpy(dtype=object) for end in ("source", "target")})
-    defaults: dict[str, Any] = {"weight": 1.0, "sign": 0, "evidence": ""}
-    for name, default in defaults.items():
-        result[name] = frame[name].to_numpy() if name in frame.columns else default
-    weight = pd.to_numeric(result["weight"], errors="coerce").to_numpy(np.float32)
-    if not np.isfinite(weight).all():
-        row = int(np.flatnonzero(~np.isfinite(weight))[0])
-        raise UserError(
-            f"{what}: weight '{result['weight'].iloc[row]}' in row {row + 1} is not a finite number; repair it"
-        )
-    sign = pd.to_numeric(result["sign"], errors="coerce")
-    if not sign.isin((-1, 0, 1)).all():
-        strange = result["sign"][~sign.isin((-1, 0, 1))].iloc[0]
-        raise UserError(f"{what}: sign '{strange}' is not a sign; give -1, 0 or 1")
-    return result.assign(weight=weight, sign=sign.to_numpy(np.int8), evidence=result["evidence"].astype(str))

@@ -12,9 +12,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+from scipy import sparse
 
 from grn_cotrain.data.edge_split import EdgeSplit, Part
 from grn_cotrain.data.pairs import pair_keys, pairs_from_keys
+from grn_cotrain.data.relations import RelationEdges
 from grn_cotrain.errors import UserError
 
 __all__ = ["Finding", "LeakReport", "assert_no_leak", "audit"]
@@ -77,6 +79,7 @@ def audit(
     *,
     supervision_2P: np.ndarray | None = None,
     control_graph: bool = False,
+    others: RelationEdges | None = None,
     vocab_hash: str | None = None,
     grn_hash: str | None = None,
     symbols: Sequence[str] | None = None,
@@ -93,6 +96,8 @@ def audit(
         Positives that are supervised in the same step as ``message_2E`` carries messages, or None.
     control_graph
         ``message_2E`` is a rewired or random graph: its edges need not be training positives.
+    others
+        Message edges of other relations than regulation (indices of features, genes first), or None.
     vocab_hash, grn_hash
         Hashes of the vocabulary and of the network in use; compared with the split's where given.
     symbols
@@ -107,6 +112,8 @@ def audit(
     checks = [*auditor.parts(), *auditor.candidates(), *auditor.held_out(), *auditor.hashes(vocab_hash, grn_hash)]
     if message_2E is not None:
         checks += auditor.messages(np.asarray(message_2E, dtype=np.int64), supervision_2P, control_graph)
+    if others is not None and others:
+        checks += auditor.others(others, control_graph)
     findings = [finding for finding in checks if finding.count]
     if split.kind == "published":
         findings = [replace(f, severity="note") if f.name in _NOTES_OF_FILES else f for f in findings]
@@ -121,7 +128,7 @@ def assert_no_leak(split: EdgeSplit, message_2E: np.ndarray | None = None, **opt
     if not report.ok:
         errors = [finding for finding in report.findings if finding.severity == "error"]
         told = "; ".join(f"{f.name}: {f.count:,} ({', '.join(f.examples)}): {f.meaning}" for f in errors)
-        raise UserError(f"split '{split.name}': leaks: {told}. Make the split anew with grn-prep splits")
+        raise UserError(f"split '{split.name}': leaks: {told}. Make the split again with grn-prep splits")
     return report
 
 
@@ -248,6 +255,38 @@ class _Auditor:
                 "supervision-is-message", shared, "supervised while its message passes, in either direction"
             )
 
+    def others(self, others: RelationEdges, control_graph: bool) -> Iterator[Finding]:
+        """Edges of other relations: none may be a held-out edge under another name; ways around one are counted.
+
+        A way from a TF to a gene through a peak or a protein is prior knowledge that a user gave. It is legitimate, and
+        whoever reads the figures must know how many held-out positives have one.
+        """
+        num_genes = self.split.num_genes
+        by_chance: Severity = "note" if control_graph else "error"
+        between_2E = others.pairs_2E[:, (others.pairs_2E < num_genes).all(axis=0)]
+        direct_E = np.unique(np.concatenate([self._keys(between_2E), self._keys(between_2E[::-1])]))
+        through = _ways_through(others.pairs_2E, num_genes)
+        named = ", ".join(others.names)
+        for part in _HELD:
+            same = np.intersect1d(direct_E, self.keys[part])
+            yield self._pairs(
+                "held-out-in-relation", same, f"a {part} positive is an edge of another relation ({named})", by_chance
+            )
+            source_E, target_E = self.split.positives(part)
+            joined_E = np.asarray(through[source_E].multiply(through[target_E]).sum(axis=1)).ravel() > 0
+            yield self._pairs(
+                "path-around-held-out",
+                self.keys[part][joined_E],
+                f"{part} positives whose TF and target share a neighbour in other relations ({named}): prior knowledge",
+                "note",
+            )
+        reached_N = np.intersect1d(
+            others.pairs_2E, np.union1d(self.split.hidden_sources_S, self.split.hidden_targets_N)
+        )
+        yield self._genes(
+            "relation-reaches-held-out", reached_N, f"held-out genes with an edge of another relation ({named})", "note"
+        )
+
     def hashes(self, vocab_hash: str | None, grn_hash: str | None) -> Iterator[Finding]:
         """The split must belong to the vocabulary and the network in use."""
         for name, given, own in (
@@ -258,6 +297,15 @@ class _Auditor:
                 differs = given != own
                 examples = (f"split {own}, in use {given}",) if differs else ()
                 yield Finding(name, "error", int(differs), examples, "the split was made from another one")
+
+
+def _ways_through(pairs_2E: np.ndarray, num_genes: int) -> sparse.csr_matrix:
+    """Genes x features: 1 where an edge joins them, in either direction, as messages pass."""
+    both_2E = np.concatenate([pairs_2E, pairs_2E[::-1]], axis=1)
+    both_2E = both_2E[:, both_2E[0] < num_genes]
+    size = int(max(num_genes, pairs_2E.max(initial=0) + 1))
+    ones_E = np.ones(both_2E.shape[1], dtype=np.float32)
+    return sparse.csr_matrix((ones_E, (both_2E[0], both_2E[1])), shape=(num_genes, size))
 
 
 def _look_up(sorted_keys: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -62,8 +62,6 @@ _SHAPE = {
     "source?": {str: None},
     "obs_hashes?": {str: str},
 }
-_REGULATES = "regulates"
-_EDGE_COLUMNS = ("source_space", "source", "target_space", "target", "relation", "sign", "weight", "evidence")
 _GRN_SHAPE = {
     "report": {
         **{f"{entry.name}?": int if isinstance(entry.default, int) else [str] for entry in fields(EdgeReport)},
@@ -377,12 +375,7 @@ def write_grn(folder: str | Path, grn: GRN) -> None:
     if grn.vocab.content_hash != vocab_hash:
         raise UserError(f"network: is over another vocabulary than '{folder}'; build it over Prep.open(...).vocab")
     with atomic_file(folder / GRAPH) as temporary:
-        edges = grn.edges[["source", "target", "weight", "sign", "evidence"]]
-        spaces = np.asarray(grn.vocab.modality, dtype=object)
-        edges = edges.assign(
-            source_space=spaces[grn.pairs_2E[0]], target_space=spaces[grn.pairs_2E[1]], relation=_REGULATES
-        )
-        edges[list(_EDGE_COLUMNS)].to_parquet(temporary, index=False)
+        grn.to_frame().to_parquet(temporary, index=False)
     sidecar = {
         "grn_hash": grn.content_hash,
         "vocab_hash": vocab_hash,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +19,7 @@ from grn_cotrain.data.leakage import assert_no_leak
 from grn_cotrain.data.pairs import pair_keys, pairs_from_keys
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.data.prep_hook import open_prepared
+from grn_cotrain.data.relations import RelationEdges, relative_weights
 from grn_cotrain.data.rewire import random_graph, rewired
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.vocab import FeatureVocab
@@ -37,6 +38,8 @@ class _StoredGraph(Protocol):
     def sign_E(self) -> np.ndarray: ...
     @property
     def weight_E(self) -> np.ndarray | None: ...
+    @property
+    def others(self) -> RelationEdges: ...
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Messages:
     Attributes
     ----------
     pairs_2E, sign_E
-        Message edges (gene indices) and signs -1, 0, 1.
+        Message edges of regulation (gene indices) and signs -1, 0, 1.
     weight_E
         float32 weights relative to the mean weight of the training edges; None where all are equal. In a control graph,
         a stand-in has the sign and the weight of the training edge that it stands for.
@@ -57,6 +60,8 @@ class Messages:
         edge ``i``. None for the true graph.
     num_genes
         G.
+    others
+        Message edges of other relations (indices of features). In a control graph, they are a control of their own.
     """
 
     pairs_2E: np.ndarray
@@ -65,6 +70,7 @@ class Messages:
     num_genes: int
     weight_E: np.ndarray | None = None
     given_weights: tuple[float, float, int] | None = None
+    others: RelationEdges = field(default_factory=RelationEdges.none)
 
     def dropped_by(self, supervised_2M: np.ndarray) -> np.ndarray:
         """Message pairs that must not pass while ``supervised_2M`` are supervised.
@@ -120,21 +126,31 @@ class Messages:
         found_weight_E = ones_E if stored.weight_E is None else stored.weight_E
         if not np.allclose(mine_weight_E[order_E], found_weight_E[other_E], rtol=1e-5):
             raise UserError(f"{what}: its edge weights are not those of the run; copy the model again, or train again")
+        if not self.others.equals(stored.others):
+            raise UserError(
+                f"{what}: its edges of other relations than regulation are not those of the run; copy the model again,"
+                " or train again"
+            )
 
 
-def message_edges(kind: str, split: EdgeSplit, grn: GRN, *, seed: int, weights: bool = True) -> Messages:
+def message_edges(
+    kind: str, split: EdgeSplit, grn: GRN, *, seed: int, weights: bool = True, relations: Sequence[str] | None = None
+) -> Messages:
     """Message edges of a run: the training edges, or a control graph drawn from training edges alone.
 
     Parameters
     ----------
     kind
-        ``true``; ``rewired`` (degrees kept); ``random`` (as many edges, same TFs, training targets); ``none``.
+        ``true``; ``rewired`` (degrees kept); ``random`` (as many edges, same TFs, training targets); ``none``. Other
+        relations are treated alike, each by itself.
     split, grn
-        Training edges, and the signs and weights of the network.
+        Training edges, and the signs and weights of the network, with its other relations.
     seed
         Seed of the control graph.
     weights
         Whether messages keep the network's weights.
+    relations
+        Other relations whose edges pass messages; None: all.
     """
     train_2E = split.train_2E
     keys_E = pair_keys(train_2E, split.num_genes)
@@ -144,16 +160,32 @@ def message_edges(kind: str, split: EdgeSplit, grn: GRN, *, seed: int, weights: 
     found_E = grn_keys_E[order_E[at_E]] == keys_E if grn_keys_E.size else np.zeros(keys_E.size, dtype=bool)
     sign_E = np.where(found_E, grn.sign_E[order_E[at_E]], 0) if grn_keys_E.size else np.zeros(keys_E.size)
     sign_E = sign_E.astype(np.int64)
+    others = grn.others.only(relations).relative(weights=weights)
     if kind == "none":
-        return Messages(train_2E[:, :0], sign_E[:0], None, split.num_genes, None, _spread(grn))
+        silent = others.keep(np.zeros(others.num_edges, dtype=bool))
+        return Messages(train_2E[:, :0], sign_E[:0], None, split.num_genes, None, _spread(grn), silent)
     weight_E = _relative(grn.weight_E[order_E[at_E]], found_E) if weights and found_E.any() else None
     if kind == "true":
-        return Messages(train_2E, sign_E, None, split.num_genes, weight_E, _spread(grn))
+        return Messages(train_2E, sign_E, None, split.num_genes, weight_E, _spread(grn), others)
+    others = _control_of(others, kind, grn.vocab.num_features, seed)
     if kind == "rewired":
         drawn_2E = rewired(train_2E, seed)
     else:
         drawn_2E = random_graph(train_2E, split.num_genes, seed, targets_N=split.train_targets_N)
-    return Messages(drawn_2E, sign_E, keys_E, split.num_genes, weight_E, _spread(grn))
+    return Messages(drawn_2E, sign_E, keys_E, split.num_genes, weight_E, _spread(grn), others)
+
+
+def _control_of(others: RelationEdges, kind: str, num_features: int, seed: int) -> RelationEdges:
+    """The same number of edges of each relation, with other partners; signs and weights stay with the source."""
+    pairs_2E = others.pairs_2E.copy()
+    for name in others.names:
+        at = others.of(name)
+        given_2E = pairs_2E[:, at]
+        if kind == "rewired":
+            pairs_2E[:, at] = rewired(given_2E, seed)
+        else:
+            pairs_2E[:, at] = random_graph(given_2E, num_features, seed, targets_N=np.unique(given_2E[1]))
+    return replace(others, pairs_2E=pairs_2E)
 
 
 def _spread(grn: GRN) -> tuple[float, float, int] | None:
@@ -164,15 +196,15 @@ def _spread(grn: GRN) -> tuple[float, float, int] | None:
 
 
 def _relative(weight_E: np.ndarray, found_E: np.ndarray) -> np.ndarray | None:
-    """Weights over their mean, so that confidences and importances of any scale act alike; None where all are equal.
+    """Weights of the training edges over their mean; None where all are equal.
 
     A training edge that the network does not hold (a published file's) has the mean weight.
     """
-    given_E = np.abs(weight_E[found_E].astype(np.float64))  # the sign is kept apart
-    if not given_E.size or given_E.min() == given_E.max():
+    relative = relative_weights(weight_E[found_E])
+    if relative is None:
         return None
     relative_E = np.ones(weight_E.size, dtype=np.float32)
-    relative_E[found_E] = given_E / given_E.mean()
+    relative_E[found_E] = relative
     return relative_E
 
 
@@ -216,11 +248,19 @@ def load_run_data(recipe: Recipe, prep: Prep | None = None) -> RunData:
         cells = cells.permuted_genes(prep.tf_index, recipe.seed)
     elif recipe.data.expression == "permuted_cells":
         cells = cells.permuted_cells(recipe.seed)
-    messages = message_edges(recipe.graph.messages, split, prep.grn, seed=recipe.seed, weights=recipe.graph.weights)
+    messages = message_edges(
+        recipe.graph.messages,
+        split,
+        prep.grn,
+        seed=recipe.seed,
+        weights=recipe.graph.weights,
+        relations=recipe.graph.relations,
+    )
     # A control graph may hold a test pair by chance, as any random pair may, but never an edge to a hidden gene.
     assert_no_leak(
         split,
         messages.pairs_2E,
+        others=messages.others,
         control_graph=recipe.graph.messages != "true",
         vocab_hash=prep.vocab.content_hash,
         symbols=prep.vocab.symbols,

@@ -77,9 +77,10 @@ def published_split(
         logger.info("no validation file: a tenth of train validates (seed %d)", seed)
     positive = {part: keys_M[labels_M] for part, (keys_M, labels_M) in labelled.items()}
     negative = {part: keys_M[~labels_M] for part, (keys_M, labels_M) in labelled.items()}
-    pairs = {part: pairs_from_keys(keys_M, vocab.num_features) for part, (keys_M, _) in labelled.items()}
+    num_genes = vocab.num_genes or vocab.num_features
+    pairs = {part: pairs_from_keys(keys_M, num_genes) for part, (keys_M, _) in labelled.items()}
     parts = ("train", "validation", "test")
-    positive_2E = pairs_from_keys(positive["train"], vocab.num_features)
+    positive_2E = pairs_from_keys(positive["train"], num_genes)
     hidden = [
         hidden_genes(*(given[side] for given in (pairs["train"], positive_2E, pairs["validation"], pairs["test"])))
         for side in (0, 1)
@@ -92,11 +93,11 @@ def published_split(
         track="visible",
         seed=seed,
         fold=None,
-        num_genes=vocab.num_features,
+        num_genes=num_genes,
         vocab_hash=vocab.content_hash,
         grn_hash=grn_hash,
-        **{f"{part}_2E": pairs_from_keys(positive[part], vocab.num_features) for part in parts},
-        **{f"{part}_negatives_2N": pairs_from_keys(negative[part], vocab.num_features) for part in parts},
+        **{f"{part}_2E": pairs_from_keys(positive[part], num_genes) for part in parts},
+        **{f"{part}_negatives_2N": pairs_from_keys(negative[part], num_genes) for part in parts},
         **{f"{part}_sources_S": universes[part][0] for part in parts},
         **{f"{part}_targets_N": universes[part][1] for part in parts},
         hidden_sources_S=hidden[0],
@@ -157,7 +158,7 @@ def _read_labelled(
     if not labels.isin([0, 1]).all():
         raise UserError(f"{part} '{path}': label {frame['Label'][~labels.isin([0, 1])].iloc[0]!r} is neither 0 nor 1")
     ends = [_resolve(frame[column], path, part, genes, vocab) for column in ("TF", "Target")]
-    keys_M = pair_keys(np.stack(ends), vocab.num_features)
+    keys_M = pair_keys(np.stack(ends), vocab.num_genes or vocab.num_features)
     unique_M, first_M, inverse_M = np.unique(keys_M, return_index=True, return_inverse=True)
     labels_M = labels.to_numpy(dtype=bool)
     contradicted = int((labels_M != labels_M[first_M][inverse_M]).sum())

@@ -46,7 +46,7 @@ def transfer_split(grn: GRN, train_grn: GRN, *, seed: int = 0, name: str = "tran
     UserError
         No edge of ``train_grn`` has both ends in the vocabulary, or no edge is left to test.
     """
-    num_genes = grn.vocab.num_features
+    num_genes = grn.num_genes
     index_G = np.array([-1 if (i := grn.vocab.get(s)) is None else i for s in train_grn.vocab.symbols], dtype=np.int64)
     mapped_2E = index_G[train_grn.pairs_2E]
     inside_E = (mapped_2E >= 0).all(axis=0) & (mapped_2E[0] != mapped_2E[1])

@@ -118,7 +118,7 @@ def make_split(
         raise UserError(f"track '{track}': choose from {', '.join(get_args(Track))}")
     if folds < 2:
         raise UserError(f"folds: got {folds}; give at least 2")
-    num_genes = grn.vocab.num_features
+    num_genes = grn.num_genes
     pairs_2E = sorted_pairs(grn.pairs_2E, num_genes)
     loops_E = pairs_2E[0] == pairs_2E[1]
     if loops_E.any():
@@ -149,7 +149,7 @@ class _Maker:
 
     @property
     def num_genes(self) -> int:
-        return self.grn.vocab.num_features
+        return self.grn.num_genes
 
     def make(self, kind: SplitKind) -> list[EdgeSplit]:
         if kind == "random":

@@ -126,6 +126,14 @@ class StoreBase:
         """The cells that have an assay, with the features of this assay alone."""
         raise NotImplementedError
 
+    def permuted_genes(self, tf_index: np.ndarray, seed: int) -> CellStore:
+        """Profiles exchanged between genes, for an ablation."""
+        raise NotImplementedError
+
+    def permuted_cells(self, seed: int) -> CellStore:
+        """Profiles exchanged between cells, for an ablation."""
+        raise NotImplementedError
+
     def genes(self) -> CellStore:
         """The cells that have RNA, with the genes alone: column ``i`` is gene index ``i``.
 

@@ -128,6 +128,7 @@ def evaluate_run(
         message_2E={name: model.model.inputs.message_2E for name, model in models.items()},
         audit_options={
             "control_graph": recipes[0].graph.messages != "true",
+            "others": next(iter(models.values())).model.inputs.others,
             "vocab_hash": data[0].vocab.content_hash,
             "symbols": data[0].vocab.symbols,
         },

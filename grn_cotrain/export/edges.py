@@ -248,16 +248,16 @@ def predict_edges(
     _check_rows(num_candidates, most_S, top, min_probability)
 
     unscaled: dict[str, int] = {}
-    best = BestPairs(vocab.num_features, top=top, limit=MOST_EDGES)
+    best = BestPairs(known.num_genes, top=top, limit=MOST_EDGES)
     genes = scorer.model.encode_graph()
-    rows = int(np.clip(_TILE_VALUES // max(1, vocab.num_features), 1, _TILE_SOURCES))
+    rows = int(np.clip(_TILE_VALUES // max(1, known.num_genes), 1, _TILE_SOURCES))
     for first in range(0, sources_S.size, rows):
         tile_S = sources_S[first : first + rows]
-        logits_SG = scorer.model.link_decoder.block(genes.graph_GD, torch.from_numpy(tile_S)).double().numpy()
+        logits_SG = scorer.model.link_decoder.block(genes.linked_GD, torch.from_numpy(tile_S)).double().numpy()
         scores_SN = logits_SG[:, targets_N]
         allowed_SN = tile_S[:, None] != targets_N[None, :]
         if include_known is not True:
-            at_SN = known.at(tile_S[:, None] * np.int64(vocab.num_features) + targets_N[None, :])
+            at_SN = known.at(tile_S[:, None] * np.int64(known.num_genes) + targets_N[None, :])
             allowed_SN &= (at_SN >= 0) == (include_known == "only")
         if min_probability is not None:
             assert calibration is not None
@@ -362,7 +362,7 @@ def edge_rows(
 ) -> pd.DataFrame:
     """Columns of :class:`PredictedEdges` for scored pairs, in the order given; ``calibration`` None: no probability."""
     symbols = np.asarray(vocab.symbols, dtype=object)
-    at_M = known.at(pairs_2M[0] * np.int64(vocab.num_features) + pairs_2M[1])
+    at_M = known.at(pairs_2M[0] * np.int64(known.num_genes) + pairs_2M[1])
     is_known_M = at_M >= 0
     part_M = np.where(is_known_M, known.part_E[at_M] if known.part_E.size else 0, 0)
     sign_M = np.where(is_known_M, known.sign_E[at_M] if known.sign_E.size else 0, 0).astype(np.int8)

@@ -206,10 +206,11 @@ def _predictor(model: CoTrainModel, prompt: Prompt) -> ValuePredictor:
             f"run: none of its objectives ({', '.join(model.objectives) or 'none'}) predicts values; train with"
             " objectives.generative or masked_value"
         )
-    if prompt == "cell" and not model.cell_encoder.reads_prompt:
-        raise UserError(
-            f"prompt 'cell': the run's cell encoder '{model.config.cell_encoder.name}' reads no cell prompt; use genes"
-        )
+    if prompt == "cell":
+        for name, encoder in model.encoders.items():
+            if not encoder.reads_prompt:
+                component = model.config.encoder_specs[name].component.name
+                raise UserError(f"prompt 'cell': the run's cell encoder '{component}' reads no cell prompt; use genes")
     return predictor
 
 

@@ -84,6 +84,8 @@ def gene_embeddings(
         with torch.no_grad():
             genes = model.encode_graph()
         frame = _frame(model, (genes.table_GD if kind == "static" else genes.graph_GD).numpy())
+        if without := model.nodes.num_features - model.nodes.num_nodes:
+            notes = (f"{without:,} features are not nodes of the graph: only --kind contextual has them",)
     vocab = model.vocab
     return GeneEmbeddings(frame, kind, vocab.content_hash, RunIdentity.of(folder, config), vocab.species, notes)
 
@@ -159,7 +161,7 @@ def _check_kind(kind: str, by: str | None) -> None:
 
 
 def _frame(model: CoTrainModel, rows_GD: np.ndarray) -> pd.DataFrame:
-    vocab = model.vocab
+    vocab = model.nodes.vocab(model.vocab)
     names = pd.DataFrame({"symbol": vocab.symbols, "id": vocab.ids, "modality": vocab.modality})
     columns = [f"d{i}" for i in range(rows_GD.shape[1])]
     return pd.concat([names, pd.DataFrame(rows_GD.astype(np.float32), columns=columns)], axis=1)

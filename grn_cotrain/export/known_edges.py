@@ -136,7 +136,7 @@ def _from_split(prep: Prep, split: EdgeSplit) -> KnownEdges:
 
 def _from_graph(folder: RunFolder, model: CoTrainModel, why: str) -> tuple[KnownEdges, list[str]]:
     """Training edges are the messages of a model on the true graph; a control graph says nothing about them."""
-    inputs, num_genes = model.inputs, model.vocab.num_features
+    inputs, num_genes = model.inputs, model.nodes.num_genes
     messages = folder.recipe().graph.messages
     sources = [] if inputs.evidence is None else [np.asarray(inputs.evidence.sources_S, dtype=np.int64)]
     sources_S = np.unique(np.concatenate([inputs.message_2E[0].astype(np.int64), *sources]))

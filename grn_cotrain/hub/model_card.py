@@ -123,12 +123,16 @@ def _model_section(recipe: Recipe, record: dict[str, Any], config: dict[str, Any
     meta = config["meta"]
     parameters = record.get("parameters", {}).get("total")
     edges = f"{record['message_edges']:,} ({recipe.graph.messages})" if "message_edges" in record else "-"
+    encoders = " and ".join(
+        code(spec.component.name) + (f" of {', '.join(spec.reads)}" if spec.reads else "")
+        for spec in parts.encoder_specs.values()
+    )
     rows = [
         ("width", f"{parts.width}" + (f"; {parameters:,} parameters" if parameters else "")),
         (
             "parts",
             f"graph encoder {code(parts.graph_encoder.name)}, coupling {code(parts.coupling.name)}, cell encoder"
-            f" {code(parts.cell_encoder.name)}, link decoder {code(parts.link_decoder.name)}",
+            f" {encoders}, link decoder {code(parts.link_decoder.name)}",
         ),
         ("objectives", ", ".join(map(code, recipe.objectives))),
         ("message edges", edges),

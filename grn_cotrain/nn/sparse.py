@@ -16,7 +16,8 @@ from grn_cotrain.errors import UserError
 
 __all__ = ["RELATIONS", "MessageGraph"]
 
-#: Relation ids of :attr:`MessageGraph.edge_type_E`: sign x direction of travel. One-way graphs use the first three.
+#: What :attr:`MessageGraph.edge_type_E` tells apart in a graph of one relation: sign x direction of travel. One-way
+#: graphs use the first three. A graph of R relations has R times as many: direction, then relation, then sign.
 RELATIONS = (
     "activation/forward",
     "repression/forward",
@@ -41,14 +42,14 @@ class MessageGraph:
     edge_index_2E
         int64, row 0 sources and row 1 targets of messages, sorted by (target, source, relation).
     edge_type_E
-        int64 relation ids, see :data:`RELATIONS`.
+        int64 type of each edge: relation, sign and direction, see :data:`RELATIONS`.
     rowptr
         int64 ``[G + 1]``: edges ``rowptr[v]:rowptr[v + 1]`` end in ``v``.
     transpose_rowptr, transpose_order_E
         The same edges by source: ``transpose_order_E[transpose_rowptr[u]:transpose_rowptr[u + 1]]`` are the positions
         of the edges that leave ``u``, by ascending target. Backward passes read these.
     num_relations
-        6 if edges are carried both ways, else 3.
+        Number of types: 6 for each relation if edges are carried both ways, else 3.
     weight_E
         float32 edge weights above 0, or None for 1. Encoders that use them read an edge of weight 2 as two edges.
     num_self_loops
@@ -74,6 +75,8 @@ class MessageGraph:
         *,
         sign_E: Tensor | np.ndarray | None = None,
         weight_E: Tensor | np.ndarray | None = None,
+        relation_E: Tensor | np.ndarray | None = None,
+        num_kinds: int = 1,
         bidirectional: bool = True,
     ) -> MessageGraph:
         """Sort pairs into message edges.
@@ -88,14 +91,18 @@ class MessageGraph:
             1 activation, -1 repression, 0 unknown; unknown for all if None.
         weight_E
             One weight per pair, at least 0; both directions of a pair have it. A pair of weight 0 carries no message.
+        relation_E
+            Relation of each pair, from 0 (regulation) to ``num_kinds - 1``; 0 for all if None.
+        num_kinds
+            R, relations that the graph may hold.
         bidirectional
             Also carry every pair from target to source, as a relation of its own.
 
         Raises
         ------
         UserError
-            An index outside ``[0, num_nodes)``, a sign outside {-1, 0, 1}, a weight that is negative or not finite, or
-            lengths that differ.
+            An index outside ``[0, num_nodes)``, a sign outside {-1, 0, 1}, a relation outside ``[0, num_kinds)``, a
+            weight that is negative or not finite, or lengths that differ.
         """
         pairs_2E = _as_pairs(pairs_2E, num_nodes, "pairs_2E")
         num_pairs, device = pairs_2E.shape[1], pairs_2E.device
@@ -107,6 +114,11 @@ class MessageGraph:
             if num_pairs and int(sign_E.abs().max()) > 1:
                 raise UserError("argument 'sign_E': holds values outside {-1, 0, 1}; give the sign of each pair")
             type_E = torch.tensor([2, 0, 1], device=device)[sign_E]  # 0 unknown, 1 activation, -1 repression
+        if relation_E is not None:
+            relation_E = _as_column(relation_E, num_pairs, "relation_E", device).long()
+            if num_pairs and not 0 <= int(relation_E.min()) <= int(relation_E.max()) < num_kinds:
+                raise UserError(f"argument 'relation_E': holds values outside 0..{num_kinds - 1}")
+            type_E = type_E + _NUM_SIGNS * relation_E
         weight = None if weight_E is None else _as_column(weight_E, num_pairs, "weight_E", device).float()
         proper_E = source_E != target_E
         num_self_loops = num_pairs - int(proper_E.sum())
@@ -119,10 +131,11 @@ class MessageGraph:
             weight = None if weight is None else weight[proper_E]
         if bidirectional:
             source_E, target_E = torch.cat([source_E, target_E]), torch.cat([target_E, source_E])
-            type_E = torch.cat([type_E, type_E + _NUM_SIGNS])
+            type_E = torch.cat([type_E, type_E + _NUM_SIGNS * num_kinds])
             weight = None if weight is None else torch.cat([weight, weight])
 
-        order_E = torch.argsort((target_E * num_nodes + source_E) * len(RELATIONS) + type_E, stable=True)
+        num_types = _NUM_SIGNS * num_kinds * (2 if bidirectional else 1)
+        order_E = torch.argsort((target_E * num_nodes + source_E) * num_types + type_E, stable=True)
         source_E, target_E = source_E[order_E], target_E[order_E]
         return cls(
             num_nodes=num_nodes,
@@ -131,7 +144,7 @@ class MessageGraph:
             rowptr=_rowptr(target_E, num_nodes),
             transpose_rowptr=_rowptr(source_E, num_nodes),
             transpose_order_E=torch.argsort(source_E, stable=True),
-            num_relations=len(RELATIONS) if bidirectional else _NUM_SIGNS,
+            num_relations=num_types,
             weight_E=None if weight is None else weight[order_E],
             num_self_loops=num_self_loops,
         )
@@ -219,7 +232,7 @@ class MessageGraph:
         )
 
     def without(self, drop_2M: Tensor | np.ndarray) -> MessageGraph:
-        """Drop the messages of pairs, in both directions of travel, whichever way the pairs are written.
+        """Drop the messages of pairs, of every relation and in both directions, whichever way the pairs are written.
 
         Message edges and supervision edges must be disjoint in every step: a pair that is supervised may neither carry
         a message itself nor be given away by its reverse. Pairs without an edge are ignored. Costs M binary searches

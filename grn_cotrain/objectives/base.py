@@ -87,10 +87,26 @@ class LossOutput:
 
 @dataclass(frozen=True)
 class GeneStates:
-    """``table_GD`` rows of the shared table, ``graph_GD`` the graph encoder's output on this step's message edges."""
+    """States of the nodes, genes first.
+
+    Attributes
+    ----------
+    table_GD
+        Rows of the shared table.
+    graph_GD
+        The graph encoder's output on this step's message edges.
+    num_genes
+        Leading nodes that take part in links; None: all.
+    """
 
     table_GD: Tensor
     graph_GD: Tensor
+    num_genes: int | None = None
+
+    @property
+    def linked_GD(self) -> Tensor:
+        """Encoded genes, without other nodes: what link decoders read."""
+        return self.graph_GD[: self.num_genes]
 
 
 class ModelView(Protocol):
@@ -103,6 +119,10 @@ class ModelView(Protocol):
 
     def gene_rows(self, genes: GeneStates, feature_ids_T: Tensor) -> Tensor:
         """Rows of the shared table for vocabulary ids (for tied output heads)."""
+        ...
+
+    def every_row(self, genes: GeneStates) -> Tensor:
+        """Rows of all features, in the order of the vocabulary."""
         ...
 
     def prepare_batch(self, batch: PackedTokens) -> PackedTokens:

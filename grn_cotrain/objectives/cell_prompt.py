@@ -20,7 +20,7 @@ from grn_cotrain.nn.condition_embedding import ConditionEmbedding
 from grn_cotrain.objectives.base import OBJECTIVES, LossOutput, ModelView, PredictsValues, Step, Sum
 from grn_cotrain.objectives.masking import draw_mask, hide
 from grn_cotrain.objectives.value_target import BinScale, Target, ValueTarget, require_bin_scale
-from grn_cotrain.objectives.view import View
+from grn_cotrain.objectives.view import CLEAN, View
 
 __all__ = ["GeneFromCell"]
 
@@ -83,6 +83,8 @@ class GeneFromCell(PredictsValues):
 
         def __post_init__(self) -> None:
             require_bin_scale(self.target, self.bin_scale)
+            if self.view == CLEAN:
+                raise UserError("view: got clean, which hides nothing to predict; choose auto, own or an objective")
             if self.view not in ("auto", "own") and self.mask_share is not None:
                 raise UserError(
                     f"mask_share: got {self.mask_share}, and the view of {self.view} is read, which hides what it"

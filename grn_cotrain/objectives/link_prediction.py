@@ -35,7 +35,7 @@ def auroc(positive_P: Tensor, negative_N: Tensor) -> float:
 class LinkPrediction(Objective):
     """Loss of the model's link decoder on encoded genes, plus the decoder's own penalty.
 
-    Reads ``step.genes.graph_GD``, whose messages passed without the supervised pairs, and ``step.links``.
+    Reads ``step.genes.linked_GD``, whose messages passed without the supervised pairs, and ``step.links``.
     ``parts``: ``pairs`` and ``regulariser``. ``metrics``: ``auroc`` of the supervised pairs (in rows mode: of the first
     block of rows), and the parts and metrics of the link loss.
 
@@ -107,7 +107,7 @@ class LinkPrediction(Objective):
         """See :class:`Objective`."""
         if step.links is None:
             raise ValueError("link_prediction: the step brings no link supervision")
-        output = self.loss(model.link_decoder, step.genes.graph_GD, step.links)
+        output = self.loss(model.link_decoder, step.genes.linked_GD, step.links)
         # Links are scored once a step, in one place: their mean is a sum of one item.
         parts = {"pairs": Sum(output.loss, 1)}
         penalty = model.link_decoder.regulariser()

@@ -150,14 +150,13 @@ class MaskedGene(Objective):
 
     def forward(self, model: ModelView, step: Step) -> LossOutput:
         """Score the prediction of the names."""
-        del model
         view = step.view
         state_MD = step.states.tokens_TD[view.where_M]
         head_MD = self.norm(self.activation(self.transform(state_MD)))
         count, target_M = view.num_asked, view.genes_M
         if count == 0:  # a gradient of zero, not a missing one
             return LossOutput({"cross_entropy": Sum(head_MD.sum() + 0 * self.bias_G.sum(), 0)}, 0)
-        loss, hit_M = vocabulary_cross_entropy(head_MD, step.genes.table_GD, self.bias_G, target_M)
+        loss, hit_M = vocabulary_cross_entropy(head_MD, model.every_row(step.genes), self.bias_G, target_M)
         assert view.masked_M is not None
         metrics = self._metrics(loss, hit_M, target_M, view.masked_M)
         return LossOutput({"cross_entropy": Sum(loss * count, count)}, count, metrics)

@@ -2,41 +2,53 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
 
 from grn_cotrain.data.covariates import categories_of
 from grn_cotrain.data.loadings import LOADINGS_NEEDS, gene_loadings
+from grn_cotrain.data.nodes import Nodes, node_cells
 from grn_cotrain.data.run_data import RunData
 from grn_cotrain.data.statistics import Need, Statistics
 from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.model import CoTrainModel, ModelInputs
+from grn_cotrain.model_inputs import unread_assays
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
-from grn_cotrain.nn.gene_embedding import loadings_method
 from grn_cotrain.nn.graph_encoders import GRAPH_ENCODERS
 from grn_cotrain.nn.inductive import feature_needs, inductive_features
 from grn_cotrain.nn.link_decoders import LINK_DECODERS
+from grn_cotrain.nn.node_table import loadings_method
 from grn_cotrain.objectives import OBJECTIVES
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.train.evidence import build_evidence
 
+logger = logging.getLogger(__name__)
+
 __all__ = ["build_model", "build_needs", "model_inputs", "weights_note"]
 
 
+def table_needs(recipe: Recipe) -> frozenset[Need[Any]]:
+    """Statistics of the nodes that the table starts from."""
+    table = recipe.model.table
+    needs: set[Need[Any]] = set()
+    if loadings_method(table) not in (None, "gene2vec"):  # gene2vec draws cells of its own
+        needs |= LOADINGS_NEEDS
+    if table.mode == "trainable":
+        needs |= feature_needs(table.inductive)
+    return frozenset(needs)
+
+
 def build_needs(recipe: Recipe) -> frozenset[Need[Any]]:
-    """Statistics of the training cells that the parts of a recipe's model ask for, so that one pass collects all."""
+    """Statistics of all features that the other parts of a recipe's model ask for, so that one pass collects all."""
     model = recipe.model
     needs: set[Need[Any]] = set()
-    if loadings_method(model.table) not in (None, "gene2vec"):  # gene2vec draws cells of its own
-        needs |= LOADINGS_NEEDS
-    if model.table.mode == "trainable":
-        needs |= feature_needs(model.table.inductive)
-    if _has_known_genes(recipe):
+    if _has_known_nodes(recipe):
         needs.add(Moments())
-    encoder = model.cell_encoder
-    config = CELL_ENCODERS.config(encoder.name, encoder.options, path="model.cell_encoder")
-    needs |= CELL_ENCODERS.get(encoder.name).needs(config)
+    for spec in model.encoder_specs.values():
+        name, options = spec.component.name, spec.component.options
+        needs |= CELL_ENCODERS.get(name).needs(CELL_ENCODERS.config(name, options, path=spec.path))
     for name, options in recipe.objectives.items():
         config = OBJECTIVES.config(name, options, path=f"objectives.{name}")
         needs |= OBJECTIVES.get(name).needs(config, num_bins=model.tokens.num_bins)
@@ -44,21 +56,26 @@ def build_needs(recipe: Recipe) -> frozenset[Need[Any]]:
 
 
 def model_inputs(recipe: Recipe, data: RunData, statistics: Statistics) -> ModelInputs:
-    """Arrays that only the data know. Expression is read from training cells alone."""
+    """Arrays that only the data know. Expression is read from training cells alone, for the table of nodes alone."""
     table, width = recipe.model.table, recipe.model.width
     rows_C = data.cell_split.train_C
+    nodes = _nodes(recipe, data)
+    of_nodes = statistics
+    if nodes.num_nodes < data.vocab.num_features:  # other features have rows without loadings and inductive features
+        of_nodes = Statistics(node_cells(data.cells, nodes), rows_C)
+        of_nodes.collect(table_needs(recipe))
     method = loadings_method(table)
     init_GD = None
     if method is not None:
         # There are no more components than cells or genes; skip-gram has as many columns as it is asked for.
-        rank = width if method == "gene2vec" else min(width, len(rows_C) - 1, data.vocab.num_features - 1)
-        init_GD = gene_loadings(statistics, rank=rank, method=method, seed=recipe.seed)
+        rank = width if method == "gene2vec" else min(width, len(rows_C) - 1, nodes.num_nodes - 1)
+        init_GD = gene_loadings(of_nodes, rank=rank, method=method, seed=recipe.seed)
     features: dict[str, np.ndarray] = {}
     if table.mode == "trainable":
         features = inductive_features(
             table.inductive,
-            data.vocab,
-            statistics,
+            of_nodes.vocab,
+            of_nodes,
             feature_matrix=table.feature_matrix,
             seed=recipe.seed,
         )
@@ -78,9 +95,17 @@ def model_inputs(recipe: Recipe, data: RunData, statistics: Statistics) -> Model
         sign_E=data.messages.sign_E,
         weight_E=data.messages.weight_E,
         bidirectional=recipe.graph.bidirectional,
-        known_G=_known_genes(recipe, data, statistics),
+        known_G=_known_nodes(recipe, data, nodes, statistics),
         covariates=categories_of(data.cells.obs.iloc[rows_C], recipe.model.tokens.covariates),
+        nodes=nodes,
+        others=data.messages.others,
     )
+
+
+def _nodes(recipe: Recipe, data: RunData) -> Nodes:
+    """Nodes of a run: ends in the network, not in the messages, so that a control graph has the true one's nodes."""
+    linked_2E = data.prep.grn.others.only(recipe.graph.relations).pairs_2E
+    return Nodes.of(data.vocab, recipe.model.table.nodes, linked_2E)
 
 
 def weights_note(recipe: Recipe, data: RunData) -> str | None:
@@ -101,30 +126,32 @@ def weights_note(recipe: Recipe, data: RunData) -> str | None:
     return f"{told} are used by {name}, relative to the mean weight of the training edges{silent}"
 
 
-def _has_known_genes(recipe: Recipe) -> bool:
+def _has_known_nodes(recipe: Recipe) -> bool:
     table = recipe.model.table
     return table.mode == "trainable" and table.init == "random" and bool(table.inductive)
 
 
-def _known_genes(recipe: Recipe, data: RunData, statistics: Statistics) -> np.ndarray | None:
-    """Genes that some training step touches, where an untouched id row would be noise; else None.
+def _known_nodes(recipe: Recipe, data: RunData, nodes: Nodes, statistics: Statistics) -> np.ndarray | None:
+    """Nodes that some training step touches, where an untouched id row would be noise; else None.
 
     A row that starts at the gene's own loadings says something without any training; a random one does not, and the
     gene is then read through its features alone.
     """
-    if not _has_known_genes(recipe):
+    if not _has_known_nodes(recipe):
         return None
     known_G = np.zeros(data.vocab.num_features, dtype=bool)
     known_G[np.unique(data.split.train_2E)] = True
+    known_G[np.unique(data.messages.others.pairs_2E)] = True
     if recipe.train.schedule.plan.trains_cells:
         known_G |= statistics.layout.is_token_G & (statistics[Moments()].count_G > 0)
-    return known_G
+    return known_G[nodes.feature_N]
 
 
 def build_model(recipe: Recipe, data: RunData) -> CoTrainModel:
-    """Build the model of a recipe, its encoder and objectives prepared with statistics of the training cells."""
+    """Build the model of a recipe, its encoders and objectives prepared with statistics of the training cells."""
     statistics = Statistics(data.cells, data.cell_split.train_C)
-    statistics.collect(build_needs(recipe))
+    every_feature = _nodes(recipe, data).num_nodes == data.vocab.num_features
+    statistics.collect(build_needs(recipe) | (table_needs(recipe) if every_feature else frozenset()))
     model = CoTrainModel(
         recipe.model,
         recipe.objectives,
@@ -132,5 +159,7 @@ def build_model(recipe: Recipe, data: RunData) -> CoTrainModel:
         backend=recipe.graph.backend,
         seed=recipe.seed,
     )
+    for assay in unread_assays(model.reads, data.vocab):
+        logger.warning("no encoder reads the assay %s; its values are not used by the cells' part of the model", assay)
     model.prepare(statistics)
     return model

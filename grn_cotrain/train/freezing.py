@@ -66,21 +66,22 @@ def freeze(model: CoTrainModel, level: FreezeLevel, batch: PackedTokens) -> list
     if level == "encoder":
         frozen += model.parameters()
     elif level != "none":
-        encoder = model.cell_encoder
 
         def run() -> None:
             model.encode_cells(batch, model.encode_graph())
 
-        found = first_block(encoder, run)
-        if found is None:
-            name = model.config.cell_encoder.name
-            raise UserError(f"freeze '{level}': cell encoder '{name}' has no blocks; choose none or encoder")
-        block, inputs = found
-        for part in (model.table, model.graph_encoder, model.coupling):
+        for part in (model.table, model.graph_encoder, model.coupling, model.feature_rows):
             frozen += part.parameters()
-        frozen += [model.special_SD, *_embeddings(encoder, block, inputs)]
-        if level == "first_block":
-            frozen += block.parameters()
+        frozen.append(model.special_SD)
+        for name, encoder in model.encoders.items():
+            found = first_block(encoder, run)
+            if found is None:
+                component = model.config.encoder_specs[name].component.name
+                raise UserError(f"freeze '{level}': cell encoder '{component}' has no blocks; choose none or encoder")
+            block, inputs = found
+            frozen += _embeddings(encoder, block, inputs)
+            if level == "first_block":
+                frozen += block.parameters()
     chosen = {id(parameter) for parameter in frozen}
     names = []
     for name, parameter in model.named_parameters():

@@ -22,11 +22,12 @@ def learning_rate_factor(step: int, *, warmup_steps: int, max_steps: int, floor:
 
 
 def build_optimizer(model: CoTrainModel, weighting: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW; matrices decay, the table, vectors (biases, norms) and loss weights do not.
+    """AdamW; matrices decay, rows of features, vectors (biases, norms) and loss weights do not.
 
-    The table has a learning rate of its own, since a gene's row is touched by few tokens of a step.
+    Rows (the table, and those of features that are not nodes) have a learning rate of their own, since a feature's row
+    is touched by few tokens of a step.
     """
-    table = {id(parameter) for parameter in model.table.parameters()}
+    table = {id(parameter) for part in (model.table, model.feature_rows) for parameter in part.parameters()}
     decay, plain, rows = [], [], []
     for parameter in model.parameters():
         if not parameter.requires_grad:

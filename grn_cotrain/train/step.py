@@ -15,7 +15,7 @@ Dimension letters: G genes, D width, M pairs, N cells of a step.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -77,8 +77,8 @@ class StepInputs:
     num_micro_batches
         Micro-batches of the step over all processes.
     reseed
-        Called with the number of a micro-batch before it is computed, and with None before links are: seeds dropout.
-        Not called for micro-batch 0, which goes on where the graph encoder stopped.
+        Called with the number of a micro-batch before it is computed, and with None before what is computed once:
+        seeds dropout. Not called for micro-batch 0, which goes on where the graph encoder stopped.
     """
 
     graph: MessageGraph
@@ -269,7 +269,8 @@ def _own_counts(output: LossOutput) -> dict[str, float]:
 
 def as_leaves(genes: GeneStates) -> GeneStates:
     """The same numbers, from which no gradient goes further."""
-    return GeneStates(genes.table_GD.detach().requires_grad_(), genes.graph_GD.detach().requires_grad_())
+    leaves = {name: getattr(genes, name).detach().requires_grad_() for name in ("table_GD", "graph_GD")}
+    return replace(genes, **leaves)
 
 
 def through_graph(genes: GeneStates, leaves: GeneStates) -> None:
@@ -293,6 +294,7 @@ def gradient_cosine(model: CoTrainModel, inputs: StepInputs, active: frozenset[s
     """
     if len(active) < 2:
         return {}
+    inputs.reseed(None)
     genes = model.encode_graph(inputs.graph, generator=inputs.table_generator)
     if not genes.table_GD.requires_grad:
         return {}

@@ -100,7 +100,8 @@ class Trainer:
         # What a probe starts from; kept apart, since a resumed run may find a fitted probe in its model folder.
         self.initial_decoder = {key: value.clone() for key, value in model.link_decoder.state_dict().items()}
         for part in self.schedule.frozen_parts:
-            getattr(model, part).requires_grad_(False)
+            for module in model.encoders.values() if part == "cell_encoder" else [getattr(model, part)]:
+                module.requires_grad_(False)
         self.weighting = build_weighting(self.config.weighting, tuple(model.objectives)).to(fabric.device)
         self.optimizer = build_optimizer(model, self.weighting, self.config)
         tokenizer = self.model.tokenizer(data.cells)
@@ -183,7 +184,7 @@ class Trainer:
         self.reporter.start(f"train {self.recipe.name}", total=config.max_steps, done=state.step)
         started = time.monotonic() - state.seconds
         try:
-            with stop_at_next_step() as stop:
+            with stop_at_next_step(quiet=not group.is_first) as stop:
                 while state.step < config.max_steps and not group.first(lambda: self._should_stop(started)):
                     self.one_step(state.step)
                     state.step += 1

@@ -73,3 +73,7 @@ class ToyModel:
     def gene_rows(self, genes: GeneStates, feature_ids_T: Tensor) -> Tensor:
         """Rows of the table."""
         return genes.table_GD[feature_ids_T - NUM_SPECIAL]
+
+    def every_row(self, genes: GeneStates) -> Tensor:
+        """Rows of all features."""
+        return genes.table_GD

@@ -22,7 +22,7 @@ from grn_cotrain.data.run_data import load_run_data
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.evaluate.model_scorer import ModelScorer
 from grn_cotrain.evaluate.run import evaluate_run
-from grn_cotrain.nn.gene_embedding import fit_to_width
+from grn_cotrain.nn.node_table import fit_to_width
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.run_folder import RunFolder
 from grn_cotrain.train.build import build_model

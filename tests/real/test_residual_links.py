@@ -16,10 +16,10 @@ from grn_cotrain.data.negatives import LinkSampler
 from grn_cotrain.data.split_published import published_split
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.vocab import FeatureVocab
-from grn_cotrain.nn.gene_embedding import GeneEmbedding
 from grn_cotrain.nn.inductive import inductive_features
 from grn_cotrain.nn.link_decoders import LINK_DECODERS, LinkDecoder
 from grn_cotrain.nn.link_losses import LINK_LOSSES
+from grn_cotrain.nn.node_table import NodeTable
 from grn_cotrain.nn.pair_evidence import assemble_evidence
 from grn_cotrain.recipe import TableConfig
 
@@ -49,9 +49,9 @@ def features(world: tuple[EdgeSplit, MemoryStore]) -> dict[str, np.ndarray]:
     return inductive_features(("expression",), cells.vocab, Statistics(cells))
 
 
-def build(split: EdgeSplit, features: dict[str, np.ndarray], **options: object) -> tuple[GeneEmbedding, LinkDecoder]:
+def build(split: EdgeSplit, features: dict[str, np.ndarray], **options: object) -> tuple[NodeTable, LinkDecoder]:
     torch.manual_seed(0)
-    table = GeneEmbedding(
+    table = NodeTable(
         split.num_genes, WIDTH, config=TableConfig(), init_GD=features["expression"][:, :50], features=features
     )
     decoder = LINK_DECODERS.build("residual", {"evidence": [], **options}, width=WIDTH, num_genes=split.num_genes)
@@ -60,7 +60,7 @@ def build(split: EdgeSplit, features: dict[str, np.ndarray], **options: object) 
 
 
 @torch.no_grad()
-def scores(split: EdgeSplit, part: Part, table: GeneEmbedding, decoder: LinkDecoder) -> tuple[float, float]:
+def scores(split: EdgeSplit, part: Part, table: NodeTable, decoder: LinkDecoder) -> tuple[float, float]:
     """AUROC and AUPRC."""
     pairs = split.pairs(part)
     table.eval(), decoder.eval()
@@ -68,7 +68,7 @@ def scores(split: EdgeSplit, part: Part, table: GeneEmbedding, decoder: LinkDeco
     return roc_auc_score(pairs.labels_M, logits_M), average_precision_score(pairs.labels_M, logits_M)
 
 
-def train(split: EdgeSplit, table: GeneEmbedding, decoder: LinkDecoder, *, steps: int) -> None:
+def train(split: EdgeSplit, table: NodeTable, decoder: LinkDecoder, *, steps: int) -> None:
     loss = LINK_LOSSES.build("balanced_bce")
     sampler = LinkSampler(split, positive_share=0.5)
     optimizer = torch.optim.Adam([*table.parameters(), *decoder.parameters()], lr=5e-3)

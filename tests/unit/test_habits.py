@@ -30,7 +30,7 @@ RANKS = [
     {"controls"},
     {"nn"},
     {"objectives"},
-    {"model", "model_io", "model_extend", "run_files", "run_folder"},
+    {"model", "model_inputs", "model_io", "model_extend", "run_files", "run_folder"},
     {"train"},
     {"apply"},
     {"evaluate"},

@@ -59,13 +59,17 @@ def test_old_cells_are_read_as_before_to_the_bit(encoder: str, with_cells: bool)
 
 
 def test_new_rows_are_the_mean_row_and_differ_by_seeded_noise() -> None:
+    """Genes get rows in the table, a peak without an edge one in the encoder that reads it."""
     model, _, _ = small_model()
     with torch.no_grad():
-        table_GD, rows_GD = model.table(), extended(model).table()[NUM_GENES:]
+        table_GD, wide = model.table(), extended(model)
+        rows_GD = torch.cat([wide.table()[NUM_GENES:], wide.feature_rows["cells"].rows_PD])
+    assert (wide.nodes.num_nodes, wide.nodes.num_genes) == (NUM_GENES + 3, NUM_GENES + 3)
     distance = (rows_GD - table_GD.mean(0)).square().mean().sqrt() / table_GD.square().mean().sqrt()
     assert 0.01 < float(distance) < 0.03
     assert len({tuple(row.tolist()) for row in rows_GD}) == 4
-    assert torch.equal(extended(model).table()[NUM_GENES:], rows_GD)
+    assert torch.equal(extended(model).table()[NUM_GENES:], rows_GD[:3])
+    assert torch.equal(extended(model).feature_rows["cells"].rows_PD, rows_GD[3:])
     assert extended(model).table.known_G.all()
 
 
@@ -82,12 +86,12 @@ def test_new_genes_are_read_through_their_family() -> None:
     wide = extended(model)
     family_HF = wide.table.features["tf_family"]
     assert torch.equal(family_HF[:NUM_GENES], model.table.features["tf_family"])
-    raw_HF = source.features(FeatureContext(vocab=wide.vocab))
+    raw_HF = source.features(FeatureContext(vocab=wide.nodes.vocab(wide.vocab)))
     np.testing.assert_array_equal(family_HF[NUM_GENES:].numpy(), raw_HF[NUM_GENES:])
     assert torch.equal(family_HF[NUM_GENES], family_HF[NUM_GENES + 1])
     expression_HF = wide.table.features["expression"]
     mean_F = model.table.features["expression"].mean(0)
-    torch.testing.assert_close(expression_HF[NUM_GENES:], mean_F.expand(4, -1))
+    torch.testing.assert_close(expression_HF[NUM_GENES:], mean_F.expand(3, -1))
     with torch.no_grad():
         projections = dict(zip(model.table.sources, model.table.projections, strict=True))
         expected_D = (

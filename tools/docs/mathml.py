@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 __all__ = ["TexError", "convert_page", "to_mathml"]
 
 _ARITHMATEX = re.compile(r'<(span|div) class="arithmatex">(.*?)</\1>', re.DOTALL)
+_FUNCTION = re.compile(r"(?<!<msub>)(?<!<msup>)(?<!<msubsup>)(<mi>[a-z]{2,}</mi>)(?=<m(?:i|n|sub|sup|subsup)>)")
 _ARITY = {"mfrac": 2, "msub": 2, "msup": 2, "munder": 2, "mover": 2, "msubsup": 3, "munderover": 3}
 
 
@@ -49,6 +50,7 @@ def _piece(tex: str, *, display: bool) -> str:
             raise TexError(f"'{tex}': an argument is missing")
         if name != "mtext" and "\\" in (element.text or ""):
             raise TexError(f"'{tex}': '{element.text}' is not known to latex2mathml; write it another way")
+    made = _FUNCTION.sub(r'\1<mspace width="0.167em" />', made)  # log p, not logp
     return made.replace("<math ", f'<math alttext="{escape(tex, quote=True)}" ', 1)
 
 

@@ -9,14 +9,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-__all__ = ["EDGE_COLUMNS", "EdgeList", "merge_pairs"]
+__all__ = ["EDGE_COLUMNS", "RELATION_COLUMNS", "EdgeList", "merge_pairs"]
 
+RELATION_COLUMNS = ("relation", "source_space", "target_space")
 EDGE_COLUMNS = ("source", "target", "weight", "sign", "evidence")
 
 
 @dataclass
 class EdgeList:
     """Edges as read: ``frame`` with :data:`EDGE_COLUMNS`, one row a distinct pair, in the file's order.
+
+    Where the file has them, ``relation``, ``source_space`` and ``target_space`` are columns too, and pairs are distinct
+    within a relation and their spaces.
 
     Attributes
     ----------
@@ -36,14 +40,16 @@ class EdgeList:
     format: str
     notes: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
-    conflicts: list[tuple[str, str]] = field(default_factory=list)
+    conflicts: list[tuple[str, ...]] = field(default_factory=list)
     complexes: list[str] = field(default_factory=list)
 
 
 def merge_pairs(
-    frame: pd.DataFrame, *, keys: tuple[str, str] = ("source", "target")
-) -> tuple[pd.DataFrame, int, list[tuple[Any, Any]]]:
+    frame: pd.DataFrame, *, keys: tuple[str, ...] = ("source", "target")
+) -> tuple[pd.DataFrame, int, list[tuple[Any, ...]]]:
     """Merge rows of one pair: largest weight, agreeing sign (contradiction: 0), evidence joined by ``;``.
+
+    ``keys`` may name more than the pair: rows are merged where all of these agree.
 
     A ``conflict`` column marks rows that contradict themselves already.
 

@@ -116,4 +116,4 @@ def _to_features(
 
 def _mapped(edges: EdgeList, new: Callable[[str], str]) -> EdgeList:
     frame = edges.frame.assign(source=edges.frame["source"].map(new), target=edges.frame["target"].map(new))
-    return replace(edges, frame=frame, conflicts=[(new(a), new(b)) for a, b in edges.conflicts])
+    return replace(edges, frame=frame, conflicts=[(new(a), new(b), *rest) for a, b, *rest in edges.conflicts])

@@ -10,7 +10,7 @@ import pandas as pd
 
 from grn_cotrain.data.gene_names import UNIPROT, clean_name
 from grn_cotrain.data.io.columns import ROLES, SIGNED_WEIGHTS, find_ends, fold_column, pick
-from grn_cotrain.data.io.edge_list import EdgeList, merge_pairs
+from grn_cotrain.data.io.edge_list import RELATION_COLUMNS, EdgeList, merge_pairs
 from grn_cotrain.data.io.signs import SIGN_WORDS
 from grn_cotrain.data.vocab import name_some
 from grn_cotrain.errors import UserError, did_you_mean
@@ -28,7 +28,7 @@ __all__ = [
     "unused_columns",
 ]
 
-TOLD = ("source", "target", "weight", "sign", "evidence")
+TOLD = ("source", "target", "weight", "sign", "evidence", "relation")
 _STRICT = frozenset(("weight", "weights", "importance", "sign", "mode"))
 _REGULON = re.compile(r"(.+?)[_ ]?\(([+\-?])\)")
 _P_VALUES = frozenset(("p", "pval", "pvalue", "padj", "pvaladj", "adjpvalue", "adjpval", "fdr", "q", "qval", "qvalue"))
@@ -159,10 +159,11 @@ def finish(frame: pd.DataFrame, format_name: str, *, notes: list[str], complexes
         edges.counts["nameless"] = int(nameless.sum())
         edges.notes.append(f"{int(nameless.sum()):,} rows without a gene symbol were left out")
         frame = frame[~nameless].reset_index(drop=True)
-    edges.frame, duplicates, edges.conflicts = merge_pairs(frame)
+    keys = ("source", "target", *(name for name in RELATION_COLUMNS if name in frame))
+    edges.frame, duplicates, edges.conflicts = merge_pairs(frame, keys=keys)
     edges.counts |= {"duplicates": duplicates, "conflicting_signs": len(edges.conflicts)}
     if edges.conflicts:
-        pairs = name_some([f"{a}->{b}" for a, b in edges.conflicts], 3)
+        pairs = name_some([f"{a}->{b}" for a, b, *_ in edges.conflicts], 3)
         edges.notes.append(
             f"{len(edges.conflicts):,} pairs have rows of both signs, so their sign is unknown ({pairs})"
         )
@@ -212,11 +213,14 @@ def read_roles(
         sign=signs,
         evidence=to_text(table[evidence]) if evidence else "",
     )
+    relations = _relation_columns(table, free, told)
+    for name, column in relations.items():
+        frame[name] = to_text(table[column]).to_numpy(dtype=object)
     # A column of 0 and 1 alone marks which pairs are edges, as gold standards do; a small importance may round to 0.
     if weights is not None and set(np.unique(weights)) == {0.0, 1.0}:
         frame = frame[weights != 0].reset_index(drop=True)
         notes.append(f"{int((weights == 0).sum()):,} rows of weight 0 were left out: they are not edges")
-    used = [name for name in (ends.source, ends.target, weight, sign, evidence) if name]
+    used = [name for name in (ends.source, ends.target, weight, sign, evidence, *relations.values()) if name]
     if weight and fold_column(weight) not in ("weight", "weights"):
         notes.append(f"weights: from column '{weight}'")
     notes += unused_columns(table, used)
@@ -224,6 +228,15 @@ def read_roles(
         say = f"--format 'tsv:weight={numbers[0]}' takes column '{numbers[0]}'"
         notes.append(f"no column is known as the weight, so each edge has the weight 1; {say}")
     return finish(frame, format_name, notes=notes)
+
+
+def _relation_columns(table: pd.DataFrame, free: list[str], told: dict[str, str]) -> dict[str, str]:
+    """Columns of the relation and of the spaces of both ends, by role; a user may name that of the relation."""
+    folded = {fold_column(name): name for name in reversed(free)}
+    found = {role: folded[fold_column(role)] for role in RELATION_COLUMNS if fold_column(role) in folded}
+    if "relation" in told:
+        found["relation"] = _candidates(table, free, "relation", told)[0]
+    return found
 
 
 def _one_target_a_row(table: pd.DataFrame, target: str) -> tuple[pd.DataFrame, int]:

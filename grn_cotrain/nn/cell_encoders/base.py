@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from grn_cotrain.data.batch import PackedTokens
+from grn_cotrain.data.batch import CellBatch, PackedTokens
 from grn_cotrain.data.statistics import NOTHING, Need, Statistics
 from grn_cotrain.registry import Registry
 
@@ -84,6 +84,26 @@ class CellEncoder(nn.Module, ABC):
     Config: ClassVar[type[Any]]
     reads_prompt: ClassVar[bool] = False
     """Whether ``batch.prompt_BD`` stands in the place of CLS; a batch that has one is refused elsewhere."""
+
+    def tokenise(self, batch: CellBatch) -> Any:
+        """Make what :meth:`forward` reads of the assays that the recipe lets this encoder read.
+
+        By default the packed tokens: CLS, then a token a feature. An encoder whose tokens are something else (patches
+        of the genome) overrides this and returns an object of its own with ``cells_B``, the rows of ``batch`` that it
+        holds. Its ``forward`` receives this object, and gives states of cells; features have no state then.
+
+        Parameters
+        ----------
+        batch
+            Cells with these assays alone; each :class:`~grn_cotrain.data.batch.AssayBatch` holds the cells that have
+            the assay, without the values that an objective has hidden.
+        """
+        return batch.pack()
+
+    @classmethod
+    def owns_tokens(cls) -> bool:
+        """Whether the encoder makes tokens of its own (overrides :meth:`tokenise`)."""
+        return cls.tokenise is not CellEncoder.tokenise
 
     def pinned_options(self) -> dict[str, Any]:
         """Options to write out when the vocabulary is extended, since their default depends on its size.

@@ -1,4 +1,4 @@
-"""Relational graph convolution: activation, repression and unknown, each with and against the edge.
+"""Relational graph convolution: each relation's activation, repression and unknown, with and against the edge.
 
 Dimension letters: G genes, D width, R relations, B bases.
 """
@@ -24,7 +24,7 @@ __all__ = ["Rgcn", "RgcnLayer"]
     "rgcn", paper="Schlichtkrull et al. 2018, Modeling relational data with graph convolutional networks"
 )
 class Rgcn(StackedEncoder):
-    r"""Relational GCN typed by sign and direction (Schlichtkrull et al. 2018, https://arxiv.org/abs/1703.06103).
+    r"""Relational GCN typed by relation, sign and direction (Schlichtkrull et al. 2018, https://arxiv.org/abs/1703.06103).
 
     .. math::
         x'_v = W_0 x_v + \sum_r W_r \frac{\sum_{u \to v \text{ of type } r} w_{uv} x_u}
@@ -87,8 +87,8 @@ class RgcnLayer(MessageLayer):
         """See :class:`MessageLayer`."""
         if graph.num_relations > self.num_relations:
             raise UserError(
-                f"argument 'graph': has {graph.num_relations} relations, but this rgcn was built for "
-                f"{self.num_relations}; build both with the same 'bidirectional'"
+                f"argument 'graph': has {graph.num_relations} types of edges, but this rgcn was built for "
+                f"{self.num_relations}; build both with the same relations and the same 'bidirectional'"
             )
         result_GD = self.root(genes_GD)
         for weight_DD, relation in zip(self.weight_RDD, graph.by_relation, strict=False):

@@ -49,6 +49,12 @@ def test_scripts_and_limits() -> None:
     assert text(next(tree("x'_v").iter("msubsup"))) == "xv\N{PRIME}"
 
 
+def test_a_function_stands_apart_from_its_argument() -> None:
+    assert [element.tag for element in next(tree(r"\log p").iter("mrow"))] == ["mi", "mspace", "mi"]
+    for tex in (r"\log(p)", r"\max_i z", r"\log^2 p"):
+        assert not list(tree(tex).iter("mspace")), tex
+
+
 def test_numbers_text_and_cases() -> None:
     assert [text(n) for n in tree(r"0.05 + 12.5 x").iter("mn")] == ["0.05", "12.5"]
     assert next(tree(r"u \text{ of type } r").iter("mtext")).text == "\xa0of\xa0type\xa0"

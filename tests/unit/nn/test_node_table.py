@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from grn_cotrain.nn.gene_embedding import GeneEmbedding, fit_to_width, loadings_method
+from grn_cotrain.nn.node_table import NodeTable, fit_to_width, loadings_method
 from grn_cotrain.recipe import TableConfig
 
 G, D = 400, 16
@@ -32,7 +32,7 @@ def rms(rows: Tensor) -> float:
 
 
 @torch.no_grad()
-def without_ids(table: GeneEmbedding) -> Tensor:
+def without_ids(table: NodeTable) -> Tensor:
     """Every gene as if it had never been seen."""
     unknown = copy.deepcopy(table).eval()
     unknown.known_G.fill_(False)
@@ -43,10 +43,10 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def build(seed: int = 0, **options: object) -> GeneEmbedding:
+def build(seed: int = 0, **options: object) -> NodeTable:
     sizes = {key: options.pop(key) for key in ("init_GD", "features", "known_G") if key in options}
     torch.manual_seed(seed)
-    return GeneEmbedding(G, D, config=TableConfig(**options), **sizes)  # type: ignore[arg-type]
+    return NodeTable(G, D, config=TableConfig(**options), **sizes)  # type: ignore[arg-type]
 
 
 class TestStart:

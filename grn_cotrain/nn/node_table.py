@@ -1,6 +1,6 @@
-"""The one table of gene embeddings, which cell tokens and the graph both read.
+"""The one table of nodes, which cell tokens and the graph both read: genes, and features that are graph nodes.
 
-Dimension letters: D width, F features, G genes, R rank of loadings.
+Dimension letters: D width, F columns of inductive features, G nodes (genes first), R rank of loadings.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from grn_cotrain.data.loadings import LoadingsMethod
 from grn_cotrain.nn.features import FEATURE_SOURCES
 from grn_cotrain.recipe import TableConfig
 
-__all__ = ["GeneEmbedding", "fit_to_width", "loadings_method"]
+__all__ = ["NodeTable", "fit_to_width", "loadings_method", "small_noise"]
 
 _NOISE = 0.02  # root mean square of the noise that fills missing components and rows; the table's own is 1
 _RIDGE = 1e-3  # penalty, relative to the mean squared feature, of the regression of rows on features
@@ -44,8 +44,8 @@ def fit_to_width(loadings_GR: Tensor, width: int) -> Tensor:
     return torch.where(empty_GD, _NOISE * torch.randn_like(rows_GD), rows_GD)
 
 
-class GeneEmbedding(nn.Module):
-    r"""Learned id rows on top of the prediction from each gene's features.
+class NodeTable(nn.Module):
+    r"""Learned id rows on top of the prediction from each node's features; other features have no row here.
 
     .. math:: e_g = c + \sum_k x_{gk}^\top P_k + m_g\, \delta_g
 
@@ -64,7 +64,7 @@ class GeneEmbedding(nn.Module):
 
     Parameters
     ----------
-    num_genes
+    num_nodes
         G.
     width
         D.
@@ -81,14 +81,14 @@ class GeneEmbedding(nn.Module):
     Raises
     ------
     ValueError
-        Shapes that do not fit ``num_genes``; values that are not finite; no ``init_GD`` where one is needed.
+        Shapes that do not fit ``num_nodes``; values that are not finite; no ``init_GD`` where one is needed.
     """
 
     known_G: Tensor
 
     def __init__(
         self,
-        num_genes: int,
+        num_nodes: int,
         width: int,
         *,
         config: TableConfig,
@@ -98,27 +98,27 @@ class GeneEmbedding(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
-        self.num_genes, self.width = num_genes, width
+        self.num_nodes, self.width = num_nodes, width
         method = loadings_method(config)
         start_GD = None
         if method is not None:
             if init_GD is None:
                 raise ValueError(f"init_GD: missing; a table of mode '{config.mode}' starts from {method} loadings")
-            start_GD = fit_to_width(_checked("init_GD", init_GD, num_genes), width)
+            start_GD = fit_to_width(_checked("init_GD", init_GD, num_nodes), width)
         if config.mode != "trainable":
-            self.register_buffer("rows_GD", torch.randn(num_genes, width) if start_GD is None else start_GD)
+            self.register_buffer("rows_GD", torch.randn(num_nodes, width) if start_GD is None else start_GD)
             return
-        known = np.ones(num_genes, dtype=bool) if known_G is None else np.asarray(known_G, dtype=bool)
+        known = np.ones(num_nodes, dtype=bool) if known_G is None else np.asarray(known_G, dtype=bool)
         self.register_buffer("known_G", torch.from_numpy(known.copy()))
         self.sources = tuple(features or ())
         self.projections = nn.ParameterList()
         for name, array in (features or {}).items():
-            values_GF = _checked(f"features '{name}'", array, num_genes)
+            values_GF = _checked(f"features '{name}'", array, num_nodes)
             norm = values_GF.square().sum(1).mean().sqrt()
             self.register_buffer(f"feature_{name}", values_GF / norm if norm > 0 else values_GF)
             self.projections.append(nn.Parameter(torch.zeros(values_GF.shape[1], width)))
         self.shared_D = nn.Parameter(torch.zeros(width))
-        self.id_GD = nn.Parameter(torch.zeros(num_genes, width))
+        self.id_GD = nn.Parameter(torch.zeros(num_nodes, width))
         self._start(start_GD)
 
     @property
@@ -145,12 +145,12 @@ class GeneEmbedding(nn.Module):
         if self.training and self.config.id_dropout > 0:
             if generator is None:
                 raise ValueError("generator: missing; id-dropout in training draws from a generator, pass one")
-            draw_G = torch.rand(self.num_genes, generator=generator, device=generator.device)
+            draw_G = torch.rand(self.num_nodes, generator=generator, device=generator.device)
             has_id_G = has_id_G & (draw_G >= self.config.id_dropout).to(has_id_G.device)
         return self._predicted() + has_id_G[:, None] * self.id_GD
 
     @torch.no_grad()
-    def grow_from(self, old: GeneEmbedding, *, generator: torch.Generator) -> None:
+    def grow_from(self, old: NodeTable, kept_G: Tensor, *, generator: torch.Generator) -> None:
         """Take the rows of a smaller table; those of new genes follow the prediction from their features.
 
         A new gene reads features of portable sources (see :class:`~grn_cotrain.nn.features.FeatureSource`), which this
@@ -161,33 +161,38 @@ class GeneEmbedding(nn.Module):
         Parameters
         ----------
         old
-            Table of the first genes, with the same mode and sources.
+            Table with the same mode and sources.
+        kept_G
+            int64 row of this table for each row of ``old``.
         generator
             Draws the noise.
         """
-        kept = old.num_genes
+        is_new_G = torch.ones(self.num_nodes, dtype=torch.bool)
+        is_new_G[kept_G] = False
         if self.config.mode != "trainable":
             rows_GD, old_GD = self.get_buffer("rows_GD"), old.get_buffer("rows_GD")
-            rows_GD[:kept] = old_GD
-            rows_GD[kept:] = old_GD.mean(0) + _noise(rows_GD[kept:], old_GD, generator)
+            rows_GD[kept_G] = old_GD
+            rows_GD[is_new_G] = old_GD.mean(0) + small_noise(rows_GD[is_new_G], old_GD, generator)
             return
         self.shared_D.copy_(old.shared_D)
         for projection_FD, before_FD in zip(self.projections, old.projections, strict=True):
             projection_FD.copy_(before_FD)
         for name, before_GF in old.features.items():
-            values_GF = self.get_buffer(f"feature_{name}")
-            given_GF = values_GF[kept:]
+            values_GF = self.get_buffer(f"feature_{name}").clone()
             if not FEATURE_SOURCES.get(name).portable:
-                given_GF = before_GF.mean(0).expand(len(given_GF), -1)
-            self.register_buffer(f"feature_{name}", torch.cat([before_GF, given_GF]))
-        self.known_G[:kept], self.known_G[kept:] = old.known_G, True
+                values_GF[is_new_G] = before_GF.mean(0)
+            values_GF[kept_G] = before_GF
+            self.register_buffer(f"feature_{name}", values_GF)
+        self.known_G[is_new_G], self.known_G[kept_G] = True, old.known_G
         ids_GD = old.id_GD[old.known_G] if bool(old.known_G.any()) else old.id_GD
-        self.id_GD[:kept] = old.id_GD
-        self.id_GD[kept:] = ids_GD.mean(0) + _noise(self.id_GD[kept:], old._predicted() + old.id_GD, generator)
+        self.id_GD[is_new_G] = ids_GD.mean(0) + small_noise(
+            self.id_GD[is_new_G], old._predicted() + old.id_GD, generator
+        )
+        self.id_GD[kept_G] = old.id_GD
 
     def _predicted(self) -> Tensor:
         """Prediction from the features: ``[G, D]``."""
-        predicted_GD = self.shared_D.expand(self.num_genes, -1)
+        predicted_GD = self.shared_D.expand(self.num_nodes, -1)
         for values_GF, projection_FD in zip(self.features.values(), self.projections, strict=True):
             predicted_GD = predicted_GD + values_GF @ projection_FD
         return predicted_GD
@@ -217,13 +222,14 @@ class GeneEmbedding(nn.Module):
         self.id_GD.copy_(start_GD - self._predicted())
 
 
-def _noise(rows_GD: Tensor, like_GD: Tensor, generator: torch.Generator) -> Tensor:
+def small_noise(rows_GD: Tensor, like_GD: Tensor, generator: torch.Generator) -> Tensor:
+    """Noise of the shape of ``rows_GD``, a fiftieth of the root mean square of ``like_GD``."""
     return _NOISE * like_GD.square().mean().sqrt() * torch.randn(rows_GD.shape, generator=generator)
 
 
-def _checked(what: str, array: np.ndarray, num_genes: int) -> Tensor:
-    if array.ndim != 2 or len(array) != num_genes:
-        raise ValueError(f"{what}: shape {array.shape}; the table has {num_genes} genes in rows")
+def _checked(what: str, array: np.ndarray, num_nodes: int) -> Tensor:
+    if array.ndim != 2 or len(array) != num_nodes:
+        raise ValueError(f"{what}: shape {array.shape}; the table has {num_nodes} rows")
     if not np.isfinite(array).all():
         raise ValueError(f"{what}: holds values that are not finite")
     return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
