@@ -1,19 +1,14 @@
-"""Lightning Fabric, without the five seconds of imports that it does not use.
+"""Lightning Fabric, imported where a device is chosen and nowhere else.
 
-Fabric imports torchmetrics, which imports transformers where that is installed, to read one version number. The number
-is given to it instead. Its own package is imported, since ``lightning.fabric`` would bring the Lightning trainer along.
+Its import takes seconds: Fabric imports torchmetrics to read its version, and torchmetrics imports transformers where
+that is installed. ``lightning_fabric`` is imported by its own name, since ``lightning.fabric`` would bring the
+Lightning trainer along.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import logging
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from importlib.metadata import version
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from grn_cotrain.errors import UserError
@@ -24,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["build_fabric", "find_device"]
 
-_ASKED_FOR_ITS_VERSION = "torchmetrics"
 _PATIENCE = timedelta(days=7)
 
 
@@ -57,8 +51,8 @@ def build_fabric(
     UserError
         The device is unknown, or not on this machine.
     """
-    with _stands_in(_ASKED_FOR_ITS_VERSION):
-        from lightning_fabric import Fabric
+    from lightning_fabric import Fabric
+
     for name in ("lightning_fabric", "pytorch_lightning"):  # run.json holds what they would announce
         logging.getLogger(name).setLevel(logging.WARNING)
     several = processes * nodes > 1
@@ -95,18 +89,3 @@ def find_device(device: str, *, option: str) -> torch.device:
     """
     found: torch.device = build_fabric(device, "fp32", [], option=option).device
     return found
-
-
-@contextmanager
-def _stands_in(name: str) -> Iterator[None]:
-    """While this lasts, importing package ``name`` gives its version and nothing else, unless it is there already."""
-    if name in sys.modules or importlib.util.find_spec(name) is None:
-        yield
-        return
-    module = ModuleType(name)
-    module.__version__ = version(name)  # type: ignore[attr-defined]
-    sys.modules[name] = module
-    try:
-        yield
-    finally:
-        del sys.modules[name]

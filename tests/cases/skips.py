@@ -21,6 +21,7 @@ EXTRAS = {
     "decoupler": "prior",
     "dgl": "dgl",
     "huggingface_hub": "hub",
+    "latex2mathml": "docs",
     "mkdocs": "docs",
     "performer_pytorch": "bench",
     "torch_scatter": "scatter",

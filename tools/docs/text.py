@@ -73,7 +73,7 @@ def _entries(text: str) -> dict[str, str]:
 
 def to_markdown(text: str) -> str:
     """Roles become code, ``.. math::`` and ``:math:`` become equations; double backticks are Markdown already."""
-    text = re.sub(r"^\.\. math:: *(.+)$", r"\n$$\n\1\n$$\n", text, flags=re.MULTILINE)
+    text = re.sub(r"^\.\. math:: *(\S.*(?:\n[ \t]+\S.*)*)$", _one_line, text, flags=re.MULTILINE)
     text = re.sub(r"^\.\. math::\n((?:\n|[ \t]+\S.*(?:\n|$))+)", _display, text, flags=re.MULTILINE)
     text = _MATH_ROLE.sub(r"$\1$", text)
     text = _ROLE.sub(lambda match: f"`{_short(match.group(1))}`", text)
@@ -100,6 +100,10 @@ def _table(match: re.Match[str]) -> str:
         head = [""] * len(starts)
     made = [head, ["---"] * len(starts), *rows]
     return "\n" + "\n".join("| " + " | ".join(cells) + " |" for cells in made) + "\n"
+
+
+def _one_line(match: re.Match[str]) -> str:
+    return f"\n$$\n{' '.join(match.group(1).split())}\n$$\n"
 
 
 def _display(match: re.Match[str]) -> str:

@@ -26,7 +26,7 @@ class GatV2(StackedEncoder):
     r"""GATv2 (Brody et al. 2022, https://arxiv.org/abs/2105.14491).
 
     .. math::
-        x'_v = \Big\Vert_{h=1}^{H} \sum_{u \in N(v) \cup \{v\}} \alpha^h_{uv} W^h_s x_u + b, \qquad
+        x'_v = \Vert_{h=1}^{H} \sum_{u \in N(v) \cup \{v\}} \alpha^h_{uv} W^h_s x_u + b, \qquad
         \alpha^h_{uv} = \operatorname{softmax}_u \; \big( a_h^\top \operatorname{LeakyReLU}(W^h_s x_u + W^h_t x_v)
         + \log w_{uv} \big)
 
