@@ -27,14 +27,14 @@ CLEAN = "clean"
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What an encoder may read of some cells, and what was there before.
+    """Part of some cells that an encoder may read, and the truth.
 
     A view has an identity: two views are never equal, and each is encoded once a step, however many objectives read it.
 
     Attributes
     ----------
     tokens
-        What the encoder is given. Target depth (``depth_B2``) and prompt (``prompt_BD``) are in it.
+        Input of the encoder. Target depth (``depth_B2``) and prompt (``prompt_BD``) are in it.
     truth
         The same tokens before anything was hidden or thinned: values, bins and names are the targets.
     where_M

@@ -1,4 +1,5 @@
-"""What training calls leave behind in a model: counters and running statistics, whichever process made the calls."""
+"""State that training calls leave behind in a model: counters and running statistics, whichever process made the
+calls."""
 
 from __future__ import annotations
 

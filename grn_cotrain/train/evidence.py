@@ -39,7 +39,7 @@ def build_evidence(
     split, cells
         Training positives and expression; nothing else is read.
     seed
-        Of the folds and sampled negatives.
+        Seed of the folds and sampled negatives.
     cache
         Folder of a cache by content, or None.
     """
@@ -53,7 +53,7 @@ def build_evidence(
                 raise ValueError("it does not have its checksum")
             return PairEvidence.from_arrays(arrays, names=tuple(names))
         except (SafetensorError, KeyError, ValueError) as error:
-            logger.warning("evidence cache %s is damaged (%s): computed anew", path.name, error)
+            logger.warning("evidence cache %s is damaged (%s): computed again", path.name, error)
     evidence = _fit(tuple(names), split, cells, seed)
     if path is not None:
         with atomic_file(path) as temporary:

@@ -48,7 +48,7 @@ def build_fabric(
     loggers
         As :func:`~grn_cotrain.train.loggers.build_loggers` makes them.
     option
-        What the user calls the device, for the error.
+        The user's name of the device, for the error.
     processes, nodes
         Processes on each machine, and machines, that were started together; several of them are connected here.
 
@@ -59,7 +59,7 @@ def build_fabric(
     """
     with _stands_in(_ASKED_FOR_ITS_VERSION):
         from lightning_fabric import Fabric
-    for name in ("lightning_fabric", "pytorch_lightning"):  # run.json says what they would announce
+    for name in ("lightning_fabric", "pytorch_lightning"):  # run.json holds what they would announce
         logging.getLogger(name).setLevel(logging.WARNING)
     several = processes * nodes > 1
     try:

@@ -13,7 +13,7 @@ from rich.console import Console
 from grn_cotrain.evaluate.calibration import calibration_sentence, wilson
 from grn_cotrain.report.inputs import ReportInputs
 from grn_cotrain.report.sections import curves as section
-from tests.unit.experiments.tables import link_table
+from tests.unit.compare.tables import link_table
 
 
 def bins(*rows: tuple[float, float, int]) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from rich.console import Console
 from grn_cotrain.evaluate.link_rows import link_rows
 from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.report.sections.links import Source, _main_table
-from tests.unit.experiments.tables import link_table
+from tests.unit.compare.tables import link_table
 
 SAME = ("adamic_adar", "common_neighbours", "knn_both", "knn_expression", "knn_family", "matrix_factorisation")
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from tests.unit.experiments.tables import link_table
+from tests.unit.compare.tables import link_table
 
 
 def test_a_candidate_set_that_only_a_fold_has_is_not_printed() -> None:
