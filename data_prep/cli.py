@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from data_prep.cli_fetch import fetch
 from grn_cotrain.commandline import run_app, say
 from grn_cotrain.data.io import CELL_FORMATS
+
+from .cli_fetch import fetch
 
 if TYPE_CHECKING:
     from grn_cotrain.data.prep import Prep
@@ -68,7 +69,7 @@ def counts(
     species: Annotated[str, typer.Option(help="species of the files: auto, human or mouse")] = "auto",
 ) -> None:
     """Read, validate and select cells of one or several files; write a prepared folder."""
-    from data_prep.counts import prepare_counts
+    from .counts import prepare_counts
 
     prep = prepare_counts(
         sources,
@@ -116,7 +117,7 @@ def grn(
     orthologs_policy: Annotated[str, typer.Option(help="one2one, or sum (several genes may share one)")] = "one2one",
 ) -> None:
     """Add a network to a prepared folder."""
-    from data_prep.grn import prepare_grn
+    from .grn import prepare_grn
 
     network = prepare_grn(
         edges, prep, format=format, aliases=aliases, orthologs=orthologs, orthologs_policy=orthologs_policy
@@ -139,9 +140,10 @@ def splits(
     index: Annotated[str | None, typer.Option(help="published: FILE:network/cell/set of integer ids")] = None,
 ) -> None:
     """Split a network's edges, with guards."""
-    from data_prep.splits import prepare_splits
     from grn_cotrain.data.prep import Prep
     from grn_cotrain.data.split_checks import density_note
+
+    from .splits import prepare_splits
 
     names = prepare_splits(
         prep,
@@ -185,8 +187,9 @@ def simulate(
     signal: Annotated[bool, typer.Option(help="whether regulation shows in expression")] = True,
 ) -> None:
     """Write a small two-omics world whose network is known."""
-    from data_prep.simulate import simulate as simulate_folder
     from grn_cotrain.data.prep import Prep
+
+    from .simulate import simulate as simulate_folder
 
     simulate_folder(out, seed=seed, num_genes=genes, num_tfs=tfs, num_cells=cells, signal=signal)
     prep = Prep.open(out)

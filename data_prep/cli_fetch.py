@@ -32,7 +32,7 @@ def fetch(
     cache: Annotated[Path | None, typer.Option(help="cache folder (also GRN_COTRAIN_CACHE)", metavar="FOLDER")] = None,
 ) -> None:
     """Fetch public resources into the cache: checked, resumed, with licence and citation."""
-    from data_prep.fetch import Fetcher, find_resource, load_catalogue
+    from .fetch import Fetcher, find_resource, load_catalogue
 
     entries, notes = load_catalogue(catalogue)
     fetcher = Fetcher(entries, offline=offline, refresh=refresh, base_url=base_url, cache=cache)
@@ -54,7 +54,7 @@ def fetch(
 
 def _show(fetcher: object) -> None:
     """A table on a terminal; elsewhere lines with tabs, which other programs can read."""
-    from data_prep.fetch import Fetcher
+    from .fetch import Fetcher
 
     assert isinstance(fetcher, Fetcher)
     header = ("name", "what", "size", "licence", "cached")
@@ -80,7 +80,7 @@ def _show(fetcher: object) -> None:
 
 def _place(path: Path, out: Path, *, link: bool) -> Path:
     """Copy or link a fetched file or folder; something else of that name is never written over."""
-    from data_prep.fetch.cache import content_hash
+    from .fetch.cache import content_hash
 
     target = out / path.name
     if target.exists() or target.is_symlink():

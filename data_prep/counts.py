@@ -10,10 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.fetch import resolve_source
-from data_prep.grn import build_network
-from data_prep.merge import JOINS, SOURCE_KEY, labels_of, merge_counts
-from data_prep.selection import parse_selection, select_genes
 from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.diagnosis import respell
 from grn_cotrain.data.grn import GRN
@@ -25,6 +21,11 @@ from grn_cotrain.data.io.size_factors import SIZE_FACTOR, size_factors
 from grn_cotrain.data.prep import Prep, check_output, write_prep
 from grn_cotrain.data.vocab import AlignmentReport, FeatureVocab, detect_species, is_spike_in, name_some
 from grn_cotrain.errors import UserError, did_you_mean
+
+from .fetch import resolve_source
+from .grn import build_network
+from .merge import JOINS, SOURCE_KEY, labels_of, merge_counts
+from .selection import parse_selection, select_genes
 
 __all__ = ["prepare_counts", "source_list"]
 

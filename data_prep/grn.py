@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from data_prep.fetch import known_format, resolve_source
 from grn_cotrain.data.grn import GRN, OnTrouble
 from grn_cotrain.data.io.edge_names import rename_edges
 from grn_cotrain.data.io.edges import load_edges
 from grn_cotrain.data.io.names import AliasTable, OrthologTable
 from grn_cotrain.data.prep import Prep, write_grn
 from grn_cotrain.data.vocab import FeatureVocab
+
+from .fetch import known_format, resolve_source
 
 __all__ = ["build_network", "prepare_grn"]
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from scipy import sparse
 
 from data_prep.simulate import simulate
 from data_prep.splits import prepare_splits
 from grn_cotrain.config import parse, to_dict
+from grn_cotrain.data.cells import MemoryStore
+from grn_cotrain.data.prep import Prep, write_prep
 from grn_cotrain.recipe import Recipe
 
-__all__ = ["make_world", "tiny_recipe", "write_recipe"]
+__all__ = ["make_batched_world", "make_world", "tiny_recipe", "write_recipe"]
 
 
 def make_world(folder: Path) -> Path:
@@ -20,6 +24,23 @@ def make_world(folder: Path) -> Path:
     simulate(folder, num_genes=80, num_tfs=16, num_cells=160)
     for kind in ("random", "unseen-tf", "unseen-target", "unseen-both"):
         prepare_splits(folder, kind, seed=0)
+    return folder
+
+
+def make_batched_world(world: Path, folder: Path) -> Path:
+    """The cells of ``world`` sequenced in two batches; the second has three times the counts of every other gene."""
+    prep = Prep.open(world)
+    generator = np.random.default_rng(0)
+    second_C = generator.random(prep.cells.num_cells) < 0.4
+    factor_CG = np.ones((prep.cells.num_cells, prep.cells.num_features))
+    factor_CG[np.ix_(second_C, np.arange(0, prep.cells.num_features, 2))] = 3
+    obs = prep.cells.obs.assign(
+        batch=np.where(second_C, "lane2", "lane1"), donor=generator.choice(["d1", "d2", "d3"], len(second_C))
+    )
+    counts = sparse.csr_matrix(prep.cells.values_CG.multiply(factor_CG))
+    cells = MemoryStore.build(prep.vocab, counts, kind="counts", obs=obs)
+    write_prep(folder, prep.vocab, cells, grn=prep.grn, tfs=prep.meta["tfs"])
+    prepare_splits(folder, "unseen-target", seed=0)
     return folder
 
 

@@ -20,7 +20,7 @@ from grn_cotrain.nn.condition_embedding import ConditionEmbedding
 from grn_cotrain.objectives.base import OBJECTIVES, LossOutput, ModelView, PredictsValues, Step, Sum
 from grn_cotrain.objectives.masking import draw_mask, hide
 from grn_cotrain.objectives.value_target import BinScale, Target, ValueTarget, require_bin_scale
-from grn_cotrain.objectives.view import View
+from grn_cotrain.objectives.view import CLEAN, View
 
 __all__ = ["GeneFromCell"]
 
@@ -55,8 +55,8 @@ class GeneFromCell(PredictsValues):
         Attributes
         ----------
         view
-            Which cells it reads. ``own``: it hides values itself. The name of another objective that hides values: the
-            view of that one, which is encoded once for both (as in scGPT). ``auto``: the view of the first such
+            View of the cells to read. ``own``: it hides values itself. The name of another objective that hides values:
+            the view of that one, which is encoded once for both (as in scGPT). ``auto``: the view of the first such
             objective of the recipe; its own where there is none, or where ``mask_share`` is given.
         mask_share
             Share of the values that its own view hides; null: 0.4.
@@ -83,6 +83,8 @@ class GeneFromCell(PredictsValues):
 
         def __post_init__(self) -> None:
             require_bin_scale(self.target, self.bin_scale)
+            if self.view == CLEAN:
+                raise UserError("view: got clean, which hides nothing to predict; choose auto, own or an objective")
             if self.view not in ("auto", "own") and self.mask_share is not None:
                 raise UserError(
                     f"mask_share: got {self.mask_share}, and the view of {self.view} is read, which hides what it"

@@ -42,8 +42,8 @@ class Generative(PredictsValues):
 
     A second small network estimates the logarithm of the squared error from the states, without a gradient to them
     (Gaussian likelihood around the fixed prediction; Nix and Weigend 1994): the confidence by which
-    :func:`~grn_cotrain.export.generate.generate_values` orders its rounds. The paper does not define the confidence of
-    a regression. This network moves neither the loss as reported nor the encoder.
+    :func:`~grn_cotrain.export.generate.generate_values` orders its rounds. The paper does not state how a regression is
+    to be confident. This network moves neither the loss as reported nor the encoder.
 
     Parameters
     ----------
@@ -69,8 +69,8 @@ class Generative(PredictsValues):
         cell_prompt_weight
             Weight lambda of the cell-prompted pass; 0 leaves the pass out.
         second_pass
-            Genes that the cell-prompted pass shows in addition to the cell's state: ``all_unknown``, nothing (as
-            scGPT's paper describes it), or ``known_visible``, the genes that the first pass showed (scGPT's code).
+            Genes that the cell-prompted pass shows in addition to the cell's state: ``all_unknown``, none (as scGPT's
+            paper describes it), or ``known_visible``, the genes that the first pass showed (scGPT's code).
         prompt_gradient
             Whether that pass trains the cell's state that prompts it; published: no.
         hide_zeros
@@ -159,7 +159,7 @@ class Generative(PredictsValues):
         return LossOutput(parts, view.num_asked)
 
     def _second(self, view: View) -> View:
-        """View of the cell-prompted pass, in addition to the prompt."""
+        """The view of the cell-prompted pass, without its prompt."""
         if self.config.second_pass == "known_visible":
             return view
         every_T = view.truth.feature_ids_T >= NUM_SPECIAL

@@ -45,7 +45,7 @@ class MaskedGene(Objective):
     be tokens, never spike-ins.
 
     The norm's gain starts at 0 and the bias at the log frequency of each gene in the training cells (:meth:`prepare`):
-    training starts at what guessing by frequency gives. Metrics are compared with that guess: ``accuracy`` and
+    training starts at what guessing by frequency gives. Metrics are reported with that guess: ``accuracy`` and
     ``perplexity`` over the chosen tokens, ``accuracy_masked`` over those that show MASK (the kept ones give their
     answer away), ``accuracy_by_frequency`` and ``perplexity_by_frequency`` for a guesser that knows only how often each
     gene is expressed. Encoders that read *values* can often recognise a gene by its value; Geneformer's reads ranks.

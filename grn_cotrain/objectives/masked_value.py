@@ -76,7 +76,7 @@ class MaskedValue(PredictsValues):
         How many zeros: ``"same"`` (default) chance as values, ``"ratio10"``, ``"equal_count"``; see
         :func:`~grn_cotrain.objectives.masking.draw_balanced_mask`.
     target
-        Regression target of ``mse``: ``"standardised"`` (default) or ``"value"``.
+        Target of ``mse``: ``"standardised"`` (default) or ``"value"``.
     loss_norm
         Divisor of a sum of squares: ``"masked_count"`` (default) or ``"published"``.
     head
@@ -127,7 +127,7 @@ class MaskedValue(PredictsValues):
         del covariates
         self.config = config
         self.num_bins = num_bins
-        self.num_features = num_genes  # until the training cells show which of them can be tokens
+        self.num_features = num_genes  # until statistics show which of them can be tokens
         # mse: one output for the value, one for the logit of "not zero"; cross-entropy: one per bin.
         num_outputs = 2 if config.loss == "mse" else num_bins + 1
         last = nn.Linear(width, num_outputs)
@@ -249,7 +249,7 @@ class MaskedValue(PredictsValues):
         return (share_MC * values_BC[view.cells_M]).sum(dim=-1)
 
     def _class_values(self, batch: PackedTokens) -> Tensor:
-        """Value of each class that a non-zero value may have in each cell: ``[B, K]``, rounded ``[B, K + 1]``."""
+        """Value of each class that a non-zero value may have, in each cell: ``[B, K]``, rounded ``[B, K + 1]``."""
         if self.config.classes == "quantile":
             return visible_bin_values(batch, self.num_bins)
         middle_C = (torch.arange(self.num_bins + 1, device=batch.values_T.device) + 0.5) * math.log(2)

@@ -40,7 +40,7 @@ def views_read(objectives: nn.ModuleDict) -> dict[str, tuple[str, ...]]:
             if wanted not in (name, CLEAN, *hiding):
                 raise UserError(
                     f"objectives.{name}.view '{wanted}': the recipe has no objective of that name that hides values;"
-                    f" choose from auto, own, {CLEAN}{''.join(f', {other}' for other in hiding)}"
+                    f" choose from {', '.join(['auto', *hiding])}"
                     f"{did_you_mean(wanted, hiding)}"
                 )
     return read

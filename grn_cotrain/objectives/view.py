@@ -27,7 +27,7 @@ CLEAN = "clean"
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """Part of some cells that an encoder may read, and the truth.
+    """Some cells as an encoder may read them, and as they were before.
 
     A view has an identity: two views are never equal, and each is encoded once a step, however many objectives read it.
 
@@ -41,15 +41,12 @@ class View:
         int64 positions of the tokens that are asked for.
     masked_M
         bool, True where an asked token shows MASK in the place of its name; None where no name is hidden.
-    encoder
-        Name of the encoder that reads the view.
     """
 
     tokens: PackedTokens
     truth: PackedTokens
     where_M: Tensor
     masked_M: Tensor | None = None
-    encoder: str = "cells"
 
     @classmethod
     def of(cls, tokens: PackedTokens, truth: PackedTokens | None = None) -> View:

@@ -48,7 +48,7 @@ def build_fabric(
     loggers
         As :func:`~grn_cotrain.train.loggers.build_loggers` makes them.
     option
-        The user's name of the device, for the error.
+        Name of the option, for the error.
     processes, nodes
         Processes on each machine, and machines, that were started together; several of them are connected here.
 

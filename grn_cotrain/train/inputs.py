@@ -30,7 +30,7 @@ class StepSource:
     recipe, data, model, schedule
         The run.
     tokenizer
-        Tokenizer of the cells of ``data``.
+        Tokens of the cells of ``data``.
     group
         The processes that share a step.
     device

@@ -17,7 +17,7 @@ _SIZES = {
     "PMI_SIZE": "mpirun",
     "SLURM_STEP_NUM_TASKS": "srun",
 }
-"""Variable with the number of processes -> the launcher that sets it and that does not locate the others."""
+"""Variable with the number of processes -> the launcher that sets it; these give the processes no address."""
 _PLACE = ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -132,7 +132,7 @@ def refuse_several_processes(
     Raises
     ------
     UserError
-        The command was started several times; the error names the variable and the command to run instead.
+        Names the variable and the command to run instead.
     """
     for name, launcher in (_SIZES if instead else {_TORCHRUN: "torchrun", **_SIZES}).items():
         _refuse(environment, name, launcher, command, instead)

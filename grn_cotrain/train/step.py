@@ -77,8 +77,8 @@ class StepInputs:
     num_micro_batches
         Micro-batches of the step over all processes.
     reseed
-        Called with the number of a micro-batch before it is computed, and with None before links are: seeds dropout.
-        Not called for micro-batch 0, which goes on where the graph encoder stopped.
+        Called with the number of a micro-batch before it is computed, and with None before what is computed once:
+        seeds dropout. Not called for micro-batch 0, which goes on where the graph encoder stopped.
     """
 
     graph: MessageGraph
@@ -294,6 +294,7 @@ def gradient_cosine(model: CoTrainModel, inputs: StepInputs, active: frozenset[s
     """
     if len(active) < 2:
         return {}
+    inputs.reseed(None)
     genes = model.encode_graph(inputs.graph, generator=inputs.table_generator)
     if not genes.table_GD.requires_grad:
         return {}

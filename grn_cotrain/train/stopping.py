@@ -52,7 +52,7 @@ class Stop:
 
 
 @contextlib.contextmanager
-def stop_at_next_step(done: str = "after this step") -> Iterator[Stop]:
+def stop_at_next_step(done: str = "after this step", *, quiet: bool = False) -> Iterator[Stop]:
     """Yield a :class:`Stop` that the first Ctrl-C or SIGTERM sets; a second one raises KeyboardInterrupt at once.
 
     Handlers are set in the main thread only, where Python allows it, and only in place of Python's own or the system's:
@@ -62,6 +62,8 @@ def stop_at_next_step(done: str = "after this step") -> Iterator[Stop]:
     ----------
     done
         When training will stop, for the line that the first signal writes to stderr.
+    quiet
+        Whether to leave out that line.
     """
     stop = Stop()
 
@@ -70,6 +72,8 @@ def stop_at_next_step(done: str = "after this step") -> Iterator[Stop]:
         if stop.number is not None:
             raise KeyboardInterrupt
         stop.number = number
+        if quiet:
+            return
         # os.write, since the signal may have come in the middle of a print.
         text = f"\n{stop.by}: training stops {done}; a second one stops it at once\n"
         with contextlib.suppress(OSError, ValueError, AttributeError):

@@ -67,11 +67,11 @@ class Trainer:
     Parameters
     ----------
     recipe, data, model
-        Recipe, data and model of the training.
+        The recipe, its data and the model to train.
     run
         Where records, checkpoints and the best model go.
     reporter
-        Receiver of progress.
+        Receives progress.
     fabric
         Where to train; default: on the recipe's device, in this process alone.
     group
@@ -97,7 +97,7 @@ class Trainer:
             fabric = build_fabric(self.config.device, self.config.precision, loggers)
         self.fabric = fabric
         self.model = model.to(fabric.device)
-        # Initial weights of a probe; kept apart, since a resumed run may find a fitted probe in its model folder.
+        # A probe starts from these weights: a resumed run may find a fitted probe in its model folder.
         self.initial_decoder = {key: value.clone() for key, value in model.link_decoder.state_dict().items()}
         for part in self.schedule.frozen_parts:
             for module in model.encoders.values() if part == "cell_encoder" else [getattr(model, part)]:
@@ -128,7 +128,7 @@ class Trainer:
         return canonical_hash([self.state.recipe_hash, *hashes])
 
     def resume(self) -> bool:
-        """Load the last checkpoint; False where there is none yet. A change of the environment is reported."""
+        """Load the last checkpoint; False where there is none yet. Reports a changed environment."""
         step = self.checkpoints.latest()
         if step is None:
             if self.group.is_first:
@@ -184,7 +184,7 @@ class Trainer:
         self.reporter.start(f"train {self.recipe.name}", total=config.max_steps, done=state.step)
         started = time.monotonic() - state.seconds
         try:
-            with stop_at_next_step() as stop:
+            with stop_at_next_step(quiet=not group.is_first) as stop:
                 while state.step < config.max_steps and not group.first(lambda: self._should_stop(started)):
                     self.one_step(state.step)
                     state.step += 1

@@ -11,15 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from data_prep.splits import prepare_splits
 from grn_cotrain.data.cells import MemoryStore
-from grn_cotrain.data.prep import Prep, write_prep
+from grn_cotrain.data.prep import Prep
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
@@ -31,7 +29,7 @@ from grn_cotrain.recipe import Recipe, TokenConfig
 from grn_cotrain.train.progress import LogReporter
 from grn_cotrain.train.run import train
 from tests.cases.toy_cells import Given, ToyModel, toy_cells
-from tests.worlds import tiny_recipe
+from tests.worlds import make_batched_world, tiny_recipe
 
 SCGPT = {"name": "scgpt", "num_layers": 1, "num_heads": 2}
 SCGPT_OBJECTIVES = {
@@ -44,20 +42,7 @@ SCGPT_OBJECTIVES = {
 @pytest.fixture(scope="module")
 def batched(tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny world sequenced in two batches; the second has three times the counts of every other gene."""
-    prep = Prep.open(tiny_world)
-    generator = np.random.default_rng(0)
-    second_C = generator.random(prep.cells.num_cells) < 0.4
-    factor_CG = np.ones((prep.cells.num_cells, prep.cells.num_features))
-    factor_CG[np.ix_(second_C, np.arange(0, prep.cells.num_features, 2))] = 3
-    obs = prep.cells.obs.assign(
-        batch=np.where(second_C, "lane2", "lane1"), donor=generator.choice(["d1", "d2", "d3"], len(second_C))
-    )
-    counts = sparse.csr_matrix(prep.cells.values_CG.multiply(factor_CG))
-    cells = MemoryStore.build(prep.vocab, counts, kind="counts", obs=obs)
-    folder = tmp_path_factory.mktemp("batched") / "prep"
-    write_prep(folder, prep.vocab, cells, grn=prep.grn, tfs=prep.meta["tfs"])
-    prepare_splits(folder, "unseen-target", seed=0)
-    return folder
+    return make_batched_world(tiny_world, tmp_path_factory.mktemp("batched") / "prep")
 
 
 def recipe_of(prep: Path, covariates: list[str], objectives: dict[str, Any], **changes: Any) -> Recipe:

@@ -19,26 +19,8 @@ from grn_cotrain.recipe import Recipe
 from grn_cotrain.run_folder import RunFolder
 from grn_cotrain.train.progress import LogReporter
 from grn_cotrain.train.run import train
+from tests.integration.encoder_settings import SETTINGS
 from tests.worlds import tiny_recipe
-
-#: Encoder -> tokens and objectives of its paper; masked values over the non-zeros where nothing is said.
-SETTINGS: dict[str, dict[str, Any]] = {
-    "scbert": {
-        "model": {"tokens": {"zeros_per_cell": "all"}},
-        "objectives": {"masked_value": {"loss": "cross_entropy"}, "link_prediction": {}},
-    },
-    "scmbert": {"objectives": {"modality": {}, "link_prediction": {}}},
-    "xtrimogene": {
-        "model": {"tokens": {"zeros_per_cell": 20}},
-        "objectives": {"masked_value": {"mask_zeros": True, "mask_balance": "equal_count"}, "link_prediction": {}},
-    },
-    "scfoundation": {"objectives": {"read_depth": {}, "link_prediction": {}}},
-    "geneformer": {
-        "encoder": {"num_layers": 2},
-        "objectives": {"masked_gene": {}, "masked_value": {}, "link_prediction": {}},
-    },
-    "scgpt": {"objectives": {"generative": {}, "link_prediction": {}}},
-}
 
 
 def quiet(text: str) -> None:

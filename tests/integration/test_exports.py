@@ -18,8 +18,8 @@ from grn_cotrain.commandline import run_app
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.export.genes import gene_embeddings
 from grn_cotrain.run_folder import RunFolder
+from tests.cases.skips import extra
 from tests.integration.refusals import refused
-from tests.skips import extra
 from tests.unit.hub.fake_hub import FakeHub
 
 

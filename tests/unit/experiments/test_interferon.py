@@ -14,7 +14,7 @@ from experiments.records import make_study_record, read_records, write_record
 from experiments.results import results_text
 from experiments.studies.interferon import activity_shift, read_cells
 from grn_cotrain.errors import MissingExtraError, UserError
-from tests.skips import extra
+from tests.cases.skips import extra
 
 
 def made_up() -> tuple[anndata.AnnData, pd.DataFrame]:

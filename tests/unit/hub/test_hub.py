@@ -19,7 +19,7 @@ from grn_cotrain.files import read_json, sha256_file, write_json
 from grn_cotrain.hub.manifest import safe_name
 from grn_cotrain.hub.scrub import Scrubber
 from grn_cotrain.run_folder import RunFolder
-from tests.skips import extra
+from tests.cases.skips import extra
 from tests.unit.hub.fake_hub import FakeHub
 
 REPO = "someone/tiny-run"

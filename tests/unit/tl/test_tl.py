@@ -157,7 +157,7 @@ def test_importing_loads_neither_torch_nor_scanpy(statement: str) -> None:
 
 
 def test_the_package_offers_its_parts_lazily() -> None:
-    from grn_cotrain.model import CoTrainModel
+    from grn_cotrain.door import CoTrainModel
 
     assert gc.CoTrainModel is CoTrainModel
     assert set(gc.__all__) <= set(dir(gc))

@@ -10,7 +10,7 @@ import torch
 
 from grn_cotrain.errors import UserError
 from grn_cotrain.train.fabric import build_fabric, find_device
-from tests.skips import listed
+from tests.cases.skips import listed
 
 CHILD = """
 import sys
