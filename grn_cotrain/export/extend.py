@@ -106,9 +106,9 @@ def extend_run(
     layer, aliases, orthologs
         As for ``embed cells``.
     seed
-        Of the noise by which new rows differ.
+        Seed of the noise by which new rows differ.
     say
-        Told what was added.
+        Function that receives lines on what was added.
 
     Raises
     ------
