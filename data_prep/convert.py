@@ -64,7 +64,7 @@ def convert_prep(source: str | Path, out: str | Path) -> Prep:
     Returns
     -------
     Prep
-        The new folder, opened. ``meta["notes"]`` says what could not be carried over.
+        The new folder, opened. ``meta["notes"]`` lists what could not be carried over.
 
     Raises
     ------

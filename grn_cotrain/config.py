@@ -269,8 +269,8 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
 def to_dict(value: Any) -> Any:
     """Dataclasses, tuples and component specs -> plain JSON values, in declaration order.
 
-    A field whose metadata say ``omit_default`` is left out while it has its default, so that a recipe that does not use
-    it has the hash that it always had.
+    A field whose metadata hold ``omit_default`` is left out while it has its default, so that a recipe that does not
+    use it has the hash that it always had.
     """
     if isinstance(value, ComponentSpec):
         return {"name": value.name, **to_dict(value.options)}

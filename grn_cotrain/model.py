@@ -238,7 +238,7 @@ class CoTrainModel(nn.Module):
         name
             One of :attr:`encoders`.
         tokens
-            What the encoder's :meth:`~grn_cotrain.nn.cell_encoders.CellEncoder.tokenise` returned.
+            Result of the encoder's :meth:`~grn_cotrain.nn.cell_encoders.CellEncoder.tokenise`.
         genes
             States of the nodes.
         """
@@ -272,7 +272,7 @@ class CoTrainModel(nn.Module):
         return joined_states(batch, joined)
 
     def part_of(self, batch: PackedTokens, name: str) -> TokenPart:
-        """What the encoder ``name`` reads of a batch of all assays."""
+        """The part of a batch of all assays that the encoder ``name`` reads."""
         return token_part(batch, [MODALITIES.index(space) for space in self.reads[name]])
 
     def _own_features(self, name: str) -> np.ndarray:
@@ -356,7 +356,8 @@ class CoTrainModel(nn.Module):
         return JointTokenizer({name: of(spec.tokens, spec.reads) for name, spec in specs.items()})
 
     def keep_weights(self) -> Tensor | None:
-        """Which tokens of a cell over the cap are kept, by the encoders that say so; None where none does."""
+        """Weights by which tokens of a cell over the cap are kept, from the encoders that define them; None where none
+        does."""
         weights_F = None
         modality_F = np.asarray(self.vocab.modality, dtype=object)
         for name, encoder in self.encoders.items():

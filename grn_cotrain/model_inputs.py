@@ -1,4 +1,4 @@
-"""What only the data know of a model: arrays that start its parts, its nodes and its message edges.
+"""Inputs of a model that come from the data: arrays that start its parts, its nodes and its message edges.
 
 Dimension letters: G nodes (genes first), E edges, F columns of inductive features.
 """
@@ -26,7 +26,7 @@ __all__ = ["ModelInputs", "assays_read", "message_graph", "unread_assays"]
 
 @dataclass(frozen=True)
 class ModelInputs:
-    """What only the data know: arrays that initialise the table and the decoder, and the message edges.
+    """Inputs that come from the data: arrays that initialise the table and the decoder, and the message edges.
 
     Attributes
     ----------

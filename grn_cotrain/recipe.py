@@ -196,7 +196,7 @@ class GraphConfig:
     weights
         Whether graph encoders use the edge weights of the network, relative to the mean weight of the training edges.
     relations
-        Relations besides regulation whose edges pass messages; null: all that the network has.
+        Relations other than regulation whose edges pass messages; null: all that the network has.
     backend
         Library that moves the messages. All give the same numbers; ``csr`` is the fastest on a CPU.
     """

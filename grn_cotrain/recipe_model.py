@@ -192,7 +192,7 @@ class ModelConfig:
 
 
 def _encoder_spec(name: str, spec: ComponentSpec, shared: TokenConfig) -> EncoderSpec:
-    """Tell what an encoder reads and its tokens apart from its own options."""
+    """Separate what an encoder reads, and its tokens, from its own options."""
     options = dict(spec.options)
     path = f"encoders.{name}"
     if "reads" not in options:  # an option of the encoder may look like it, a misspelt key looks very much like it

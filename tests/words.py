@@ -176,6 +176,8 @@ def passages(path: Path) -> Iterator[tuple[int, str]]:
         return _python(text)
     if path.suffix == ".md":
         return _markdown(text)
+    if path.suffix == ".html":
+        text = re.sub(r"<[^>]*>", _blank, text)
     return ((number, _CODE.sub(_blank, line)) for number, line in enumerate(text.splitlines(), 1))
 
 

@@ -11,7 +11,7 @@
     ``weights_sha256``), ``trained_with`` (``version``, ``commit``, ``python``, ``packages``, ``device``),
     ``card_made_with`` (``version``, ``commit``, ``seed``, ``replicates``).
 ``missing``
-    Why expression, held-out edges and TF list were not at hand; empty where they were.
+    Reason why expression, held-out edges and TF list were missing; empty where they were read.
 ``health``
     See :class:`~grn_cotrain.card.spectrum.Spectrum`.
 ``features_alone``
@@ -112,7 +112,7 @@ class GeneCard:
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
-        """Read ``card.json``, or the folder it lies in.
+        """Read ``card.json``, or the folder that holds it.
 
         Raises
         ------
@@ -123,11 +123,11 @@ class GeneCard:
         path = path / "card.json" if path.is_dir() else path
         content = read_json(path, what="card")
         if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-            raise UserError(f"card '{path}': is no gene-embedding card; make one with `grn-cotrain card RUN`")
+            raise UserError(f"card '{path}': not a gene-embedding card; make one with `grn-cotrain card RUN`")
         if content.get("schema_version") != SCHEMA_VERSION:
             raise UserError(
                 f"card '{path}': schema_version {content.get('schema_version')!r}, this version reads {SCHEMA_VERSION};"
-                " make the card anew"
+                " make the card again"
             )
         return cls(content)
 
@@ -160,7 +160,7 @@ def build_card(run: str | Path, options: CardOptions, *, say: Say = print) -> Ge
         Run folder. Without its prepared folder the card holds what the model alone can tell, and says so.
     {options}
     say
-        Told of progress and of what did not match.
+        Function that receives lines on progress and on what did not match.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""What a card reads: the embedding, the message edges of its model and, where they are at hand, cells and edge split.
+"""Inputs of a card: the embedding, the message edges of its model and, where available, cells and edge split.
 
-A model folder holds vocabulary, weights and message edges by itself. Expression, held-out edges and the list of TFs lie
-in the prepared folder; where that is missing (a run from elsewhere), the card says what it leaves out and why.
+A model folder holds vocabulary, weights and message edges by itself. Expression, held-out edges and the list of TFs are
+in the prepared folder; where that is missing (a run from elsewhere), the card lists what it leaves out and why.
 
 Dimension letters: V features of the vocabulary, G genes of the card, D width, E edges, R rank, F features.
 """
@@ -144,7 +144,7 @@ class CardInputs:
         return row
 
     def edge_label(self, a: int, b: int) -> str:
-        """What the network says about two genes, in words; empty where they share no edge."""
+        """The network's edges between two genes, in words; empty where they share no edge."""
         return "; ".join(
             f"{part}: {self.symbols[pair[0]]} → {self.symbols[pair[1]]}"
             for part, keys in self._known.items()
@@ -182,7 +182,8 @@ def record_of(run: RunFolder) -> dict[str, Any]:
 
 
 def read_rows(run: str | Path, kind: str) -> tuple[list[tuple[str, str]], np.ndarray, dict[str, Any], str]:
-    """Of another run: names ``(modality, symbol)`` and finite rows ``[G, D]``, its recipe, the hash of its weights."""
+    """Rows of another run: names ``(modality, symbol)`` and finite rows ``[G, D]``, its recipe, the hash of its
+    weights."""
     folder = RunFolder.open(run)
     embedding = gene_embeddings(folder.folder, kind=kind)
     rows_GD = embedding.matrix()
@@ -252,14 +253,14 @@ def read_inputs(
 def _data(
     folder: RunFolder, model: CoTrainModel, config: Mapping[str, Any], prep: str | Path | None, say: Say
 ) -> tuple[RunData | None, str]:
-    """Cells, split and TFs of the run; where they cannot be had the card goes on without them, and says so."""
+    """Cells, split and TFs of the run; where they cannot be had the card goes on without them, and reports it."""
     try:
         # The folder is opened as it is: a card reads, it never prepares anything again.
         data = load_run_data(folder.recipe(), folder.require_prep(prep))
         folder.check_data(data, model.vocab, config["meta"], model=model)
     except UserError as error:
         say(f"warning: no expression, held-out edges or TF list, so parts of the card are not run: {error}")
-        return None, "the prepared folder of the run is not at hand, or not as it was in training"
+        return None, "the prepared folder of the run is missing, or changed since training"
     return data, ""
 
 

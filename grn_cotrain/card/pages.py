@@ -313,7 +313,7 @@ def _identity(content: Mapping[str, Any]) -> Section:
             f"{made['replicates']} bootstrap replicates",
         ),
     ]
-    return Section("identity", "What it was made from", (), (table(("what", "value"), rows, numeric=()),))
+    return Section("identity", "Origin of the embedding", (), (table(("what", "value"), rows, numeric=()),))
 
 
 def _interval(value: Mapping[str, Any] | None) -> Cell:

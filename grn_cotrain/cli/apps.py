@@ -69,7 +69,7 @@ def _main(version: Annotated[bool, version_option("grn-cotrain")] = False) -> No
 
 
 def progress(text: str) -> None:
-    """What is going on, for people at a terminal."""
+    """Print a progress message for people at a terminal."""
     if console().is_terminal:
         say(f"  {text}", style="dim")
 

@@ -39,7 +39,8 @@ def card(
     prep: PrepPlace = None,
     seed: Seed = 0,
 ) -> None:
-    """Write the card of the gene embedding: neighbours, degree, probes beside controls, stability (json, md, html)."""
+    """Write the card of the gene embedding: neighbours, degree, probes and their controls, stability (json, md,
+    html)."""
     from grn_cotrain.card import build_card
     from grn_cotrain.present.terminal import print_sections
     from grn_cotrain.report.card_page import write_card_page

@@ -41,9 +41,9 @@ def evaluate_links(
     ] = False,
     prep: PrepPlace = None,
 ) -> None:
-    """Print and write the link-prediction table: model beside controls, intervals, prevalence, audit.
+    """Print and write the link-prediction table: model and controls, intervals, prevalence, audit.
 
-    Beside links.json and links.parquet: scores of single TFs and ROC, precision-recall and calibration curves.
+    Scores of single TFs and ROC, precision-recall and calibration curves are written too.
     """
     if bootstrap is not None and bootstrap < 0:
         raise UserError(f"--bootstrap '{bootstrap}': give 0 or more")
@@ -115,7 +115,7 @@ def _tell_cells(run: Path) -> None:
     cells = folder.record().get("cells") if folder.record_file.is_file() else None
     if isinstance(cells, dict):  # runs that were fine-tuned by earlier versions kept a file's name there
         others = ", ".join(f"{k[:-3].replace('_', ' ')} {number(v)}" for k, v in cells.items() if k != "r2")
-        say(f"masked values of held-out cells, R2: {number(cells['r2'])}; beside it {others}")
+        say(f"masked values of held-out cells, R2: {number(cells['r2'])}; compared with {others}")
 
 
 @command(evaluate_app, "cells")
@@ -129,7 +129,7 @@ def evaluate_cells(
     ] = None,
     prep: PrepPlace = None,
 ) -> None:
-    """Print and write the R2 of hidden values of held-out cells: model beside gene mean and factor analysis."""
+    """Print and write the R2 of hidden values of held-out cells: model, gene mean and factor analysis."""
     if by is not None and not by_sparsity:
         raise UserError(f"--by '{by}': groups are of --by-sparsity; give it too")
     from grn_cotrain.apply import OpenRun
@@ -223,7 +223,7 @@ def evaluate_attention(
     from grn_cotrain.train.build import build_model
 
     if edges is not None:
-        EDGE_FORMATS.get(edges)  # a wrong name is told before hours of reading
+        EDGE_FORMATS.get(edges)  # a wrong name is reported before hours of reading
 
     def check(vocab: FeatureVocab, groups: Sequence[str]) -> None:
         if edges is not None:
@@ -233,7 +233,7 @@ def evaluate_attention(
     opened = OpenRun(run, prep=options.prep)
     told: list[str] = []
     files: list[Path] = []
-    with staged_files(out) as folder:  # opened first: a place that can't be written is told before the work
+    with staged_files(out) as folder:  # opened first: a place that can't be written is reported before the work
         with counted("reading attention", "cells") as reading:
             report = evaluate(
                 opened,
@@ -262,7 +262,7 @@ def score(
     pairs: Annotated[Path, typer.Option(metavar="PAIRS.tsv", help="TF, target pairs by name")],
     out: Annotated[Path, typer.Option(metavar="SCORES.tsv", help="file to write")],
     format: Annotated[
-        str, typer.Option(help="as of grn-prep grn; tsv:source=COLUMN,target=COLUMN says which is which")
+        str, typer.Option(help="as of grn-prep grn; tsv:source=COLUMN,target=COLUMN names the columns")
     ] = "auto",
     raw_text: RawText = False,
 ) -> None:

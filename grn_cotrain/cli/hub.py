@@ -66,7 +66,7 @@ def fetch(
     out: Annotated[Path, typer.Option(metavar="RUN", help="run folder to write")],
     revision: Annotated[str | None, typer.Option(help="branch, tag or commit; default: main")] = None,
 ) -> None:
-    """Fetch a published run and verify every checksum; give RUN wherever a run is asked for."""
+    """Fetch a published run and verify every checksum; every command that takes a RUN accepts it."""
     from grn_cotrain.hub import fetch_run
 
     fetch_run(repo_id, out, revision=revision, say=say)

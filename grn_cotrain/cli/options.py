@@ -44,7 +44,7 @@ RawText = Annotated[
 
 
 def _seed(value: int) -> int:
-    # Not typer's own min and max: their error does not say what was given.
+    # Not typer's own min and max: their error does not name the given value.
     if not 0 <= value <= LARGEST_SEED:
         raise UserError(f"--seed '{value}': give 0 to {LARGEST_SEED}")
     return value

@@ -22,10 +22,10 @@ Overrides = Annotated[
 
 @command(app, "check", panel=PREPARE)
 def check(recipe: Recipe, set_: Overrides = None) -> None:
-    """Parse, load, align, audit, run one step; say what the run will cost."""
+    """Parse, load, align, audit, run one step; report what the run will cost."""
     from grn_cotrain.recipe import load_recipe
 
-    resolved = load_recipe(recipe, set_ or [])  # a bad recipe is told before torch is imported
+    resolved = load_recipe(recipe, set_ or [])  # a bad recipe is reported before torch is imported
     from grn_cotrain.train.check import check_recipe
 
     report = check_recipe(resolved)

@@ -155,7 +155,7 @@ class BackedStore(StoreBase):
     sources
         Rows of each assay.
     content_hash
-        Of the same cells in memory.
+        Hash of the same cells in memory.
     verify
         Checks the files against what was recorded of them, when something reads all cells.
     """

@@ -51,7 +51,7 @@ class AssayBatch(_Moved):
     modality
         Code of the assay's features (0 gene, 1 peak, 2 protein).
     total_A
-        float32 total counts of each cell in this assay, before features were selected; None where values are no reads.
+        float32 total counts of each cell in this assay, before features were selected; None where values are not reads.
     """
 
     feature_ids_T: Tensor
@@ -107,7 +107,7 @@ class CellBatch(_Moved):
         Returns
         -------
         PackedTokens
-            The cells that have at least one of the assays; ``cells_B`` says which rows of the batch they are.
+            The cells that have at least one of the assays; ``cells_B`` holds their rows of the batch.
 
         Raises
         ------
@@ -169,7 +169,7 @@ class CellBatch(_Moved):
 class PackedTokens(_Moved):
     """Cells as packed tokens; cell ``b`` owns tokens ``cu_lens[b]:cu_lens[b + 1]`` and its first token is CLS.
 
-    What objectives hide is hidden in one of two ways. *Values and modalities* stay in place as targets, and a flag
+    Objectives hide tokens in one of two ways. *Values and modalities* stay in place as targets, and a flag
     marks that no encoder may read them. *Names* are taken out of the batch, MASK standing in their place, since a name
     is used in too many ways (rows, statistics, ranks) to be watched; the objective keeps the names itself. See
     :mod:`grn_cotrain.objectives.masking`.

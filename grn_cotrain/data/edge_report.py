@@ -38,7 +38,7 @@ class EdgeReport:
     renamed
         ``(given, symbol)`` where they differ.
     other_relations
-        Relations besides regulation, each with its number of edges.
+        Relations other than regulation, each with its number of edges.
     complexes, notes
         As reported by the parser of the file.
     """

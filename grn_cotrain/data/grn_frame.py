@@ -88,7 +88,7 @@ def align_ends(
 
 
 def name_relations(indexed: pd.DataFrame, vocab: FeatureVocab, what: str) -> tuple[np.ndarray, list[str]]:
-    """The relation of every edge, and what a user must hear about those that had none.
+    """The relation of every edge, and lines to report about those that had none.
 
     Between genes an edge without a relation is regulation, as in every plain edge list. Between other spaces it is
     named by them.

@@ -262,7 +262,7 @@ class _Auditor:
         """Edges of other relations: none may be a held-out edge under another name; ways around one are counted.
 
         A way from a TF to a gene through a peak or a protein is prior knowledge that a user gave. It is legitimate, and
-        whoever reads the figures must know how many held-out positives have one.
+        a reader of the figures must know how many held-out positives have one.
         """
         num_genes = self.split.num_genes
         by_chance: Severity = "note" if control_graph else "error"

@@ -112,7 +112,7 @@ class Nodes:
 
     @cached_property
     def node_F(self) -> np.ndarray:
-        """int64 ``[F]``: the node of each feature, -1 where it is none."""
+        """int64 ``[F]``: the node of each feature, -1 where it is not a node."""
         node_F = np.full(self.num_features, -1, dtype=np.int64)
         node_F[self.feature_N] = np.arange(self.num_nodes)
         return node_F

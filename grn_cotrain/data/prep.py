@@ -77,7 +77,7 @@ class Prep:
     Attributes
     ----------
     folder
-        Where it lies.
+        Place of the folder.
     meta
         ``prep.json``.
     vocab
@@ -202,7 +202,7 @@ class Prep:
     def to_anndata(self) -> anndata.AnnData:
         """The cells as an AnnData in memory: values as stored, ``obs`` with the size factors of the first assay.
 
-        What it holds can be read by every command that takes cells.
+        Every command that takes cells can read it.
         """
         import anndata
 
@@ -254,7 +254,7 @@ class Prep:
 
     @property
     def alignment(self) -> AlignmentReport:
-        """What became of the names in the raw file."""
+        """Outcome of aligning the names in the raw file."""
         file = self.folder / "alignment.json"
         return AlignmentReport.from_dict(read_json(file, what="alignment report", shape=REPORT_SHAPE))
 

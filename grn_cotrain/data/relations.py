@@ -105,7 +105,7 @@ class RelationEdges:
         """
         if names is None:
             return self
-        known = ", ".join(self.names) or f"none besides {REGULATES}"
+        known = ", ".join(self.names) or f"none except {REGULATES}"
         for name in names:
             if name not in self.names:
                 raise UserError(

@@ -1,4 +1,4 @@
-"""What a run reads: cells, split, message edges, after the recipe's ablations.
+"""Data that a run reads: cells, split, message edges, after the recipe's ablations.
 
 Dimension letters: E edges, M pairs, C cells, G genes.
 """
@@ -90,9 +90,9 @@ class Messages:
         ----------
         stored
             Has ``message_2E``, ``sign_E`` and ``weight_E``, as :class:`~grn_cotrain.model.ModelInputs` does; the scores
-            come from them, whatever the recipe says.
+            come from them, whatever the recipe asks for.
         split
-            Says which of the others are held out.
+            Split that defines which of the others are held out.
         symbols
             Gene symbols, for examples.
         what

@@ -36,7 +36,7 @@ class FeatureSpace:
     symbols, ids, is_token
         ``F`` names, Ensembl ids (or ``""``), and whether each feature can be a token.
     species
-        Of the vocabulary.
+        Species of the vocabulary.
     intervals
         Chromosome, start and end of features whose place is known, by name.
     """
@@ -90,7 +90,7 @@ def intervals_of(var: pd.DataFrame) -> dict[str, Interval]:
     Parameters
     ----------
     var
-        One row a feature, its name in the index; ``modality`` says what it is.
+        One row a feature, its name in the index; ``modality`` names its kind.
     """
     lower = {str(name).lower(): name for name in var.columns}
     chrom, start, end = (

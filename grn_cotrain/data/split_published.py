@@ -49,14 +49,14 @@ def published_split(
     vocab
         The vocabulary whose gene indices the split is to hold.
     index
-        ``PATH:NETWORK/CELL/SET``: the table that says which gene an integer means. ``PATH`` is looked for as it is,
-        then beside ``train``, then in the folder ``networks`` beside that folder. None: the files hold symbols.
+        ``PATH:NETWORK/CELL/SET``: the table that maps integers to genes. ``PATH`` is looked for as it is, then next
+        to ``train``, then in the folder ``networks`` next to that folder. None: the files hold symbols.
     grn_hash
         Hash of the network, where there is one.
     seed
-        Of the validation share.
+        Seed of the validation share.
     name
-        Of the split.
+        Name of the split.
 
     Notes
     -----

@@ -27,8 +27,8 @@ def transfer_split(grn: GRN, train_grn: GRN, *, seed: int = 0, name: str = "tran
     The split speaks the vocabulary of ``grn``. Edges of ``train_grn`` with an end outside of it leave, counted in the
     log. An edge of both networks is a training edge (and no test candidate); a training edge whose reverse is tested is
     withheld. A tenth of the training edges validates, both directions of an edge together. TFs of ``grn`` without a
-    training edge, and genes outside the vocabulary of ``train_grn``, are held out: they are no training candidates, and
-    controls use a prior for them.
+    training edge, and genes outside the vocabulary of ``train_grn``, are held out: they are not training candidates,
+    and controls use a prior for them.
 
     Parameters
     ----------
@@ -37,9 +37,9 @@ def transfer_split(grn: GRN, train_grn: GRN, *, seed: int = 0, name: str = "tran
     train_grn
         The network to be trained on, over its own vocabulary.
     seed
-        Of the validation share.
+        Seed of the validation share.
     name
-        Of the split.
+        Name of the split.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def transfer_split(grn: GRN, train_grn: GRN, *, seed: int = 0, name: str = "tran
     chosen_U[np.random.default_rng(seed).permutation(num_units)[: round(num_units * VALIDATION_SHARE)]] = True
     genes_N = np.arange(num_genes)
     train_sources_S, test_sources_S = np.unique(mapped_2E[0, inside_E]), np.unique(own_2E[0])
-    # A gene that the training network does not know can't have an edge there: its degree of 0 says nothing.
+    # A gene that the training network does not know can't have an edge there: its degree of 0 carries no information.
     known_N = np.unique(index_G[index_G >= 0])
     split = EdgeSplit(
         name=name,

@@ -1,6 +1,6 @@
 """Edge splits of a network: random edges, unseen TFs, unseen targets, both.
 
-What each kind hides (``share`` of validation in brackets):
+Edges that each kind hides (``share`` of validation in brackets):
 
 =============  ====================================================  =========================================
 kind           test                                                  validation, inside the rest
@@ -14,7 +14,7 @@ unseen-both    held-out TFs x held-out genes                         0.15 of oth
 Validation has the regime of the test, so that what is selected on it is selected for the test. ``unseen-both`` takes a
 larger share because its validation edges are a product of two shares.
 
-Both directions of an edge lie on one side, always: a training edge whose reverse is held out is withheld (in ``random``
+Both directions of an edge are always on one side: a training edge whose reverse is held out is withheld (in ``random``
 the two directions are assigned together). A network that stores nearly every TF-TF edge in both directions is
 undirected (BEELINE's STRING: all of them; directed networks: at most two thirds); there, a held-out TF has no in-edges
 that are not reversed out-edges, so it is a hidden target, on either track.
@@ -93,7 +93,7 @@ def make_split(
     kind
         ``random``, ``unseen-tf`` (one split per fold), ``unseen-target`` or ``unseen-both``.
     seed
-        Of the draw. The folds of one seed partition the TFs that have at least 5 targets.
+        Seed of the draw. The folds of one seed partition the TFs that have at least 5 targets.
     track
         ``visible``: a held-out TF keeps its in-edges (a held-out gene its out-edges) in training. ``hidden``: it has no
         edge in training at all, and held-out TFs leave the candidate targets of ``unseen-tf``.

@@ -1,4 +1,4 @@
-"""What cells are to everything that reads them: rows on demand, each assay with its own kind and depth.
+"""Interface of cells for everything that reads them: rows on demand, each assay with its own kind and depth.
 
 Dimension letters: C cells, B some of them, G features of every modality, F features of one assay, N stored values.
 """
@@ -65,7 +65,7 @@ class CellStore(Protocol):
 
 
 class StoreBase:
-    """What follows from rows and assays, for every store."""
+    """Methods that follow from rows and assays, for every store."""
 
     vocab: FeatureVocab
     obs: pd.DataFrame
@@ -141,8 +141,8 @@ class StoreBase:
     def genes(self) -> CellStore:
         """The cells that have RNA, with the genes alone: column ``i`` is gene index ``i``.
 
-        What is defined on genes (controls, evidence of links) reads this. A store of one assay that every cell has is
-        returned as it is, and so is one without genes.
+        Functions that are defined on genes (controls, evidence of links) read this. A store of one assay that every
+        cell has is returned as it is, and so is one without genes.
         """
         first = next(iter(self.assays.values()))
         if first.space.name != "gene" or (len(self.assays) == 1 and first.present_C.all()):
@@ -152,7 +152,8 @@ class StoreBase:
     def measured(self, assay: str = "rna") -> sparse.csr_matrix:
         """Normalised values of an assay in the cells that have it, CSR float32 ``[B, F]``.
 
-        For genes, column ``i`` is gene index ``i``. A cell without the assay has no row: its zeros are no measurements.
+        For genes, column ``i`` is gene index ``i``. A cell without the assay has no row: its zeros are not
+        measurements.
         """
         present_C = self.present(assay)
         return self.normalised(None if present_C.all() else np.flatnonzero(present_C), assay)

@@ -29,7 +29,7 @@ _ZERO_SEED = 20  # stream of the sampled zeros where no generator is given
 
 @dataclass(frozen=True)
 class _Part:
-    """What the tokenizer knows of one assay before it reads a cell."""
+    """Facts of one assay that the tokenizer has before it reads a cell."""
 
     assay: Assay
     column_K: np.ndarray
@@ -232,7 +232,7 @@ def _zeros_wanted(config: TokenConfig, num_features: int) -> int:
         return num_features
     if config.max_values < 1:
         raise UserError(
-            f"max_tokens: {config.max_tokens} leaves no room beside CLS and {config.zeros_per_cell} zeros; raise it"
+            f"max_tokens: {config.max_tokens} leaves no room beyond CLS and {config.zeros_per_cell} zeros; raise it"
         )
     if config.zeros_per_cell > num_features:
         raise UserError(f"zeros_per_cell: {config.zeros_per_cell} for {num_features} token features; lower it")

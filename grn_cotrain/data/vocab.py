@@ -115,7 +115,7 @@ class FeatureVocab:
         species: str = "auto",
         intervals: Mapping[str, Interval] | None = None,
     ) -> FeatureVocab:
-        """Build from names alone: Ensembl ids among ``symbols`` fill empty ``ids``, spike-ins are no tokens.
+        """Build from names alone: Ensembl ids among ``symbols`` fill empty ``ids``, spike-ins are not tokens.
 
         ``species="auto"`` takes what :func:`detect_species` finds, ``unknown`` otherwise.
         """
@@ -312,7 +312,7 @@ class FeatureVocab:
                 "give names of the same species, translate them with --orthologs, "
                 f"or prepare the data with --species {species} if they are {species}"
             )
-            if not found and self.species == "unknown":  # ids against symbols say nothing about the data's species
+            if not found and self.species == "unknown":  # ids against symbols do not show the data's species
                 remedy = self.diagnose(report.lost, what)
             raise UserError(
                 f"{what}: look like {species} ({evidence}), but the vocabulary is {self.species}; {found:,} of "
@@ -320,7 +320,7 @@ class FeatureVocab:
             )
 
     def diagnose(self, lost: Sequence[str], what: str = "the list", *, aliases: bool = True) -> str:
-        """Say why names are not found here, and what mends it; see :func:`~grn_cotrain.data.diagnosis.diagnose`."""
+        """Explain why names are not found here, and how to fix it; see :func:`~grn_cotrain.data.diagnosis.diagnose`."""
         genes = [i for i, modality in enumerate(self.modality) if modality == "gene"] or range(len(self))
         symbols, ids = [self.symbols[i] for i in genes], [self.ids[i] for i in genes]
         return diagnose(lost, symbols, ids, here=what, there="the data", aliases=aliases)
@@ -371,10 +371,10 @@ class FeatureVocab:
             symbols, ids, modality, is_token = (tuple(mapping[key]) for key in keys)
             vocab = cls(symbols, ids, modality, is_token, mapping["species"])
         except (KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"vocabulary: not a vocabulary ({error!r}); prepare the folder anew") from None
+            raise UserError(f"vocabulary: not a vocabulary ({error!r}); prepare the folder again") from None
         if mapping.get("content_hash", vocab.content_hash) != vocab.content_hash:
             raise UserError(
-                "vocabulary: its content does not have its hash; the file was changed, prepare the folder anew"
+                "vocabulary: its content does not have its hash; the file was changed, prepare the folder again"
             )
         return vocab
 

@@ -3,7 +3,7 @@
 The recipe, the preparing, the training and the evaluation are those of the command line, so the numbers are the same.
 What they keep on disk (prepared data, checkpoints, the best model, scores of controls) is in a private temporary folder
 that is removed with the object; :meth:`CoTrainModel.save` is what keeps a project
-(``docs/decisions/0008-training-from-python.md``).
+(``docs/decisions/0011-training-from-python.md``).
 """
 
 from __future__ import annotations

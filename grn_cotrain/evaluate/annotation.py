@@ -1,4 +1,4 @@
-"""How well cells are annotated: a fine-tuned model beside classifiers that need no network, on the same cells.
+"""How well cells are annotated: a fine-tuned model compared with classifiers that need no network, on the same cells.
 
 Dimension letters: C cells, D features, K classes.
 """
@@ -80,7 +80,7 @@ def annotation_table(
     bootstrap: int = 1000,
     seed: int = 0,
 ) -> AnnotationTable:
-    """Judge predictions on ``split.test_C`` beside the controls.
+    """Compare predictions on ``split.test_C`` with the controls.
 
     Controls, all fitted on ``split.train_C`` (which holds the validation cells too: they choose their penalty by
     cross-validation) and judged on the same cells with the same bootstrap draws: the commonest class; logistic
@@ -102,7 +102,7 @@ def annotation_table(
     bootstrap
         Replicates over held-out cells; 0: no intervals.
     seed
-        Of folds, decomposition and bootstrap.
+        Seed of folds, decomposition and bootstrap.
     """
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 

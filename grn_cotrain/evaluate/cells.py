@@ -1,4 +1,4 @@
-"""Held-out masked-value R2 beside gene mean and factor analysis: a run that learned nothing cannot look trained.
+"""Held-out masked-value R2 compared with gene mean and factor analysis: a run that learned nothing cannot look trained.
 
 15 % of the non-zero entries of held-out cells are hidden, drawn from ``(seed, cell)``. Values are standardised per gene
 over the *non-zero* values of training cells. With ``MSE_g`` the mean squared error of gene g's hidden entries and
@@ -66,7 +66,7 @@ CELLS_SHAPE = [
         "note?": str,
     }
 ]
-"""What ``cells.json`` holds, as it is checked when it is read."""
+"""Content of ``cells.json``, as it is checked when it is read."""
 _MAX_FIT_CELLS = 4000  # factor analysis is fitted on a seeded sample of at most so many training cells
 _RANKS = (2, 4, 8, 16, 32)
 
@@ -85,7 +85,7 @@ class HiddenCells:
     Attributes
     ----------
     batches
-        What networks read; visible values are binned among themselves.
+        Batches that networks read; visible values are binned among themselves.
     visible_CG
         CSR of visible normalised values, one row a held-out cell.
     cell_N, gene_N, value_N
@@ -260,7 +260,7 @@ class Scale:
 
     @classmethod
     def of(cls, cells: CellStore, split: CellSplit) -> Scale:
-        """Of the training cells; raises UserError where no gene is detected in 5 % of them."""
+        """Scale of the training cells; raises UserError where no gene is detected in 5 % of them."""
         statistics = Statistics(cells, split.train_C)[Moments()].nonzero(prior=0.0)
         counted_G = (statistics.detected_G >= MIN_DETECTED) & np.asarray(cells.vocab.is_token)
         if not counted_G.any():
@@ -339,7 +339,7 @@ class EntryErrors:
 
 
 def weighted_r2(errors: EntryErrors, weights_BC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """``r2`` and ``r2_pooled`` ``[B]`` with each cell counted as often as its weight says."""
+    """``r2`` and ``r2_pooled`` ``[B]`` with each cell counted as often as its weight."""
     residual_BG = np.asarray((errors.residual_CG.T @ weights_BC.T).T)
     total_BG = np.asarray((errors.total_CG.T @ weights_BC.T).T)
     count_BG = np.asarray((errors.count_CG.T @ weights_BC.T).T)

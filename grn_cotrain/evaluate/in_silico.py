@@ -1,10 +1,11 @@
-"""In-silico perturbation: delete or over-express genes, and see how far embeddings move, beside matched random genes.
+"""In-silico perturbation: delete or over-express genes, and see how far embeddings move, compared with matched random
+genes.
 
 With ``h`` an embedding before and ``h'`` after the edit, the shifts are
 
     cosine shift = 1 - cos(h, h')        Euclidean shift = |h - h'|
 
-of the state of the cell, and of the final state of every *other* gene that the cell expresses (Theodoris et al. 2023,
+for the state of the cell, and for the final state of every *other* gene that the cell expresses (Theodoris et al. 2023,
 where deletion and over-expression are those of Geneformer). A state of the cell that is pooled over genes is pooled
 over the same other genes before and after, as Geneformer does: with the edited gene's own state in the mean before, its
 absence alone would be a shift. Any edit moves an embedding somewhat, the more so the more
@@ -49,7 +50,7 @@ _NOISE = 1e-12  # cosine shifts of float32 states that did not move; they must n
 
 @dataclass(frozen=True, eq=False)
 class InSilico:
-    """What a perturbation does.
+    """Effects of a perturbation.
 
     Attributes
     ----------
@@ -68,7 +69,7 @@ class InSilico:
         One row a perturbation, the wanted one first: ``genes, detected, mean_value`` (of its genes: share of cells,
         mean non-zero value), ``num_cells, cosine_shift, euclidean_shift``.
     notes
-        What there is to tell.
+        Lines to report.
     """
 
     summary: dict[str, Any]
@@ -92,7 +93,7 @@ class _Shifts:
         self, row: int, base: PackedTokens, before: CellStates, edited: EditedCells, after: CellStates, genes: Tensor
     ) -> None:
         """Add the cells of one batch; ``before`` and ``after`` are the encoder's states."""
-        # A pooled state holds the edited genes' own before the edit, which says nothing of what they do to others.
+        # A pooled state holds the edited genes' own before the edit, which shows nothing of their effect on others.
         cosine_B, euclidean_B = _shift(
             before.cells_without(torch.isin(base.feature_ids_T, genes + NUM_SPECIAL))[edited.cells_B],
             after.cells_without(torch.isin(edited.batch.feature_ids_T, genes + NUM_SPECIAL)),

@@ -75,7 +75,7 @@ _LEGEND = (
 
 @dataclass(frozen=True, eq=False)
 class LinkTable:
-    """Rows, their replicates, and what has to be read beside them.
+    """Rows, their replicates, and notes to read with them.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ class LinkTable:
     audits
         Audit text of each split.
     notes
-        What was left out, recomputed or merged.
+        Lines about what was left out, recomputed or merged.
     reliability
         Reliability bins of each scorer with probabilities.
     headline_split
@@ -131,7 +131,7 @@ class LinkTable:
         return int(found[0])
 
     def result(self, scorer: str, metric: str, *, split: str | None = None, candidates: str = "all") -> SeedResult:
-        """What :func:`~grn_cotrain.evaluate.bootstrap.beats` takes, from one run's table."""
+        """Input of :func:`~grn_cotrain.evaluate.bootstrap.beats`, from one run's table."""
         row = self.row(scorer, metric, split=split, candidates=candidates)
         record = self.frame.iloc[row]
         key = f"{self.keys[record['split']]}-{candidates}"
@@ -228,7 +228,7 @@ class LinkTable:
                 curves=beside[1],
             )
         except (OSError, KeyError, TypeError, ValueError, *DAMAGE) as error:
-            raise UserError(f"link table '{folder}': cannot be read ({error}); evaluate anew") from None
+            raise UserError(f"link table '{folder}': cannot be read ({error}); evaluate the run again") from None
         for name, recorded in stored.get("files", {}).items():
             if name in LINK_FILES and (folder / name).is_file() and sha256_file(folder / name) != recorded:
                 raise UserError(
@@ -247,7 +247,7 @@ class LinkTable:
         return [calibration_sentence(bins, str(scorer)) for scorer, bins in mine.groupby("scorer", sort=False)]
 
     def warnings(self) -> list[str]:
-        """What forbids a claim."""
+        """Reasons why the results are inconclusive."""
         frame = self.frame
         headline = frame[(frame["split"] == self.headline_split) & (frame["metric"] == HEADLINE)]
         num_tfs = int(headline.loc[headline["candidates"] == "all", "num_tfs"].max()) if len(headline) else 0

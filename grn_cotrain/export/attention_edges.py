@@ -47,9 +47,9 @@ def attention_network(
     -------
     PredictedEdges
         ``score`` is ``ln(weight / expected)``: 0 where attention is what popularity explains. The weight that formats
-        write, its sigmoid, is ``weight / (weight + expected)``: above .5 for more than expected. It is no probability,
-        and there is none. Signs come from the network or from correlation over all cells, never from attention, which
-        has none.
+        write, its sigmoid, is ``weight / (weight + expected)``: above .5 for more than expected. It is not a
+        probability, and none is given. Signs come from the network or from correlation over all cells, never from
+        attention, which has none.
 
     Raises
     ------

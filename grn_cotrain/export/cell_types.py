@@ -1,4 +1,4 @@
-"""Cell types of any cells by a fine-tuned model: computed by :func:`cell_types`, written beside a file's content by
+"""Cell types of any cells by a fine-tuned model: computed by :func:`cell_types`, added to a file's content by
 :func:`annotate_cells`.
 
 Dimension letters: C cells of the file, K classes, N rows with a token.
@@ -63,7 +63,7 @@ class CellTypes:
         Raises
         ------
         UserError
-            ``min_probability`` is no probability.
+            ``min_probability`` is not a probability.
         """
         if not 0 <= min_probability <= 1:
             raise UserError(f"min_probability: got {min_probability}; give a probability, 0 to 1")

@@ -1,4 +1,4 @@
-"""Cell embeddings of any cells: computed by :func:`cell_embeddings`, written beside a file's content by
+"""Cell embeddings of any cells: computed by :func:`cell_embeddings`, added to a file's content by
 :func:`embed_cells`.
 
 Dimension letters: B cells of a batch, C cells of the file, D width.
@@ -42,7 +42,7 @@ class CellEmbeddings:
     notes
         Alignment and coverage in words.
     warnings
-        What speaks against using the embeddings as they are.
+        Reasons against using the embeddings unchanged.
     """
 
     names: list[str]
@@ -71,8 +71,8 @@ def cell_embeddings(
 ) -> CellEmbeddings:
     """Embed validated cells with the model of a run; nothing is written.
 
-    Of the run, ``model/`` and ``run.json`` are read, never its data: a published run is enough. Only where the run's
-    prepared folder happens to be at hand are its barcodes compared with those given.
+    ``model/`` and ``run.json`` of the run are read, never its data: a published run is enough. Only where the run's
+    prepared folder is found are its barcodes compared with those given.
 
     Parameters
     ----------

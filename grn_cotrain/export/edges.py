@@ -58,7 +58,7 @@ class PredictedEdges:
         and ``sign_source``: ``network`` (a training edge's own),
         ``correlation`` (of TF and target over the cells, where it differs from 0 at p < .05) or empty.
         ``correlation``: float32, NaN without cells. ``known``: ``train``, ``validation``, ``test``, ``withheld`` (in
-        the network, in no part) or empty (new). ``evidence``: what the network says of a known edge.
+        the network, in no part) or empty (new). ``evidence``: the network's evidence of a known edge.
 
         The score of a *training* edge is a fit, not a prediction.
     vocab
@@ -137,17 +137,17 @@ class PredictedEdges:
         return {"edges": len(self), **genes, **found}
 
     def summary(self) -> str:
-        """What a user should read, one fact a line."""
+        """Lines for the user, one fact a line."""
         count, frame = self.counts(), self.frame
         lines = [
             f"{len(self):,} of {self.num_candidates:,} scored pairs: {count['tfs']:,} TFs, {count['targets']:,} targets"
         ]
         if self.labels == "none":
-            lines.append("known edges: cannot be told (no prepared folder)")
+            lines.append("known edges: unknown (no prepared folder)")
         else:
             known = [f"{count[name]:,} {name}" for name in PARTS[1:] if count[name]]
             also = " or validation or test" if self.labels == "graph" else ""
-            lines.append(f"of them {', '.join(known) or 'no known edge'}; {count['new']:,} new{also}")
+            lines.append(f"known: {', '.join(known) or 'no edge'}; {count['new']:,} new{also}")
             if count["train"]:
                 lines.append("the scores of training edges are a fit, not a prediction (column known)")
         signs = [
@@ -198,7 +198,7 @@ def predict_edges(
     ------
     UserError
         No model; no name known; numbers out of range; a probability asked for where there is none; known edges left
-        out where they cannot be told; more rows than :data:`MOST_EDGES`.
+        out where they are unknown; more rows than :data:`MOST_EDGES`.
     """
     opened = OpenRun.of(run, prep=options.prep)
     scorer = ModelScorer(opened)

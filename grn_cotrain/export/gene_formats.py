@@ -31,9 +31,9 @@ class GeneFormat:
     Attributes
     ----------
     suffix
-        Of the default file name.
+        Suffix of the default file name.
     write
-        Writes the file, atomically; returns what there is to tell.
+        Writes the file, atomically; returns lines to report.
     summary
         For whom it is, in a line.
     """
@@ -74,8 +74,8 @@ def write_word2vec(embeddings: GeneEmbeddings, path: Path) -> list[str]:
 
     A name is a symbol; ``SYMBOL|GROUP`` where there are groups; ``SYMBOL|MODALITY`` for a protein or peak named like a
     gene. The format parts its columns by spaces, so white space in a name becomes ``_``; what would collide then gets
-    ``|2``. The format has no room for anything else: ids, modality, original symbols, kind and hashes lie beside it in
-    ``STEM.meta.json``, row by row.
+    ``|2``. The format has no room for anything else: ids, modality, original symbols, kind and hashes are stored next
+    to it in ``STEM.meta.json``, row by row.
 
     Examples
     --------
@@ -103,9 +103,9 @@ def write_word2vec(embeddings: GeneEmbeddings, path: Path) -> list[str]:
 def write_safetensors(embeddings: GeneEmbeddings, path: Path) -> list[str]:
     """One float32 tensor ``embeddings`` ``[G, D]``; names, ids, kind and hashes in its metadata (text, JSON lists).
 
-    Beside it ``STEM.vocab.json`` maps every name to its row, as scGPT's ``vocab.json`` does, so that models with a gene
-    list of their own (scGPT, GEARS, TxPert and others that hold an ``nn.Embedding`` of genes) start from these rows.
-    Give genes that are not in it a row that is no gene's: here the mean.
+    Next to it ``STEM.vocab.json`` maps every name to its row, as scGPT's ``vocab.json`` does, so that models with a
+    gene list of their own (scGPT, GEARS, TxPert and others that hold an ``nn.Embedding`` of genes) start from these
+    rows. Give genes that are not in it a row that is no gene's: here the mean.
 
     Examples
     --------
@@ -144,7 +144,7 @@ def write_safetensors(embeddings: GeneEmbeddings, path: Path) -> list[str]:
 def write_h5ad(embeddings: GeneEmbeddings, path: Path) -> list[str]:
     """Genes as observations: ``X`` the vectors, ``obs`` their names and ids, ``uns["grn_cotrain"]`` kind and hashes.
 
-    For embeddings beside one's own cells there is the format ``varm``.
+    The format ``varm`` adds embeddings to one's own cells.
     """
     import anndata
     import pandas as pd

@@ -36,7 +36,7 @@ class GeneEmbeddings:
     species
         Species of the vocabulary: names are aligned within it.
     notes
-        What there is to tell: genes without an embedding.
+        Lines to report: genes without an embedding.
     """
 
     frame: pd.DataFrame

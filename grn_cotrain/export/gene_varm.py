@@ -1,4 +1,4 @@
-"""Gene embeddings beside a user's own genes: ``varm`` of an AnnData, aligned by name.
+"""Gene embeddings added to a user's own genes: ``varm`` of an AnnData, aligned by name.
 
 Dimension letters: N features of the user's object, G rows of the embeddings, D width.
 """
@@ -52,7 +52,7 @@ def annotate_genes(adata: anndata.AnnData, embeddings: GeneEmbeddings, options: 
     Returns
     -------
     list of str
-        What there is to tell: how many features were mapped, renamed, duplicated or lost, by name.
+        Lines to report: how many features were mapped, renamed, duplicated or lost, by name.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def _align(
 ) -> tuple[np.ndarray, AlignmentReport, list[str]]:
     """Row of the embeddings' vocabulary of each feature, -1 where it has none; the report; what the reader noted.
 
-    Features of one gene keep its embedding, all of them: it says something of the gene, not of the column.
+    Features of one gene keep its embedding, all of them: it describes the gene, not the column.
     """
     vocab = embeddings.vocab()
     features = resolve_features(var, "genes of the file", tables=tables)

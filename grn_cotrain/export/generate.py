@@ -58,7 +58,7 @@ def generate_cells(
     """Show a model some genes of each cell and let it generate the others; nothing is written.
 
     Works with any run one of whose objectives predicts values; meant for the encoder ``scgpt`` and the objective
-    ``generative``. Of the run only ``model/`` and ``run.json`` are read. A cell's total counts, its covariates and,
+    ``generative``. Only ``model/`` and ``run.json`` of the run are read. A cell's total counts, its covariates and,
     with ``genes="expressed"``, *which* genes it expresses are taken as known; values of unknown genes never are.
 
     Parameters
@@ -162,7 +162,7 @@ def _predictor(model: CoTrainModel, prompt: Prompt) -> ValuePredictor:
 
 
 def _doubts(model: CoTrainModel, prompt: Prompt) -> list[str]:
-    """What speaks against such a prompt."""
+    """Reasons against such a prompt."""
     weights = (getattr(model.objective(name).config, "cell_prompt_weight", 0.0) for name in model.objectives)
     if prompt == "cell" and not any(weight > 0 for weight in weights):
         return ["this run was never trained to predict genes from a prompting cell state (objectives.generative)"]
@@ -184,7 +184,7 @@ class _Pick:
     Attributes
     ----------
     share
-        Of each cell's values, where no names are given.
+        Share of each cell's values, where no names are given.
     named_V
         bool over vocabulary ids, where names are given.
     asks_zeros
@@ -290,7 +290,7 @@ def _result(cells: CellStore, table: _Table, origin: dict[str, Any], measured_G:
     )
     truth = cells.normalised().copy()
     if not measured_G.all():
-        # Of a gene that the file lacks nobody knows the truth; a NaN where one was generated is one number each.
+        # The truth of a gene that the file lacks is unknown; a NaN where one was generated is one number each.
         rows, columns, _ = table.entries("values_T")
         unknown_N = ~measured_G[columns]
         where = (rows[unknown_N], columns[unknown_N])

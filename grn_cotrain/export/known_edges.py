@@ -1,4 +1,4 @@
-"""What is already known of a pair: its part of the split, its sign, its evidence; and what the cells say of its sign.
+"""Facts about a pair: its part of the split, its sign, its evidence; and the sign that the cells show.
 
 Dimension letters: C cells, E edges, G genes, M pairs, S sources.
 """
@@ -48,7 +48,7 @@ class KnownEdges:
     sources_S
         Gene indices of the TFs that the split has (training, validation and test), or the model's graph.
     cells
-        The run's cells, or None where the prepared folder is not at hand.
+        The run's cells, or None where the prepared folder is not available.
     """
 
     origin: Literal["split", "graph", "none"]
@@ -79,7 +79,7 @@ def known_edges(run: OpenRun) -> tuple[KnownEdges, list[str]]:
     Returns
     -------
     known edges, notes
-        The notes say what is missing without the prepared folder.
+        The notes list what is missing without the prepared folder.
 
     Raises
     ------

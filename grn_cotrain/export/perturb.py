@@ -68,7 +68,7 @@ def perturb_genes(
     ------
     UserError
         A gene that the model does not know, with the nearest name; no such column or value of ``obs``; no model; the
-        run's prepared folder is not at hand and no cells are given; what ``perturb_cells`` refuses.
+        run's prepared folder is not available and no cells are given; what ``perturb_cells`` refuses.
     """
     opened = OpenRun.of(run, prep=options.prep)
     index = [opened.vocab.index(name) for name in genes]  # before anything costly: names are what people mistype
@@ -136,7 +136,7 @@ def perturb_file(
         other table's or the input's.
     """
     _check_places(out, cells_out, cells)
-    with ExitStack() as stack:  # opened first: a place that can't be written is told before the work
+    with ExitStack() as stack:  # opened first: a place that can't be written is reported before the work
         genes_file = stack.enter_context(atomic_file(out))
         cells_file = None if cells_out is None else stack.enter_context(atomic_file(cells_out))
         opened = OpenRun.of(run, prep=options.prep)

@@ -1,4 +1,4 @@
-"""What each of several encoders reads of a batch, and one state a cell from theirs.
+"""The parts of a batch that several encoders read, and one state a cell from their states.
 
 Dimension letters: B cells of a batch, P cells of a part, T tokens, M tokens of a part, D width, A cells with an assay.
 """

@@ -185,11 +185,12 @@ class _Tiles:
         return (phi_LHM.to(self.product).transpose(0, 1) @ right_HMX.to(self.product)).transpose(0, 1).to(self.dtype)
 
     def outer(self, phi_LHM: Tensor, right_LHX: Tensor) -> Tensor:
-        """``[H, M, X]``: sum over tokens of features times what stands beside them."""
+        """``[H, M, X]``: sum over tokens of the products of features and ``right_LHX``."""
         return (phi_LHM.to(self.product).permute(1, 2, 0) @ right_LHX.to(self.product).transpose(0, 1)).to(self.dtype)
 
     def sums(self, k_SHK: Tensor, v_SHW: Tensor) -> tuple[Tensor, Tensor]:
-        """Of one segment: each feature's largest exponent ``[H, M]``, and sums of features times values ``[H, M, X]``.
+        """Sums of one segment: each feature's largest exponent ``[H, M]``, and sums of features times values ``[H, M,
+        X]``.
 
         One pass: what is summed so far is scaled down whenever a larger exponent turns up.
         """
@@ -239,7 +240,7 @@ class _Favor(torch.autograd.Function):
         with torch.autocast(q_THK.device.type, enabled=False):
             tiles = _Tiles(q_THK, v_SHW, projection_MK, ctx.scale)
             grad_THW = grad_THW.to(tiles.dtype) / norm_TH1
-            # Of numerator and denominator: the output is their ratio.
+            # Gradients of numerator and denominator: the output is their ratio.
             grad_THX = torch.cat([grad_THW, -(grad_THW * out_THW).sum(-1, keepdim=True)], dim=-1)
             grad_q, grad_k, grad_v = (torch.empty_like(x) for x in (q_THK, k_SHK, v_SHW))
             segments = zip(
@@ -273,7 +274,7 @@ class FavorAttention(nn.Module):
               \left[ e^{w^\top x - \lVert x \rVert^2 / 2}\, e^{w^\top y - \lVert y \rVert^2 / 2} \right]
 
     The directions ``w`` are a buffer, saved with the weights: at evaluation they are frozen, so that two passes are
-    equal and a saved model computes what it computed in training. In training they are drawn anew after every
+    equal and a saved model computes what it computed in training. In training they are drawn again after every
     ``redraw_every`` calls, by a generator that two further buffers seed (a seed, taken once from torch's global state
     like any initial weight, and the number of calls), so that a resumed run draws what the unbroken one would have.
 
@@ -336,7 +337,7 @@ class FavorAttention(nn.Module):
         return int(self.num_calls)
 
     def count_to(self, calls: int) -> None:
-        """Stand as after ``calls`` training calls, wherever they were made: with the features of the last of them."""
+        """Move to the state after ``calls`` training calls of any process: with the features of the last of them."""
         if self.redraw_every is None:
             return
         drawn = self._number_at(int(self.num_calls)) if self._drawn is None else self._drawn

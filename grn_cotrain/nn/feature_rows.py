@@ -78,7 +78,7 @@ class FeatureRows(nn.Module):
 
     @torch.no_grad()
     def grow_from(self, old: FeatureRows, table_GD: Tensor, *, generator: torch.Generator) -> None:
-        """Take the rows of the features that ``old`` has; those of new features lie around the mean row.
+        """Take the rows of the features that ``old`` has; those of new features are close to the mean row.
 
         Parameters
         ----------

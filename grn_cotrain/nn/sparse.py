@@ -16,7 +16,7 @@ from grn_cotrain.errors import UserError
 
 __all__ = ["RELATIONS", "MessageGraph"]
 
-#: What :attr:`MessageGraph.edge_type_E` tells apart in a graph of one relation: sign x direction of travel. One-way
+#: Values of :attr:`MessageGraph.edge_type_E` in a graph of one relation: sign x direction of travel. One-way
 #: graphs use the first three. A graph of R relations has R times as many: direction, then relation, then sign.
 RELATIONS = (
     "activation/forward",
@@ -156,7 +156,7 @@ class MessageGraph:
 
     @property
     def device(self) -> torch.device:
-        """Where the edges lie."""
+        """Device of the edges."""
         return self.edge_index_2E.device
 
     @cached_property
@@ -211,7 +211,7 @@ class MessageGraph:
             weight_E = torch.ones(edge_type_E.shape[0], device=self.device)
             weight_E[place_E] = self.weight_E
 
-        # The same merge, by source; edges of one source lie there by ascending target.
+        # The same merge, by source; edges of one source are stored there by ascending target.
         order_E = self.transpose_order_E
         leaving_E, entering_E = source_E[order_E], target_E[order_E]
         slot_E = torch.arange(self.num_edges, device=self.device) + leaving_E + (entering_E > leaving_E)
@@ -294,7 +294,7 @@ def _as_pairs(pairs: Tensor | np.ndarray, num_nodes: int, name: str) -> Tensor:
     if pairs_2M.numel():
         low, high = (int(value) for value in pairs_2M.aminmax())
         if low < 0 or high >= num_nodes:
-            raise UserError(f"argument '{name}': indices run from {low} to {high}; they must lie in 0..{num_nodes - 1}")
+            raise UserError(f"argument '{name}': indices run from {low} to {high}; they must be in 0..{num_nodes - 1}")
     return pairs_2M
 
 

@@ -159,8 +159,8 @@ class AdversarialCovariate(Objective):
         self.num_categories = covariates[config.covariate]
         if self.num_categories < 2:
             raise UserError(
-                f"covariate '{config.covariate}': has one category in the training cells; there is nothing to tell"
-                " apart, leave the objective out"
+                f"covariate '{config.covariate}': has one category in the training cells; there is nothing to"
+                " distinguish, leave the objective out"
             )
         self.standard = nn.BatchNorm1d(width, affine=False) if config.standardise else None
         layers: list[nn.Module] = []

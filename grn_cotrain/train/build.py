@@ -109,7 +109,7 @@ def _nodes(recipe: Recipe, data: RunData) -> Nodes:
 
 
 def weights_note(recipe: Recipe, data: RunData) -> str | None:
-    """What becomes of the network's edge weights in this run, in a line; None where all edges weigh alike."""
+    """Use of the network's edge weights in this run, in a line; None where all edges weigh alike."""
     if data.messages.given_weights is None:
         return None
     least, most, zero = data.messages.given_weights
@@ -117,7 +117,7 @@ def weights_note(recipe: Recipe, data: RunData) -> str | None:
     if not recipe.graph.weights:
         return f"{told} are not used: graph.weights is false"
     if recipe.graph.messages == "none":
-        return f"{told} are not used: graph.messages is none"
+        return f"{told} are not used: graph.messages: none"
     name = recipe.model.graph_encoder.name
     if not GRAPH_ENCODERS.get(name).uses_weights:
         users = ", ".join(key for key in GRAPH_ENCODERS.names() if GRAPH_ENCODERS.get(key).uses_weights)
@@ -134,8 +134,8 @@ def _has_known_nodes(recipe: Recipe) -> bool:
 def _known_nodes(recipe: Recipe, data: RunData, nodes: Nodes, statistics: Statistics) -> np.ndarray | None:
     """Nodes that some training step touches, where an untouched id row would be noise; else None.
 
-    A row that starts at the gene's own loadings says something without any training; a random one does not, and the
-    gene is then read through its features alone.
+    A row that starts at the gene's own loadings carries information without any training; a random one does not, and
+    the gene is then read through its features alone.
     """
     if not _has_known_nodes(recipe):
         return None

@@ -31,7 +31,7 @@ _REHEARSAL_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What a run of the recipe will cost.
+    """Cost of a run of the recipe.
 
     ``tokens_per_epoch`` and ``tokens_per_cell`` (median) count CLS tokens; ``minutes`` is an estimate from the timed
     steps; ``memory_mb`` is the peak of a rehearsal of all that a run does; ``notes`` are lines on edge weights and on
@@ -64,7 +64,7 @@ def check_recipe(recipe: Recipe, *, timed_steps: int = 2) -> CheckReport:
         tempfile.TemporaryDirectory(prefix="grn-cotrain-check-") as folder,
     ):
         data = load_run_data(recipe)
-        # What a run needs later is looked at too: a missing logger, a misspelt control.
+        # Later needs of a run are checked too: a missing logger, a misspelt control.
         build_loggers(recipe.train.loggers, Path(folder))
         parse_controls(recipe.evaluate.controls)
         model = build_model(recipe, data)
@@ -109,7 +109,7 @@ def check_recipe(recipe: Recipe, *, timed_steps: int = 2) -> CheckReport:
 
 
 def _rehearse(trainer: Trainer, done: int) -> None:
-    """What a run does besides plain steps, since its peak of memory may lie there.
+    """Do what a run does in addition to plain steps, since its peak of memory may occur there.
 
     Cosines between gradients keep the graphs of all objectives at once, and a checkpoint copies every state. Batches
     differ in shape, so memory is held in more and more pieces: some more steps show most of that growth.

@@ -89,7 +89,7 @@ def build_weighting(config: WeightingConfig, names: Sequence[str]) -> LossWeight
     for key in (*config.weights, *config.start):
         if key not in names:
             raise UserError(
-                f"train.weighting: '{key}' is no objective of this recipe; choose from {', '.join(names)}"
+                f"train.weighting: '{key}' is not an objective of this recipe; choose from {', '.join(names)}"
                 f"{did_you_mean(key, names)}"
             )
     if config.name == "scheduled":

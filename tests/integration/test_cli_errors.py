@@ -78,7 +78,7 @@ CHECK_OVERRIDES = {
     "split absent": ("data.split=unseen-taget-seed0", "did you mean 'unseen-target-seed0'"),
     "prepared folder absent": ("data.prep=/nowhere/at/all", "no such folder"),
     "no cell objective": ("objectives={link_prediction: {}}", "the recipe has no cell objective"),
-    "weights of another loss": ("train.weighting.weights={mlm: 1}", "'mlm' is no objective"),
+    "weights of another loss": ("train.weighting.weights={mlm: 1}", "'mlm' is not an objective"),
     "no room for tokens": ("model.tokens.zeros_per_cell=5000", "leaves no room"),
 }
 

@@ -1,4 +1,4 @@
-"""Requests of a built site to other hosts; there must be none."""
+"""Requests of a built site to other hosts: a site must not make any."""
 
 from __future__ import annotations
 

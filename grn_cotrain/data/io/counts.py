@@ -283,7 +283,7 @@ def _kinds(values_CG: sparse.csr_matrix, features: Features, what: str, hint: st
 
 
 def _presence(obs: pd.DataFrame, var: pd.DataFrame, raw: RawMatrix, what: str) -> dict[str, np.ndarray]:
-    """Which cells have which assay: as the reader found it, or as a column ``present_<assay>`` of the file says."""
+    """Which cells have which assay: as the reader found it, or as a column ``present_<assay>`` of the file states."""
     present: dict[str, np.ndarray] = {}
     for name in [name for name in MODALITIES if (var["modality"] == name).any()]:
         assay = modality_of(name).assay
@@ -301,7 +301,7 @@ def _presence(obs: pd.DataFrame, var: pd.DataFrame, raw: RawMatrix, what: str) -
 def _measured_notes(
     values_CG: sparse.csr_matrix, var: pd.DataFrame, present: dict[str, np.ndarray], what: str
 ) -> list[str]:
-    """Cells with each assay; what cannot be told apart from the file is named."""
+    """Cells with each assay; what the file leaves open is named."""
     notes = []
     for assay, has_C in present.items():
         name = modality_of(assay).name
@@ -318,7 +318,7 @@ def _measured_notes(
         if len(present) > 1 and empty:
             notes.append(
                 f"{assay}: {empty:,} of these cells have no {name} at all and are taken as measured; where they are "
-                f"not, say so in a column {PRESENT.format(assay)} of obs"
+                f"not, mark it in a column {PRESENT.format(assay)} of obs"
             )
     return notes
 

@@ -72,7 +72,7 @@ def canonical_modality(name: str) -> str:
 
 
 def modality_words() -> list[str]:
-    """What files and users may call the modalities, sorted."""
+    """Names of the modalities in files and options, sorted."""
     return sorted(word for known in ASSAY_KINDS.modalities() for word in (known.name, *known.words))
 
 

@@ -20,7 +20,7 @@ __all__ = ["CELL_ENCODERS", "NO_COVARIATES", "AttentionBias", "CellEncoder", "Ce
 CELL_ENCODERS: Registry[CellEncoder] = Registry("cell_encoder", __package__)
 
 NO_COVARIATES: Mapping[str, int] = MappingProxyType({})
-"""What ``covariates`` is where the recipe names none."""
+"""Value of ``covariates`` where the recipe names none."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def token_bias(batch: PackedTokens, bias: AttentionBias | None) -> tuple[Tensor,
 
 @dataclass(frozen=True)
 class CellStates:
-    """What an encoder returns.
+    """Output of an encoder.
 
     Attributes
     ----------
@@ -132,8 +132,8 @@ class CellEncoder(nn.Module, ABC):
     def keep_weights(self) -> Tensor | None:
         """Which tokens of a cell over the cap are kept: those of highest normalised value times these weights ``[G]``.
 
-        Default: None, as :class:`~grn_cotrain.data.tokens.Tokenizer` says: at random in training, the highest values at
-        evaluation. A system that is published with a cut of its own says it here, and has it in both.
+        Default: None, as in :class:`~grn_cotrain.data.tokens.Tokenizer`: at random in training, the highest values at
+        evaluation. A system that is published with a cut of its own defines it here, and has it in both.
         """
         return None
 

@@ -167,7 +167,7 @@ def _audit(run: RunInputs) -> list[Block]:
     return [
         heading,
         Text(
-            f"{said}: {len(report.checked)} checks of {what}, done anew for this report.",
+            f"{said}: {len(report.checked)} checks of {what}, done again for this report.",
             tone="good" if report.ok else "bad",
         ),
         Checks(rows),

@@ -184,7 +184,7 @@ def test_files_round_trip(random_table: LinkTable, tmp_path: Path) -> None:
     assert len(stored["rows"]) == len(random_table.frame)
     assert stored["reliability"]
     (tmp_path / "links" / "links.parquet").write_text("damaged")
-    with pytest.raises(UserError, match="evaluate anew"):
+    with pytest.raises(UserError, match="evaluate the run again"):
         LinkTable.read(tmp_path / "links")
 
 

@@ -89,7 +89,7 @@ def _note(world: Path, weight: Callable[[int], float], graph: dict[str, Any], en
             "edge weights (1 to 3) are not used by the graph encoder identity; gatv2, gcn, rgcn, sage use them",
         ),
         (lambda i: 1.0 + i, {"weights": False}, "gcn", "graph.weights is false"),
-        (lambda i: 1.0 + i, {"messages": "none"}, "gcn", "are not used: graph.messages is none"),
+        (lambda i: 1.0 + i, {"messages": "none"}, "gcn", "are not used: graph.messages: none"),
     ],
 )
 def test_a_run_says_what_becomes_of_edge_weights(
