@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from grn_cotrain.commandline import console, say
+from grn_cotrain.commandline import console, next_step, say
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import atomic_file, atomic_folder
 
@@ -32,7 +32,7 @@ def fetch(
     cache: Annotated[Path | None, typer.Option(help="cache folder (also GRN_COTRAIN_CACHE)", metavar="FOLDER")] = None,
 ) -> None:
     """Fetch public resources into the cache: checked, resumed, with licence and citation."""
-    from data_prep.fetch import Fetcher, find_resource, load_catalogue
+    from .fetch import Fetcher, find_resource, load_catalogue
 
     entries, notes = load_catalogue(catalogue)
     fetcher = Fetcher(entries, offline=offline, refresh=refresh, base_url=base_url, cache=cache)
@@ -50,11 +50,12 @@ def fetch(
     for resource in resources:
         path = fetcher.fetch(resource)
         say(f"{resource.name}: {_place(path, out, link=link) if out is not None else path}")
+    next_step("grn-prep", "counts", names[0], "--out", "PREP")
 
 
 def _show(fetcher: object) -> None:
     """A table on a terminal; elsewhere lines with tabs, which other programs can read."""
-    from data_prep.fetch import Fetcher
+    from .fetch import Fetcher
 
     assert isinstance(fetcher, Fetcher)
     header = ("name", "what", "size", "licence", "cached")
@@ -80,7 +81,7 @@ def _show(fetcher: object) -> None:
 
 def _place(path: Path, out: Path, *, link: bool) -> Path:
     """Copy or link a fetched file or folder; something else of that name is never written over."""
-    from data_prep.fetch.cache import content_hash
+    from .fetch.cache import content_hash
 
     target = out / path.name
     if target.exists() or target.is_symlink():

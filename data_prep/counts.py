@@ -10,10 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.fetch import resolve_source
-from data_prep.grn import build_network
-from data_prep.merge import JOINS, SOURCE_KEY, labels_of, merge_counts
-from data_prep.selection import parse_selection, select_genes
 from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.diagnosis import respell
 from grn_cotrain.data.grn import GRN
@@ -24,32 +20,26 @@ from grn_cotrain.data.io.names import AliasTable, OrthologTable, TargetSpecies
 from grn_cotrain.data.io.size_factors import SIZE_FACTOR, size_factors
 from grn_cotrain.data.prep import Prep, check_output, write_prep
 from grn_cotrain.data.vocab import AlignmentReport, FeatureVocab, detect_species, is_spike_in, name_some
-from grn_cotrain.errors import UserError, did_you_mean
+from grn_cotrain.errors import UserError
+from grn_cotrain.jobs.prepare import CountsOptions
+from grn_cotrain.options import keywords
+
+from .fetch import resolve_source
+from .grn import build_network
+from .merge import labels_of, merge_counts
+from .selection import parse_selection, select_genes
 
 __all__ = ["prepare_counts", "source_list"]
 
 _SPECIES = ("auto", "human", "mouse")
 
 
+@keywords(CountsOptions)
 def prepare_counts(
     source: str | Path | Sequence[str | Path],
     out: str | Path,
+    options: CountsOptions,
     *,
-    layer: str | None = None,
-    modality: str | None = None,
-    names: str | None = None,
-    annotations: str | Sequence[str] | None = None,
-    join: str = "outer",
-    source_key: str = SOURCE_KEY,
-    aliases: str | Path | None = None,
-    orthologs: str | Path | None = None,
-    orthologs_policy: str = "one2one",
-    to_species: str | None = None,
-    genes: str = "all",
-    grn: str | Path | None = None,
-    grn_format: str = "auto",
-    tf_list: str | Path | None = None,
-    species: str = "auto",
     min_mapped: float = 0.5,
     vocab: FeatureVocab | None = None,
 ) -> Prep:
@@ -63,31 +53,7 @@ def prepare_counts(
         joined.
     out
         Prepared folder to write. An earlier one is replaced as a whole; other content is never touched.
-    layer
-        Layer that holds the counts; ``raw`` for ``adata.raw``.
-    modality
-        Take one modality of several, such as ``rna``; by default all are features.
-    names
-        Column of the features that holds their names, where the index does not; ``index`` for the index.
-    annotations
-        Names of columns or features that are not genes, separated by commas: they become columns of ``obs``.
-    join, source_key
-        Several files: features of any file (``outer``) or of every one (``inner``); the column of ``obs`` that names
-        the file of each cell. See :func:`~data_prep.merge.merge_counts`.
-    aliases
-        Table of old symbols: genes take their current ones, and the network's genes are found by either.
-    orthologs, orthologs_policy, to_species
-        Table of human and mouse genes: genes take the names of the other species, or of ``to_species`` where they are
-        not of it already. ``one2one`` leaves other orthologs out, ``sum`` adds up genes that share one.
-    genes
-        ``all``, or a sum such as ``hvg:2000+tf+targets``.
-    grn, grn_format
-        Edge list and its format; see :func:`~grn_cotrain.data.io.edges.load_edges`.
-    tf_list
-        File of TF symbols, one a line: TFs beyond the network's.
-    species
-        Species of the files. ``auto`` derives it from the names; ``human`` or ``mouse`` decide where names are
-        ambiguous.
+    {options}
     vocab
         Align to this vocabulary instead of making one from the data (another data set's genes); ``genes`` must be
         ``all`` then. Features that the data lack are zero.
@@ -104,49 +70,43 @@ def prepare_counts(
     UserError
         Whatever is wrong with the files or arguments; nothing is written then.
     """
-    selection = parse_selection(genes)
-    if species not in _SPECIES:
-        raise UserError(f"--species '{species}': choose from {', '.join(_SPECIES)}{did_you_mean(species, _SPECIES)}")
+    selection = parse_selection(options.genes)
     if vocab is not None and not selection.everything:
-        raise UserError(f"--genes '{genes}': a given vocabulary decides about genes; leave it at all")
-    if join not in JOINS:
-        raise UserError(f"--join '{join}': choose from {', '.join(JOINS)}{did_you_mean(join, JOINS)}")
-    if to_species not in (None, *_SPECIES[1:]):
-        raise UserError(f"--to '{to_species}': choose from {', '.join(_SPECIES[1:])}")
-    if orthologs is None and to_species is not None:
-        raise UserError(f"--to '{to_species}': needs a table of orthologs; give --orthologs FILE")
+        raise UserError(f"--genes '{options.genes}': a given vocabulary decides about genes; leave it at all")
     replaced = check_output(out)
     given = source_list(source)
-    renaming = None if aliases is None else AliasTable.read(resolve_source(aliases))
-    pairs = None if orthologs is None else OrthologTable.read(resolve_source(orthologs))
-    target: TargetSpecies | None = to_species  # type: ignore[assignment]
-    known: TargetSpecies | None = None if species == "auto" else species  # type: ignore[assignment]
+    renaming = None if options.aliases is None else AliasTable.read(resolve_source(options.aliases))
+    pairs = None if options.orthologs is None else OrthologTable.read(resolve_source(options.orthologs))
+    known: TargetSpecies | None = None if options.species == "auto" else options.species
     read = [
         load_counts(
             resolve_source(file),
-            layer,
-            modality=modality,
+            options.layer,
+            modality=options.modality,
+            annotations=_listed(options.annotations),
             aliases=renaming,
             orthologs=pairs,
-            orthologs_policy=orthologs_policy,
-            to_species=target,
+            orthologs_policy=options.orthologs_policy,
+            to_species=options.to_species,
             species=known,
-            names=names,
-            annotations=_listed(annotations),
+            names=options.names,
         )
         for file in given
     ]
+    grn, species = options.grn, options.species
     counts = read[0]
     if len(read) > 1:
         labels = labels_of(given)
         labelled = list(zip(labels, read, strict=True))
-        counts = merge_counts(labelled, join=join, source_key=source_key, species=species)
+        counts = merge_counts(labelled, join=options.join, source_key=options.source_key, species=species)
     notes = list(counts.notes)
     cells, report = _aligned_cells(counts, species, vocab, min_mapped, notes)
     network = None
     if grn is not None:
-        network = build_network(grn, cells.vocab, format=grn_format, aliases=renaming)
-    listed = _listed_tfs(tf_list, cells.vocab, notes) if tf_list is not None else np.empty(0, dtype=np.int64)
+        network = build_network(grn, cells.vocab, format=options.grn_format, aliases=renaming)
+    listed = np.empty(0, dtype=np.int64)
+    if options.tf_list is not None:
+        listed = _listed_tfs(options.tf_list, cells.vocab, notes)
     sources, targets = (np.empty(0, dtype=np.int64),) * 2 if network is None else map(np.unique, network.pairs_2E)
     kept, said = select_genes(cells, selection, tf_index=np.union1d(listed, sources), target_index=targets)
     notes.append(said)
@@ -160,17 +120,17 @@ def prepare_counts(
     meta = {
         "source": {
             "counts": [Path(file).name for file in given] if len(given) > 1 else Path(given[0]).name,
-            "layer": layer,
-            "modality": modality,
-            "names": names,
-            "annotations": _listed(annotations),
-            "join": join if len(given) > 1 else None,
-            "genes": genes,
-            "grn_format": grn_format,
+            "layer": options.layer,
+            "modality": options.modality,
+            "names": options.names,
+            "annotations": _listed(options.annotations),
+            "join": options.join if len(given) > 1 else None,
+            "genes": options.genes,
+            "grn_format": options.grn_format,
         }
         | {
-            key: None if value is None else Path(value).name
-            for key, value in {"grn": grn, "tf_list": tf_list, "aliases": aliases, "orthologs": orthologs}.items()
+            key: None if (value := getattr(options, key)) is None else Path(value).name
+            for key in ("grn", "tf_list", "aliases", "orthologs")
         },
         "notes": notes,
     }

@@ -7,10 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from data_prep.counts import prepare_counts, source_list
-from data_prep.fetch import known_format, resolve_source
-from data_prep.merge import labels_of
-from data_prep.splits import prepare_splits
 from grn_cotrain.config import canonical_hash, to_dict
 from grn_cotrain.data.io.tables import split_selector
 from grn_cotrain.data.prep import FORMAT_VERSION, Prep, check_output
@@ -18,6 +14,11 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.files import atomic_folder, read_json, sha256_file, write_json
 from grn_cotrain.lock import folder_lock
 from grn_cotrain.recipe import PrepConfig
+
+from .counts import prepare_counts, source_list
+from .fetch import known_format, resolve_source
+from .merge import labels_of
+from .splits import prepare_splits
 
 __all__ = ["ensure_prep"]
 

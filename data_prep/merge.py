@@ -164,7 +164,7 @@ def _refuse_mixtures(files: Sequence[tuple[str, CountsFile]], source_key: str, s
     if len(set(known.values())) > 1:
         said = ", ".join(f"{label}: {found}" for label, found in known.items())
         raise UserError(
-            f"IN: files of different species ({said}); give one species, or map them: --orthologs FILE --to human"
+            f"IN: files of different species ({said}); give one, or map them: --orthologs FILE --to-species human"
         )
     for label, counts in files:
         if source_key in counts.adata.obs:
@@ -246,7 +246,7 @@ def _refuse_strangers(label: str, found: AlignmentReport, placed: list[_Placed],
         old, new = next(pair for pair, reason in zip(found.renamed, found.reasons, strict=True) if reason == "case")
         raise UserError(
             f"IN: {by_case:,} of {found.mapped:,} genes that {label} shares with {others} differ in case "
-            f"({old}, {new}): files of different species; give one species, or map them: --orthologs FILE --to human"
+            f"({old}, {new}): files of different species; give one, or map them: --orthologs FILE --to-species human"
         )
 
 

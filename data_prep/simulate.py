@@ -24,8 +24,6 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from data_prep.simulate_dynamics import SimulatedCells, SimulatedPeaks, simulate_cells, simulate_peaks
-from data_prep.simulate_network import SimulatedNetwork, simulate_network
 from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.grn import GRN
 from grn_cotrain.data.io.write_h5ad import write_h5ad
@@ -33,6 +31,9 @@ from grn_cotrain.data.prep import check_output, write_prep
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import atomic_file, atomic_folder
+
+from .simulate_dynamics import SimulatedCells, SimulatedPeaks, simulate_cells, simulate_peaks
+from .simulate_network import SimulatedNetwork, simulate_network
 
 __all__ = ["TRUTH_FILES", "SimulateConfig", "SimulatedWorld", "simulate", "simulate_world"]
 

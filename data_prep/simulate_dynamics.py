@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_prep.simulate_network import SimulatedNetwork
+from .simulate_network import SimulatedNetwork
 
 __all__ = ["SimulatedCells", "SimulatedPeaks", "hill", "simulate_cells", "simulate_peaks"]
 

@@ -11,10 +11,11 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from data_prep.simulate import SimulatedWorld
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.errors import UserError
+
+from .simulate import SimulatedWorld
 
 __all__ = ["OracleScorer", "oracle_scores"]
 

@@ -5,43 +5,31 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from grn_cotrain.data.edge_split import SPLIT_KINDS, EdgeSplit, SplitKind, Track
+from grn_cotrain.data.edge_split import SPLIT_KINDS, EdgeSplit, SplitKind
 from grn_cotrain.data.leakage import assert_no_leak
 from grn_cotrain.data.prep import Prep, write_split
 from grn_cotrain.data.split_checks import refuse_one_class, split_warnings
 from grn_cotrain.data.splits import make_split, published_split, transfer_split
 from grn_cotrain.errors import UserError, did_you_mean
+from grn_cotrain.jobs.prepare import SplitOptions
+from grn_cotrain.options import keywords
 
 __all__ = ["prepare_splits"]
 
 logger = logging.getLogger(__name__)
 
 
-def prepare_splits(
-    prep_folder: str | Path,
-    kind: SplitKind,
-    *,
-    seed: int = 0,
-    track: Track = "visible",
-    folds: int = 5,
-    train: str | Path | None = None,
-    validation: str | Path | None = None,
-    test: str | Path | None = None,
-    index: str | None = None,
-    source_prep: str | Path | None = None,
-) -> list[str]:
+@keywords(SplitOptions)
+def prepare_splits(prep_folder: str | Path, kind: SplitKind, options: SplitOptions) -> list[str]:
     """Make the splits of one kind, audit them, write them into ``PREP/splits``, and return their names.
 
     Parameters
     ----------
     prep_folder
         Prepared folder; all kinds but ``published`` need its network.
-    kind, seed, track, folds
+    kind
         See :func:`~grn_cotrain.data.splits.make_split`.
-    train, validation, test, index
-        Files of a published split, see :func:`~grn_cotrain.data.split_published.published_split`.
-    source_prep
-        Prepared folder whose network a transfer split trains on.
+    {options}
 
     Raises
     ------
@@ -51,12 +39,14 @@ def prepare_splits(
     """
     if kind not in SPLIT_KINDS:
         raise UserError(f"kind '{kind}': choose from {', '.join(SPLIT_KINDS)}{did_you_mean(kind, SPLIT_KINDS)}")
+    train, validation, test, index = options.train, options.validation, options.test, options.index
+    source_prep, seed = options.source_prep, options.seed
     files = {"train": train, "validation": validation, "test": test, "index": index}
     given = [name for name, value in files.items() if value is not None]
     if kind != "published" and given:
-        raise UserError(f"{given[0]}: only a published split reads it; use kind published, or leave it out")
+        raise UserError(f"--{given[0]}: only a published split reads it; use kind published, or leave it out")
     if kind != "transfer" and source_prep is not None:
-        raise UserError("from: only a transfer split reads it; use kind transfer, or leave it out")
+        raise UserError("--source-prep: only a transfer split reads it; use kind transfer, or leave it out")
     prep = Prep.open(prep_folder)
     if kind == "published":
         if train is None or test is None:
@@ -65,10 +55,10 @@ def prepare_splits(
         splits = [published_split(train, validation, test, vocab=prep.vocab, index=index, grn_hash=grn_hash, seed=seed)]
     elif kind == "transfer":
         if source_prep is None:
-            raise UserError("from: a transfer split needs the prepared folder to train on; give it")
+            raise UserError("--source-prep: a transfer split needs the prepared folder to train on; give it")
         splits = [transfer_split(prep.grn, Prep.open(source_prep).grn, seed=seed)]
     else:
-        splits = make_split(prep.grn, kind, seed=seed, track=track, folds=folds)
+        splits = make_split(prep.grn, kind, seed=seed, track=options.track, folds=options.folds)
     refuse_one_class(splits)
     _audit(splits, prep)
     for split in splits:

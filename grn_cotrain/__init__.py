@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from grn_cotrain import hub, pl, tl
-    from grn_cotrain.model import CoTrainModel
+    from grn_cotrain.door import CoTrainModel
 
 __all__ = ["CoTrainModel", "__version__", "hub", "pl", "tl"]
 
@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     if name == "CoTrainModel":
-        return importlib.import_module("grn_cotrain.model").CoTrainModel
+        return importlib.import_module("grn_cotrain.door").CoTrainModel
     if name in ("hub", "pl", "tl"):
         return importlib.import_module(f"grn_cotrain.{name}")
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -19,9 +20,10 @@ from typing import Any
 import typer
 from rich.console import Console
 
+import grn_cotrain
 from grn_cotrain.errors import UserError
 
-__all__ = ["console", "run_app", "say"]
+__all__ = ["console", "next_step", "run_app", "say", "version_option"]
 
 # Typer carries its own copy of click in some versions, so the base of its errors is found through a class it exports.
 _CommandError: type[Exception] = next(cls for cls in typer.BadParameter.__mro__ if cls.__name__ == "ClickException")
@@ -42,6 +44,22 @@ def say(line: str = "", *, style: str | None = None) -> None:
     console().print(line, style=style, markup=False, soft_wrap=True)
 
 
+def next_step(*words: object) -> None:
+    """Name a sensible next command, the last line of every command; words with blanks are quoted."""
+    say(f"next: {' '.join(shlex.quote(str(word)) for word in words)}")
+
+
+def version_option(program: str) -> Any:
+    """Return the option ``--version`` of a program."""
+
+    def show(value: bool) -> None:
+        if value:
+            say(f"{program} {grn_cotrain.__version__}")
+            raise typer.Exit
+
+    return typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=show)
+
+
 def run_app(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
     """Run a typer app and return its exit code: 0, or 2 for bad input, or 130 after Ctrl-C.
 
@@ -56,7 +74,7 @@ def run_app(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
         with _plain_messages():
             result: Any = typer.main.get_command(app).main(args=given, standalone_mode=False)
     except UserError as error:
-        return _fail(str(error))
+        return _fail(error.on_command_line())
     except _CommandError as error:
         return _usage(error)
     except (typer.Abort, KeyboardInterrupt):  # some versions of typer turn Ctrl-C into the former, some into code 130

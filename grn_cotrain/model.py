@@ -20,7 +20,7 @@ from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.nodes import Nodes
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.store import CellStore
-from grn_cotrain.data.tokens import Tokenizer
+from grn_cotrain.data.tokens import JointTokenizer, Tokenizer
 from grn_cotrain.data.vocab import MODALITIES, NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.model_inputs import ModelInputs, assays_read, message_graph
@@ -35,7 +35,7 @@ from grn_cotrain.nn.node_table import NodeTable
 from grn_cotrain.nn.sparse import MessageGraph
 from grn_cotrain.objectives import OBJECTIVES, GeneStates, Objective, ValuePredictor
 from grn_cotrain.objectives.reading import views_read
-from grn_cotrain.recipe import ModelConfig
+from grn_cotrain.recipe import ModelConfig, TokenConfig
 from grn_cotrain.recipe_model import ONE_ENCODER
 
 __all__ = ["CoTrainModel", "ModelInputs"]
@@ -171,7 +171,8 @@ class CoTrainModel(nn.Module):
         UserError
             No model there; files missing, damaged, exchanged or written by a newer version.
         """
-        from grn_cotrain.model_io import find_model, load_model
+        from grn_cotrain.model_io import load_model
+        from grn_cotrain.run_folder import find_model
 
         return load_model(find_model(path), backend=backend)[0]
 
@@ -338,14 +339,21 @@ class CoTrainModel(nn.Module):
 
         ``every_value`` lifts the cap on a cell's tokens, so that no value is left out.
         """
-        config = self.config.tokens
-        if every_value:
-            zeros = 0 if config.zeros_per_cell == "all" else config.zeros_per_cell
-            config = replace(config, max_tokens=max(config.max_tokens, cells.num_features + 1 + zeros))
         weights_G = self.keep_weights()
         # Cells of before the vocabulary was extended have the first of the model's features.
         keep_G = None if weights_G is None else weights_G[: cells.num_features].double().cpu().numpy()
-        return Tokenizer(cells, config, self.inputs.covariates, keep_weight_G=keep_G)
+
+        def of(config: TokenConfig, reads: Sequence[str] | None) -> Tokenizer:
+            if every_value:
+                zeros = 0 if config.zeros_per_cell == "all" else config.zeros_per_cell
+                config = replace(config, max_tokens=max(config.max_tokens, cells.num_features + 1 + zeros))
+            return Tokenizer(cells, config, self.inputs.covariates, keep_weight_G=keep_G, reads=reads)
+
+        specs = self.config.encoder_specs
+        if self.config.encoders is None or len(specs) == 1:
+            (spec,) = specs.values()
+            return of(spec.tokens, spec.reads)
+        return JointTokenizer({name: of(spec.tokens, spec.reads) for name, spec in specs.items()})
 
     def keep_weights(self) -> Tensor | None:
         """Which tokens of a cell over the cap are kept, by the encoders that say so; None where none does."""

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from grn_cotrain.controls.pair_evidence import PairEvidence
 from grn_cotrain.data.assay_kinds import MODALITIES, modality_of
 from grn_cotrain.data.covariates import Categories
 from grn_cotrain.data.nodes import Nodes
 from grn_cotrain.data.relations import RelationEdges
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError, did_you_mean
-from grn_cotrain.nn.link_decoders import PairEvidence
 from grn_cotrain.nn.sparse import MessageGraph
 from grn_cotrain.recipe import ModelConfig
 

@@ -13,6 +13,7 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 
 from grn_cotrain.config import parse, to_dict
+from grn_cotrain.controls.pair_evidence import PairEvidence
 from grn_cotrain.data.io.sparse_check import index_in_range
 from grn_cotrain.data.nodes import Nodes
 from grn_cotrain.data.relations import RelationEdges
@@ -21,7 +22,6 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.files import atomic_folder, read_json, sha256_file, write_json
 from grn_cotrain.manifest import MODEL_MANIFEST, RUN_MANIFEST, Manifest
 from grn_cotrain.model import CoTrainModel, ModelInputs
-from grn_cotrain.nn.link_decoders import PairEvidence
 from grn_cotrain.recipe import ModelConfig
 from grn_cotrain.strict import check_shape, shown
 
@@ -29,7 +29,6 @@ __all__ = [
     "FORMAT_VERSION",
     "add_to_model",
     "check_model_output",
-    "find_model",
     "load_model",
     "read_tensors",
     "save_model",
@@ -68,26 +67,6 @@ _CONFIG_KEYS = (
 
 
 _MANIFEST_FACTS = ("run_id", "recipe_hash", "split", "split_hash", "step")
-
-
-def find_model(path: str | Path) -> Path:
-    """The model folder at ``path``: itself, or ``model/`` of a run folder.
-
-    Raises
-    ------
-    UserError
-        Neither; or a run whose files do not belong together.
-    """
-    from grn_cotrain.run_folder import RunFolder
-
-    path = Path(path)
-    if (path / "config.json").is_file():
-        return path
-    if (path / "model" / "config.json").is_file():
-        # A folder that holds model/ and nothing else of a run is somebody's copy: the model's own manifest has to do.
-        return RunFolder.open(path).model if (path / "recipe.yaml").is_file() else path / "model"
-    what = "holds no model" if path.is_dir() else "is a file" if path.exists() else "no such folder"
-    raise UserError(f"model '{path}': {what}; give a model folder or the folder of a finished run")
 
 
 def check_model_output(path: str | Path, *, overwrite: bool) -> None:

@@ -18,6 +18,7 @@ from grn_cotrain.config import (
     require,
     require_number,
     require_seed,
+    to_dict,
 )
 from grn_cotrain.recipe_model import ModelConfig, TableConfig, TokenConfig
 from grn_cotrain.recipe_train import ScheduleConfig, TrainConfig, WeightingConfig
@@ -268,6 +269,12 @@ class Recipe:
 
     def __post_init__(self) -> None:
         require_seed(self.seed)
+
+    def to_yaml(self) -> str:
+        """The resolved recipe as YAML text, as ``grn-cotrain train`` reads it."""
+        import yaml
+
+        return yaml.safe_dump(to_dict(self), sort_keys=False, allow_unicode=True)
 
     def with_seed(self, seed: int) -> Recipe:
         """The same run under another seed."""

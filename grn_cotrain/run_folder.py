@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from grn_cotrain.data.vocab import FeatureVocab
     from grn_cotrain.model import CoTrainModel
 
-__all__ = ["TRAIN", "RunFolder"]
+__all__ = ["TRAIN", "RunFolder", "find_model"]
 
 
 @dataclass(frozen=True)
@@ -199,3 +199,21 @@ class RunFolder(RunFiles):
             data.messages.require_same(
                 model.inputs, data.split, data.prep.vocab.symbols, what=f"model '{self.model}': graph.safetensors"
             )
+
+
+def find_model(path: str | Path) -> Path:
+    """The model folder at ``path``: itself, or ``model/`` of a run folder.
+
+    Raises
+    ------
+    UserError
+        Neither; or a run whose files do not belong together.
+    """
+    path = Path(path)
+    if (path / "config.json").is_file():
+        return path
+    if (path / "model" / "config.json").is_file():
+        # A folder that holds model/ and nothing else of a run is somebody's copy: the model's own manifest has to do.
+        return RunFolder.open(path).model if (path / "recipe.yaml").is_file() else path / "model"
+    what = "holds no model" if path.is_dir() else "is a file" if path.exists() else "no such folder"
+    raise UserError(f"model '{path}': {what}; give a model folder or the folder of a finished run")

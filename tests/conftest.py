@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.skips import skip_listed, unlisted
+from tests.cases.skips import skip_listed, unlisted
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Numba's first parallel function sets the number of OpenMP threads of the whole process, torch's too.
@@ -41,7 +41,7 @@ def _keep_reason(report: pytest.TestReport | pytest.CollectReport) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A run that skipped for a reason that is not listed fails (`tests/skips.py`)."""
+    """A run that skipped for a reason that is not listed fails (`tests/cases/skips.py`)."""
     if hasattr(session.config, "workerinput"):
         return
     wrong = unlisted(_skipped, extras_required=os.environ.get("GRN_COTRAIN_EXTRAS") == "required")

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from grn_cotrain import pl
 from grn_cotrain.errors import UserError
 from grn_cotrain.export.edges import predict_edges
-from grn_cotrain.pl._style import THEME
+from grn_cotrain.pl.theme import THEME
 
 __all__ = ["main"]
 
@@ -26,7 +26,7 @@ figure {{ display: inline-block; margin: 12px; vertical-align: top }} figcaption
 
 
 def figures(run: Path, tf: str) -> dict[str, Callable[[], Axes]]:
-    """What to draw, by the text under it."""
+    """Drawings, by the text under them."""
     return {
         "losses": lambda: pl.losses(run),
         "controls": lambda: pl.controls(run),
@@ -43,7 +43,7 @@ def figures(run: Path, tf: str) -> dict[str, Callable[[], Axes]]:
         f"regulon {tf}, 50": lambda: pl.regulon(run, tf, top=50),
         "network": lambda: pl.network(run),
         "network, known": lambda: pl.network(
-            predict_edges(run, top_per_tf=4, top=40, include_known="only", say=lambda text: None)
+            predict_edges(run, top_per_tf=4, top=40, known="only", say=lambda text: None)
         ),
     }
 

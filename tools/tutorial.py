@@ -1,4 +1,4 @@
-"""Do what the tutorials of ``docs/`` say, each in a copy of the repository; fail if a page is wrong.
+"""Run the tutorials of ``docs/``, each in a copy of the repository; fail if a page is wrong.
 
 ``python -m tools.tutorial`` extracts a page's blocks: titled ones become files (or ends of files), shell blocks are
 run in their order. Between writing the component and its test, the contract's own check must fail.
@@ -34,7 +34,7 @@ class Step:
 
 
 def steps_of(markdown: str) -> list[Step]:
-    """The page's blocks in their order; Python without a title is no step."""
+    """The page's blocks in their order; Python without a title is not a step."""
     steps = []
     for language, title, text in _FENCE.findall(markdown):
         if language == "bash":
@@ -103,7 +103,7 @@ def _shell(line: str, folder: Path) -> tuple[int, str]:
 
 
 def main() -> None:
-    """Run every tutorial in a temporary folder and say what was done."""
+    """Run every tutorial in a temporary folder and report what was done."""
     for page in PAGES:
         print(page.name)
         with tempfile.TemporaryDirectory() as folder:

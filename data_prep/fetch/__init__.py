@@ -1,8 +1,8 @@
 """Public resources by name or address: a catalogue, a cache that checks what it holds, downloads that resume."""
 
-from data_prep.fetch.catalogue import Resource, load_catalogue, read_catalogue
-from data_prep.fetch.fetcher import Fetcher
-from data_prep.fetch.resolve import find_resource, known_format, resolve_source
+from .catalogue import Resource, load_catalogue, read_catalogue
+from .fetcher import Fetcher
+from .resolve import find_resource, known_format, resolve_source
 
 __all__ = [
     "Fetcher",

@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from data_prep.fetch.catalogue import file_name, human_size
-from data_prep.fetch.progress import Meter
 from grn_cotrain import __version__
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import read_json
+
+from .catalogue import file_name, human_size
+from .progress import Meter
 
 __all__ = ["DownloadError", "ResumingDownloader", "redact"]
 

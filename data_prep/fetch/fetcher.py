@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.fetch.cache import CACHE_VARIABLE, Slot, cache_folder, content_hash
-from data_prep.fetch.catalogue import Resource, human_size
-from data_prep.fetch.download import DownloadError, ResumingDownloader, redact
-from data_prep.fetch.process import PROCESS_VERSION, made_name, make
-from data_prep.fetch.progress import download_meter
 from grn_cotrain import commandline
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import sha256_file
+
+from .cache import CACHE_VARIABLE, Slot, cache_folder, content_hash
+from .catalogue import Resource, human_size
+from .download import DownloadError, ResumingDownloader, redact
+from .process import PROCESS_VERSION, made_name, make
+from .progress import download_meter
 
 __all__ = ["MIRROR_VARIABLE", "OFFLINE_VARIABLE", "Fetcher"]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from data_prep.fetch.catalogue import Resource
-from data_prep.fetch.unpack import gunzip, unpack
 from grn_cotrain.data.io.tables import read_table, read_text
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import atomic_file
 from grn_cotrain.text_tables import write_delimited
+
+from .catalogue import Resource
+from .unpack import gunzip, unpack
 
 __all__ = ["PROCESS_VERSION", "made_name", "make"]
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from data_prep.fetch.catalogue import human_size
 from grn_cotrain import commandline
+
+from .catalogue import human_size
 
 __all__ = ["Meter", "PlainMeter", "download_meter"]
 

@@ -7,11 +7,12 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from data_prep.fetch.catalogue import Resource, file_name, load_catalogue
-from data_prep.fetch.download import redact
-from data_prep.fetch.fetcher import Fetcher
 from grn_cotrain import commandline
 from grn_cotrain.errors import UserError, did_you_mean
+
+from .catalogue import Resource, file_name, load_catalogue
+from .download import redact
+from .fetcher import Fetcher
 
 __all__ = ["find_resource", "known_format", "resolve_source", "resource_of_url"]
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
-    from grn_cotrain.data.batch import CellBatch, PackedTokens
+    from grn_cotrain.data.batch import PackedTokens
     from grn_cotrain.data.run_data import RunData
     from grn_cotrain.data.store import CellStore
     from grn_cotrain.model import CoTrainModel
@@ -135,7 +135,7 @@ def _trained(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
             row = table.frame.iloc[table.row(scorer, metric)]
             found[metric] = {key: _plain(row[key]) for key in ("value", "low", "high")}
     else:
-        evaluate_cells(run, data)
+        evaluate_cells(run)
         if spec["kind"] == "values" or spec["label"]:  # rows that a study compares pairwise
             found["r2_replicates"] = _replicates(model, data, recipe)
         if spec["kind"] == "probe":
@@ -223,23 +223,19 @@ def _probe(model: CoTrainModel, spec: Mapping[str, Any], recipe: Recipe) -> list
 
 def embeddings(model: CoTrainModel, cells: CellStore) -> dict[str, np.ndarray]:
     """``cell``: the encoder's own state of each cell ``[C, D]``; ``mean``: the mean state of its gene tokens."""
-    import torch
+    from grn_cotrain.apply import Encoder, over_cells
 
-    from grn_cotrain.data.streams import one_pass
-
-    device = next(model.parameters()).device
     width = model.config.width
     own_CD, mean_CD = np.zeros((cells.num_cells, width)), np.zeros((cells.num_cells, width))
     model.eval()
-    with torch.no_grad():
-        genes = model.encode_graph()
-        for batch in map(
-            CellBatch.pack, one_pass(model.tokenizer(cells), np.arange(cells.num_cells), tokens_per_batch=16_384)
-        ):
-            states = model.encode_cells(model.prepare_batch(batch).to(device), genes)
-            rows_B = batch.cell_index_B.numpy()
-            own_CD[rows_B] = states.cells_BD.float().cpu().numpy()
-            mean_CD[rows_B] = mean_states(batch, states.tokens_TD.float().cpu()).numpy()
+
+    def read(batch: PackedTokens, encoder: Encoder) -> None:
+        states = encoder.cells(model.prepare_batch(batch))
+        rows_B = batch.cell_index_B.cpu().numpy()
+        own_CD[rows_B] = states.cells_BD.float().cpu().numpy()
+        mean_CD[rows_B] = mean_states(batch.to("cpu"), states.tokens_TD.float().cpu()).numpy()
+
+    over_cells(model, model.tokenizer(cells), read)
     return {"cell": own_CD, "mean": mean_CD}
 
 

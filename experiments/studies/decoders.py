@@ -11,7 +11,7 @@ shape. The last lines state which ratio may be claimed (:mod:`experiments.encode
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,11 +36,13 @@ from experiments.encoders.tables import r2_controls, say_table
 from experiments.encoders.worlds import WORLDS, World
 from experiments.records import make_study_record, tagged, write_record
 from grn_cotrain.commandline import run_app, say
+from grn_cotrain.commands import command
 from grn_cotrain.compare.processes import Job, run_jobs
 from grn_cotrain.config import expand_environment
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import atomic_file, write_json
+from grn_cotrain.options import Options, option
 
 __all__ = ["curve_figure", "curve_table", "form_system", "main"]
 
@@ -149,24 +151,42 @@ def curve_figure(verdicts: Mapping[str, Verdict], shapes: Mapping[str, float], p
         figure.savefig(file, format="svg")
 
 
-@app.command()
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions(Options):
+    """Options of the study."""
+
+    forms: str = option(",".join(FORMS), "Decoders, separated by commas; A must be among them.")
+    seeds: str = option("0,1,2", "At least 3 for a claim.")
+    published_seeds: int = option(1, "Seeds of the published decoder, which costs most.")
+    world: str = option("kang_full", "Kang_full, or a simulated one.")
+    jobs: int = option(2, "Processes at a time, one thread each.")
+    steps: int = option(200, "Training steps.")
+    search_steps: int = option(40, "Steps of each learning rate tried.")
+    width: int = option(64, "Width of table and encoder.")
+    genes: int = option(NUM_GENES, "Genes of the shape calculation.")
+    tag: str = option("", "Ends the record's name, for another budget.", metavar="WORD")
+    record: bool = option(False, "Keep a run record.")
+
+
+@command(app, "study")
 def study(
-    out: Annotated[Path, typer.Option(help="folder; a second call goes on where the first one stopped")],
-    forms: Annotated[str, typer.Option(help="decoders, separated by commas; A must be among them")] = ",".join(FORMS),
-    seeds: Annotated[str, typer.Option(help="at least 3 for a claim")] = "0,1,2",
-    published_seeds: Annotated[int, typer.Option(help="seeds of the published decoder, which costs most")] = 1,
-    world: Annotated[str, typer.Option(help="kang_full, or a simulated one")] = "kang_full",
-    jobs: Annotated[int, typer.Option(help="processes at a time, one thread each")] = 2,
-    steps: Annotated[int, typer.Option(help="training steps")] = 200,
-    search_steps: Annotated[int, typer.Option(help="steps of each learning rate tried")] = 40,
-    width: Annotated[int, typer.Option(help="width of table and encoder")] = 64,
-    genes: Annotated[int, typer.Option(help="genes of the shape calculation")] = NUM_GENES,
-    tag: Annotated[str, typer.Option(metavar="WORD", help="ends the record's name, for another budget")] = "",
-    record: Annotated[bool, typer.Option("--record", help="keep a run record")] = False,
+    out: Annotated[Path, typer.Option(help="Folder; a second call goes on where the first one stopped.")],
+    options: StudyOptions,
 ) -> None:
     """Run the study."""
     from grn_cotrain.compare.vary import parse_seeds
 
+    forms = options.forms
+    seeds = options.seeds
+    published_seeds = options.published_seeds
+    world = options.world
+    jobs = options.jobs
+    steps = options.steps
+    search_steps = options.search_steps
+    width = options.width
+    genes = options.genes
+    tag = options.tag
+    record = options.record
     wanted = [form.strip() for form in forms.split(",")]
     unknown = [form for form in wanted if form not in FORMS]
     if unknown or "A" not in wanted:

@@ -21,7 +21,7 @@ steps, links included, peak memory of the whole process, FLOPs per cell (:mod:`e
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -35,9 +35,11 @@ from experiments.encoders.update import recorded, recorded_rates, updated
 from experiments.encoders.worlds import find_worlds
 from experiments.records import make_study_record, tagged, write_record
 from grn_cotrain.commandline import run_app, say
+from grn_cotrain.commands import command
 from grn_cotrain.config import expand_environment
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import write_json
+from grn_cotrain.options import Options, option
 
 __all__ = ["main", "save", "save_update"]
 
@@ -153,35 +155,56 @@ def save_update(study: Study, why: str, *, record: bool) -> list[str]:
     return kept
 
 
-@app.command()
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions(Options):
+    """Options of the study."""
+
+    systems: str = option("all", "Names, separated by commas.")
+    worlds: str = option("all", "Names, separated by commas; the first one gives the costs.")
+    seeds: str = option("0", "Numbers, separated by commas.")
+    jobs: int = option(2, "Rows at a time, one thread each.")
+    steps: int = option(Budget.steps, "Training steps of a row on Kang's data; other worlds take a share.")
+    search_steps: int = option(Budget.search_steps, "Steps of each learning rate tried.")
+    cells_per_batch: int = option(Budget.cells_per_batch, "Cells of a step.")
+    parameters: int = option(Budget.parameters, "Parameters wanted of each encoder.")
+    width: int = option(Budget.width, "Width of table and encoders.")
+    device: str = option("cpu", "Cpu or cuda.")
+    common: bool = option(True, "Train the common objective.")
+    own: bool = option(True, "Train the published objectives too.")
+    published: bool = option(True, "Time one step of the published sizes.")
+    tag: str = option("", "Ends the records' names, for another budget.", metavar="WORD")
+    update: str = option("", "Put these rows into the existing records; the text states what changed.", metavar="WHY")
+    train: bool = option(True, "Train what is not done yet.")
+    estimate: bool = option(False, "Report how long it would take, and stop.")
+    record: bool = option(False, "Keep run records.")
+
+
+@command(app, "study")
 def study(
-    out: Annotated[Path, typer.Option(help="folder; a second call goes on where the first one stopped")],
-    systems: Annotated[str, typer.Option(help="names, separated by commas")] = "all",
-    worlds: Annotated[str, typer.Option(help="names, separated by commas; the first one gives the costs")] = "all",
-    seeds: Annotated[str, typer.Option(help="numbers, separated by commas")] = "0",
-    jobs: Annotated[int, typer.Option(help="rows at a time, one thread each")] = 2,
-    steps: Annotated[
-        int, typer.Option(help="training steps of a row on Kang's data; other worlds take a share")
-    ] = Budget.steps,
-    search_steps: Annotated[int, typer.Option(help="steps of each learning rate tried")] = Budget.search_steps,
-    cells_per_batch: Annotated[int, typer.Option(help="cells of a step")] = Budget.cells_per_batch,
-    parameters: Annotated[int, typer.Option(help="parameters wanted of each encoder")] = Budget.parameters,
-    width: Annotated[int, typer.Option(help="width of table and encoders")] = Budget.width,
-    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
-    common: Annotated[bool, typer.Option(help="train the common objective")] = True,
-    own: Annotated[bool, typer.Option(help="train the published objectives too")] = True,
-    published: Annotated[bool, typer.Option(help="time one step of the published sizes")] = True,
-    tag: Annotated[str, typer.Option(metavar="WORD", help="ends the records' names, for another budget")] = "",
-    update: Annotated[
-        str, typer.Option(metavar="WHY", help="put these rows into the existing records; the text states what changed")
-    ] = "",
-    train: Annotated[bool, typer.Option(help="train what is not done yet")] = True,
-    estimate: Annotated[bool, typer.Option("--estimate", help="report how long it would take, and stop")] = False,
-    record: Annotated[bool, typer.Option("--record", help="keep run records")] = False,
+    out: Annotated[Path, typer.Option(help="Folder; a second call goes on where the first one stopped.")],
+    options: StudyOptions,
 ) -> None:
     """Run the study."""
     from grn_cotrain.compare.vary import parse_seeds
 
+    systems = options.systems
+    worlds = options.worlds
+    seeds = options.seeds
+    jobs = options.jobs
+    steps = options.steps
+    search_steps = options.search_steps
+    cells_per_batch = options.cells_per_batch
+    parameters = options.parameters
+    width = options.width
+    device = options.device
+    common = options.common
+    own = options.own
+    published = options.published
+    tag = options.tag
+    update = options.update
+    train = options.train
+    estimate = options.estimate
+    record = options.record
     if steps < 1 or search_steps < 1 or cells_per_batch < 1:
         raise UserError(
             f"--steps {steps}, --search-steps {search_steps}, --cells-per-batch {cells_per_batch}: give 1 or more"

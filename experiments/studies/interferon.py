@@ -18,7 +18,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import anndata
 import numpy as np
@@ -86,11 +86,11 @@ def _by_correlation(cells: CellStore, train_2E: np.ndarray, symbols: np.ndarray)
     return _net(symbols, pairs_2E[:, weight_E != 0], weight_E[weight_E != 0])  # constant genes correlate with nothing
 
 
-def _exported(run: Path, prep: Path, *, include_known: bool) -> pd.DataFrame:
+def _exported(run: Path, prep: Path, *, known: Literal["keep", "drop", "only"]) -> pd.DataFrame:
     """Output of ``grn-cotrain export edges --format decoupler``, read back as a user would."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "net.csv"
-        export_edges(run, "decoupler", file, include_known=include_known, prep=prep, say=lambda line: None)
+        export_edges(run, "decoupler", file, known=known, prep=prep, say=lambda line: None)
         return pd.read_csv(file)
 
 
@@ -107,8 +107,8 @@ def networks(run: Path, *, prep: Path | None = None, num_rewired: int = 3) -> It
         [_net(symbols, rewired(split.train_2E, seed), sign_E) for seed in range(num_rewired)],
     )
     yield "correlation alone", [_by_correlation(opened.cells, split.train_2E, symbols)]
-    yield "predicted", [_exported(run, opened.folder, include_known=True)]
-    new = _exported(run, opened.folder, include_known=False)
+    yield "predicted", [_exported(run, opened.folder, known="keep")]
+    new = _exported(run, opened.folder, known="drop")
     yield "predicted, new edges only", [new]
     pairs_2E = np.stack([[opened.vocab.index(name) for name in new[end]] for end in ("source", "target")])
     weight_E = new["weight"].to_numpy()

@@ -1,4 +1,4 @@
-"""What a curve can say: flexible features of a gene's degree and mean expression, for baselines that are no straw men.
+"""Flexible features of a gene's degree and mean expression, for strong baselines.
 
 An embedding of 64 dimensions can hold any curve of a degree. A baseline of one straight line would lose to it and make
 degree look like biology, so each number enters as a piecewise linear curve with knots at its quantiles.

@@ -61,6 +61,8 @@ from grn_cotrain.card.summary import summary_of
 from grn_cotrain.card.vectors import nearest
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import read_json, write_json, write_text
+from grn_cotrain.jobs.genes import Kind
+from grn_cotrain.options import Options, keywords, option, seed_option
 from grn_cotrain.present.markdown import page
 from grn_cotrain.present.sections import Section
 from grn_cotrain.provenance import git_commit
@@ -130,39 +132,33 @@ class GeneCard:
         return cls(content)
 
 
-def build_card(
-    run: str | Path,
-    *,
-    kind: str = "graph",
-    others: Sequence[str | Path] = (),
-    genes: Sequence[str] = (),
-    pathways: str | Path | Mapping[str, Sequence[str]] | None = None,
-    chromosomes: str | Path | Mapping[str, str] | None = None,
-    prep: str | Path | None = None,
-    seed: int = 0,
-    replicates: int = 200,
-    say: Say = print,
-) -> GeneCard:
+@dataclass(frozen=True, kw_only=True)
+class CardOptions(Options):
+    """What goes into a card."""
+
+    kind: Kind = option("graph", "Kind of embedding: static, graph or contextual.")
+    others: Sequence[str | Path] = option((), "Run folders of other seeds, for stability.")
+    genes: Sequence[str] = option(
+        (), "Genes whose neighbours are listed; default: TFs of largest degree and some well-known genes."
+    )
+    pathways: str | Path | Mapping[str, Sequence[str]] | None = option(None, "GMT file, or name -> gene names.")
+    chromosomes: str | Path | Mapping[str, str] | None = option(
+        None, "TSV or CSV file with the columns gene and chrom, or gene name -> chromosome."
+    )
+    prep: str | Path | None = option(None, "New place of the run's prepared folder; default: it is looked for.")
+    seed: int = seed_option()
+    replicates: int = option(200, "Number of bootstrap replicates.", low=2)
+
+
+@keywords(CardOptions)
+def build_card(run: str | Path, options: CardOptions, *, say: Say = print) -> GeneCard:
     """Build the card of a run's gene embedding; nothing is written.
 
     Parameters
     ----------
     run
         Run folder. Without its prepared folder the card holds what the model alone can tell, and says so.
-    kind
-        ``static``, ``graph`` or ``contextual``, as in :func:`~grn_cotrain.export.gene_embeddings`.
-    others
-        Run folders of other seeds, for stability.
-    genes
-        Genes whose neighbours are listed; default: TFs of largest degree and some well-known genes.
-    pathways
-        GMT file, or name -> gene names.
-    chromosomes
-        TSV or CSV file with the columns ``gene, chrom``, or gene name -> chromosome.
-    prep
-        New place of the run's prepared folder; default: it is looked for.
-    seed, replicates
-        Of folds, random vectors and bootstrap; equal ones give an equal card.
+    {options}
     say
         Told of progress and of what did not match.
 
@@ -171,14 +167,13 @@ def build_card(
     UserError
         No run or model; an unknown gene; a file that is none of its kind; a run on other genes among ``others``.
     """
-    if replicates < 2:
-        raise UserError(f"replicates '{replicates}': give 2 or more")
-    inputs = read_inputs(run, kind=kind, prep=prep, say=say)
+    seed, replicates = options.seed, options.replicates
+    inputs = read_inputs(run, kind=options.kind, prep=options.prep, say=say)
     # Everything a user gave is looked at before the long computations.
-    rows = list(dict.fromkeys(inputs.row(name) for name in genes)) or default_genes(inputs)
-    sets = pathways_of(pathways, inputs.vocab, say=say)
-    places = chromosomes_of(chromosomes, inputs.vocab, say=say)
-    stability = [_agreement(inputs, other, kind, seed, say) for other in others]
+    rows = list(dict.fromkeys(inputs.row(name) for name in options.genes)) or default_genes(inputs)
+    sets = pathways_of(options.pathways, inputs.vocab, say=say)
+    places = chromosomes_of(options.chromosomes, inputs.vocab, say=say)
+    stability = [_agreement(inputs, other, options.kind, seed, say) for other in options.others]
     plain_features = embedding_features(inputs, seed=seed)
     say("neighbours, degree and expression ...")
     nearby = {name: nearest(rows_GD, NUM_NEIGHBOURS)[0] for name, rows_GD in plain_features.items()}

@@ -127,14 +127,14 @@ def diff_runs(
     edges
         Score every pair of a TF and a gene in both runs (the slow part).
     seed
-        Of the permutation that gives the chance level of the embeddings' agreement.
+        Seed of the permutation that gives the chance level of the embeddings' agreement.
     say
-        Told of progress.
+        Function that receives lines on progress.
 
     Raises
     ------
     UserError
-        One of them is no run folder; both are the same folder.
+        One of them is not a run folder; both are the same folder.
     """
     a, b = RunFolder.open(run_a), RunFolder.open(run_b)
     if a.folder.resolve() == b.folder.resolve():
@@ -170,7 +170,7 @@ def diff_runs(
 
 
 def _attempt(make: Callable[[], dict[str, Any]], **otherwise: Any) -> dict[str, Any]:
-    """What ``make`` returns, or why there is none."""
+    """Result of ``make``, or the reason why it is missing."""
     try:
         return {"status": "run", "reason": "", **make()}
     except UserError as error:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from scipy.stats import rankdata
 
+from grn_cotrain.apply import OpenRun
 from grn_cotrain.data.pairs import pair_keys
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.model_scorer import ModelScorer
@@ -44,10 +45,11 @@ def changed_edges(a: RunFolder, b: RunFolder, *, top: int = TOP, shown: int = SH
     UserError
         A run has no model, they share no TF or gene, or too many pairs for memory.
     """
-    scorers = [ModelScorer(run.folder) for run in (a, b)]
+    opened = [OpenRun(run) for run in (a, b)]
+    scorers = [ModelScorer(run) for run in opened]
     vocab_a, vocab_b = (scorer.model.vocab for scorer in scorers)
-    known, _ = known_edges(a, scorers[0].model, scorers[0].config)
-    known_b, _ = known_edges(b, scorers[1].model, scorers[1].config)
+    known, _ = known_edges(opened[0])
+    known_b, _ = known_edges(opened[1])
     place_b = {name: i for i, name in enumerate(zip(vocab_b.modality, vocab_b.symbols, strict=True))}
     index_b_of_a = np.array(
         [place_b.get(name, -1) for name in zip(vocab_a.modality, vocab_a.symbols, strict=True)], dtype=np.int64

@@ -91,7 +91,7 @@ def encoding_of(
     seed: int = 0,
     replicates: int = 200,
 ) -> Encoding:
-    """Measure degree and mean expression in ``features["embedding"]``, with the other features beside it.
+    """Measure degree and mean expression in ``features["embedding"]``, compared with the other features.
 
     Parameters
     ----------

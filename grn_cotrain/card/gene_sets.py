@@ -58,7 +58,7 @@ def read_pathways(path: str | Path, vocab: FeatureVocab, *, say: Say = print) ->
         genes = [gene for gene in rest[1:] if gene]
         if not name or not genes:
             raise UserError(
-                f"--pathways '{path}': line {number} is no GMT line (name, description, genes, with tabs between); "
+                f"--pathways '{path}': line {number} is not a GMT line (name, description, genes, with tabs between); "
                 "give a GMT file"
             )
         if name in sets:
@@ -128,7 +128,7 @@ def read_chromosomes(path: str | Path, vocab: FeatureVocab, *, say: Say = print)
     twice = [vocab.symbols[index] for index, found in places.items() if len(found) > 1]
     say(
         f"annotation: {len(result):,} of {len(vocab):,} genes have a chromosome"
-        + (f"; {len(twice):,} lie on several and are left out ({name_some(twice, 3)})" if twice else "")
+        + (f"; {len(twice):,} are on several and left out ({name_some(twice, 3)})" if twice else "")
         + (f"; {contigs:,} rows of unplaced contigs left out" if contigs else "")
     )
     return result

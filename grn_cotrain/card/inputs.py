@@ -184,7 +184,7 @@ def record_of(run: RunFolder) -> dict[str, Any]:
 def read_rows(run: str | Path, kind: str) -> tuple[list[tuple[str, str]], np.ndarray, dict[str, Any], str]:
     """Of another run: names ``(modality, symbol)`` and finite rows ``[G, D]``, its recipe, the hash of its weights."""
     folder = RunFolder.open(run)
-    embedding = gene_embeddings(folder.folder, kind)
+    embedding = gene_embeddings(folder.folder, kind=kind)
     rows_GD = embedding.matrix()
     finite_G = np.isfinite(rows_GD).all(axis=1)
     weights = str(read_json(folder.model / "config.json")["sha256"]["model.safetensors"])
@@ -209,7 +209,7 @@ def read_inputs(
     """
     folder = RunFolder.open(run)
     model, config = load_model(folder.require_model())
-    embedding = gene_embeddings(folder.folder, kind, prep=prep)
+    embedding = gene_embeddings(folder.folder, kind=kind, prep=prep)
     vocab = model.vocab
     rows_GD = embedding.matrix()
     index = {name: i for i, name in enumerate(zip(vocab.modality, vocab.symbols, strict=True))}

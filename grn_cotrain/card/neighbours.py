@@ -1,4 +1,5 @@
-"""Nearest neighbours of chosen genes, beside those by expression alone, and what neighbourhoods share over all genes.
+"""Nearest neighbours of chosen genes, compared with those by expression alone; agreement of neighbourhoods of all
+genes.
 
 Dimension letters: G genes, K neighbours, N chosen genes, E edges.
 """

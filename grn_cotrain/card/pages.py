@@ -79,7 +79,7 @@ def _neighbours(content: Mapping[str, Any]) -> Section:
         tables.append(table(header, rows, numeric=(0, 2, 5), caption=caption))
     paragraphs = [
         "Nearest by cosine. A neighbour that shares a training edge was brought near by training; one that shares a "
-        "test edge was not told. PCA loadings of the same cells show what expression alone says."
+        "test edge was not. PCA loadings of the same cells show the neighbours by expression alone."
     ]
     summary = content["neighbours"]["summary"]
     keys = [key for key in ("embedding", "pca", "chance") if key in summary["training_edge"]]
@@ -127,16 +127,16 @@ def _encoding(content: Mapping[str, Any]) -> Section:
         paragraphs,
         (
             table(
-                ("explained by", "share of variance", "of directions"),
+                ("explained by", "share of variance", "share of directions"),
                 shares,
                 numeric=(1, 2),
-                caption="What explains the embedding",
+                caption="Variance of the embedding explained by degree and expression",
             ),
             table(
                 ("read from the vectors", *(_TITLES[f] for f in features)),
                 readable,
                 numeric=(1, 2, 3),
-                caption="What can be read from the embedding",
+                caption="Features that can be read from the embedding",
             ),
             table(
                 (*("min", "25 %", "median", "75 %", "max"), "Spearman with degree", "with expression"),
@@ -167,13 +167,13 @@ def _probes(probes: Sequence[Mapping[str, Any]]) -> Section:
     paragraphs = [
         "A linear map (ridge, penalty chosen on training folds) is fitted on some genes and ranks others. The same is "
         "done with controls that know less. We claim only what beats the best control: the interval of the paired "
-        f"difference lies above zero, over at least {MIN_TASKS} tasks (or {MIN_POSITIVES} positives of a single "
+        f"difference is above zero, over at least {MIN_TASKS} tasks (or {MIN_POSITIVES} positives of a single "
         "question), on answers that training did not give. Intervals are over genes and tasks, the fitted maps held "
         "fixed.",
     ]
     if legend:
         paragraphs.append(f"Features: {legend}.")
-    return Section("probes", "Probes beside controls", tuple(paragraphs), tuple(tables))
+    return Section("probes", "Probes compared with controls", tuple(paragraphs), tuple(tables))
 
 
 def _scores(probe: Mapping[str, Any], several: bool) -> Table:
@@ -231,7 +231,7 @@ def _stability(stability: Sequence[Mapping[str, Any]]) -> Section:
     ]
     for one in stability:
         if one["same_weights"]:
-            paragraphs.append(f"{one['run']} holds the same weights as this run: its row says nothing.")
+            paragraphs.append(f"{one['run']} holds the same weights as this run: its row carries no information.")
         elif one["differs_in"]:
             keys = ", ".join(one["differs_in"][:_SHOWN_NAMES])
             paragraphs.append(f"{one['run']} differs in more than the seed: {keys}.")
@@ -265,7 +265,7 @@ def _health(content: Mapping[str, Any]) -> Section:
     for key, words in (
         (
             "without_message",
-            "in no training message: their rows say nothing of the network but what other genes taught",
+            "in no training message: their rows hold only what other genes taught about the network",
         ),
         ("without_id_row", "without a row of their own: read through their inductive features alone"),
     ):

@@ -54,7 +54,7 @@ def out_of_fold(
         From :func:`fold_numbers`; genes of fold -1 are neither fitted on nor predicted.
     intercept
         Add the mean of the training folds' targets (regression). Leave it out where genes are ranked: with few
-        positives the mean of the other folds tells *against* a fold that holds more of them.
+        positives the mean of the other folds counts *against* a fold that holds more of them.
 
     Returns
     -------

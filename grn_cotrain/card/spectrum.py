@@ -1,4 +1,4 @@
-"""Is the embedding sound: numbers that are none, empty or repeated rows, how many directions it really uses.
+"""Is the embedding sound: missing numbers, empty or repeated rows, how many directions it really uses.
 
 Dimension letters: G genes, D width.
 """
@@ -41,7 +41,7 @@ class Spectrum:
     mean_cosine
         Mean cosine of random pairs: near 0 for directions that spread, near 1 where all rows share one direction.
     note
-        What follows for the user, or nothing.
+        Advice for the user, or nothing.
     """
 
     num_not_finite: int

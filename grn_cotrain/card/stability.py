@@ -1,4 +1,4 @@
-"""Would another seed have given the same embedding? Agreement of runs that differ in their seed, beside chance.
+"""Would another seed have given the same embedding? Agreement of runs that differ in their seed, compared with chance.
 
 An embedding has no axes of its own, so it is compared up to rotation (Procrustes), by its geometry (CKA) and by what
 users read from it (nearest neighbours). Chance is the same comparison with the other run's genes permuted.
@@ -24,7 +24,7 @@ MEASURES = {
     "neighbours_10": "mean Jaccard overlap of the 10 nearest neighbours",
     "neighbours_50": "mean Jaccard overlap of the 50 nearest neighbours",
 }
-_LEAST_SHARED = 0.5  # of the genes of either run
+_LEAST_SHARED = 0.5  # share of the genes of either run
 _SIZES = (10, 50)
 
 
@@ -41,9 +41,9 @@ class Agreement:
     values, chance
         By the names of :data:`MEASURES`: as found, and with permuted genes.
     same_weights
-        The two runs are one: agreement then says nothing.
+        The two runs are one: agreement then carries no information.
     differs_in
-        Keys of the recipe, besides the seed, in which the runs differ: agreement is then no matter of seeds alone.
+        Keys of the recipe, apart from the seed, in which the runs differ: agreement then depends on more than seeds.
     """
 
     run: str

@@ -91,7 +91,7 @@ def linear_cka(a_GD: np.ndarray, b_GE: np.ndarray) -> float:
 def _centred(values_GD: np.ndarray) -> np.ndarray:
     values_GD = np.asarray(values_GD, dtype=np.float64)
     centred_GD = values_GD - values_GD.mean(axis=0)
-    # Rounding of a constant is no variance.
+    # Rounding of a constant is not variance.
     return (
         centred_GD if np.abs(centred_GD).max(initial=0) > 1e-12 * np.abs(values_GD).max(initial=0) else 0 * centred_GD
     )

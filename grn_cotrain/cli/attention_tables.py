@@ -24,7 +24,7 @@ _METRICS = {
     "degree_matched_auroc": False,
     "residual_auroc": False,
 }
-# Measure, against, statistic; how the heading says the last two.
+# Measure, against, statistic; words of the heading for the last two.
 _CENTRALITY = (
     ("expression", "TF or not", "Spearman", "TF or not", "rho detection"),
     ("received", "TF or not", "Spearman", "", "rho"),
@@ -89,7 +89,7 @@ def _centrality(measured: pd.DataFrame, say: Callable[[str], None]) -> None:
         sizes = [whole(found["received", against, "Spearman"].num_genes) for against in ("TF or not", "out-degree")]
         shown = [found[measure, against, statistic] for measure, against, statistic, _, _ in _CENTRALITY]
         lines.append([*map(str, key), *sizes, *(figure(one.value, one.low, one.high) for one in shown)])
-    caption = "centrality: the attention that a gene receives, against what the network says of it"
+    caption = "centrality: the attention that a gene receives, compared with its place in the network"
     header = ["cell type", "encoder", "genes", "TFs", *headings]
     _say(table(header, lines, numeric=range(2, len(header)), caption=caption), say)
     say("rho: Spearman's; partial: given detection rate and mean expression; AUROC of TF or not: cross-validated")

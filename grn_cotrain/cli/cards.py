@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from grn_cotrain.cli.apps import app, progress
+from grn_cotrain.cli.apps import EVALUATE, app, progress
 from grn_cotrain.cli.options import PrepPlace, Seed, tell_unfinished
-from grn_cotrain.commandline import console, say
+from grn_cotrain.commandline import console, next_step, say
+from grn_cotrain.commands import command
 from grn_cotrain.errors import UserError
 
 __all__ = ["card", "diff"]
@@ -19,7 +20,7 @@ def _named(text: str | None) -> list[str]:
     return [name.strip() for name in (text or "").split(",") if name.strip()]
 
 
-@app.command()
+@command(app, "card", panel=EVALUATE)
 def card(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder")],
     others: Annotated[
@@ -68,9 +69,10 @@ def card(
     RunFolder(run).register(path.absolute() for path in paths)
     print_sections(made.sections()[:1], console())
     say(f"card: {', '.join(str(path) for path in paths)}")
+    next_step("grn-cotrain", "report", run)
 
 
-@app.command()
+@command(app, "diff", panel=EVALUATE)
 def diff(
     run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="run folder")],
     run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="run folder to compare with it")],
@@ -87,3 +89,4 @@ def diff(
     if json is not None:
         difference.write(json)
     difference.render(console())
+    next_step("grn-cotrain", "report", run_a, run_b)

@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
-from grn_cotrain.cli.apps import app
-from grn_cotrain.commandline import say
+from grn_cotrain.cli.apps import EVALUATE, app
+from grn_cotrain.commandline import next_step, say
+from grn_cotrain.commands import command
 
 __all__ = ["compare"]
 
 
-@app.command()
+@command(app, "compare", panel=EVALUATE)
 def compare(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="Recipe that all arms share.")],
     vary: Annotated[
@@ -44,6 +45,6 @@ def compare(
     )
     say("\n" + "\n".join(comparison.lines()))
     say(f"written: {out / 'compare.json'}, {out / 'compare.parquet'}")
-    runs = [shlex.quote(str(out / row["run"])) for row in comparison.rows if row.get("run")]
+    runs = [out / row["run"] for row in comparison.rows if row.get("run")]
     if runs:
-        say(f"next: grn-cotrain report {' '.join(runs)}")
+        next_step("grn-cotrain", "report", *runs)

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from grn_cotrain.cli.apps import app, evaluate_app, progress
-from grn_cotrain.cli.options import PrepPlace, RawText, Seed, tell_unfinished
-from grn_cotrain.commandline import console, say
+from grn_cotrain.cli.apps import USE, app, evaluate_app, progress
+from grn_cotrain.cli.options import OutFolder, PrepPlace, RawText, Run, tell_unfinished
+from grn_cotrain.commandline import console, next_step, say
+from grn_cotrain.commands import command
 from grn_cotrain.errors import UserError
+from grn_cotrain.jobs.attention import AttentionOptions
 from grn_cotrain.present import figure, number, table, whole
 from grn_cotrain.present.terminal import print_table
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["evaluate_attention", "evaluate_cells", "evaluate_links", "score"]
 
 
-@evaluate_app.command("links")
+@command(evaluate_app, "links")
 def evaluate_links(
     target: Annotated[Path, typer.Argument(metavar="RUN|PREP", help="run folder, or prepared folder (controls only)")],
     split: Annotated[str | None, typer.Option(help="name of the split; a PREP with several needs it")] = None,
@@ -49,7 +51,6 @@ def evaluate_links(
         raise UserError(f"--out '{out}': is a file; give a folder")
     if not target.is_dir():
         raise UserError(f"RUN|PREP '{target}': no such folder; give a run folder or a prepared folder")
-    from grn_cotrain.evaluate.attention import AttentionConfig
     from grn_cotrain.evaluate.link_files import CURVES_FILE, PER_TF_FILE, ROWS_FILE, TABLE_FILE
     from grn_cotrain.evaluate.run import evaluate_prep, evaluate_run
 
@@ -81,7 +82,7 @@ def evaluate_links(
             controls=controls,
             out=out,
             bootstrap=bootstrap,
-            attention=AttentionConfig() if attention else None,
+            attention=AttentionOptions() if attention else None,
             initial=build_model,
             prep=prep,
             say=progress,
@@ -90,6 +91,10 @@ def evaluate_links(
     _tell_kept(target)
     _tell_cells(target)
     say(f"table: {place / TABLE_FILE}, {ROWS_FILE}; {PER_TF_FILE} (single TFs), {CURVES_FILE} (ROC, PR, calibration)")
+    if (target / "prep.json").is_file():
+        next_step("grn-cotrain", "check", "RECIPE.yaml")
+    else:
+        next_step("grn-cotrain", "report", target)
 
 
 def _tell_kept(run: Path) -> None:
@@ -113,7 +118,7 @@ def _tell_cells(run: Path) -> None:
         say(f"masked values of held-out cells, R2: {number(cells['r2'])}; beside it {others}")
 
 
-@evaluate_app.command("cells")
+@command(evaluate_app, "cells")
 def evaluate_cells(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder")],
     by_sparsity: Annotated[
@@ -127,17 +132,18 @@ def evaluate_cells(
     """Print and write the R2 of hidden values of held-out cells: model beside gene mean and factor analysis."""
     if by is not None and not by_sparsity:
         raise UserError(f"--by '{by}': groups are of --by-sparsity; give it too")
+    from grn_cotrain.apply import OpenRun
     from grn_cotrain.evaluate.run import SPARSITY_FILE, evaluate_cells_by_sparsity
     from grn_cotrain.evaluate.run import evaluate_cells as evaluate
     from grn_cotrain.evaluate.sparsity import column_groups
-    from grn_cotrain.run_folder import RunFolder
 
     tell_unfinished(run)
-    folder = RunFolder.open(run)
-    data = folder.load_data(prep)
+    opened = OpenRun(run, prep=prep)
+    folder = opened.folder
     if by is not None:
+        data = opened.data(appended=True)
         column_groups(data.cells, data.cell_split, by)  # a wrong name is told before anything is read or written
-    frame = evaluate(folder, data)
+    frame = evaluate(opened)
     rows = frame[frame["metric"] == "r2"]
     caption = "R2 of hidden values of held-out cells, standardised by gene; 95 % intervals over cells"
     shown = [
@@ -148,12 +154,13 @@ def evaluate_cells(
     _tell_no_row(folder, set(rows["scorer"]))
     _tell_kept(run)
     if by_sparsity:
-        levels = evaluate_cells_by_sparsity(folder, data, by=by)
+        levels = evaluate_cells_by_sparsity(opened, by=by)
         _print_sparsity(levels)
         for line in levels.attrs["left_out"]:
             say(f"note: {line}")
     more = f", {SPARSITY_FILE}" if by_sparsity else ""
     say(f"written to {folder.folder}: cells.parquet, cells.json{more}")
+    next_step("grn-cotrain", "report", run)
 
 
 def _tell_no_row(run: RunFolder, scorers: set[str]) -> None:
@@ -192,44 +199,23 @@ def _print_sparsity(frame: pd.DataFrame) -> None:
         print_table(shown, console())
 
 
-@evaluate_app.command("attention")
+@command(evaluate_app, "attention")
 def evaluate_attention(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="folder to write tables and edges to")],
-    by: Annotated[
-        str | None, typer.Option(help="column of obs, such as cell_type; default: all cells together")
-    ] = None,
-    layers: Annotated[str, typer.Option(help="all, or numbers with commas; -1 is the last")] = "all",
-    direction: Annotated[str, typer.Option(help="target_reads_tf, tf_reads_target or symmetric")] = "target_reads_tf",
-    ranks: Annotated[bool, typer.Option("--ranks", help="weights become ranks, by row and by column")] = False,
-    zeros: Annotated[bool, typer.Option("--zeros", help="keep tokens of genes that are zero in a cell")] = False,
-    max_cells: Annotated[int, typer.Option(help="most cells of a type, drawn with --seed")] = 1000,
-    min_cells: Annotated[
-        int | None,
-        typer.Option(help="fewest cells that show an edge; default: a twentieth, at least 5 or all there are"),
-    ] = None,
-    top: Annotated[int, typer.Option(help="edges to keep of each type")] = 10_000,
-    bootstrap: Annotated[int | None, typer.Option(help="replicates of the intervals; 0 for none")] = None,
-    controls: Annotated[
-        str | None, typer.Option(help="default, all, none or names with commas; default: the recipe's")
-    ] = None,
-    seed: Seed = 0,
-    untrained: Annotated[bool, typer.Option(help="read the untrained encoder too, as a control")] = True,
+    run: Run,
+    out: OutFolder,
+    options: AttentionOptions,
+    untrained: Annotated[bool, typer.Option(help="Read the untrained encoder too, as a control.")] = True,
     edges: Annotated[
-        str | None, typer.Option(metavar="FORMAT", help="write the edges of each type in this edge format too")
+        str | None, typer.Option(metavar="FORMAT", help="Write the edges of each group in this edge format too.")
     ] = None,
-    prep: PrepPlace = None,
     raw_text: RawText = False,
 ) -> None:
-    """Read who attends to whom, by cell type: TF, target scores beside model and controls; centrality of genes."""
-    if bootstrap is not None and bootstrap < 0:
-        raise UserError(f"--bootstrap '{bootstrap}': give 0 or more")
+    """Read who attends to whom, by cell type: TF, target scores compared with model and controls; centrality."""
     if out.exists() and not out.is_dir():
         raise UserError(f"--out '{out}': is a file; give a folder")
-    chosen = _layers(layers)
+    from grn_cotrain.apply import OpenRun
     from grn_cotrain.cli.attention_tables import print_report
     from grn_cotrain.cli.progress import counted
-    from grn_cotrain.evaluate.attention import AttentionConfig
     from grn_cotrain.evaluate.attention_run import evaluate_attention as evaluate
     from grn_cotrain.export.attention_edges import check_names, export_attention
     from grn_cotrain.export.edge_formats import EDGE_FORMATS
@@ -243,36 +229,23 @@ def evaluate_attention(
         if edges is not None:
             check_names(edges, groups, itertools.compress(vocab.symbols, vocab.is_token))
 
-    config = AttentionConfig(
-        direction=direction,  # type: ignore[arg-type]  # checked there
-        layers=chosen,
-        rank_normalised=ranks,
-        zeros=zeros,
-        max_cells=max_cells,
-        seed=seed,
-    )
     tell_unfinished(run)
+    opened = OpenRun(run, prep=options.prep)
     told: list[str] = []
     files: list[Path] = []
     with staged_files(out) as folder:  # opened first: a place that can't be written is told before the work
         with counted("reading attention", "cells") as reading:
             report = evaluate(
-                run,
-                by=by,
-                config=config,
-                top=top,
-                min_cells=min_cells,
-                bootstrap=bootstrap,
-                controls=controls,
+                opened,
+                options=options,
                 initial=build_model if untrained else None,
                 check=check,
-                prep=prep,
                 say=progress,
                 progress=reading,
             )
         report.write(folder)
         if edges is not None:
-            files = export_attention(run, report.edges, edges, folder, say=told.append)
+            files = export_attention(opened, report.edges, edges, folder, say=told.append)
     print_report(report, say)
     say(f"written to {out}: attention.parquet (this table), attention_edges.parquet, attention_genes.parquet,")
     say("  attention_centrality.parquet, attention_differences.parquet; links.json and its files")
@@ -280,18 +253,10 @@ def evaluate_attention(
         say(line)
     if edges is not None:
         say(f"edges, format {edges}: {', '.join(path.name for path in files) or 'none'}")
+    next_step("grn-cotrain", "export", "edges", run)
 
 
-def _layers(text: str) -> tuple[int, ...] | None:
-    if text.strip().lower() == "all":
-        return None
-    try:
-        return tuple(int(word) for word in text.split(","))
-    except ValueError:
-        raise UserError(f"--layers '{text}': give all, or numbers with commas (-1 is the last)") from None
-
-
-@app.command()
+@command(app, "score", panel=USE)
 def score(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder")],
     pairs: Annotated[Path, typer.Option(metavar="PAIRS.tsv", help="TF, target pairs by name")],
@@ -306,3 +271,4 @@ def score(
     from grn_cotrain.evaluate.score import score_pairs
 
     score_pairs(run, pairs, out, format=format, say=say)
+    next_step("grn-cotrain", "export", "edges", run)

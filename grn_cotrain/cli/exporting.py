@@ -8,39 +8,25 @@ from typing import Annotated
 import typer
 
 from grn_cotrain.cli.apps import embed_app, export_app, require_out
-from grn_cotrain.cli.options import (
-    Aliases,
-    Cells,
-    Layer,
-    MinMapped,
-    Modality,
-    Orthologs,
-    PrepPlace,
-    RawText,
-    Run,
-    read_tables,
-    tell_unfinished,
-)
-from grn_cotrain.commandline import say
+from grn_cotrain.cli.options import Cells, OptionalCells, OutCells, RawText, Run, tell_unfinished
+from grn_cotrain.commandline import next_step, say
+from grn_cotrain.commands import command
+from grn_cotrain.jobs.embed import EmbedOptions
+from grn_cotrain.jobs.genes import GeneOptions, IntoOptions
 
 __all__ = ["embed_cells", "export_genes"]
 
 
-@export_app.command("genes")
+@command(export_app, "genes")
 def export_genes(
     run: Run,
-    kind: Annotated[str, typer.Option(help="static, graph or contextual")] = "graph",
-    by: Annotated[str | None, typer.Option(metavar="OBS", help="contextual means per group of cells")] = None,
-    format: Annotated[str, typer.Option(help="parquet, tsv, word2vec, safetensors, h5ad or varm")] = "parquet",
-    out: Annotated[Path | None, typer.Option(help="file to write; default: in the run folder")] = None,
-    into: Annotated[
-        Path | None, typer.Option(metavar="CELLS.h5ad", help="varm: the file to copy; it is not changed")
-    ] = None,
-    key_added: Annotated[str, typer.Option(help="varm: key in varm")] = "grn_cotrain",
-    aliases: Aliases = None,
-    orthologs: Orthologs = None,
-    prep: PrepPlace = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="varm: replace a key of that name")] = False,
+    options: GeneOptions,
+    into: IntoOptions,
+    cells: OptionalCells = None,
+    format: Annotated[
+        str, typer.Option(help="File format: parquet, tsv, word2vec, safetensors, h5ad, or varm (a copy of CELLS).")
+    ] = "parquet",
+    out: Annotated[Path | None, typer.Option(help="File to write; default: in the run folder.")] = None,
     raw_text: RawText = False,
 ) -> None:
     """Export gene embeddings with symbols, ids and the vocabulary's hash."""
@@ -53,36 +39,19 @@ def export_genes(
     with counted("cells", "cells") as progress:
         export(
             resolve_run(run, say=say),
-            kind,
-            format,
+            cells,
             out,
-            by=by,
-            prep=prep,
+            options=options,
+            format=format,
             into=into,
-            key_added=key_added,
-            overwrite=overwrite,
             say=say,
             progress=progress,
-            **read_tables(aliases, orthologs),
         )
+    next_step("grn-cotrain", "card", run)
 
 
-@embed_app.command("cells")
-def embed_cells(
-    run: Run,
-    cells: Cells,
-    out: Annotated[Path, typer.Option(metavar="OUT.h5ad", help="file to write: h5ad, zarr, or h5mu for an h5mu")],
-    layer: Layer = None,
-    modality: Modality = None,
-    aliases: Aliases = None,
-    orthologs: Orthologs = None,
-    key_added: Annotated[str, typer.Option(help="key in obsm")] = "X_grn_cotrain",
-    min_mapped: MinMapped = 0.5,
-    zero_shot: Annotated[
-        bool, typer.Option("--zero-shot", help="say what the model was trained on, and whether these cells are new")
-    ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a key of that name in the copy")] = False,
-) -> None:
+@command(embed_app, "cells")
+def embed_cells(run: Run, cells: Cells, out: OutCells, options: EmbedOptions) -> None:
     """Embed cells of any file; what the file holds is kept, and the file itself never changed."""
     from grn_cotrain.cli.progress import counted
     from grn_cotrain.export import embed_cells as embed
@@ -90,17 +59,5 @@ def embed_cells(
 
     tell_unfinished(run)
     with counted("cells", "cells") as progress:
-        embed(
-            resolve_run(run, say=say),
-            cells,
-            out,
-            layer=layer,
-            modality=modality,
-            key_added=key_added,
-            min_mapped=min_mapped,
-            zero_shot=zero_shot,
-            overwrite=overwrite,
-            say=say,
-            progress=progress,
-            **read_tables(aliases, orthologs),
-        )
+        embed(resolve_run(run, say=say), cells, out, options=options, say=say, progress=progress)
+    next_step("grn-cotrain", "finetune", run, out, "--label", "OBS", "--out", f"{Path(run).name}-types")

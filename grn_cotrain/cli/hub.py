@@ -7,18 +7,19 @@ from typing import Annotated
 
 import typer
 
-from grn_cotrain.cli.apps import app
-from grn_cotrain.commandline import console, say
+from grn_cotrain.cli.apps import SHARE, app
+from grn_cotrain.commandline import console, next_step, say
+from grn_cotrain.commands import command
 
 __all__ = ["fetch", "hub_app", "push"]
 
 hub_app = typer.Typer(no_args_is_help=True, help="Runs on a model hub.")
-app.add_typer(hub_app, name="hub")
+app.add_typer(hub_app, name="hub", rich_help_panel=SHARE)
 
 RepoId = Annotated[str, typer.Argument(metavar="NAME/REPOSITORY", help="repository on the hub")]
 
 
-@hub_app.command("push")
+@command(hub_app, "push")
 def push(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="finished run folder")],
     repo_id: RepoId,
@@ -42,7 +43,8 @@ def push(
         staged = stage_run(run, dry_run, repo_id=repo_id, licence=license, include=include or ())
         for line in staged.lines():
             say(line)
-        say(f"nothing was pushed; what would be lies in {dry_run}")
+        say(f"nothing was pushed; what would be is stored in {dry_run}")
+        next_step("grn-cotrain", "hub", "push", run, repo_id)
         return
     ask = console().is_terminal and not yes
     push_run(
@@ -55,9 +57,10 @@ def push(
         confirm=typer.confirm if ask else None,
         say=say,
     )
+    next_step("grn-cotrain", "hub", "fetch", repo_id, "--out", "RUN")
 
 
-@hub_app.command("fetch")
+@command(hub_app, "fetch")
 def fetch(
     repo_id: RepoId,
     out: Annotated[Path, typer.Option(metavar="RUN", help="run folder to write")],
@@ -67,4 +70,4 @@ def fetch(
     from grn_cotrain.hub import fetch_run
 
     fetch_run(repo_id, out, revision=revision, say=say)
-    say(f"next: grn-cotrain embed cells {out} CELLS.h5ad --out OUT.h5ad --zero-shot")
+    next_step("grn-cotrain", "embed", "cells", out, "CELLS.h5ad", "--out", "OUT.h5ad", "--zero-shot")

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from grn_cotrain.cli.apps import app
-from grn_cotrain.commandline import say
+from grn_cotrain.cli.apps import PREPARE, app
+from grn_cotrain.commandline import next_step, say
+from grn_cotrain.commands import command
 from grn_cotrain.errors import UserError, did_you_mean
 
 __all__ = ["list_components", "registries"]
@@ -34,7 +35,7 @@ def registries() -> dict[str, Any]:
     return {kind: getattr(importlib.import_module(module), name) for kind, (module, name) in _REGISTRIES.items()}
 
 
-@app.command("list")
+@command(app, "list", panel=PREPARE)
 def list_components(kind: Annotated[str | None, typer.Argument(metavar="[KIND]", help="one kind only")] = None) -> None:
     """List components with their papers."""
     chosen = registries()
@@ -50,3 +51,4 @@ def list_components(kind: Annotated[str | None, typer.Argument(metavar="[KIND]",
         for component in components:
             origin = f"  (plug-in {component.origin})" if component.origin else ""
             say(f"  {component.name:<{width}}  {component.summary}  [{component.paper}]{origin}")
+    next_step("grn-cotrain", "check", "RECIPE.yaml")

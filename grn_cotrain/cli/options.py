@@ -1,9 +1,9 @@
-"""Options that several commands have, said once: a run, a file of cells, tables of names."""
+"""Arguments and options of commands that are not options of a job: a run, a file of cells, a place to write."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,36 +12,18 @@ from grn_cotrain.config import LARGEST_SEED
 from grn_cotrain.errors import UserError
 from grn_cotrain.text_tables import formula_guard
 
-__all__ = [
-    "Aliases",
-    "Cells",
-    "Layer",
-    "MinMapped",
-    "Modality",
-    "Orthologs",
-    "PrepPlace",
-    "RawText",
-    "Run",
-    "Seed",
-    "pair",
-    "read_tables",
-    "tell_unfinished",
-]
+__all__ = ["Cells", "OptionalCells", "OutCells", "OutFolder", "PrepPlace", "RawText", "Run", "Seed", "tell_unfinished"]
+
+_CELLS = "h5ad, h5mu, loom, zarr, 10x h5, Matrix Market folder or csv; it is never changed"
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="run folder, or hf://NAME/REPOSITORY")]
-Cells = Annotated[
-    Path, typer.Argument(metavar="CELLS", help="h5ad, h5mu, loom, zarr, 10x h5, Matrix Market folder, csv")
-]
-Layer = Annotated[str | None, typer.Option(help="layer that holds the counts")]
-Modality = Annotated[str | None, typer.Option(help="modality of several: rna, or rna,prot")]
-Aliases = Annotated[Path | None, typer.Option(metavar="FILE", help="table of old gene symbols")]
-Orthologs = Annotated[Path | None, typer.Option(metavar="FILE", help="table of human and mouse orthologs")]
+Cells = Annotated[Path, typer.Argument(metavar="CELLS", help=_CELLS)]
+OptionalCells = Annotated[Path | None, typer.Argument(metavar="CELLS", help=_CELLS, show_default=False)]
+OutCells = Annotated[Path, typer.Option("--out", metavar="OUT.h5ad", help="File to write: h5ad, zarr, or h5mu.")]
+OutFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.")]
 PrepPlace = Annotated[
     Path | None,
-    typer.Option("--prep", metavar="DIR", help="new place of the run's prepared folder; default: it is looked for"),
-]
-MinMapped = Annotated[
-    float, typer.Option(min=0.0, max=1.0, help="least share of genes found, of the fewer of file and model")
+    typer.Option("--prep", metavar="DIR", help="New place of the run's prepared folder; default: it is looked for."),
 ]
 
 
@@ -68,31 +50,11 @@ def _seed(value: int) -> int:
     return value
 
 
-Seed = Annotated[int, typer.Option(callback=_seed, help="of every draw")]
-
-
-def pair(text: str | None, option: str) -> tuple[str, str] | None:
-    """``COLUMN=VALUE`` in two."""
-    if text is None:
-        return None
-    column, equals, value = text.partition("=")
-    if not equals or not column or not value:
-        raise UserError(f"{option} '{text}': give COLUMN=VALUE, for example cell_type=B")
-    return column, value
-
-
-def read_tables(aliases: Path | None, orthologs: Path | None) -> dict[str, Any]:
-    """The tables that were given, read."""
-    from grn_cotrain.data.io.names import AliasTable, OrthologTable
-
-    return {
-        "aliases": AliasTable.read(aliases) if aliases is not None else None,
-        "orthologs": OrthologTable.read(orthologs) if orthologs is not None else None,
-    }
+Seed = Annotated[int, typer.Option(callback=_seed, help="Random seed.")]
 
 
 def tell_unfinished(*runs: str | Path) -> None:
-    """Print, before anything else, that a run is not finished, where it is not. What is no run is not looked at."""
+    """Print, before anything else, that a run is not finished, where it is not. Other folders are not looked at."""
     from grn_cotrain.run_folder import RunFolder
 
     for run in runs:

@@ -7,14 +7,15 @@ from typing import Annotated
 
 import typer
 
-from grn_cotrain.cli.apps import app
+from grn_cotrain.cli.apps import EVALUATE, app
 from grn_cotrain.cli.options import PrepPlace, tell_unfinished
-from grn_cotrain.commandline import say
+from grn_cotrain.commandline import next_step, say
+from grn_cotrain.commands import command
 
 __all__ = ["report"]
 
 
-@app.command()
+@command(app, "report", panel=EVALUATE)
 def report(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN [RUN ...]", help="run folders; several stand side by side")
@@ -48,3 +49,4 @@ def report(
         say=lambda text: say(f"  {text}", style="dim"),
     )
     say(f"report: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    next_step("grn-cotrain", "export", "edges", runs[0])

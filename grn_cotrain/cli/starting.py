@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from grn_cotrain.cli.apps import app, progress
-from grn_cotrain.commandline import say
+from grn_cotrain.cli.apps import PREPARE, app, progress
+from grn_cotrain.commandline import next_step, say
+from grn_cotrain.commands import command
 
 __all__ = ["init"]
 
 
-@app.command()
+@command(app, "init", panel=PREPARE)
 def init(
     cells: Annotated[str, typer.Argument(metavar="CELLS", help="File or folder of cells: h5ad, h5mu, loom, 10x, csv.")],
     edges: Annotated[str, typer.Argument(metavar="EDGES", help="Edge list of the network, in any format of grn-prep.")],
@@ -27,5 +27,4 @@ def init(
     for line in project.lines:
         say(line)
     say(f"written: {project.recipe}")
-    run = shlex.quote(str(project.recipe.parent / "run"))
-    say(f"next: grn-cotrain train {shlex.quote(str(project.recipe))} --out {run}")
+    next_step("grn-cotrain", "train", project.recipe, "--out", project.recipe.parent / "run")

@@ -8,16 +8,19 @@ from typing import Annotated
 
 import typer
 
-from grn_cotrain.cli.apps import app, exit_code_of_signals
-from grn_cotrain.commandline import say
+from grn_cotrain.cli.apps import PREPARE, TRAIN, app, exit_code_of_signals
+from grn_cotrain.commandline import next_step, say
+from grn_cotrain.commands import command
 
 __all__ = ["check", "train"]
 
 Recipe = Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="recipe of the run")]
-Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="a.b=c", help="change one key; repeatable")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="a.b=c", help="Change one key of the recipe; repeatable.")
+]
 
 
-@app.command()
+@command(app, "check", panel=PREPARE)
 def check(recipe: Recipe, set_: Overrides = None) -> None:
     """Parse, load, align, audit, run one step; say what the run will cost."""
     from grn_cotrain.recipe import load_recipe
@@ -40,14 +43,16 @@ def check(recipe: Recipe, set_: Overrides = None) -> None:
     say(report.audit.summary())
     for warning in report.warnings:
         say(f"warning: {warning}")
+    overrides = [word for one in set_ or [] for word in ("--set", one)]
+    next_step("grn-cotrain", "train", recipe, *overrides, "--out", Path("runs") / resolved.name)
 
 
-@app.command()
+@command(app, "train", panel=TRAIN)
 def train(
     recipe: Recipe,
-    out: Annotated[Path, typer.Option(metavar="RUN", help="run folder to write")],
+    out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder to write.")],
     set_: Overrides = None,
-    resume: Annotated[bool, typer.Option("--resume", help="go on from the last checkpoint of RUN")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint of RUN.")] = False,
 ) -> None:
     """Co-train a recipe. Ctrl-C and SIGTERM save a checkpoint after the step that is going on; --resume goes on."""
     from grn_cotrain.recipe import load_recipe
@@ -66,4 +71,5 @@ def train(
     record = run.record()
     say(f"{record['steps']} steps in {record['seconds']:.0f} s; peak {record['peak_memory_mb']:.0f} MiB")
     say(f"model kept: {kept_step(run)}")
-    say(f"model: {run.model}; next: grn-cotrain evaluate links {run.folder}")
+    say(f"model: {run.model}")
+    next_step("grn-cotrain", "evaluate", "links", run.folder)

@@ -50,8 +50,7 @@ class Comparison:
     reference
         Name of the first arm.
     split, num_tfs, prevalence, warnings, notes
-        Facts that have to be read with the rows. Several splits are joined by commas; the counts are those of the
-        first.
+        Facts to be read with the rows. Several splits are joined by commas; the counts are those of the first.
     seconds
         Duration of the grid, controls included.
     command

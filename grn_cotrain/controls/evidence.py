@@ -1,20 +1,83 @@
-"""Scores of a control for every (source, gene): out of fold for training, from the full fit for use.
+"""Evidence of links from controls: fitted out of fold for training and on all positives for use, cached by content.
 
 Dimension letters: G genes, S sources.
 """
 
 from __future__ import annotations
 
-import numpy as np
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from grn_cotrain.config import canonical_hash
 from grn_cotrain.controls._table_control import TableControl
 from grn_cotrain.controls.base import CONTROLS
 from grn_cotrain.controls.out_of_fold import make_folds
+from grn_cotrain.controls.pair_evidence import PairEvidence, assemble_evidence
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.errors import UserError
+from grn_cotrain.files import atomic_file
 
-__all__ = ["out_of_fold"]
+__all__ = ["build_evidence", "out_of_fold"]
+
+logger = logging.getLogger(__name__)
+
+_VERSION = 3  # raise when a control used as evidence changes its scores, or the file its form
+_CHECKSUM = "checksum"
+
+
+def build_evidence(
+    names: Sequence[str], split: EdgeSplit, cells: CellStore, *, seed: int = 0, cache: Path | None = None
+) -> PairEvidence:
+    """Fit the named controls out of fold and on all training positives; see :func:`assemble_evidence` for the rest.
+
+    Parameters
+    ----------
+    names
+        Controls, as the decoder's ``evidence`` lists them.
+    split, cells
+        Training positives and expression; nothing else is read.
+    seed
+        Of the folds and sampled negatives.
+    cache
+        Folder of a cache by content, or None.
+    """
+    cells = cells.genes()
+    key = canonical_hash([_VERSION, list(names), split.content_hash, cells.content_hash, seed])
+    path = None if cache is None else cache / f"evidence-{key}.safetensors"
+    if path is not None and path.is_file():
+        try:
+            arrays = load_file(path)
+            if arrays.pop(_CHECKSUM).tobytes() != _digest(arrays):
+                raise ValueError("it does not have its checksum")
+            return PairEvidence.from_arrays(arrays, names=tuple(names))
+        except (SafetensorError, KeyError, ValueError) as error:
+            logger.warning("evidence cache %s is damaged (%s): computed again", path.name, error)
+    evidence = _fit(tuple(names), split, cells, seed)
+    if path is not None:
+        with atomic_file(path) as temporary:
+            arrays = evidence.to_arrays()
+            save_file({**arrays, _CHECKSUM: np.frombuffer(_digest(arrays), np.uint8)}, temporary)
+    return evidence
+
+
+def _digest(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """SHA-256 of names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name}:{array.dtype}:{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.digest()
+
+
+def _fit(names: tuple[str, ...], split: EdgeSplit, cells: CellStore, seed: int) -> PairEvidence:
+    return assemble_evidence(split, {name: out_of_fold(name, split, cells, seed=seed) for name in names})
 
 
 def out_of_fold(

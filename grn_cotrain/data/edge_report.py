@@ -1,4 +1,4 @@
-"""What became of the edges that were given: counted, and named where something was left out."""
+"""Outcome of reading the given edges: counted, and named where something was left out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DENSE = 0.5
 
 @dataclass
 class EdgeReport:
-    """What became of the edges that were given; every gene that was left out is named.
+    """Outcome of reading the given edges; every gene that was left out is named.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class EdgeReport:
     duplicates
         Rows merged into an earlier row of the same pair.
     conflicting_signs
-        ``TF->target`` of pairs whose rows say both activation and repression; their sign is 0.
+        ``TF->target`` of pairs whose rows hold both activation and repression; their sign is 0.
     self_loops
         Genes whose edge to themselves was dropped.
     reciprocal
@@ -40,7 +40,7 @@ class EdgeReport:
     other_relations
         Relations besides regulation, each with its number of edges.
     complexes, notes
-        As said by the parser of the file.
+        As reported by the parser of the file.
     """
 
     num_given: int = 0
@@ -66,7 +66,7 @@ class EdgeReport:
         return self.num_edges / self.num_candidates if self.num_candidates else 0.0
 
     def lines(self) -> list[str]:
-        """What a user should read, one fact a line."""
+        """Lines for the user, one fact a line."""
         lines = [
             *self.notes,
             f"{self.num_edges:,} edges of {self.num_given:,} given: "

@@ -54,7 +54,7 @@ class GRN:
         ``weight`` float32, ``sign`` int8 (-1 repression, 0 unknown, 1 activation), ``evidence`` text. These alone are
         split, supervised and scored.
     report
-        What was merged, dropped or renamed on the way.
+        Report of what was merged, dropped or renamed.
     other_edges
         Edges of other relations, between features of any spaces: the same columns, and ``relation``. They may pass
         messages.
@@ -93,7 +93,7 @@ class GRN:
         vocab
             Edges with an end outside it are dropped, counted and named.
         on_duplicates, on_self_loops, on_unknown, on_reciprocal
-            What to do about each trouble besides reporting it: nothing, a logged warning, an error.
+            Reaction to each problem in addition to reporting it: nothing, a logged warning, an error.
         min_mapped
             Least share of the frame's genes that must be in the vocabulary. The default asks for one edge only, since
             a small panel rightly keeps a small part of a genome-wide network.
@@ -370,7 +370,7 @@ class GRN:
 
 
 def _why_empty(report: EdgeReport, vocab: FeatureVocab) -> str:
-    """What the end that is not found is, and what the data are."""
+    """Describe the end that is not found, and the data."""
     for end, lost in (("the TFs", report.unknown_sources), ("the targets", report.unknown_targets)):
         if lost:
             return vocab.diagnose(lost, f"the column of {end.removeprefix('the ')}")

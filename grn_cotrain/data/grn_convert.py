@@ -42,7 +42,7 @@ def to_networkx(grn: GRN) -> networkx.DiGraph:
     )
 
 
-def frame_from_networkx(graph: networkx.DiGraph) -> pd.DataFrame:
+def frame_from_networkx(graph: networkx.Graph) -> pd.DataFrame:
     """Edges of a directed graph; missing attributes take the defaults of a plain edge."""
     if not graph.is_directed():
         raise UserError("networkx graph: is undirected; give a DiGraph (TF -> target), or graph.to_directed()")

@@ -24,9 +24,10 @@ __all__ = ["Finding", "LeakReport", "assert_no_leak", "audit"]
 Severity = Literal["error", "note"]
 
 _MAX_EXAMPLES = 3
+_IN_RELATION = "held-out-in-relation"
 _PARTS: tuple[Part, ...] = ("train", "validation", "test")
 _HELD: tuple[Part, ...] = ("validation", "test")
-# What published files contain and what is printed beside their figures instead of refusing them.
+# Findings in published files that are printed with their figures instead of refusing them.
 _NOTES_OF_FILES = ("reversed-edge", "candidate-without-edge", "reversed-message")
 
 
@@ -128,7 +129,9 @@ def assert_no_leak(split: EdgeSplit, message_2E: np.ndarray | None = None, **opt
     if not report.ok:
         errors = [finding for finding in report.findings if finding.severity == "error"]
         told = "; ".join(f"{f.name}: {f.count:,} ({', '.join(f.examples)}): {f.meaning}" for f in errors)
-        raise UserError(f"split '{split.name}': leaks: {told}. Make the split again with grn-prep splits")
+        in_split = any(finding.name != _IN_RELATION for finding in errors)
+        fix = "Make the split again with grn-prep splits" if in_split else "Remove these edges, or set graph.relations"
+        raise UserError(f"split '{split.name}': leaks: {told}. {fix}")
     return report
 
 
@@ -270,7 +273,7 @@ class _Auditor:
         for part in _HELD:
             same = np.intersect1d(direct_E, self.keys[part])
             yield self._pairs(
-                "held-out-in-relation", same, f"a {part} positive is an edge of another relation ({named})", by_chance
+                _IN_RELATION, same, f"a {part} positive is an edge of another relation ({named})", by_chance
             )
             source_E, target_E = self.split.positives(part)
             joined_E = np.asarray(through[source_E].multiply(through[target_E]).sum(axis=1)).ravel() > 0

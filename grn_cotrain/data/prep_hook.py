@@ -91,7 +91,7 @@ def not_found(run: Path, recipe: Recipe, record: Mapping[str, Any]) -> UserError
     looked = "; ".join(f"'{place}' ({what})" for place, what in _places(run, recipe, record)[:4])
     return UserError(
         f"run '{run}': its prepared folder (data.prep '{recipe.data.prep}') is not found: no such folder at {looked};"
-        " name its new place with --prep DIR (in Python: prep=DIR)"
+        " name its new place with --prep DIR"
     )
 
 

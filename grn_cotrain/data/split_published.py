@@ -13,6 +13,7 @@ import pandas as pd
 
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.hidden import hidden_genes
+from grn_cotrain.data.io.columns import find_ends, fold_column
 from grn_cotrain.data.pairs import pair_keys, pairs_from_keys
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError, did_you_mean
@@ -22,6 +23,7 @@ __all__ = ["published_split", "read_gene_index"]
 logger = logging.getLogger(__name__)
 
 VALIDATION_SHARE = 0.1
+_LABELS = frozenset(("label", "labels", "class", "y", "ispositive", "isedge", "groundtruth"))
 _INDEX_COLUMNS = ("network", "cell", "set", "index", "gene")
 
 
@@ -36,13 +38,14 @@ def published_split(
     seed: int = 0,
     name: str = "published",
 ) -> EdgeSplit:
-    """Read labelled pairs (columns ``TF``, ``Target``, ``Label``) of train, validation and test.
+    """Read labelled pairs of train, validation and test.
 
     Parameters
     ----------
     train, validation, test
-        Tables, ``.gz`` or plain, separated by tabs or commas. Without ``validation``, a tenth of train is taken,
-        seeded, the same share of positives and of negatives.
+        Tables, ``.gz`` or plain, separated by tabs or commas, with a column ``label`` (0 or 1) and the columns of TF
+        and target under any name that an edge list may have (``TF`` and ``Target``, ``source`` and ``target``).
+        Without ``validation``, a tenth of train is taken, seeded, the same share of positives and of negatives.
     vocab
         The vocabulary whose gene indices the split is to hold.
     index
@@ -151,13 +154,16 @@ def _read_labelled(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Distinct keys, sorted, and their labels."""
     frame = _read_table(path, part)
-    missing = [column for column in ("TF", "Target", "Label") if column not in frame]
-    if missing:
-        raise UserError(f"{part} '{path}': no column {', '.join(missing)}; it needs TF, Target, Label")
-    labels = pd.to_numeric(frame["Label"], errors="coerce")
+    label = _label_column(frame, path, part)
+    labels = pd.to_numeric(frame[label], errors="coerce")
     if not labels.isin([0, 1]).all():
-        raise UserError(f"{part} '{path}': label {frame['Label'][~labels.isin([0, 1])].iloc[0]!r} is neither 0 nor 1")
-    ends = [_resolve(frame[column], path, part, genes, vocab) for column in ("TF", "Target")]
+        raise UserError(f"{part} '{path}': label {frame[label][~labels.isin([0, 1])].iloc[0]!r} is neither 0 nor 1")
+    try:
+        named = find_ends(frame.drop(columns=label))
+    except UserError as error:
+        text = str(error).replace("edge list:", f"{part} '{path}':", 1).partition("; name both with")[0]
+        raise UserError(f"{text}; name the columns source, target and label") from None
+    ends = [_resolve(frame[column], path, part, genes, vocab) for column in (named.source, named.target)]
     keys_M = pair_keys(np.stack(ends), vocab.num_genes or vocab.num_features)
     unique_M, first_M, inverse_M = np.unique(keys_M, return_index=True, return_inverse=True)
     labels_M = labels.to_numpy(dtype=bool)
@@ -167,6 +173,16 @@ def _read_labelled(
     if unique_M.size < keys_M.size:
         logger.warning("%s '%s': %d repeated rows counted once", part, path.name, keys_M.size - unique_M.size)
     return unique_M, labels_M[first_M]
+
+
+def _label_column(frame: pd.DataFrame, path: Path, part: str) -> str:
+    """The one column that holds labels, by its name."""
+    found = [str(name) for name in frame.columns if fold_column(name) in _LABELS]
+    if len(found) == 1:
+        return found[0]
+    named = ", ".join(map(str, frame.columns[:8]))
+    problem = f"{len(found)} columns of labels ({', '.join(found)})" if found else f"no column Label (columns: {named})"
+    raise UserError(f"{part} '{path}': {problem}; it needs source, target and one label of 0 or 1")
 
 
 def _resolve(column: pd.Series, path: Path, part: str, genes: dict[int, str] | None, vocab: FeatureVocab) -> np.ndarray:

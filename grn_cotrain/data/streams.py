@@ -14,7 +14,10 @@ from grn_cotrain.data.batch import CellBatch
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
 
-__all__ = ["CellStream", "one_pass"]
+__all__ = ["TOKENS_PER_BATCH", "CellStream", "one_pass"]
+
+TOKENS_PER_BATCH = 16_384
+"""Tokens of a batch wherever cells are read and not trained on."""
 
 
 def _cut(length_C: np.ndarray, start: int, budget: int, most: int | None = None) -> int:

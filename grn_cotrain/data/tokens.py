@@ -6,7 +6,8 @@ features of an assay that can be tokens.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from grn_cotrain.data.vocab import MODALITIES, NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.recipe import TokenConfig
 
-__all__ = ["Tokenizer"]
+__all__ = ["JointTokenizer", "Tokenizer"]
 
 _ZERO_SEED = 20  # stream of the sampled zeros where no generator is given
 
@@ -84,15 +85,16 @@ class Tokenizer:
         categories: Categories | None = None,
         *,
         keep_weight_G: np.ndarray | None = None,
+        reads: Collection[str] | None = None,
     ) -> None:
         self.config = config
         self.cells = cells
         if categories is None:
             categories = categories_of(cells.obs, config.covariates)
         self.categories = categories
-        num_features = sum(cells.vocab.is_token)
+        assays = [assay for name, assay in cells.assays.items() if reads is None or name in reads]
+        num_features = sum(sum(assay.space.is_token) for assay in assays)
         wanted_zeros = _zeros_wanted(config, num_features)
-        assays = list(cells.assays.values())
         nonzero_CA = np.stack([cells.num_values(assay.name, tokens=True) for assay in assays], axis=1)
         columns = [np.flatnonzero(assay.space.is_token_F) for assay in assays]
         lacking_CA = np.stack([assay.present_C * len(c) for assay, c in zip(assays, columns, strict=True)], axis=1)
@@ -109,6 +111,7 @@ class Tokenizer:
             )
             for a, (assay, column_K) in enumerate(zip(assays, columns, strict=True))
         ]
+        self.assays = tuple(assay.name for assay in assays)
         self._codes_CK = covariate_codes(cells.obs, categories) if categories else None
         self.lengths_C = 1 + kept_CA.sum(axis=1) + zeros_CA.sum(axis=1)
         """int64 tokens of every cell as drawn, over all assays: CLS, non-zeros up to the cap, zeros."""
@@ -178,6 +181,44 @@ class Tokenizer:
             if part.assay.has_reads
             else None,
         )
+
+
+class JointTokenizer(Tokenizer):
+    """Tokens of several encoders in one batch, each assay by the settings of the encoder that reads it.
+
+    Parameters
+    ----------
+    parts
+        One tokenizer for the assays of each encoder; they share cells and covariates.
+
+    Raises
+    ------
+    UserError
+        Two of them read one assay, with different settings.
+    """
+
+    def __init__(self, parts: Mapping[str, Tokenizer]) -> None:
+        self.parts = dict(parts)
+        first, *others = self.parts.values()
+        self.cells, self.categories, self.config = first.cells, first.categories, first.config
+        owner: dict[str, str] = {}
+        for name, part in self.parts.items():
+            for assay in part.assays:
+                if part.config != self.parts[owner.setdefault(assay, name)].config:
+                    raise UserError(
+                        f"model.encoders: {owner[assay]} and {name} both read {assay}, with different tokens; give them"
+                        " the same"
+                    )
+        self.owner = owner
+        self.assays = tuple(owner)
+        self.lengths_C = first.lengths_C + sum(part.lengths_C - 1 for part in others)
+        """int64 tokens of every cell, at most: CLS, then what each encoder reads."""
+
+    def batch(self, rows: np.ndarray, generator: np.random.Generator | None = None) -> CellBatch:
+        """See :meth:`Tokenizer.batch`."""
+        batches = {name: part.batch(rows, generator) for name, part in self.parts.items()}
+        assays = {assay: batches[name].assays[assay] for assay, name in self.owner.items()}
+        return replace(next(iter(batches.values())), assays=assays)
 
 
 def _zeros_wanted(config: TokenConfig, num_features: int) -> int:

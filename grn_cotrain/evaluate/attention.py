@@ -6,40 +6,31 @@ Dimension letters: C cells, G genes, L tokens of a cell, K of them kept, S sourc
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
 
-from grn_cotrain.config import require_seed
-from grn_cotrain.data.batch import CellBatch, PackedTokens
+from grn_cotrain.apply import Encoder, over_cells
+from grn_cotrain.apply.cells import AppliedModel, Progress, shifted
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.obs import as_labels, obs_column
 from grn_cotrain.data.store import CellStore
-from grn_cotrain.data.streams import one_pass
-from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import NUM_SPECIAL
-from grn_cotrain.errors import UserError, did_you_mean
+from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.attention_weights import column_means, pagerank, rank_normalised
-from grn_cotrain.objectives import GeneStates
+from grn_cotrain.jobs.attention import AttentionConfig
 
 __all__ = [
     "ALL_CELLS",
     "MOST_PAIRS",
-    "AttentionConfig",
-    "AttentionModel",
     "AttentionScores",
     "CellGroup",
-    "Direction",
     "cell_groups",
     "excess",
     "read_attention",
 ]
-
-Direction = Literal["target_reads_tf", "tf_reads_target", "symmetric"]
 
 ALL_CELLS = "all cells"
 """Name of the group that holds all cells."""
@@ -47,69 +38,7 @@ ALL_CELLS = "all cells"
 MOST_PAIRS = 64_000_000
 """Sources x genes that one read-out may hold: at 12 bytes a pair 768 MB. 255 TFs of 9,015 genes are 2.3 million."""
 
-_TOKENS_PER_BATCH = 16_384
 _ROUNDING = 1e-5  # error of a mean over some thousand float32 weights
-
-
-class AttentionModel(Protocol):
-    """Methods of a model that a read-out needs; :class:`~grn_cotrain.model.CoTrainModel` has them."""
-
-    def encode_graph(self) -> GeneStates:
-        """Rows of the genes."""
-        ...
-
-    def tokenizer(self, cells: CellStore) -> Tokenizer:
-        """Tokens of cells as the model reads them."""
-        ...
-
-    def cell_attention(
-        self, batch: PackedTokens, genes: GeneStates, *, layers: Sequence[int] | None = None
-    ) -> Iterator[Tensor]:
-        """One ``[L, L]`` matrix a cell, rows read columns."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttentionConfig:
-    """How attention becomes a score of TF and target.
-
-    Attributes
-    ----------
-    direction
-        ``target_reads_tf``: the weight by which the target's token reads the TF's. A token's state is made of what it
-        reads, so if attention mirrors regulation, the state of a target is where its TF must show. ``tf_reads_target``:
-        the other way. ``symmetric``: the mean of both.
-    layers
-        Layers to average, negative ones counting from the last; None: all.
-    rank_normalised
-        Replace the weights of each cell by ranks in (0, 1): within each reader's row, then within each column, as
-        analyses of scGPT do (there head by head, here on the mean over heads). It takes a sort of L x L numbers a cell.
-    zeros
-        Keep tokens of genes that are zero in the cell. CLS is never kept: it is not a gene.
-    max_cells
-        Most cells of a group, drawn with ``seed``; None: all.
-    seed
-        Seed of the draw of cells.
-    """
-
-    direction: Direction = "target_reads_tf"
-    layers: tuple[int, ...] | None = None
-    rank_normalised: bool = False
-    zeros: bool = False
-    max_cells: int | None = 1000
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        choices = get_args(Direction)
-        if self.direction not in choices:
-            raise UserError(
-                f"direction '{self.direction}': choose from {', '.join(choices)}{did_you_mean(self.direction, choices)}"
-            )
-        if self.layers is not None and not self.layers:
-            raise UserError("layers: got none; name at least one, or leave it out for all")
-        if self.max_cells is not None and self.max_cells < 1:
-            raise UserError(f"max_cells: got {self.max_cells}; give at least 1, or null for all cells")
-        require_seed(self.seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,16 +175,15 @@ def excess(weight: np.ndarray, expected: np.ndarray) -> np.ndarray:
     return difference
 
 
-@torch.no_grad()
 def read_attention(
-    model: AttentionModel,
+    model: AppliedModel,
     cells: CellStore,
     sources: np.ndarray,
     groups: Sequence[CellGroup],
     config: AttentionConfig | None = None,
     *,
     centrality: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[AttentionScores]:
     """Yield the scores of each group, one after another.
 
@@ -286,23 +214,14 @@ def read_attention(
     config = config or AttentionConfig()
     sources_S = np.unique(np.asarray(sources, dtype=np.int64))
     _check_memory(len(sources_S), cells.num_features)
-    genes, tokenizer = model.encode_graph(), model.tokenizer(cells)
+    encoder, tokenizer = Encoder.of(model), model.tokenizer(cells)
     nonzero_C = np.sum([cells.num_values(name, tokens=True) for name in cells.assays], axis=0)
-    done, total = 0, sum(len(group.rows_C) for group in groups)
+    before, total = 0, sum(len(group.rows_C) for group in groups)
     for group in groups:
         sums = _Sums(sources_S, cells.num_features, config, centrality)
-        for batch in map(CellBatch.pack, one_pass(tokenizer, group.rows_C, tokens_per_batch=_TOKENS_PER_BATCH)):
-            bounds_B = batch.cu_lens.tolist()
-            for place, matrix_LL in enumerate(model.cell_attention(batch, genes, layers=config.layers)):
-                tokens = slice(bounds_B[place], bounds_B[place + 1])
-                sums.add(
-                    matrix_LL.float().cpu().numpy(),
-                    batch.feature_ids_T[tokens].numpy() - NUM_SPECIAL,
-                    batch.bins_T[tokens].numpy() > 0,
-                )
-            done += batch.num_cells
-            if progress is not None:
-                progress(done, total)
+        told = shifted(progress, before, total)
+        over_cells(model, tokenizer, sums.add_batch, rows=group.rows_C, encoder=encoder, progress=told)
+        before += len(group.rows_C)
         if config.layers is not None and not sums.num_read_G.any():
             raise UserError(
                 f"--layers '{','.join(map(str, config.layers))}': no gene reads another there in cells of {group.name}"
@@ -333,6 +252,17 @@ class _Sums:
         self.count_SG = np.zeros(shape, dtype=np.int32)
         self.mean_G, self.received_G, self.pagerank_G = np.zeros((3, num_genes))
         self.num_read_G = np.zeros(num_genes, dtype=np.int64)
+
+    def add_batch(self, batch: PackedTokens, encoder: Encoder) -> None:
+        """Add the cells of a batch."""
+        bounds_B = batch.cu_lens.tolist()
+        for place, matrix_LL in enumerate(encoder.attention(batch, self.config.layers)):
+            tokens = slice(bounds_B[place], bounds_B[place + 1])
+            self.add(
+                matrix_LL.float().cpu().numpy(),
+                batch.feature_ids_T[tokens].cpu().numpy() - NUM_SPECIAL,
+                batch.bins_T[tokens].cpu().numpy() > 0,
+            )
 
     def add(self, matrix_LL: np.ndarray, gene_L: np.ndarray, nonzero_L: np.ndarray) -> None:
         """Add one cell; special tokens have negative ``gene_L``."""

@@ -13,6 +13,8 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
+from grn_cotrain.apply import OpenRun
+from grn_cotrain.apply.cells import Progress, shifted
 from grn_cotrain.config import canonical_hash
 from grn_cotrain.controls import CONTROLS, Control, LinkScorer
 from grn_cotrain.data.alignment import name_some
@@ -23,7 +25,6 @@ from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.attention import (
-    AttentionConfig,
     AttentionScores,
     CellGroup,
     cell_groups,
@@ -38,10 +39,10 @@ from grn_cotrain.evaluate.links import evaluate_links
 from grn_cotrain.evaluate.model_scorer import ModelScorer
 from grn_cotrain.evaluate.select import parse_controls
 from grn_cotrain.files import staged_files
-from grn_cotrain.model_io import load_model
+from grn_cotrain.jobs.attention import AttentionConfig, AttentionOptions
+from grn_cotrain.options import keywords
 from grn_cotrain.provenance import git_commit
 from grn_cotrain.recipe import Recipe
-from grn_cotrain.run_folder import RunFolder
 
 __all__ = [
     "EDGE_COLUMNS",
@@ -162,7 +163,7 @@ def attention_of_tfs(
     by: str | None = None,
     config: AttentionConfig | None = None,
     min_cells: int = 1,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Every pair of these TFs that enough cells show, by group of cells: :func:`attention_edges` of each.
 
@@ -174,34 +175,27 @@ def attention_of_tfs(
         No model, unknown TF or column.
     """
     config = config or AttentionConfig()
-    folder = RunFolder.open(run)
-    data = folder.load_data()
-    model, stored = load_model(folder.require_model())
-    folder.check_data(data, model.vocab, stored["meta"], model=model)
+    opened = OpenRun.of(run)
+    data = opened.data(messages=True)
     sources_S = np.array([data.vocab.index(name) for name in tfs], dtype=np.int64)
     groups, _ = cell_groups(data.cells, by, max_cells=config.max_cells, seed=config.seed)
     most = len(tfs) * data.vocab.num_features
     frames = [
         attention_edges(scores, data.vocab, data.split, top=most, min_cells=min_cells)
-        for scores in read_attention(model, data.cells, sources_S, groups, config, progress=progress)
+        for scores in read_attention(opened.model, data.cells, sources_S, groups, config, progress=progress)
     ]
     return pd.concat(frames, ignore_index=True)
 
 
+@keywords(AttentionOptions)
 def evaluate_attention(
-    run: str | Path,
+    run: str | Path | OpenRun,
+    options: AttentionOptions,
     *,
-    by: str | None = None,
-    config: AttentionConfig | None = None,
-    top: int = 10_000,
-    min_cells: int | None = None,
-    bootstrap: int | None = None,
-    controls: str | None = None,
     initial: InitialModel | None = None,
     check: Callable[[FeatureVocab, Sequence[str]], None] = lambda vocab, groups: None,
-    prep: str | Path | None = None,
     say: Callable[[str], None] = lambda text: None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> AttentionReport:
     """Read a run's attention by cell type and score it on the test pairs of the run's split.
 
@@ -209,50 +203,30 @@ def evaluate_attention(
     ----------
     run
         Run folder.
-    by
-        Column of obs; None: all cells together.
-    config
-        How to read.
-    top, min_cells
-        Edges kept of each group, and fewest cells that show one; default: a twentieth of the cells, at least 5, or all
-        cells of a group of fewer. ``notes`` name groups of fewer, and those without an edge.
-    bootstrap
-        Replicates of every interval; default: the recipe's.
-    controls
-        ``default``, ``all``, ``none`` or names; default: the recipe's, as in the run's own link table. Target degree
-        and the product of degrees are always among them.
+    {options}
     initial
         Builds the model before training, for the untrained encoder's rows; None: there are none.
     check
         Called before anything is read, with the genes and the names of the groups; raises if it has no use for them.
-    prep
-        New place of the run's prepared folder; default: it is looked for.
     say, progress
-        Told of what is being done; of the number of cells read and in all.
+        Receive what is being done; the number of cells read and in all.
 
     Raises
     ------
     UserError
         No model, other data than it was trained on, no such column, numbers out of range.
     """
-    if top < 1:
-        raise UserError(f"top: got {top}; give at least 1")
-    if min_cells is not None and min_cells < 1:
-        raise UserError(f"min_cells: got {min_cells}; give at least 1")
-    config = config or AttentionConfig()
-    folder = RunFolder.open(run)
-    recipe = folder.recipe()
-    data = folder.load_data(prep)
-    supervised = ModelScorer(folder.folder)
-    trained = supervised.model
-    folder.check_data(data, trained.vocab, supervised.config["meta"], model=trained)
-    groups, unlabelled = cell_groups(data.cells, by, max_cells=config.max_cells, seed=config.seed)
+    opened = OpenRun.of(run, prep=options.prep)
+    recipe = opened.recipe
+    data = opened.data(messages=True)
+    supervised, trained = ModelScorer(opened), opened.model
+    groups, unlabelled = cell_groups(data.cells, options.by, max_cells=options.max_cells, seed=options.seed)
     check(data.vocab, [group.name for group in groups])
-    fewest, notes = _fewest(groups, min_cells)
+    fewest, notes = _fewest(groups, options.min_cells)
     if unlabelled:
-        notes.insert(0, f"{unlabelled:,} cells have no label in '{by}' and were left out")
-    replicates = recipe.evaluate.bootstrap if bootstrap is None else bootstrap
-    beside: list[LinkScorer] = [supervised, *_controls(controls or recipe.evaluate.controls)]
+        notes.insert(0, f"{unlabelled:,} cells have no label in '{options.by}' and were left out")
+    replicates = recipe.evaluate.bootstrap if options.bootstrap is None else options.bootstrap
+    beside: list[LinkScorer] = [supervised, *_controls(options.controls or recipe.evaluate.controls)]
     models = {"trained": trained}
     if initial is not None:
         models["untrained"] = initial(recipe, data).eval()
@@ -269,18 +243,20 @@ def evaluate_attention(
                 data.cells,
                 split_sources(data.split),
                 [group],
-                config,
+                options,
                 centrality=True,
-                progress=None if progress is None else _shifted(progress, done, total),
+                progress=shifted(progress, done, total),
             )
             done += len(group.rows_C)
             scorers += _scorers(scores, pairs_2M, encoder)
             found = centrality_genes(scores, data.cells, data.prep.grn, data.prep.tf_index)
             genes.append(found.assign(encoder=encoder))
-            central = centrality_table(found, bootstrap=replicates, seed=config.seed)
+            central = centrality_table(found, bootstrap=replicates, seed=options.seed)
             centralities.append(central.assign(group=group.name, encoder=encoder))
             if encoder == "trained":
-                edges.append(attention_edges(scores, data.vocab, data.split, top=top, min_cells=fewest[group.name]))
+                edges.append(
+                    attention_edges(scores, data.vocab, data.split, top=options.top, min_cells=fewest[group.name])
+                )
                 seen[group.name] = float((scores.count(pairs_2M) > 0).mean())
                 if scores.num_cut:
                     notes.append(
@@ -333,7 +309,7 @@ def _fewest(groups: list[CellGroup], min_cells: int | None) -> tuple[dict[str, i
     if min_cells is not None:
         if min_cells > max(sizes.values()):
             raise UserError(
-                f"min_cells: got {min_cells}, more than are read of any group ({max(sizes.values())}), so no edge would"
+                f"--min-cells '{min_cells}': more than are read of any group ({max(sizes.values())}), so no edge would"
                 " be left; give fewer, or raise max_cells"
             )
         return dict.fromkeys(sizes, min_cells), []
@@ -354,10 +330,6 @@ def _seen_edges(recipe: Recipe, data: RunData) -> list[str]:
         " pairs judge its attention, and centrality that follows out-degree may be the network's own degree; a run"
         " with graph.messages: none and train.schedule: mlm_only tells them apart"
     ]
-
-
-def _shifted(progress: Callable[[int, int], None], before: int, total: int) -> Callable[[int, int], None]:
-    return lambda done, _: progress(before + done, total)
 
 
 class _Scored:

@@ -10,22 +10,21 @@ from typing import Self
 
 import numpy as np
 
+from grn_cotrain.apply import OpenRun
+from grn_cotrain.apply.cells import AppliedModel
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.run_data import RunData
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.attention import (
-    AttentionConfig,
-    AttentionModel,
     AttentionScores,
     CellGroup,
     cell_groups,
     read_attention,
 )
+from grn_cotrain.jobs.attention import AttentionConfig
 from grn_cotrain.model import CoTrainModel
-from grn_cotrain.model_io import load_model
 from grn_cotrain.recipe import Recipe
-from grn_cotrain.run_folder import RunFolder
 
 __all__ = ["READ_OUT", "AttentionReadOut", "AttentionScorer", "attention_scorers", "check_split", "split_sources"]
 
@@ -75,7 +74,7 @@ class AttentionReadOut:
 
     def __init__(
         self,
-        model: AttentionModel,
+        model: AppliedModel,
         cells: CellStore,
         group: CellGroup,
         config: AttentionConfig | None = None,
@@ -174,7 +173,7 @@ def _notes(scores: AttentionScores, num_unseen: int, num_pairs: int) -> list[str
 
 
 def attention_scorers(
-    run: RunFolder,
+    run: OpenRun,
     data: RunData,
     config: AttentionConfig | None = None,
     *,
@@ -194,14 +193,13 @@ def attention_scorers(
     """
     config = config or AttentionConfig()
     (group,), _ = cell_groups(data.cells, None, max_cells=config.max_cells, seed=config.seed)
-    model, stored = load_model(run.require_model())
-    meta = stored["meta"]
-    trained = AttentionReadOut(model, data.cells, group, config)
+    meta = run.meta
+    trained = AttentionReadOut(run.model, data.cells, group, config)
     scorers = [
         AttentionScorer(trained, meta["split_hash"], meta["split"], corrected=corrected) for corrected in (False, True)
     ]
     if initial is not None:
-        untrained = AttentionReadOut(initial(run.recipe(), data).eval(), data.cells, group, config)
+        untrained = AttentionReadOut(initial(run.recipe, data).eval(), data.cells, group, config)
         scorers += [
             AttentionScorer(
                 untrained,

@@ -28,7 +28,7 @@ from grn_cotrain.data.batch import CellBatch, PackedTokens
 from grn_cotrain.data.cells import CellSplit
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.store import CellStore
-from grn_cotrain.data.streams import one_pass
+from grn_cotrain.data.streams import TOKENS_PER_BATCH, one_pass
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.value_statistics import Moments, ValueStatistics
 from grn_cotrain.data.vocab import NUM_SPECIAL
@@ -105,7 +105,6 @@ def hidden_cells(
     *,
     seed: int,
     num_bins: int = 16,
-    tokens_per_batch: int = 32_768,
     tokenize: Tokenize | None = None,
 ) -> HiddenCells:
     """Hide entries of the cells at ``rows_C``; no cell is down-sampled.
@@ -118,7 +117,7 @@ def hidden_cells(
     else:
         tokenizer = tokenize(cells.take(rows_C))
     batches, parts = [], []
-    for batch in map(CellBatch.pack, one_pass(tokenizer, np.arange(len(rows_C)), tokens_per_batch=tokens_per_batch)):
+    for batch in map(CellBatch.pack, one_pass(tokenizer, np.arange(len(rows_C)), tokens_per_batch=TOKENS_PER_BATCH)):
         draws = [
             np.random.default_rng((seed, int(rows_C[cell]))).random(length)
             for cell, length in zip(batch.cell_index_B.tolist(), batch.cu_lens.diff().tolist(), strict=True)
@@ -146,7 +145,6 @@ def masked_value_table(
     num_bins: int = 16,
     bootstrap: int = 1000,
     ranks: Sequence[int] = _RANKS,
-    tokens_per_batch: int = 32_768,
     baselines: bool = True,
     tokenize: Tokenize | None = None,
 ) -> pd.DataFrame:
@@ -180,9 +178,7 @@ def masked_value_table(
         is not finite.
     """
     scale = Scale.of(cells, split)
-    test = hidden_cells(
-        cells, split.test_C, seed=seed, num_bins=num_bins, tokens_per_batch=tokens_per_batch, tokenize=tokenize
-    )
+    test = hidden_cells(cells, split.test_C, seed=seed, num_bins=num_bins, tokenize=tokenize)
     if not scale.counted_G[test.gene_N].any():
         raise UserError("cells: the held-out cells have no hidden entry of a detected gene; give more test cells")
 
@@ -239,7 +235,6 @@ def r2_replicates(
     seed: int = 0,
     num_bins: int = 16,
     bootstrap: int = 1000,
-    tokens_per_batch: int = 32_768,
     tokenize: Tokenize | None = None,
 ) -> np.ndarray:
     """``r2`` on the test cells, then on bootstrap replicates of them: float64 ``[B + 1]``.
@@ -248,9 +243,7 @@ def r2_replicates(
     their differences are an interval of the difference. Arguments as in :func:`masked_value_table`.
     """
     scale = Scale.of(cells, split)
-    test = hidden_cells(
-        cells, split.test_C, seed=seed, num_bins=num_bins, tokens_per_batch=tokens_per_batch, tokenize=tokenize
-    )
+    test = hidden_cells(cells, split.test_C, seed=seed, num_bins=num_bins, tokenize=tokenize)
     found_N = scale.deviations(predictions("model", predict, test), test.gene_N)
     errors = EntryErrors.of(found_N, test, scale)
     num_cells = test.visible_CG.shape[0]

@@ -17,9 +17,9 @@ Dimension letters: C cells, G genes, P perturbations (the wanted one, then its c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,25 +28,23 @@ import torch.nn.functional as F
 from scipy import sparse
 from torch import Tensor
 
-from grn_cotrain.config import require_seed
-from grn_cotrain.data.batch import CellBatch, PackedTokens
+from grn_cotrain.apply import Encoder, over_cells
+from grn_cotrain.apply.cells import Progress, Reader
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.store import CellStore
-from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.vocab import MODALITIES, NUM_SPECIAL
-from grn_cotrain.errors import UserError, did_you_mean
+from grn_cotrain.errors import UserError
+from grn_cotrain.evaluate.in_silico_controls import detection, matched_controls
 from grn_cotrain.evaluate.in_silico_edits import EditedCells, delete_genes, overexpress_genes, rebin, take_cells
+from grn_cotrain.jobs.perturb import Level, PerturbSettings
 from grn_cotrain.model import CoTrainModel
 from grn_cotrain.nn.cell_encoders import CellStates
+from grn_cotrain.options import keywords
 
-__all__ = ["MODES", "InSilico", "Level", "Mode", "matched_controls", "perturb_cells"]
+__all__ = ["InSilico", "perturb_cells"]
 
-Mode = Literal["delete", "overexpress"]
-MODES: tuple[str, ...] = get_args(Mode)
-Level = float | Literal["cell_max"]
 
-_TOKENS_PER_BATCH = 16_384
 _NOISE = 1e-12  # cosine shifts of float32 states that did not move; they must not be ranked among controls
-_NEIGHBOURS = 2  # controls are drawn from so many times as many nearest genes
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,55 +78,6 @@ class InSilico:
     notes: list[str]
 
 
-def matched_controls(
-    values_CG: sparse.csr_matrix, genes: Sequence[int], eligible_G: np.ndarray, *, num_controls: int, seed: int = 0
-) -> list[tuple[int, ...]]:
-    """Random sets of genes like ``genes`` in detection rate and mean non-zero value.
-
-    Distance is Euclidean in (arcsine of the root of the detection rate, mean non-zero value), each over its deviation
-    among eligible genes. For each gene, controls are drawn without replacement from the ``2 * num_controls`` nearest.
-
-    Parameters
-    ----------
-    values_CG
-        Normalised values of the cells at hand.
-    genes
-        What is to be matched; never among the controls.
-    eligible_G
-        bool: genes that may be controls. Those without a value here never are.
-    num_controls
-        Number of sets; fewer come back where there are not enough genes.
-    """
-    detected_G, mean_G = _detection(values_CG)
-    pool_N = np.flatnonzero(eligible_G & (detected_G > 0) & ~np.isin(np.arange(len(detected_G)), genes))
-    point_G2 = np.stack([np.arcsin(np.sqrt(detected_G)), mean_G], axis=1)
-    spread_2 = point_G2[pool_N].std(axis=0) if len(pool_N) else np.ones(2)
-    point_G2 = point_G2 / np.where(spread_2 > 0, spread_2, 1.0)
-    generator = np.random.default_rng((seed, 31))
-    queues = []
-    for gene in genes:
-        distance_N = np.square(point_G2[pool_N] - point_G2[gene]).sum(axis=1)
-        near_N = pool_N[np.argsort(distance_N, kind="stable")[: _NEIGHBOURS * num_controls]]
-        queues.append(list(generator.permutation(near_N)))
-    sets: list[tuple[int, ...]] = []
-    while len(sets) < num_controls:
-        drawn: list[int] = []
-        for queue in queues:
-            place = next((i for i, gene in enumerate(queue) if gene not in drawn), None)
-            if place is None:
-                return sets
-            drawn.append(int(queue.pop(place)))
-        sets.append(tuple(drawn))
-    return sets
-
-
-def _detection(values_CG: sparse.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
-    """Share of cells with a value, and mean of these values (0 without any), of each gene."""
-    count_G = np.bincount(values_CG.indices, minlength=values_CG.shape[1])
-    sum_G = np.bincount(values_CG.indices, values_CG.data.astype(np.float64), minlength=values_CG.shape[1])
-    return count_G / max(1, values_CG.shape[0]), sum_G / np.maximum(count_G, 1)
-
-
 class _Shifts:
     """Running sums of shifts of cells and genes, one row a perturbation."""
 
@@ -136,6 +85,7 @@ class _Shifts:
         self.gene_cosine_PG = np.zeros((num_perturbations, num_genes))
         self.gene_euclidean_PG = np.zeros((num_perturbations, num_genes))
         self.gene_count_PG = np.zeros((num_perturbations, num_genes), dtype=np.int64)
+        self.reads_ranks = False
         self.cells: list[list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = [[] for _ in range(num_perturbations)]
 
     def add(
@@ -174,20 +124,24 @@ def _shift(before_ND: Tensor, after_ND: Tensor) -> tuple[np.ndarray, np.ndarray]
     return cosine_N.cpu().numpy(), (after_ND - before_ND).norm(dim=-1).cpu().numpy()
 
 
-@torch.no_grad()
+@dataclass(frozen=True, eq=False)
+class _Sets:
+    """Sets of genes to perturb, the wanted one first; each in its own sample of cells."""
+
+    members: list[tuple[int, ...]]
+    sample_PC: np.ndarray
+    levels: dict[int, float]
+
+
+@keywords(PerturbSettings)
 def perturb_cells(
     model: CoTrainModel,
     cells: CellStore,
     genes: Sequence[int],
+    options: PerturbSettings,
     *,
     rows_C: np.ndarray | None = None,
-    mode: str = "delete",
-    level: Level = 0.99,
-    max_cells: int | None = None,
-    num_controls: int = 20,
-    seed: int = 0,
-    tokens_per_batch: int = _TOKENS_PER_BATCH,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> InSilico:
     """Perturb ``genes`` together in each cell, and as many random sets like them.
 
@@ -199,90 +153,81 @@ def perturb_cells(
         Cells in the model's vocabulary.
     genes
         Gene indices.
+    {options}
     rows_C
         Cells to use; default: all. Controls are matched among these.
-    mode
-        ``delete``: the genes' tokens are removed (set to zero where the model shows every feature), in the cells that
-        express one of them. ``overexpress``: in every cell, expressed before or not, their values are raised to
-        ``level``; for an encoder that reads ranks they come first.
-    level
-        Of over-expression: a quantile of the gene's own non-zero values in these cells, or ``cell_max``, the highest
-        value of each cell. A gene without a value in these cells is raised to the cell's highest.
-    max_cells
-        At most so many cells for each perturbation, drawn among those it concerns; None: all of them.
-    num_controls
-        Random sets; 0 for none.
-    seed
-        Draws cells and controls; from 0 to ``LARGEST_SEED``.
     progress
-        Told ``(cells done, cells in all)``, each perturbation counting its cells.
+        Receives ``(cells done, cells in all)``, each perturbation counting its cells.
 
     Raises
     ------
     UserError
-        A seed out of range; unknown mode; a level that is no quantile; no genes; features that are never tokens; a
-        deletion of genes that no cell expresses.
+        No genes; features that are never tokens; a deletion of genes that no cell expresses.
     """
-    require_seed(seed)
     rows_C = np.arange(cells.num_cells) if rows_C is None else np.asarray(rows_C, dtype=np.int64)
     wanted = tuple(dict.fromkeys(int(gene) for gene in genes))
     values_CG = cells.normalised()[rows_C]
-    _check(cells, wanted, mode, level, num_controls, values_CG)
-    if max_cells is not None and max_cells < 1:
-        raise UserError(f"max_cells: got {max_cells}; give at least 1, or leave it out")
+    _check(cells, wanted, options.mode, values_CG)
     is_token_G = np.asarray(cells.vocab.is_token, dtype=bool)
-    sets = [wanted, *matched_controls(values_CG, wanted, is_token_G, num_controls=num_controls, seed=seed)]
-    sample_PC = _samples(values_CG, sets, mode == "delete", max_cells, seed)
-    tokenizer = model.tokenizer(cells)
-    config = model.config.tokens
+    controls = matched_controls(values_CG, wanted, is_token_G, num_controls=options.num_controls, seed=options.seed)
+    members = [wanted, *controls]
+    sample_PC = _samples(values_CG, members, options.mode == "delete", options.max_cells or None, options.seed)
+    sets = _Sets(
+        members, sample_PC, _levels(values_CG, sorted({gene for one in members for gene in one}), options.level)
+    )
     rows_of_index = np.full(cells.num_cells, -1)
     rows_of_index[rows_C] = np.arange(len(rows_C))
-    levels_G = _levels(values_CG, sorted({gene for genes_ in sets for gene in genes_}), level)
-    device = model.special_SD.device
-    modality_G = torch.tensor([MODALITIES.index(name) for name in cells.vocab.modality], device=device)
-    shifts = _Shifts(len(sets), cells.num_features)
-    reads_ranks = False
+    shifts = _Shifts(len(members), cells.num_features)
     was_training = model.training
     model.eval()
     try:
-        states = model.encode_graph()
-        done, total = 0, int(sample_PC.sum())
-        for drawn in map(
-            CellBatch.pack, one_pass(tokenizer, rows_C[sample_PC.any(axis=0)], tokens_per_batch=tokens_per_batch)
-        ):
-            sample_PB = sample_PC[:, rows_of_index[drawn.cell_index_B.numpy()]]
-            base = rebin(drawn.to(device), num_bins=config.num_bins)
-            before = model.encode_cells(base, states)
-            reads_ranks = model.prepare_batch(base).ranks_T is not None
-            for row, members in enumerate(sets):
-                if not sample_PB[row].any():
-                    continue
-                part = take_cells(base, torch.from_numpy(np.flatnonzero(sample_PB[row])).to(device))
-                index = torch.tensor(members, device=device)
-                if mode == "delete":
-                    edited = delete_genes(
-                        part.batch, index, num_bins=config.num_bins, keep_as_zeros=config.zeros_per_cell == "all"
-                    )
-                else:
-                    values = torch.tensor([levels_G[gene] for gene in members], dtype=torch.float32, device=device)
-                    edited = overexpress_genes(
-                        part.batch,
-                        index,
-                        values,
-                        modality_G[index],
-                        num_bins=config.num_bins,
-                        prepare=model.prepare_batch,
-                    )
-                if edited is not None:
-                    after = model.encode_cells(edited.batch, states)
-                    shifts.add(row, base, before, edited.seen_from(part), after, index)
-                done += part.batch.num_cells
-                if progress is not None:
-                    progress(done, total)
+        read = _reader(model, sets, rows_of_index, options.mode, shifts)
+        over_cells(
+            model,
+            model.tokenizer(cells),
+            read,
+            rows=rows_C[sample_PC.any(axis=0)],
+            progress=progress,
+            total=int(sample_PC.sum()),
+        )
     finally:
         model.train(was_training)
-    facts = {"mode": mode, "level": level if mode == "overexpress" else None, "reads_ranks": reads_ranks, "seed": seed}
-    return _result(cells, values_CG, sets, shifts, facts, num_controls, int(sample_PC[0].sum()))
+    level = options.level if options.mode == "overexpress" else None
+    facts = {"mode": options.mode, "level": level, "reads_ranks": shifts.reads_ranks, "seed": options.seed}
+    return _result(cells, values_CG, sets, shifts, facts, options.num_controls)
+
+
+def _reader(model: CoTrainModel, sets: _Sets, rows_of_index: np.ndarray, mode: str, shifts: _Shifts) -> Reader:
+    """Edit the cells of a batch, once for each set, and add how far they moved; units are edited cells."""
+    config, device = model.config.tokens, model.special_SD.device
+    modality_G = torch.tensor([MODALITIES.index(name) for name in model.vocab.modality], device=device)
+
+    def edit(part: PackedTokens, members: tuple[int, ...], index: Tensor) -> EditedCells | None:
+        if mode == "delete":
+            return delete_genes(part, index, num_bins=config.num_bins, keep_as_zeros=config.zeros_per_cell == "all")
+        values = torch.tensor([sets.levels[gene] for gene in members], dtype=torch.float32, device=device)
+        return overexpress_genes(
+            part, index, values, modality_G[index], num_bins=config.num_bins, prepare=model.prepare_batch
+        )
+
+    def read(drawn: PackedTokens, encoder: Encoder) -> int:
+        done = 0
+        sample_PB = sets.sample_PC[:, rows_of_index[drawn.cell_index_B.cpu().numpy()]]
+        base = rebin(drawn, num_bins=config.num_bins)
+        before = encoder.cells(base)
+        shifts.reads_ranks = model.prepare_batch(base).ranks_T is not None
+        for row, members in enumerate(sets.members):
+            if not sample_PB[row].any():
+                continue
+            part = take_cells(base, torch.from_numpy(np.flatnonzero(sample_PB[row])).to(device))
+            index = torch.tensor(members, device=device)
+            edited = edit(part.batch, members, index)
+            if edited is not None:
+                shifts.add(row, base, before, edited.seen_from(part), encoder.cells(edited.batch), index)
+            done += part.batch.num_cells
+        return done
+
+    return read
 
 
 def _samples(
@@ -301,19 +246,11 @@ def _samples(
     return sample_PC
 
 
-def _check(
-    cells: CellStore, genes: Sequence[int], mode: str, level: Level, num_controls: int, values_CG: sparse.csr_matrix
-) -> None:
-    if mode not in MODES:
-        raise UserError(f"mode '{mode}': choose from {', '.join(MODES)}{did_you_mean(mode, MODES)}")
-    if level != "cell_max" and (isinstance(level, str) or not 0 <= level <= 1):
-        raise UserError(f"level '{level}': give a quantile between 0 and 1, or cell_max")
-    if num_controls < 0:
-        raise UserError(f"num_controls: got {num_controls}; give 0 or more")
+def _check(cells: CellStore, genes: Sequence[int], mode: str, values_CG: sparse.csr_matrix) -> None:
     if not genes:
-        raise UserError("gene: none given; name at least one")
+        raise UserError("--gene: none given; name at least one")
     if values_CG.shape[0] == 0:
-        raise UserError("cells: none to perturb; give at least one")
+        raise UserError("cells: there is none to perturb; give at least one")
     never = [cells.vocab.symbols[gene] for gene in genes if not cells.vocab.is_token[gene]]
     if never:
         raise UserError(f"gene '{never[0]}': is never a token of the model (spike-in); leave it out")
@@ -339,16 +276,16 @@ def _levels(values_CG: sparse.csr_matrix, genes: Sequence[int], level: Level) ->
 def _result(
     cells: CellStore,
     values_CG: sparse.csr_matrix,
-    sets: Sequence[tuple[int, ...]],
+    sets: _Sets,
     shifts: _Shifts,
     facts: dict[str, Any],
     num_controls: int,
-    num_wanted: int,
 ) -> InSilico:
+    num_wanted = int(sets.sample_PC[0].sum())
     symbols = np.asarray(cells.vocab.symbols, dtype=object)
-    detected_G, mean_G = _detection(values_CG)
+    detected_G, mean_G = detection(values_CG)
     rows: list[dict[str, Any]] = []
-    for row, members in enumerate(sets):
+    for row, members in enumerate(sets.members):
         index_C, cosine_C, euclidean_C = shifts.of_cells(row)
         some = len(index_C) > 0
         rows.append(
@@ -366,7 +303,7 @@ def _result(
     others = others[np.isfinite(others)]
     at_least = int((others >= own["cosine_shift"]).sum())
     summary = {
-        "genes": [str(name) for name in symbols[list(sets[0])]],
+        "genes": [str(name) for name in symbols[list(sets.members[0])]],
         **facts,
         "num_cells": own["num_cells"],
         "cosine_shift": own["cosine_shift"],
@@ -400,7 +337,7 @@ def _result(
         notes.append(f"{len(others):,} of {num_controls:,} controls: too few genes are expressed in these cells")
     if own["num_cells"] < num_wanted:
         notes.append(f"in {num_wanted - own['num_cells']:,} more it is expressed, but max_tokens has no room for it")
-    unseen = [symbols[gene] for gene in sets[0] if detected_G[gene] == 0]
+    unseen = [symbols[gene] for gene in sets.members[0] if detected_G[gene] == 0]
     if unseen:
         notes.append(f"without a value in these cells: {', '.join(unseen)}")
     return InSilico(summary, frame, per_cell, table, notes)

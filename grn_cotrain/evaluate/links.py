@@ -35,8 +35,9 @@ from grn_cotrain.evaluate.curves import (
 from grn_cotrain.evaluate.link_table import COLUMNS, LinkTable
 from grn_cotrain.evaluate.measure import Universe, measure
 from grn_cotrain.evaluate.metrics import MIN_POSITIVES, leave_one_out_degree, reliability
+from grn_cotrain.options import Options, keywords, option
 
-__all__ = ["evaluate_links"]
+__all__ = ["LinkSettings", "evaluate_links"]
 
 Scorers = Sequence[LinkScorer] | Callable[[EdgeSplit], Sequence[LinkScorer]]
 
@@ -48,20 +49,30 @@ _KNOWN_REGULATOR_BELOW = 0.95
 """Genes without a known regulator get a row set of their own where they are at least a twentieth of the candidates."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class LinkSettings(Options):
+    """How a link table is made: what is audited, drawn and recorded."""
+
+    bootstrap: int = option(1000, "Number of bootstrap replicates; 0: no intervals.", low=0)
+    bootstrap_seed: int = option(0, "Random seed of the draws; keep it so that tables of several runs are paired.")
+    min_positives: int = option(MIN_POSITIVES, "Minimum number of test positives of a TF for macro metrics.")
+    message_2E: np.ndarray | Mapping[str, np.ndarray] | None = option(
+        None, "Messages for the leak audit; of several splits, by their names."
+    )
+    audit_options: Mapping[str, Any] | None = option(None, "Options of the leak audit.")
+    seed: int = option(0, "Random seed of the run; it is written in every row.")
+    recipe_hash: str = option("", "Hash of the recipe; it is written in every row.")
+    commit: str = option("", "Commit of the code; it is written in every row.")
+
+
+@keywords(LinkSettings)
 def evaluate_links(
     split: EdgeSplit | Sequence[EdgeSplit],
     scorers: Scorers,
     cells: CellStore | None,
+    options: LinkSettings,
     *,
-    bootstrap: int = 1000,
-    seed: int = 0,
-    recipe_hash: str = "",
-    commit: str = "",
     cache: ControlCache | None = None,
-    message_2E: np.ndarray | Mapping[str, np.ndarray] | None = None,
-    audit_options: Mapping[str, Any] | None = None,
-    min_positives: int = MIN_POSITIVES,
-    bootstrap_seed: int = 0,
     symbols: Sequence[str] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> LinkTable:
@@ -79,16 +90,9 @@ def evaluate_links(
         text) after scoring are kept.
     cells
         Expression, or None: then scorers that need it are left out, and named.
-    bootstrap, bootstrap_seed
-        Replicates (0: no intervals) and seed of the draws; keep the seed so that tables of several runs are paired.
-    seed
-        Seed of the run; written in every row.
+    {options}
     cache
         Where scores of controls are kept.
-    message_2E, audit_options
-        For :func:`~grn_cotrain.data.leakage.assert_no_leak`; messages of several splits by the names of these.
-    min_positives
-        Test positives that a TF needs for macro metrics.
     symbols
         Names of the G genes, for the scores of single TFs; default: those of ``cells``, else gene indices.
     progress
@@ -99,6 +103,7 @@ def evaluate_links(
     UserError
         A leak, a test without positives, scores that are not finite, or two scorers of one name.
     """
+    message_2E, audit_options = options.message_2E, options.audit_options
     splits = [split] if isinstance(split, EdgeSplit) else list(split)
     if not splits:
         raise UserError("split: none given; make one with grn-prep splits")
@@ -106,7 +111,7 @@ def evaluate_links(
     cache = cache or ControlCache(None)
     messages = message_2E if isinstance(message_2E, Mapping) else {one.name: message_2E for one in splits}
     tests = [_Test.build(one, cache, cells, messages.get(one.name), dict(audit_options or {})) for one in splits]
-    plan = _plan(tests, bootstrap, bootstrap_seed)
+    plan = _plan(tests, options.bootstrap, options.bootstrap_seed)
     if symbols is None:
         symbols = cells.vocab.symbols if cells is not None else [str(gene) for gene in range(splits[0].num_genes)]
     names_G = np.asarray(symbols, dtype=object)
@@ -123,13 +128,13 @@ def evaluate_links(
                 continue
             if progress is not None:
                 progress(f"{test.split.name}: {scorer.name}")
-            measured.append(_measure_scorer(test, scorer, cells, cache, plan, min_positives, names_G))
+            measured.append(_measure_scorer(test, scorer, cells, cache, plan, options.min_positives, names_G))
             notes += getattr(scorer, "notes", ())
     if not measured:
         raise UserError("scorers: none can be scored; give controls or a model")
     notes += [note for test in tests for note in test.notes] + cache.messages
     cache.messages.clear()
-    return _table(tests, measured, plan, list(dict.fromkeys(notes)), seed, recipe_hash, commit)
+    return _table(tests, measured, plan, list(dict.fromkeys(notes)), options)
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,9 +273,7 @@ def _table(
     measured: Sequence[_Measured],
     plan: Bootstrap,
     notes: list[str],
-    seed: int,
-    recipe_hash: str,
-    commit: str,
+    options: LinkSettings,
 ) -> LinkTable:
     by_name = {test.split.name: test.split for test in tests}
     hashes = {name: split.content_hash for name, split in by_name.items()}
@@ -305,12 +308,12 @@ def _table(
                     sample.num_pairs,
                     sample.prevalence,
                     one.seconds,
-                    seed,
+                    options.seed,
                     tracks[one.split],
                     candidates,
                     hashes[one.split],
-                    recipe_hash,
-                    commit,
+                    options.recipe_hash,
+                    options.commit,
                 )
             )
             replicates.append(sample.values_C[1:].astype(np.float32))

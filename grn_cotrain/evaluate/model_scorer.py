@@ -12,13 +12,12 @@ from typing import Self
 import numpy as np
 import torch
 
+from grn_cotrain.apply import OpenRun
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.platt import PLATT_FILE, Calibration
-from grn_cotrain.model_io import load_model
 from grn_cotrain.recipe import Recipe
-from grn_cotrain.run_folder import RunFolder
 
 __all__ = ["ModelScorer", "arm_name"]
 
@@ -56,13 +55,13 @@ class ModelScorer:
         ``probability(scores_M, pairs_2M)``: its probabilities, NaN for a kind of pair without validation pairs.
     """
 
-    def __init__(self, run: str | Path) -> None:
-        folder = RunFolder.open(run)
-        self.model, self.config = load_model(folder.require_model())
-        arm = arm_name(folder.recipe())
+    def __init__(self, run: str | Path | OpenRun) -> None:
+        opened = OpenRun.of(run)
+        self.model, self.config = opened.model, opened.config
+        arm = arm_name(opened.recipe)
         self.kind = "model" if arm == "joint" else "ablation"
         self.name = f"{arm} probe" if self.config["meta"]["links"] == "probe" else arm
-        platt = folder.model / PLATT_FILE
+        platt = opened.folder.model / PLATT_FILE
         self.calibration = Calibration.load(platt) if platt.is_file() else None
         self.probability: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = (
             None if self.calibration is None else self.calibration.probability

@@ -10,12 +10,11 @@ from typing import Any
 
 import pandas as pd
 
+from grn_cotrain.apply import OpenRun
 from grn_cotrain.config import canonical_hash
 from grn_cotrain.controls import LinkScorer
 from grn_cotrain.data.prep import Prep
-from grn_cotrain.data.run_data import RunData
 from grn_cotrain.errors import UserError
-from grn_cotrain.evaluate.attention import AttentionConfig
 from grn_cotrain.evaluate.attention_scorer import InitialModel, attention_scorers
 from grn_cotrain.evaluate.cells import Predict, Tokenize, masked_value_table
 from grn_cotrain.evaluate.control_cache import ControlCache
@@ -26,7 +25,7 @@ from grn_cotrain.evaluate.model_scorer import ModelScorer, arm_name
 from grn_cotrain.evaluate.select import cost_estimate, parse_controls
 from grn_cotrain.evaluate.sparsity import masked_value_by_sparsity
 from grn_cotrain.files import atomic_file, read_json, write_json
-from grn_cotrain.model_io import load_model
+from grn_cotrain.jobs.attention import AttentionConfig
 from grn_cotrain.provenance import git_commit
 from grn_cotrain.run_folder import RunFolder
 
@@ -87,10 +86,10 @@ def evaluate_run(
         No model, other data than it was trained on, a leak: in the split, or in the messages that the model was saved
         with. Another process is training the run whose folder the table would go to.
     """
-    folders = [RunFolder.open(one) for one in ([run] if isinstance(run, (str, Path)) else run)]
-    if not folders:
+    runs = [OpenRun(one, prep=prep) for one in ([run] if isinstance(run, (str, Path)) else run)]
+    if not runs:
         raise UserError("RUN: none given; give a run folder")
-    recipes = [folder.recipe() for folder in folders]
+    folders, recipes = [one.folder for one in runs], [one.recipe for one in runs]
     for folder, recipe in zip(folders, recipes, strict=True):
         if split is not None and recipe.data.split != split:
             raise UserError(
@@ -101,24 +100,21 @@ def evaluate_run(
     if out is None:
         for folder in folders:
             folder.require_free(_WHAT)
-    data = [folder.load_data(prep) for folder in folders]
+    data = [one.load_data() for one in runs]
     by_split = {one.split.name: index for index, one in enumerate(data)}
     if len(by_split) < len(folders):
         raise UserError("RUN: two runs of one split; give one run a fold")
     chosen = parse_controls(recipes[0].evaluate.controls if controls is None else controls)
-    models = {name: ModelScorer(folders[index].folder) for name, index in by_split.items()}
-    for name, index in by_split.items():  # before anything costly
-        model = models[name]
-        folders[index].check_data(
-            data[index], model.model.vocab, model.config["meta"], model=model.model, appended=True
-        )
+    for one in runs:  # before anything costly
+        one.data(messages=True, appended=True)
+    models = {name: ModelScorer(runs[index]) for name, index in by_split.items()}
     estimate = cost_estimate(chosen, [one.split for one in data], data[0].cells)
     if estimate:
         say(estimate)
     scorers: dict[str, list[LinkScorer]] = {name: [model] for name, model in models.items()}
     if attention is not None:
         for name, index in by_split.items():
-            scorers[name] += attention_scorers(folders[index], data[index], attention, initial=initial)
+            scorers[name] += attention_scorers(runs[index], data[index], attention, initial=initial)
     table = evaluate_links(
         [one.split for one in data],
         lambda one: [*scorers[one.name], *chosen],
@@ -140,11 +136,11 @@ def evaluate_run(
         symbols=data[0].prep.vocab.symbols,
         progress=say,
     )
-    for folder, one in zip(folders, data, strict=True):
-        if out is not None and folder.is_being_trained:
-            say(f"{folder.folder}: it is being trained; masked values, which go there, are not evaluated")
+    for opened in runs:
+        if out is not None and opened.folder.is_being_trained:
+            say(f"{opened.folder.folder}: it is being trained; masked values, which go there, are not evaluated")
             continue
-        evaluate_cells(folder, one)
+        evaluate_cells(opened)
     if target is not None:
         with folders[0].lock(_WHAT):
             table.write(target)
@@ -194,7 +190,7 @@ def evaluate_prep(
     return table
 
 
-def evaluate_cells(run: RunFolder, data: RunData | None = None) -> pd.DataFrame:
+def evaluate_cells(run: str | Path | RunFolder | OpenRun) -> pd.DataFrame:
     """Compare held-out masked-value R2 with gene mean and factor analysis; written to ``cells.parquet`` and run.json.
 
     A run whose schedule never trains masked values has no row of its own: its R2 would mean nothing.
@@ -204,11 +200,12 @@ def evaluate_cells(run: RunFolder, data: RunData | None = None) -> pd.DataFrame:
     UserError
         No model, other data than it was trained on (:meth:`~grn_cotrain.run_folder.RunFolder.check_data`).
     """
-    recipe = run.recipe()
-    run.require_free(_WHAT)
-    data = data or run.load_data()
+    opened = OpenRun.of(run)
+    recipe, folder = opened.recipe, opened.folder
+    folder.require_free(_WHAT)
+    data = opened.data(appended=True)
     name = arm_name(recipe)
-    predictors, tokenize = _predictors(run, data)
+    predictors, tokenize = _predictors(opened)
     options: dict[str, Any] = {"seed": data.split.seed, "num_bins": recipe.model.tokens.num_bins}
     key = canonical_hash([2, data.cells.content_hash, data.cell_split.test_C.tolist(), options])
     cached = data.prep.folder / "controls" / f"cells-{key}.json"
@@ -238,13 +235,13 @@ def evaluate_cells(run: RunFolder, data: RunData | None = None) -> pd.DataFrame:
         f"{str(scorer).replace(' ', '_')}_r2": float(value) for scorer, value in values.items() if scorer != name
     }
     cells["r2"] = float(values[name]) if name in values else None
-    with run.lock(_WHAT):
-        with atomic_file(run.folder / "cells.parquet") as temporary:
+    with folder.lock(_WHAT):
+        with atomic_file(folder.folder / "cells.parquet") as temporary:
             frame.to_parquet(temporary, index=False)
-        record = run.record() if run.record_file.is_file() else {}
-        run.write_record(record | {"cells": cells})
-        write_json(run.folder / "cells.json", _plain_rows(frame))
-        run.register(("cells.parquet", "cells.json"))
+        record = folder.record() if folder.record_file.is_file() else {}
+        folder.write_record(record | {"cells": cells})
+        write_json(folder.folder / "cells.json", _plain_rows(frame))
+        folder.register(("cells.parquet", "cells.json"))
     return frame
 
 
@@ -266,7 +263,7 @@ def _read_baselines(cached: Path) -> pd.DataFrame | None:
 
 
 def evaluate_cells_by_sparsity(
-    run: RunFolder, data: RunData | None = None, *, by: str | None = None, bootstrap: int | None = None
+    run: str | Path | RunFolder | OpenRun, *, by: str | None = None, bootstrap: int | None = None
 ) -> pd.DataFrame:
     """Masked values at several levels of sparsity; written to ``cells_by_sparsity.parquet``.
 
@@ -286,9 +283,9 @@ def evaluate_cells_by_sparsity(
         No model, other data than it was trained on (:meth:`~grn_cotrain.run_folder.RunFolder.check_data`), no such
         column.
     """
-    recipe = run.recipe()
-    data = data or run.load_data()
-    predictors, tokenize = _predictors(run, data)
+    opened = OpenRun.of(run)
+    recipe, data = opened.recipe, opened.data(appended=True)
+    predictors, tokenize = _predictors(opened)
     frame = masked_value_by_sparsity(
         predictors,
         data.cells,
@@ -299,27 +296,20 @@ def evaluate_cells_by_sparsity(
         bootstrap=recipe.evaluate.bootstrap if bootstrap is None else bootstrap,
         tokenize=tokenize,
     )
-    with atomic_file(run.folder / SPARSITY_FILE) as temporary:
+    with atomic_file(opened.folder.folder / SPARSITY_FILE) as temporary:
         frame.to_parquet(temporary, index=False)
-    run.register((SPARSITY_FILE,))
+    opened.folder.register((SPARSITY_FILE,))
     return frame
 
 
-def _predictors(run: RunFolder, data: RunData) -> tuple[dict[str, Predict], Tokenize | None]:
-    """The run's predictor of hidden values by the name of its arm, and how it reads cells; none where it has none.
-
-    ``data`` are compared with those of its training first: its baselines are of the held-out cells too.
-    """
-    recipe = run.recipe()
-    model, config = load_model(run.require_model())
-    run.check_data(data, model.vocab, config["meta"], appended=True)
-    if not recipe.train.schedule.plan.trains_cells:
-        return {}, None
-    genes = model.encode_graph()
-    objective = model.value_predictor()
+def _predictors(run: OpenRun) -> tuple[dict[str, Predict], Tokenize | None]:
+    """The run's predictor of hidden values by the name of its arm, and how it reads cells; none where it has none."""
+    model = run.model
+    objective = model.value_predictor() if run.recipe.train.schedule.plan.trains_cells else None
     if objective is None:
         return {}, None
+    genes = run.encoder.genes
     return (
-        {arm_name(recipe): lambda batch: objective.predict_values(model, batch, genes)},
+        {arm_name(run.recipe): lambda batch: objective.predict_values(model, batch, genes)},
         partial(model.tokenizer, every_value=True),
     )

@@ -13,16 +13,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from grn_cotrain.apply import OpenRun
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.evaluate.attention_run import REPORT_FILES
 from grn_cotrain.export.edge_formats import EDGE_FORMATS, EdgeFormat
 from grn_cotrain.export.edges import PredictedEdges, edge_rows
-from grn_cotrain.export.identity import RunIdentity
 from grn_cotrain.export.known_edges import known_edges
 from grn_cotrain.files import staged_files
-from grn_cotrain.model_io import load_model
-from grn_cotrain.run_folder import RunFolder
 
 __all__ = ["attention_network", "check_names", "export_attention"]
 
@@ -30,7 +28,7 @@ _LEAST = 1e-12  # a weight of 0 has no logarithm
 
 
 def attention_network(
-    run: str | Path, edges: pd.DataFrame, group: str, *, prep: str | Path | None = None
+    run: str | Path | OpenRun, edges: pd.DataFrame, group: str, *, prep: str | Path | None = None
 ) -> PredictedEdges:
     """Edges of one cell type as :class:`~grn_cotrain.export.edges.PredictedEdges`, which every edge format can write.
 
@@ -61,9 +59,9 @@ def attention_network(
     groups = [str(name) for name in dict.fromkeys(edges["group"])]
     if group not in groups:
         raise UserError(f"group '{group}': not read; choose from {', '.join(groups)}{did_you_mean(group, groups)}")
-    folder = RunFolder.open(run)
-    model, config = load_model(folder.require_model())
-    known, _ = known_edges(folder, model, config, prep)
+    opened = OpenRun.of(run, prep=prep)
+    model = opened.model
+    known, _ = known_edges(opened)
     mine = edges[edges["group"] == group]
     pairs_2M = np.array([_indices(model.vocab, mine[end]) for end in ("source", "target")], dtype=np.int64)
     weight_M, expected_M = (mine[name].to_numpy(np.float64).clip(min=_LEAST) for name in ("weight", "expected"))
@@ -72,7 +70,7 @@ def attention_network(
     return PredictedEdges(
         frame=edge_rows(model.vocab, pairs_2M[:, order_M], score_M[order_M], known, None),
         vocab=model.vocab,
-        identity=RunIdentity.of(folder, config),
+        identity=opened.identity,
         scorer=f"attention, {group}",
         num_candidates=len(mine),
         labels=known.origin,
@@ -126,7 +124,7 @@ def _file_names(groups: Sequence[str], suffix: str) -> dict[str, str]:
 
 
 def export_attention(
-    run: str | Path,
+    run: str | Path | OpenRun,
     edges: pd.DataFrame,
     format: str,
     out: str | Path,
@@ -145,10 +143,10 @@ def export_attention(
     writer: EdgeFormat = EDGE_FORMATS.build(format, options)
     groups = [str(name) for name in dict.fromkeys(edges["group"])]
     names = _file_names(groups, writer.suffix)
-    notes = []
+    notes, opened = [], OpenRun.of(run, prep=prep)
     with staged_files(out) as folder:
         for group in groups:
-            network = attention_network(run, edges, group, prep=prep)
+            network = attention_network(opened, edges, group)
             writer.check_names(network)
             notes += [f"{group}: {note}" for note in writer.write(network, folder / names[group])]
     for note in notes:

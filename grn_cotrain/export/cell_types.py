@@ -6,30 +6,26 @@ Dimension letters: C cells of the file, K classes, N rows with a token.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from grn_cotrain.apply import OpenRun
+from grn_cotrain.apply.cells import Progress
 from grn_cotrain.data.alignment import name_some
-from grn_cotrain.data.io.align import align_cells
-from grn_cotrain.data.io.counts import CountsFile, load_counts
+from grn_cotrain.data.io.counts import CountsFile
 from grn_cotrain.errors import UserError
-from grn_cotrain.export.annotate import annotate_obs, refuse_taken
-from grn_cotrain.export.cell_files import Opened, check_paths, open_whole, writing
-from grn_cotrain.export.cells import species_of
-from grn_cotrain.export.coverage import Coverage, training_cells, values_and_species
-from grn_cotrain.export.identity import RunIdentity
-from grn_cotrain.run_folder import RunFolder
-from grn_cotrain.train.classifier import Classifier
+from grn_cotrain.export.annotate import Slot, annotate_obs
+from grn_cotrain.export.annotated import Say, Written, annotate_file
+from grn_cotrain.export.cell_files import Opened
+from grn_cotrain.finetune.classifier import Classifier
+from grn_cotrain.jobs.annotate import AnnotateOptions
+from grn_cotrain.options import keywords
 
-if TYPE_CHECKING:
-    from grn_cotrain.data.io.names import AliasTable, OrthologTable
-
-__all__ = ["UNASSIGNED", "CellTypes", "annotate_cells", "cell_types", "obs_keys", "summary"]
+__all__ = ["UNASSIGNED", "AnnotateCells", "CellTypes", "annotate_cells", "cell_types"]
 
 UNASSIGNED = "unassigned"
 
@@ -85,19 +81,15 @@ class CellTypes:
         return {key: pd.Categorical(types_C, categories=categories), f"{key}_probability": best_C}
 
 
-def obs_keys(label: str, key_added: str | None) -> list[str]:
-    """Names of the two columns."""
-    key = f"predicted_{label}" if key_added is None else key_added
-    return [key, f"{key}_probability"]
-
-
+@keywords(AnnotateOptions)
 def cell_types(
-    run: str | Path,
+    run: str | Path | OpenRun,
     counts: CountsFile,
+    options: AnnotateOptions,
     *,
-    min_mapped: float = 0.5,
-    say: Callable[[str], None] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    classifier: Classifier | None = None,
+    say: Say | None = None,
+    progress: Progress | None = None,
 ) -> CellTypes:
     """Probabilities of classes for validated cells; nothing is written.
 
@@ -107,63 +99,74 @@ def cell_types(
         Folder that ``grn-cotrain finetune`` wrote.
     counts
         Cells, from :func:`~grn_cotrain.data.io.counts.load_counts` or ``counts_from_anndata``.
-    min_mapped
-        Least share of genes found, of the fewer of the file's and the model's.
+    {options}
+    classifier
+        The run's classifier, where it was read already.
     say
-        Told of notes and warnings before the work begins.
+        Receives notes and warnings before the work begins.
     progress
-        Told ``(cells done, cells in all)``.
+        Receives ``(cells done, cells in all)``.
 
     Raises
     ------
     UserError
         No fine-tuned run; too few genes known; genes of another species.
     """
-    folder = RunFolder.open(run)
-    classifier, config = Classifier.load(run)
-    model = classifier.model
-    names = list(map(str, counts.adata.obs_names))
-    aligned, report, notes = align_cells(counts, model.vocab, min_mapped=min_mapped)
-    coverage = Coverage.of(counts, aligned, model.config.tokens)
-    seen, overlap = training_cells(folder, names)
-    said = [*counts.notes, *notes, *coverage.notes(), *([overlap] if overlap else [])]
-    warnings = [*values_and_species(counts, config, model.vocab), *coverage.warnings()]
-    if say is not None:
-        for line in [*said, *(f"warning: {warning}" for warning in warnings)]:
-            say(line)
-    rows_N = np.flatnonzero(coverage.tokens_C > 0)
-    probabilities_CK = np.full((aligned.num_cells, len(classifier.classes)), np.nan, np.float32)
-    logs_NK = classifier.log_probabilities(model.tokenizer(aligned), rows_N, progress=progress)
+    opened = OpenRun.of(run)
+    classifier = classifier or Classifier.of(opened)
+    applied = opened.apply_to(counts, options)
+    seen, overlap = opened.training_cells(applied.names)
+    applied.notes.extend([overlap] if overlap else [])
+    applied.tell(say)
+    rows_N = np.flatnonzero(applied.coverage.tokens_C > 0)
+    probabilities_CK = np.full((applied.cells.num_cells, len(classifier.classes)), np.nan, np.float32)
+    logs_NK = classifier.log_probabilities(classifier.model.tokenizer(applied.cells), rows_N, progress=progress)
     probabilities_CK[rows_N] = np.exp(logs_NK)
     origin = {
-        **RunIdentity.of(folder, config).to_dict(),
+        **opened.identity.to_dict(),
         "what": f"cell types of '{classifier.label}'",
         "classes": list(classifier.classes),
-        "values": counts.kind,
-        "genes_given": report.num_given,
-        "genes_mapped": report.mapped,
-        "genes_lost": list(report.lost),
-        **coverage.to_dict(),
+        **applied.origin(),
         "cells_seen_in_training_data": -1 if seen is None else seen,
     }
-    return CellTypes(names, classifier.classes, probabilities_CK, origin, said, warnings)
+    return CellTypes(applied.names, classifier.classes, probabilities_CK, origin, applied.notes, applied.warnings)
 
 
+class AnnotateCells:
+    """The job of annotating: two columns of ``obs``."""
+
+    slot: Slot = "obs"
+
+    def __init__(self, run: OpenRun, options: AnnotateOptions) -> None:
+        self.run, self.options = run, options
+        self.classifier = Classifier.of(run)
+        key = f"predicted_{self.classifier.label}" if options.key_added is None else options.key_added
+        self.keys = [key, f"{key}_probability"]
+
+    def compute(self, counts: CountsFile, say: Say | None, progress: Progress | None) -> CellTypes:
+        """See :func:`cell_types`."""
+        return cell_types(
+            self.run, counts, options=self.options, classifier=self.classifier, say=say, progress=progress
+        )
+
+    def write(self, target: Opened, found: CellTypes) -> Written:
+        """Write the columns; cells without a token have no type."""
+        names, least = list(map(str, target.obs_names)), self.options.min_probability
+        columns = found.columns(self.keys[0], names, min_probability=least)
+        annotate_obs(target, columns, {**found.origin, "min_probability": least})
+        notes = _summary(columns[self.keys[0]], names, min_probability=least)
+        return Written(f"obs['{self.keys[0]}'] and obs['{self.keys[1]}']", notes)
+
+
+@keywords(AnnotateOptions)
 def annotate_cells(
-    run: str | Path,
+    run: str | Path | OpenRun,
     cells: str | Path,
     out: str | Path,
+    options: AnnotateOptions,
     *,
-    min_probability: float = 0.0,
-    key_added: str | None = None,
-    layer: str | None = None,
-    modality: str | None = None,
-    aliases: AliasTable | None = None,
-    orthologs: OrthologTable | None = None,
-    min_mapped: float = 0.5,
-    overwrite: bool = False,
-    say: Callable[[str], None] = print,
-    progress: Callable[[int, int], None] | None = None,
+    say: Say = print,
+    progress: Progress | None = None,
 ) -> Opened:
     """Annotate the cells of any file and write a copy of the file with two more columns of ``obs``.
 
@@ -175,46 +178,21 @@ def annotate_cells(
         Any file that ``embed cells`` reads. It is never changed.
     out
         ``OUT.h5ad`` or ``OUT.zarr``; ``OUT.h5mu`` for an h5mu.
-    min_probability
-        Cells whose best class has less are ``unassigned``.
-    key_added
-        Column of ``obs``; default: ``predicted_`` and the column that was learned. ``KEY_probability`` lies beside it.
-    layer, modality, aliases, orthologs, min_mapped
-        As for ``embed cells``.
-    overwrite
-        Whether columns of these names may be replaced in the copy.
+    {options}
     say
-        Told of alignment, coverage, and of how many cells of each type there are.
+        Receives alignment, coverage, and how many cells of each type there are.
     progress
-        Told ``(cells done, cells in all)``.
+        Receives ``(cells done, cells in all)``.
 
     Raises
     ------
     UserError
         Unreadable file; ``out`` is the input; a column is taken; no fine-tuned run; too few genes known.
     """
-    check_paths(cells, out)
-    label = Classifier.load(run)[0].label
-    keys = obs_keys(label, key_added)
-    counts = load_counts(
-        cells, layer, modality=modality, aliases=aliases, orthologs=orthologs, to_species=species_of(run)
-    )
-    whole = open_whole(cells, out, counts.adata)
-    refuse_taken(whole, "obs", keys, overwrite=overwrite)
-    with writing(whole, out) as changed:
-        found = cell_types(run, counts, min_mapped=min_mapped, say=say, progress=progress)
-        names = list(map(str, whole.obs_names))
-        columns = found.columns(keys[0], names, min_probability=min_probability)
-        annotate_obs(whole, columns, {**found.origin, "min_probability": min_probability})
-    for line in [note for note in changed if note not in found.notes]:  # the reader has changed the same columns
-        say(line)
-    for line in summary(columns[keys[0]], names, min_probability=min_probability):
-        say(line)
-    say(f"obs['{keys[0]}'] and obs['{keys[1]}'] of {out}")
-    return whole
+    return annotate_file(AnnotateCells(OpenRun.of(run), options), cells, out, say=say, progress=progress)
 
 
-def summary(types_C: pd.Categorical, names: list[str], *, min_probability: float) -> list[str]:
+def _summary(types_C: pd.Categorical, names: list[str], *, min_probability: float) -> list[str]:
     """How many cells there are of each type, without one, and of no type at all."""
     counts = pd.Series(types_C).value_counts()
     said = [", ".join(f"{name} {number:,}" for name, number in counts.items() if number and name != UNASSIGNED)]

@@ -14,18 +14,20 @@ import numpy as np
 import pandas as pd
 import torch
 
+from grn_cotrain.apply import OpenRun, RunIdentity
+from grn_cotrain.apply.cells import Progress
 from grn_cotrain.data.grn import GRN, EdgeReport
+from grn_cotrain.data.io.name_lists import read_names
 from grn_cotrain.data.vocab import FeatureVocab, name_some
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.model_scorer import ModelScorer
 from grn_cotrain.evaluate.platt import Calibration
 from grn_cotrain.export.best_pairs import BestPairs
-from grn_cotrain.export.identity import RunIdentity
 from grn_cotrain.export.known_edges import PARTS, KnownEdges, correlations, known_edges
-from grn_cotrain.files import read_json
-from grn_cotrain.run_folder import RunFolder
+from grn_cotrain.jobs.edges import MOST_EDGES, EdgeOptions
+from grn_cotrain.options import keywords
 
-__all__ = ["COLUMNS", "MOST_EDGES", "PredictedEdges", "edge_rows", "predict_edges"]
+__all__ = ["COLUMNS", "PredictedEdges", "edge_rows", "predict_edges"]
 
 COLUMNS = (
     "source",
@@ -38,8 +40,6 @@ COLUMNS = (
     "known",
     "evidence",
 )
-MOST_EDGES = 30_000_000
-"""Rows that one table may have; beyond it the names alone fill a laptop's memory."""
 
 _TILE_VALUES = 1 << 20
 _TILE_SOURCES = 64
@@ -172,18 +172,13 @@ _SIGNS = ((1, "activating"), (-1, "repressing"), (0, "of unknown sign"))
 
 
 @torch.no_grad()
+@keywords(EdgeOptions)
 def predict_edges(
-    run: str | Path,
+    run: str | Path | OpenRun,
+    options: EdgeOptions,
     *,
-    tfs: Sequence[str] | None = None,
-    targets: Sequence[str] | None = None,
-    top: int | None = None,
-    top_per_tf: int | Literal["training"] | None = None,
-    min_probability: float | None = None,
-    include_known: bool | Literal["only"] = True,
-    prep: str | Path | None = None,
     say: Callable[[str], None] = print,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> PredictedEdges:
     """Score all TF x gene pairs of a run and keep the best, in memory that depends on what is kept alone.
 
@@ -191,25 +186,9 @@ def predict_edges(
     ----------
     run
         Run folder.
-    tfs
-        Names of the sources; default: the TFs of the run's split (of the model's own graph, where the prepared folder
-        is gone). A TF without training edges may be named; its scores rest on what the model makes of its expression.
-    targets
-        Names of the targets; default: all genes but spike-ins.
-    top
-        Number of edges to keep; default: all pairs.
-    top_per_tf
-        Number of edges to keep of each TF, before ``top``: a few hubs fill a short list otherwise, since the best guide
-        to a new edge is its TF's degree. ``"training"``: as many as the TF has training edges.
-    min_probability
-        Keep edges of at least this calibrated probability.
-    include_known
-        True: known edges compete with new ones. False: only new edges. ``"only"``: only known ones.
-    prep
-        The run's prepared folder, where it has moved. It tells known edges and signs; without it (the recipe's path is
-        gone) the model's own graph serves, and what is missing is said.
+    {options}
     say, progress
-        Told of notes; of the number of TFs done and in all.
+        Receive notes; the number of TFs done and in all.
 
     Returns
     -------
@@ -221,44 +200,41 @@ def predict_edges(
         No model; no name known; numbers out of range; a probability asked for where there is none; known edges left
         out where they cannot be told; more rows than :data:`MOST_EDGES`.
     """
-    _check_numbers(top, top_per_tf, min_probability)
-    if include_known not in (True, False, "only"):
-        raise UserError(f"include_known {include_known!r}: choose from True, False, 'only'")
-    scorer = ModelScorer(run)
-    folder = RunFolder.open(run)
-    config = read_json(folder.model / "config.json", what="model configuration")
+    opened = OpenRun.of(run, prep=options.prep)
+    scorer = ModelScorer(opened)
+    run, top, min_probability = opened.folder.folder, options.top, options.min_probability
     calibration = scorer.calibration
     if min_probability is not None and calibration is None:
         raise UserError(
-            f"min_probability {min_probability:g}: run '{run}' has no probabilities, as its split has no validation"
-            " pairs to calibrate on; give top instead"
+            f"--min-probability '{min_probability:g}': run '{run}' has no probabilities, as its split has no validation"
+            " pairs to calibrate on; give --top instead"
         )
-    known, notes = known_edges(folder, scorer.model, config, prep)
+    known, notes = known_edges(opened)
     for note in notes:
         say(note)
-    if include_known is not True and known.origin == "none":
-        raise UserError(f"include_known {include_known!r}: the known edges of run '{run}' cannot be told; give prep")
+    if options.known != "keep" and known.origin == "none":
+        raise UserError(f"--known '{options.known}': the known edges of run '{run}' cannot be told; give --prep")
     vocab = scorer.model.vocab
-    sources_S = known.sources_S if tfs is None else _named(vocab, tfs, "tfs", say)
-    targets_N = _all_targets(vocab) if targets is None else _named(vocab, targets, "targets", say)
-    if tfs is not None and known.origin != "none":
+    sources_S = known.sources_S if options.tfs is None else _named(vocab, options.tfs, "--tfs", say)
+    targets_N = _all_targets(vocab) if options.targets is None else _named(vocab, options.targets, "--targets", say)
+    if options.tfs is not None and known.origin != "none":
         _tell_untrained(vocab, known, sources_S, say)
     num_candidates = sources_S.size * targets_N.size - int(np.isin(sources_S, targets_N).sum())
-    most_S = _most_per_tf(known, sources_S, top_per_tf, targets_N.size)
+    most_S = _most_per_tf(known, sources_S, options.top_per_tf, targets_N.size)
     _check_rows(num_candidates, most_S, top, min_probability)
 
     unscaled: dict[str, int] = {}
     best = BestPairs(known.num_genes, top=top, limit=MOST_EDGES)
-    genes = scorer.model.encode_graph()
+    genes = opened.encoder.genes
     rows = int(np.clip(_TILE_VALUES // max(1, known.num_genes), 1, _TILE_SOURCES))
     for first in range(0, sources_S.size, rows):
         tile_S = sources_S[first : first + rows]
         logits_SG = scorer.model.link_decoder.block(genes.linked_GD, torch.from_numpy(tile_S)).double().numpy()
         scores_SN = logits_SG[:, targets_N]
         allowed_SN = tile_S[:, None] != targets_N[None, :]
-        if include_known is not True:
+        if options.known != "keep":
             at_SN = known.at(tile_S[:, None] * np.int64(known.num_genes) + targets_N[None, :])
-            allowed_SN &= (at_SN >= 0) == (include_known == "only")
+            allowed_SN &= (at_SN >= 0) == (options.known == "only")
         if min_probability is not None:
             assert calibration is not None
             pairs_2M = np.stack(np.broadcast_arrays(tile_S[:, None], targets_N[None, :])).reshape(2, -1)
@@ -276,12 +252,12 @@ def predict_edges(
     if not scores_M.size:
         raise UserError(
             f"run '{run}': no pair is left of {num_candidates:,}"
-            f" (min_probability {min_probability}, include_known {include_known!r}); ask for less"
+            f" (--min-probability '{min_probability}', --known '{options.known}'); ask for less"
         )
     return PredictedEdges(
         frame=edge_rows(vocab, pairs_2M, scores_M, known, calibration),
         vocab=vocab,
-        identity=RunIdentity.of(folder, config),
+        identity=opened.identity,
         scorer=scorer.name,
         num_candidates=num_candidates,
         labels=known.origin,
@@ -290,19 +266,6 @@ def predict_edges(
         num_calibration=None if calibration is None else calibration.main.num_pairs,
         uncalibrated={} if calibration is None else calibration.missing(pairs_2M),
     )
-
-
-def _check_numbers(top: int | None, top_per_tf: int | str | None, min_probability: float | None) -> None:
-    for name, value in (("top", top), ("top_per_tf", top_per_tf)):
-        if isinstance(value, str):
-            if name != "top_per_tf" or value != "training":
-                raise UserError(f"{name} '{value}': give a number{' or training' if name == 'top_per_tf' else ''}")
-        elif value is not None and value < 1:
-            raise UserError(f"{name} {value}: give 1 or more")
-        elif value is not None and value > MOST_EDGES:
-            raise UserError(f"{name} {value:,}: more than one table holds; give {MOST_EDGES:,} or fewer")
-    if min_probability is not None and not 0 <= min_probability <= 1:
-        raise UserError(f"min_probability {min_probability:g}: no probability; give 0 to 1")
 
 
 def _most_per_tf(
@@ -314,7 +277,7 @@ def _most_per_tf(
     if isinstance(top_per_tf, int):
         return np.full(sources_S.size, min(top_per_tf, num_targets))
     if known.origin == "none":
-        raise UserError("top_per_tf 'training': the training edges of this run cannot be told; give prep, or a number")
+        raise UserError("--top-per-tf 'training': the training edges cannot be told; give --prep, or a number")
     return np.bincount(known.train_sources, minlength=known.num_genes)[sources_S]
 
 
@@ -322,8 +285,8 @@ def _check_rows(num_candidates: int, most_S: np.ndarray | None, top: int | None,
     most = num_candidates if most_S is None else min(num_candidates, int(most_S.sum()))
     if top is None and min_probability is None and most > MOST_EDGES:
         raise UserError(
-            f"top: {most:,} pairs would be kept, more than one table holds ({MOST_EDGES:,}); give top, top_per_tf"
-            " or min_probability"
+            f"--top: {most:,} pairs would be kept, more than one table holds ({MOST_EDGES:,}); give --top, --top-per-tf"
+            " or --min-probability"
         )
 
 
@@ -331,10 +294,24 @@ def _all_targets(vocab: FeatureVocab) -> np.ndarray:
     return np.flatnonzero(np.asarray(vocab.is_token) & (np.asarray(vocab.modality) == "gene"))
 
 
-def _named(vocab: FeatureVocab, names: Sequence[str], what: str, say: Callable[[str], None]) -> np.ndarray:
-    """Gene indices of names, sorted and distinct; unknown ones are said."""
+def _listed(text: str, what: str, say: Callable[[str], None]) -> list[str]:
+    """Names of a file, one a line, or listed with commas."""
+    if Path(text).is_file():
+        notes: list[str] = []
+        names = read_names(text, what=what, notes=notes)
+        for note in notes:
+            say(f"{what}: {note}")
+        return names
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names or "/" in text:
+        raise UserError(f"{what} '{text}': no such file, and no names; give a file of names, or names with commas")
+    return names
+
+
+def _named(vocab: FeatureVocab, names: str | Sequence[str], what: str, say: Callable[[str], None]) -> np.ndarray:
+    """Gene indices of names, sorted and distinct; unknown ones are reported."""
     if isinstance(names, str):
-        names = [names]
+        names = _listed(names, what, say)
     found = {name: vocab.get(name, "gene") for name in dict.fromkeys(names)}
     unknown = [name for name, index in found.items() if index is None]
     if len(unknown) == len(found):
@@ -346,7 +323,9 @@ def _named(vocab: FeatureVocab, names: Sequence[str], what: str, say: Callable[[
                 near = f"; {error}"
         raise UserError(f"{what}: none of {len(found):,} names is a gene of the model{near}")
     if unknown:
-        say(f"{len(unknown):,} of {len(found):,} {what} are unknown to the model and left out: {name_some(unknown)}")
+        say(
+            f"{len(unknown):,} of {len(found):,} {what[2:]} are unknown to the model and left out: {name_some(unknown)}"
+        )
     return np.unique([index for index in found.values() if index is not None]).astype(np.int64)
 
 

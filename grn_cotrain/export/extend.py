@@ -6,8 +6,10 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from grn_cotrain.apply import OpenRun
+from grn_cotrain.apply.read import tables_of
 from grn_cotrain.config import canonical_hash
 from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.io.align import align_cells
@@ -16,16 +18,13 @@ from grn_cotrain.data.prep_hook import place_for
 from grn_cotrain.data.vocab import MODALITIES, FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.platt import PLATT_FILE
-from grn_cotrain.export.cells import species_of
-from grn_cotrain.export.identity import RunIdentity
 from grn_cotrain.files import atomic_folder, write_json
+from grn_cotrain.finetune.classifier import CLASSES_FILE, Classifier
+from grn_cotrain.jobs.extend import ExtendOptions
 from grn_cotrain.model_extend import extend_model
-from grn_cotrain.model_io import add_to_model, load_model, save_model
+from grn_cotrain.model_io import add_to_model, save_model
+from grn_cotrain.options import keywords
 from grn_cotrain.run_folder import RunFolder
-from grn_cotrain.train.classifier import CLASSES_FILE, Classifier
-
-if TYPE_CHECKING:
-    from grn_cotrain.data.io.names import AliasTable, OrthologTable
 
 __all__ = ["extend_run", "read_features"]
 
@@ -73,17 +72,13 @@ def read_features(path: str | Path, modality: str = "gene") -> tuple[list[str], 
     return names, ids, kinds
 
 
+@keywords(ExtendOptions)
 def extend_run(
-    run: str | Path,
+    run: str | Path | OpenRun,
+    cells: str | Path | None,
     out: str | Path,
+    options: ExtendOptions,
     *,
-    features: str | Path | None = None,
-    cells: str | Path | None = None,
-    modality: str | None = None,
-    layer: str | None = None,
-    aliases: AliasTable | None = None,
-    orthologs: OrthologTable | None = None,
-    seed: int = 0,
     say: Callable[[str], None] = print,
 ) -> FeatureVocab:
     """Append features to the vocabulary of a run's model and write it as a run of its own.
@@ -96,40 +91,34 @@ def extend_run(
     ----------
     run
         Run folder; not changed.
+    cells
+        File of cells whose features are wanted; either this or ``features``. Statistics of the new features are those
+        of the cells, or those of a typical feature.
     out
         New folder.
-    features, cells
-        List of features (see :func:`read_features`), or cells whose features are wanted; exactly one. Statistics of the
-        new features are those of the cells, or those of a typical feature.
-    modality
-        ``gene``, ``peak`` or ``protein``: of a list's features (default: gene), or those of the cells to take (all).
-    layer, aliases, orthologs
-        As for ``embed cells``.
-    seed
-        Of the noise by which new rows differ.
+    {options}
     say
-        Told what was added.
+        Receives what was added.
 
     Raises
     ------
     UserError
         Neither or both of ``features`` and ``cells``; nothing new in them; ``out`` is not new; no model.
     """
+    features, modality = options.features, options.modality
     if (features is None) == (cells is None):
-        raise UserError("--features, --cells: give one of them, a list of features or a file of cells")
-    if modality is not None and modality not in MODALITIES:
-        raise UserError(f"--modality '{modality}': choose from {', '.join(MODALITIES)}")
+        raise UserError("--features, CELLS: give one of them, a list of features or a file of cells")
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out '{out}': exists; give a new folder")
-    base = RunFolder.open(run)
-    model, config = load_model(base.require_model())
+    opened = OpenRun.of(run)
+    base, model = opened.folder, opened.model
     counts: CountsFile | None = None
     if features is not None:
         names, ids, kinds = read_features(features, modality or "gene")
     else:
         assert cells is not None
-        counts = load_counts(cells, layer, aliases=aliases, orthologs=orthologs, to_species=species_of(run))
+        counts = load_counts(cells, options.layer, to_species=opened.species, **tables_of(options))
         var = counts.adata.var
         chosen = [i for i, kind in enumerate(var["modality"]) if modality in (None, kind)]
         if not chosen:
@@ -142,9 +131,9 @@ def extend_run(
     aligned = None
     if counts is not None:
         aligned = align_cells(counts, vocab, min_mapped=0.0)[0]
-    extended = extend_model(model, vocab, cells=aligned, seed=seed)
-    identity = RunIdentity.of(base, config).to_dict()
-    extended.meta = {**extended.meta, "run_id": canonical_hash([identity, vocab.content_hash, seed])}
+    extended = extend_model(model, vocab, cells=aligned, seed=options.seed)
+    identity = opened.identity.to_dict()
+    extended.meta = {**extended.meta, "run_id": canonical_hash([identity, vocab.content_hash, options.seed])}
     before = model.vocab.num_features
     new = Counter(vocab.modality[before:])
     listed = ", ".join(f"{number:,} {kind}s" for kind, number in new.items())
@@ -154,7 +143,7 @@ def extend_run(
         say(f"warning: modality '{kind}' is new to the model: its rows are untrained, fine-tune before use")
     with atomic_folder(out) as folder:
         if (base.folder / CLASSES_FILE).is_file():
-            classifier = Classifier.load(run)[0]
+            classifier = Classifier.of(opened)
             classifier.model = extended
             classifier.save(folder, backend=extended.backend)
         else:
@@ -163,7 +152,7 @@ def extend_run(
             shutil.copyfile(base.model / PLATT_FILE, folder / "model" / PLATT_FILE)
             add_to_model(folder / "model", PLATT_FILE)
         shutil.copyfile(base.recipe_file, folder / base.recipe_file.name)
-        record: dict[str, Any] = base.record() if base.record_file.is_file() else {}
+        record: dict[str, Any] = dict(opened.record)
         record |= place_for(record) | {
             "kind": "extended",
             "base": identity,

@@ -16,8 +16,9 @@ from grn_cotrain.data.io.write_h5ad import write_h5ad as write_file
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.export.annotate import UNS_KEY
 from grn_cotrain.export.gene_frame import GeneEmbeddings, tell_apart
-from grn_cotrain.export.gene_varm import Into, write_varm
+from grn_cotrain.export.gene_varm import write_varm
 from grn_cotrain.files import atomic_file, write_json
+from grn_cotrain.jobs.genes import IntoOptions
 from grn_cotrain.text_tables import write_delimited
 
 __all__ = ["FORMATS", "GENE_FORMATS", "GeneFormat", "gene_format", "write_genes", "write_safetensors", "write_word2vec"]
@@ -178,23 +179,27 @@ def gene_format(name: str) -> str:
     return name
 
 
-def write_genes(embeddings: GeneEmbeddings, path: str | Path, format: str, *, into: Into | None = None) -> list[str]:
+def write_genes(
+    embeddings: GeneEmbeddings,
+    path: str | Path,
+    format: str,
+    *,
+    cells: str | Path | None = None,
+    into: IntoOptions | None = None,
+) -> list[str]:
     """Write embeddings in a format of :data:`FORMATS`; returns what there is to tell.
 
     Parameters
     ----------
-    into
-        For ``varm``, and for it alone: the h5ad whose copy is written.
+    cells, into
+        For ``varm``, and for it alone: the h5ad whose copy is written, and how.
 
     Raises
     ------
     UserError
-        Unknown format; ``into`` missing or out of place; the file cannot be written.
+        Unknown format; the file cannot be written.
     """
     if gene_format(format) != "varm":
-        if into is not None:
-            raise UserError(f"--into '{into.cells}': belongs to --format varm, not {format}; leave one out")
         return GENE_FORMATS[format].write(embeddings, Path(path))
-    if into is None:
-        raise UserError("--format 'varm': writes into a copy of your cells; name them with --into CELLS.h5ad")
-    return write_varm(embeddings, Path(path), into)
+    assert cells is not None
+    return write_varm(embeddings, Path(path), cells, into or IntoOptions())

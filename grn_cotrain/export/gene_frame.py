@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from grn_cotrain.apply.identity import RunIdentity
 from grn_cotrain.data.vocab import FeatureVocab
-from grn_cotrain.export.identity import RunIdentity
 
 __all__ = ["GeneEmbeddings", "tell_apart"]
 

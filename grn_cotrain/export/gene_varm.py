@@ -5,65 +5,34 @@ Dimension letters: N features of the user's object, G rows of the embeddings, D 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from grn_cotrain.apply.read import tables_of
 from grn_cotrain.data.alignment import AlignmentReport, name_some
 from grn_cotrain.data.io.features import NameTables, resolve_features
 from grn_cotrain.data.io.matrix_formats import HDF5_MAGIC
+from grn_cotrain.data.io.names import TargetSpecies
 from grn_cotrain.data.io.storage_errors import reading
 from grn_cotrain.data.io.write_h5ad import write_h5ad
 from grn_cotrain.errors import UserError
 from grn_cotrain.export.annotate import annotate, refuse_taken
 from grn_cotrain.export.gene_frame import GeneEmbeddings
 from grn_cotrain.files import atomic_file, refuse_input
+from grn_cotrain.jobs.genes import IntoOptions
+from grn_cotrain.options import keywords
 
 if TYPE_CHECKING:
     import anndata
 
-    from grn_cotrain.data.io.names import AliasTable, OrthologTable, TargetSpecies
-
-__all__ = ["VARM_KEY", "Into", "annotate_genes", "write_varm"]
-
-VARM_KEY = "grn_cotrain"
+__all__ = ["annotate_genes", "write_varm"]
 
 
-@dataclass(frozen=True)
-class Into:
-    """The user's file that a copy with embeddings is made of.
-
-    Attributes
-    ----------
-    cells
-        h5ad; never changed.
-    key_added
-        Key in ``varm``.
-    overwrite
-        Whether a key of that name in the file may be replaced.
-    aliases, orthologs
-        As in :func:`annotate_genes`.
-    """
-
-    cells: Path
-    key_added: str = VARM_KEY
-    overwrite: bool = False
-    aliases: AliasTable | None = None
-    orthologs: OrthologTable | None = None
-
-
-def annotate_genes(
-    adata: anndata.AnnData,
-    embeddings: GeneEmbeddings,
-    *,
-    key_added: str = VARM_KEY,
-    aliases: AliasTable | None = None,
-    orthologs: OrthologTable | None = None,
-    overwrite: bool = False,
-) -> list[str]:
+@keywords(IntoOptions)
+def annotate_genes(adata: anndata.AnnData, embeddings: GeneEmbeddings, options: IntoOptions) -> list[str]:
     """Write embeddings into ``adata.varm[key_added]``, float32 ``[N, D]``, in the order of ``adata.var_names``.
 
     A feature is found by its name, or else by an id or symbol in ``var`` (columns such as ``gene_ids``). Features
@@ -76,8 +45,9 @@ def annotate_genes(
     ----------
     adata
         Changed in place: ``varm`` and ``uns["grn_cotrain"]``, nothing else, and only if all went well.
-    aliases, orthologs
-        Tables of old symbols, and of the other species' genes, for finding the features.
+    embeddings
+        From :func:`~grn_cotrain.export.genes.gene_embeddings`.
+    {options}
 
     Returns
     -------
@@ -91,13 +61,15 @@ def annotate_genes(
     """
     frame, rows_GD = embeddings.frame, embeddings.matrix()
     groups = pd.unique(frame["group"].astype(str)) if "group" in frame else np.array([""])
-    keys = {str(group): f"{key_added}_{group}".replace("/", "_") if group else key_added for group in groups}
+    keys = {
+        str(group): f"{options.key_added}_{group}".replace("/", "_") if group else options.key_added for group in groups
+    }
     if len(set(keys.values())) < len(keys):
         raise UserError(f"--by: groups would share a key of varm ({name_some(sorted(keys.values()))}); rename them")
-    refuse_taken(adata, "varm", list(keys.values()), overwrite=overwrite)
+    refuse_taken(adata, "varm", list(keys.values()), overwrite=options.overwrite)
     vocab = embeddings.vocab()
     target: TargetSpecies | None = {"human": "human", "mouse": "mouse"}.get(embeddings.species)  # type: ignore[assignment]
-    tables = NameTables(aliases, orthologs, to_species=target)
+    tables = NameTables(**tables_of(options), to_species=target)
     index_N, report, said = _align(adata.var, embeddings, tables)
     notes = [*said, f"genes of the file: {report.summary()}"]
     origin: dict[str, Any] = {
@@ -161,28 +133,22 @@ def _align(
     return index_N, report, list(features.notes)
 
 
-def write_varm(embeddings: GeneEmbeddings, path: Path, into: Into) -> list[str]:
-    """Write a copy of ``into.cells`` with the embeddings in ``varm``; returns what there is to tell."""
+def write_varm(embeddings: GeneEmbeddings, path: Path, cells: str | Path, options: IntoOptions) -> list[str]:
+    """Write a copy of the h5ad ``cells`` with the embeddings in ``varm``; returns what there is to tell."""
     import anndata
 
-    refuse_input(path, into.cells)
+    cells = Path(cells)
+    refuse_input(path, cells)
     if path.suffix != ".h5ad":
         raise UserError(f"--out '{path}': --format varm writes h5ad; give a name that ends in .h5ad")
-    if not into.cells.is_file():
-        raise UserError(f"--into '{into.cells}': no such file; give an h5ad")
-    with reading(f"--into '{into.cells}'"):
-        with into.cells.open("rb") as handle:
+    if not cells.is_file():
+        raise UserError(f"CELLS '{cells}': no such file; give an h5ad")
+    with reading(f"CELLS '{cells}'"):
+        with cells.open("rb") as handle:
             if handle.read(len(HDF5_MAGIC)) != HDF5_MAGIC:
-                raise UserError(f"--into '{into.cells}': is no readable h5ad (it is not HDF5); give an h5ad")
-        adata = anndata.read_h5ad(into.cells)
+                raise UserError(f"CELLS '{cells}': is no readable h5ad (it is not HDF5); give an h5ad")
+        adata = anndata.read_h5ad(cells)
     with atomic_file(path) as temporary:
-        notes = annotate_genes(
-            adata,
-            embeddings,
-            key_added=into.key_added,
-            aliases=into.aliases,
-            orthologs=into.orthologs,
-            overwrite=into.overwrite,
-        )
+        notes = annotate_genes(adata, embeddings, options=options)
         notes += write_h5ad(adata, temporary)
     return notes

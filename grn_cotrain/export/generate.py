@@ -5,10 +5,9 @@ Dimension letters: C cells, B cells of a batch, T packed tokens, G features, N e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,61 +15,45 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from grn_cotrain.config import require_seed
+from grn_cotrain.apply import Encoder, OpenRun, over_cells
+from grn_cotrain.apply.cells import Progress
 from grn_cotrain.data.alignment import name_some
-from grn_cotrain.data.batch import CellBatch, PackedTokens
-from grn_cotrain.data.covariates import unknown_notes
-from grn_cotrain.data.io.align import align_measured
-from grn_cotrain.data.io.counts import CountsFile, load_counts
+from grn_cotrain.data.batch import PackedTokens
+from grn_cotrain.data.io.counts import CountsFile
 from grn_cotrain.data.io.write_h5ad import write_h5ad
 from grn_cotrain.data.store import CellStore
-from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.export.annotate import UNS_KEY
-from grn_cotrain.export.cells import species_of
-from grn_cotrain.export.coverage import values_and_species
+from grn_cotrain.export.annotated import Say
 from grn_cotrain.export.generate_rounds import CellDraws, generate_values, guesser
 from grn_cotrain.export.generation_check import accuracy
-from grn_cotrain.export.identity import RunIdentity
 from grn_cotrain.files import atomic_file, refuse_input
+from grn_cotrain.jobs.generate import Asked, GenerateOptions, Prompt
 from grn_cotrain.model import CoTrainModel
-from grn_cotrain.model_io import load_model
 from grn_cotrain.nn.token_subset import only_tokens
 from grn_cotrain.objectives import ValuePredictor
 from grn_cotrain.objectives.masking import hide
 from grn_cotrain.objectives.value_target import ConfidentPredictor
-from grn_cotrain.run_folder import RunFolder
+from grn_cotrain.options import keywords
 
 if TYPE_CHECKING:
     import anndata
 
-    from grn_cotrain.data.io.names import AliasTable, OrthologTable
+__all__ = ["generate_cells", "generate_file"]
 
-__all__ = ["Asked", "Prompt", "generate_cells", "generate_file"]
-
-Asked = Literal["expressed", "all"]
-Prompt = Literal["genes", "cell"]
-
-_TOKENS_PER_BATCH = 32_768
 _STREAM = 31  # of the draws of known genes
 
 
-@torch.no_grad()
+@keywords(GenerateOptions)
 def generate_cells(
-    run: str | Path,
+    run: str | Path | OpenRun,
     counts: CountsFile,
+    options: GenerateOptions,
     *,
-    known: float | Sequence[str] = 0.5,
-    genes: Asked = "expressed",
-    prompt: Prompt = "genes",
-    rounds: int = 4,
-    sample: bool = False,
-    seed: int = 0,
-    min_mapped: float = 0.5,
-    say: Callable[[str], None] = print,
-    progress: Callable[[int, int], None] | None = None,
+    say: Say = print,
+    progress: Progress | None = None,
 ) -> anndata.AnnData:
     """Show a model some genes of each cell and let it generate the others; nothing is written.
 
@@ -84,26 +67,11 @@ def generate_cells(
         Run folder.
     counts
         Cells, from :func:`~grn_cotrain.data.io.counts.load_counts` or ``counts_from_anndata``.
-    known
-        Share of each cell's expressed genes that is shown, drawn from ``seed`` and the cell's row; or names of genes,
-        those that the file lacks being told and not shown.
-    genes
-        Which genes are generated: those that the cell expresses and that are not shown, or ``all`` of the model's.
-    prompt
-        ``genes``: the genes shown are read directly. ``cell``: by way of the cell's state alone, which then stands in
-        the place of CLS. With all genes shown (``known=1.0``), the cell is reconstructed from its state.
-    rounds
-        Rounds of generation: see :func:`~grn_cotrain.export.generate_rounds.generate_values`.
-    sample
-        Draw values instead of taking the predictions themselves.
-    seed
-        Of known genes, and of the draws.
-    min_mapped
-        Least share of genes found, of the fewer of the file's and the model's.
+    {options}
     say
-        Told of the alignment, of warnings, and of the accuracy beside the gene mean.
+        Receives the alignment, warnings, and the accuracy compared with the gene mean.
     progress
-        Told ``(cells done, cells in all)``.
+        Receives ``(cells done, cells in all)``.
 
     Returns
     -------
@@ -120,81 +88,60 @@ def generate_cells(
         A seed out of range; no model, or none that predicts values; a name that the model does not know, or names none
         of which the file has; nothing to generate; a cell prompt for an encoder that reads none; too few genes known.
     """
-    _check(known, genes, prompt, rounds)
-    require_seed(seed)
-    folder = RunFolder.open(run)
-    model, config = load_model(folder.require_model())
+    opened = OpenRun.of(run)
+    model, prompt = opened.model, options.prompt
     predictor = _predictor(model, prompt)
-    pick = _Pick.of(known, model, genes, prompt, seed)
-    cells, measured_G, notes = align_measured(counts, model.vocab, min_mapped=min_mapped)
+    pick = _Pick.of(options, model)
+    applied = opened.apply_to(counts, options)
+    cells, measured_G = applied.cells, applied.measured_G
     pick, lacking = pick.in_file(measured_G)
-    notes += unknown_notes(cells.obs, model.inputs.covariates)
-    warnings = [*values_and_species(counts, config, model.vocab), *_doubts(model, prompt)]
+    applied.warnings.extend(_doubts(model, prompt))
     if lacking:
-        notes.append(
+        applied.notes.append(
             f"{len(lacking):,} of the named genes are not in the file, so they are not shown:"
             f" {name_some([model.vocab.symbols[gene] for gene in lacking])}"
         )
-    for line in [*counts.notes, *notes, *(f"warning: {warning}" for warning in warnings)]:
-        say(line)
-    states = model.encode_graph()
+    applied.tell(say)
     num_bins = model.config.tokens.num_bins
-    guess = guesser(predictor, model, states, num_bins=num_bins, seed=seed)
-    draws = CellDraws(seed, (_STREAM,)) if sample else None
+    guess = guesser(predictor, model, opened.encoder.genes, num_bins=num_bins, seed=options.seed)
+    draws = CellDraws(options.seed, (_STREAM,)) if options.sample else None
     table = _Table()
-    done = 0
-    tokenizer = _tokenizer(model, cells, genes)
-    for whole in map(
-        CellBatch.pack, one_pass(tokenizer, np.arange(cells.num_cells), tokens_per_batch=_TOKENS_PER_BATCH)
-    ):
+
+    def read(whole: PackedTokens, encoder: Encoder) -> None:
         known_T, asked_T = pick(whole)
         batch, unknown_T = whole, asked_T
-        is_gene_T = whole.feature_ids_T >= NUM_SPECIAL
         if prompt == "cell":
             hidden_T = asked_T if not pick.reconstructs else torch.zeros_like(asked_T)
             shown = only_tokens(whole, ~hidden_T)
             shown = hide(shown, torch.zeros_like(shown.feature_ids_T, dtype=torch.bool), num_bins=num_bins)
-            state_BD = model.encode_cells(shown, states).cells_BD
-            kept_T = asked_T | ~is_gene_T
-            batch, unknown_T = replace(only_tokens(whole, kept_T), prompt_BD=state_BD), asked_T[kept_T]
-        drawn = generate_values(guess, batch, unknown_T, rounds=rounds, num_bins=num_bins, draws=draws)
+            kept_T = asked_T | (whole.feature_ids_T < NUM_SPECIAL)
+            batch = replace(only_tokens(whole, kept_T), prompt_BD=encoder.cells(shown).cells_BD)
+            unknown_T = asked_T[kept_T]
+        drawn = generate_values(guess, batch, unknown_T, rounds=options.rounds, num_bins=num_bins, draws=draws)
         table.add(whole, "known", known_T, whole.values_T)
         for name in ("values_T", "round_T", "chance_T"):
             if (value_T := getattr(drawn, name)) is not None:
                 table.add(batch, name, unknown_T, value_T)
-        done += whole.num_cells
-        if progress is not None:
-            progress(done, cells.num_cells)
+
+    over_cells(model, _tokenizer(model, cells, options.genes), read, encoder=opened.encoder, progress=progress)
     if not table.size("values_T"):
-        raise UserError(f"known: with {pick.text} shown there is nothing to generate; show fewer genes, or ask for all")
+        raise UserError(
+            f"--known: with {pick.text} shown there is nothing to generate; show fewer genes, or ask for all"
+        )
     cell_N, gene_N, value_N = table.entries("values_T")
     chance_N = table.entries("chance_T")[2] if table.size("chance_T") else None
     found = accuracy(cells.normalised(), cell_N, gene_N, value_N, chance_N, measured_G)
     reconstructed = " (reconstructed from states that have read these very values)" if pick.reconstructs else ""
     say(found.line() + reconstructed)
     origin = {
-        **RunIdentity.of(folder, config).to_dict(),
+        **opened.identity.to_dict(),
         "what": "generated values",
         "known": pick.text,
-        "genes": genes,
-        "prompt": prompt,
-        "rounds": rounds,
-        "sample": sample,
-        "seed": seed,
+        **{name: getattr(options, name) for name in ("genes", "prompt", "rounds", "sample", "seed")},
         "reconstructed": pick.reconstructs,
         **asdict(found),
     }
     return _result(cells, table, origin, measured_G)
-
-
-def _check(known: float | Sequence[str], genes: str, prompt: str, rounds: int) -> None:
-    if rounds < 1:
-        raise UserError(f"rounds: got {rounds}; give at least 1")
-    for name, value, choices in (("genes", genes, ("expressed", "all")), ("prompt", prompt, ("genes", "cell"))):
-        if value not in choices:
-            raise UserError(f"{name} '{value}': unknown; choose from {', '.join(choices)}")
-    if isinstance(known, (int, float)) and not 0 <= known <= 1:
-        raise UserError(f"known: got {known}; give a share from 0 to 1, or names of genes")
 
 
 def _predictor(model: CoTrainModel, prompt: Prompt) -> ValuePredictor:
@@ -210,7 +157,7 @@ def _predictor(model: CoTrainModel, prompt: Prompt) -> ValuePredictor:
         for name, encoder in model.encoders.items():
             if not encoder.reads_prompt:
                 component = model.config.encoder_specs[name].component.name
-                raise UserError(f"prompt 'cell': the run's cell encoder '{component}' reads no cell prompt; use genes")
+                raise UserError(f"--prompt 'cell': the run's cell encoder '{component}' has no cell prompt; use genes")
     return predictor
 
 
@@ -256,16 +203,18 @@ class _Pick:
     text: str
 
     @classmethod
-    def of(cls, known: float | Sequence[str], model: CoTrainModel, genes: Asked, prompt: Prompt, seed: int) -> _Pick:
+    def of(cls, options: GenerateOptions, model: CoTrainModel) -> _Pick:
+        known, seed, asks_zeros = options.known, options.seed, options.genes == "all"
         if isinstance(known, (int, float)):
             share = float(known)
-            return cls(share, None, genes == "all", prompt == "cell" and share == 1.0, seed, f"{share:.0%} of values")
+            reconstructs = options.prompt == "cell" and share == 1.0
+            return cls(share, None, asks_zeros, reconstructs, seed, f"{share:.0%} of values")
         names = [known] if isinstance(known, str) else list(known)
         if not names:
-            raise UserError("known: no name given; give names of genes, or a share from 0 to 1")
+            raise UserError("--known: no name given; give names of genes, or a share from 0 to 1")
         named_V = torch.zeros(model.vocab.size, dtype=torch.bool)
         named_V[torch.tensor([model.vocab.index(name) for name in names]) + NUM_SPECIAL] = True
-        return cls(0.0, named_V, genes == "all", False, seed, f"{int(named_V.sum()):,} named genes")
+        return cls(0.0, named_V, asks_zeros, False, seed, f"{int(named_V.sum()):,} named genes")
 
     def in_file(self, measured_G: np.ndarray) -> tuple[_Pick, list[int]]:
         """The same without named genes that the file lacks, whose zeros nobody knows; and those, as gene indices."""
@@ -277,7 +226,7 @@ class _Pick:
             return self, []
         num_named = int(named_G.sum())
         if len(lacking) == num_named:
-            raise UserError(f"known: the file has none of the {num_named:,} named genes; name genes of the file")
+            raise UserError(f"--known: the file has none of the {num_named:,} named genes; name genes of the file")
         kept_V = self.named_V.clone()
         kept_V[torch.tensor(lacking) + NUM_SPECIAL] = False
         text = f"{num_named - len(lacking):,} of {num_named:,} named genes"
@@ -355,17 +304,15 @@ def _result(cells: CellStore, table: _Table, origin: dict[str, Any], measured_G:
     return anndata.AnnData(X=whole, obs=obs, var=var, layers=layers, uns={UNS_KEY: {"generate": origin}})
 
 
+@keywords(GenerateOptions)
 def generate_file(
-    run: str | Path,
+    run: str | Path | OpenRun,
     cells: str | Path,
     out: str | Path,
+    options: GenerateOptions,
     *,
-    layer: str | None = None,
-    modality: str | None = None,
-    aliases: AliasTable | None = None,
-    orthologs: OrthologTable | None = None,
-    say: Callable[[str], None] = print,
-    **options: Any,
+    say: Say = print,
+    progress: Progress | None = None,
 ) -> anndata.AnnData:
     """Generate from the cells of any file, which is never changed; write :func:`generate_cells`'s result to an h5ad.
 
@@ -377,12 +324,9 @@ def generate_file(
         Any file that :func:`~grn_cotrain.data.io.counts.load_counts` reads.
     out
         ``OUT.h5ad``, written whole or not at all.
-    layer, modality, aliases, orthologs
-        How the file is read.
-    say
-        Told what :func:`generate_cells` has to tell.
-    options
-        Of :func:`generate_cells`.
+    {options}
+    say, progress
+        See :func:`generate_cells`.
 
     Raises
     ------
@@ -393,11 +337,10 @@ def generate_file(
     if out.suffix != ".h5ad" or out.is_dir():
         raise UserError(f"--out '{out}': generated cells are written as h5ad; give the name of a file OUT.h5ad")
     refuse_input(out, cells)
-    counts = load_counts(
-        cells, layer, modality=modality, aliases=aliases, orthologs=orthologs, to_species=species_of(run)
-    )
+    opened = OpenRun.of(run)
+    counts = opened.read(cells, options)
     with atomic_file(out) as temporary:  # opened first: a place that can't be written is told before the work
-        result = generate_cells(run, counts, say=say, **options)
+        result = generate_cells(opened, counts, options=options, say=say, progress=progress)
         changed = write_h5ad(result, temporary)
     for note in changed:
         say(note)

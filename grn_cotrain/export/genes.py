@@ -5,46 +5,33 @@ Dimension letters: G genes, D width, B cells, T tokens, K groups of cells.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import pandas as pd
 import torch
 
+from grn_cotrain.apply import Encoder, OpenRun, over_cells
+from grn_cotrain.apply.cells import Progress
 from grn_cotrain.data.alignment import name_some
-from grn_cotrain.data.batch import CellBatch
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.obs import as_labels, obs_column
 from grn_cotrain.data.store import CellStore
-from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.vocab import NUM_SPECIAL
-from grn_cotrain.errors import UserError, did_you_mean
+from grn_cotrain.errors import UserError
+from grn_cotrain.export.annotated import Say
 from grn_cotrain.export.gene_formats import FORMATS, GENE_FORMATS, gene_format, write_genes
 from grn_cotrain.export.gene_frame import GeneEmbeddings
-from grn_cotrain.export.gene_varm import VARM_KEY, Into
-from grn_cotrain.export.identity import RunIdentity
+from grn_cotrain.jobs.genes import KINDS, GeneOptions, IntoOptions
 from grn_cotrain.model import CoTrainModel
-from grn_cotrain.model_io import load_model
-from grn_cotrain.run_folder import RunFolder
-
-if TYPE_CHECKING:
-    from grn_cotrain.data.io.names import AliasTable, OrthologTable
+from grn_cotrain.options import keywords
 
 __all__ = ["FORMATS", "KINDS", "GeneEmbeddings", "export_genes", "gene_embeddings"]
 
-Kind = Literal["static", "graph", "contextual"]
-KINDS: tuple[str, ...] = get_args(Kind)
-_TOKENS_PER_BATCH = 32_768
 
-
+@keywords(GeneOptions)
 def gene_embeddings(
-    run: str | Path,
-    kind: str = "graph",
-    *,
-    by: str | None = None,
-    prep: str | Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    run: str | Path | OpenRun, options: GeneOptions, *, progress: Progress | None = None
 ) -> GeneEmbeddings:
     """Compute gene embeddings of a run; nothing is written.
 
@@ -52,15 +39,9 @@ def gene_embeddings(
     ----------
     run
         Run folder. ``static`` and ``graph`` need its model alone, ``contextual`` its prepared folder too.
-    kind
-        ``static``: rows of the shared table. ``graph``: output of the graph encoder over all training edges.
-        ``contextual``: mean final state over the cells in which the gene is a token.
-    by
-        Column of ``obs``: contextual means per group of cells.
-    prep
-        New place of the run's prepared folder, for contextual embeddings; default: it is looked for.
+    {options}
     progress
-        Told ``(cells done, cells in all)`` of contextual embeddings.
+        Receives ``(cells done, cells in all)`` of contextual embeddings.
 
     Returns
     -------
@@ -72,39 +53,30 @@ def gene_embeddings(
     UserError
         Unknown kind or column; no model; ``contextual`` on a machine without the run's prepared folder.
     """
-    _check_kind(kind, by)
-    folder = RunFolder.open(run)
-    model, config = load_model(folder.require_model())
+    opened, kind = OpenRun.of(run, prep=options.prep), options.kind
     notes: tuple[str, ...] = ()
     if kind == "contextual":
-        data = folder.load_data(prep)
-        folder.check_data(data, model.vocab, config["meta"])
-        frame, notes = _contextual(model, data.cells, by, progress)
+        frame, notes = _contextual(opened, opened.data().cells, options.by, progress)
     else:
-        with torch.no_grad():
-            genes = model.encode_graph()
-        frame = _frame(model, (genes.table_GD if kind == "static" else genes.graph_GD).numpy())
-        if without := model.nodes.num_features - model.nodes.num_nodes:
+        genes, nodes = opened.encoder.genes, opened.model.nodes
+        frame = _frame(opened.model, (genes.table_GD if kind == "static" else genes.graph_GD).numpy())
+        if without := nodes.num_features - nodes.num_nodes:
             notes = (f"{without:,} features are not nodes of the graph: only --kind contextual has them",)
-    vocab = model.vocab
-    return GeneEmbeddings(frame, kind, vocab.content_hash, RunIdentity.of(folder, config), vocab.species, notes)
+    vocab = opened.vocab
+    return GeneEmbeddings(frame, kind, vocab.content_hash, opened.identity, vocab.species, notes)
 
 
+@keywords(GeneOptions)
 def export_genes(
-    run: str | Path,
-    kind: str = "graph",
-    format: str = "parquet",
+    run: str | Path | OpenRun,
+    cells: str | Path | None = None,
     out: str | Path | None = None,
     *,
-    by: str | None = None,
-    prep: str | Path | None = None,
-    into: str | Path | None = None,
-    key_added: str = VARM_KEY,
-    overwrite: bool = False,
-    aliases: AliasTable | None = None,
-    orthologs: OrthologTable | None = None,
-    say: Callable[[str], None] = print,
-    progress: Callable[[int, int], None] | None = None,
+    options: GeneOptions,
+    format: str = "parquet",
+    into: IntoOptions | None = None,
+    say: Say = print,
+    progress: Progress | None = None,
 ) -> GeneEmbeddings:
     """Export gene embeddings of a run, always with symbols, ids, kind and hashes.
 
@@ -112,52 +84,42 @@ def export_genes(
     ----------
     run
         Run folder.
-    kind, by, prep, progress
-        As in :func:`gene_embeddings`.
-    format
-        ``parquet``, ``tsv``, ``word2vec``, ``safetensors`` or ``h5ad``: a file of genes, see
-        :mod:`~grn_cotrain.export.gene_formats`; ``varm``: a copy of ``into`` with the embeddings of its genes.
+    cells
+        ``varm`` only: the h5ad to copy. It is not changed.
     out
         File; default ``genes_KIND.SUFFIX`` in the run folder; ``varm`` needs it.
+    {options}
+    format
+        ``parquet``, ``tsv``, ``word2vec``, ``safetensors`` or ``h5ad``: a file of genes, see
+        :mod:`~grn_cotrain.export.gene_formats`; ``varm``: a copy of ``cells`` with the embeddings of its genes.
     into
-        ``varm`` only: the h5ad to copy. It is not changed.
-    key_added, overwrite
-        ``varm`` only: key in ``varm``, and whether the file's own key of that name may be replaced in the copy.
-    aliases, orthologs
-        ``varm`` only: tables of old symbols, and of the other species' genes, for finding the file's features.
+        ``varm`` only: key, and how the file's features are found.
     say
-        Told of genes without an embedding, and of the file.
+        Receives genes without an embedding, and the file.
+    progress
+        Receives ``(cells done, cells in all)`` of contextual embeddings.
 
     Raises
     ------
     UserError
-        Unknown kind, format or column; no model; ``into`` missing or unreadable.
+        Unknown kind, format or column; no model; ``cells`` missing or unreadable.
     """
-    _check_kind(kind, by)
-    target = None if into is None else Into(Path(into), key_added, overwrite, aliases, orthologs)
+    opened = OpenRun.of(run, prep=options.prep)
     if gene_format(format) == "varm":
-        if target is None:
-            raise UserError("--format 'varm': writes into a copy of your cells; name them with --into CELLS.h5ad")
+        if cells is None:
+            raise UserError("--format 'varm': writes into a copy of your cells; name them: CELLS.h5ad after RUN")
         if out is None:
             raise UserError("--format 'varm': needs the name of the copy; give --out OUT.h5ad")
-        path = Path(out)
-    else:
-        suffix = GENE_FORMATS[format].suffix
-        path = Path(out) if out is not None else RunFolder.open(run).folder / f"genes_{kind}.{suffix}"
-    result = gene_embeddings(run, kind, by=by, prep=prep, progress=progress)
-    for note in [*result.notes, *write_genes(result, path, format, into=target)]:
+    elif cells is not None:
+        raise UserError(f"CELLS '{cells}': belongs to --format varm, not {format}; leave one out")
+    own = opened.folder.folder / f"genes_{options.kind}.{GENE_FORMATS[format].suffix}" if out is None else Path(out)
+    result = gene_embeddings(opened, options=options, progress=progress)
+    for note in [*result.notes, *write_genes(result, own, format, cells=cells, into=into)]:
         say(note)
     if out is None:
-        RunFolder.open(run).register(path.parent.absolute().glob(f"{path.stem}.*"))
-    say(f"{len(result.frame):,} {kind} embeddings of width {len(result.dimensions)}: {path}")
+        opened.folder.register(own.parent.absolute().glob(f"{own.stem}.*"))
+    say(f"{len(result.frame):,} {options.kind} embeddings of width {len(result.dimensions)}: {own}")
     return result
-
-
-def _check_kind(kind: str, by: str | None) -> None:
-    if kind not in KINDS:
-        raise UserError(f"--kind '{kind}': choose from {', '.join(KINDS)}{did_you_mean(kind, KINDS)}")
-    if by is not None and kind != "contextual":
-        raise UserError(f"--by '{by}': groups of cells concern contextual embeddings; add --kind contextual")
 
 
 def _frame(model: CoTrainModel, rows_GD: np.ndarray) -> pd.DataFrame:
@@ -167,10 +129,10 @@ def _frame(model: CoTrainModel, rows_GD: np.ndarray) -> pd.DataFrame:
     return pd.concat([names, pd.DataFrame(rows_GD.astype(np.float32), columns=columns)], axis=1)
 
 
-@torch.no_grad()
 def _contextual(
-    model: CoTrainModel, cells: CellStore, by: str | None, progress: Callable[[int, int], None] | None
+    run: OpenRun, cells: CellStore, by: str | None, progress: Progress | None
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    model = run.model
     labels_C = pd.Series("", index=cells.obs.index) if by is None else as_labels(obs_column(cells.obs, by, "--by"))
     codes_C, groups = pd.factorize(labels_C, sort=True)  # -1 for cells without a label
     rows_C = np.flatnonzero(codes_C >= 0)
@@ -179,17 +141,16 @@ def _contextual(
     num_genes, width = model.vocab.num_features, model.config.width
     sums = torch.zeros(len(groups) * num_genes, width, dtype=torch.float64)
     counts = torch.zeros(len(groups) * num_genes, dtype=torch.int64)
-    genes = model.encode_graph()
-    tokenizer = model.tokenizer(cells)
-    for batch in map(CellBatch.pack, one_pass(tokenizer, rows_C, tokens_per_batch=_TOKENS_PER_BATCH)):
-        states_TD = model.encode_cells(batch, genes).tokens_TD
+
+    def read(batch: PackedTokens, encoder: Encoder) -> None:
+        states_TD = encoder.cells(batch).tokens_TD
         keep_T = (batch.feature_ids_T >= NUM_SPECIAL) & (batch.bins_T > 0)
         group_T = torch.from_numpy(codes_C)[batch.cell_index_B[batch.cell_of_token_T]]
         slot_T = (group_T * num_genes + batch.feature_ids_T - NUM_SPECIAL)[keep_T]
         sums.index_add_(0, slot_T, states_TD[keep_T].double())
-        counts += torch.bincount(slot_T, minlength=len(counts))
-        if progress is not None:
-            progress(int(batch.cell_index_B[-1]) + 1, cells.num_cells)
+        counts.add_(torch.bincount(slot_T, minlength=len(counts)))
+
+    over_cells(model, model.tokenizer(cells), read, rows=rows_C, encoder=run.encoder, progress=progress)
     means = (sums / counts.clamp_min(1)[:, None]).float().numpy()
     frames = []
     for index, group in enumerate(groups):

@@ -6,11 +6,11 @@ Dimension letters: C cells, E edges, G genes, M pairs, S sources.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from grn_cotrain.apply import OpenRun
 from grn_cotrain.controls.pair_rows import score_by_rows
 from grn_cotrain.controls.pearson import unit_profiles
 from grn_cotrain.data.edge_split import EdgeSplit
@@ -18,8 +18,6 @@ from grn_cotrain.data.pairs import pair_keys
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.errors import UserError
-from grn_cotrain.model import CoTrainModel
-from grn_cotrain.run_folder import RunFolder
 
 __all__ = ["PARTS", "KnownEdges", "correlations", "known_edges"]
 
@@ -74,17 +72,8 @@ class KnownEdges:
         return np.where(self.keys_E[at_M] == keys_M, at_M, -1)
 
 
-def known_edges(
-    folder: RunFolder, model: CoTrainModel, config: dict[str, Any], prep: str | Path | None = None
-) -> tuple[KnownEdges, list[str]]:
+def known_edges(run: OpenRun) -> tuple[KnownEdges, list[str]]:
     """Read the run's prepared folder or, where it is gone, the model's own graph.
-
-    Parameters
-    ----------
-    folder, model, config
-        The run, its model and the model's config.json.
-    prep
-        Prepared folder of the run, where it has moved; default: it is looked for.
 
     Returns
     -------
@@ -94,14 +83,14 @@ def known_edges(
     Raises
     ------
     UserError
-        ``prep`` was given and is not the folder that the run was trained on.
+        A prepared folder was named and is not the one that the run was trained on.
     """
     try:
-        opened, split = _open(folder.require_prep(prep), config["meta"])
+        opened, split = _open(run.folder.require_prep(run.prep), run.meta)
     except UserError as error:
-        if prep is not None:
+        if run.prep is not None:
             raise
-        return _from_graph(folder, model, str(error))
+        return _from_graph(run, str(error))
     return _from_split(opened, split), []
 
 
@@ -134,10 +123,10 @@ def _from_split(prep: Prep, split: EdgeSplit) -> KnownEdges:
     return KnownEdges("split", num_genes, keys_E, part_E, sign_E, evidence_E, sources_S, prep.cells)
 
 
-def _from_graph(folder: RunFolder, model: CoTrainModel, why: str) -> tuple[KnownEdges, list[str]]:
+def _from_graph(run: OpenRun, why: str) -> tuple[KnownEdges, list[str]]:
     """Training edges are the messages of a model on the true graph; a control graph says nothing about them."""
-    inputs, num_genes = model.inputs, model.nodes.num_genes
-    messages = folder.recipe().graph.messages
+    inputs, num_genes = run.model.inputs, run.model.nodes.num_genes
+    messages = run.recipe.graph.messages
     sources = [] if inputs.evidence is None else [np.asarray(inputs.evidence.sources_S, dtype=np.int64)]
     sources_S = np.unique(np.concatenate([inputs.message_2E[0].astype(np.int64), *sources]))
     note = f"without the run's prepared folder ({why})"

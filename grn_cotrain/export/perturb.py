@@ -6,52 +6,41 @@ Dimension letters: C cells.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from grn_cotrain.apply import OpenRun
+from grn_cotrain.apply.cells import Progress
 from grn_cotrain.data.alignment import name_some
-from grn_cotrain.data.io.align import align_cells
-from grn_cotrain.data.io.counts import CountsFile, load_counts
+from grn_cotrain.data.io.counts import CountsFile
 from grn_cotrain.data.obs import as_labels, canonical_text, obs_column
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.errors import UserError, did_you_mean
-from grn_cotrain.evaluate.in_silico import InSilico, Level, perturb_cells
-from grn_cotrain.export.cells import species_of
-from grn_cotrain.export.coverage import values_and_species
-from grn_cotrain.export.identity import RunIdentity
+from grn_cotrain.evaluate.in_silico import InSilico, perturb_cells
+from grn_cotrain.export.annotated import Say
 from grn_cotrain.files import atomic_file, refuse_input, same_place
-from grn_cotrain.model_io import load_model
-from grn_cotrain.run_folder import RunFolder
+from grn_cotrain.jobs.perturb import PerturbOptions
+from grn_cotrain.options import keywords
 from grn_cotrain.text_tables import write_delimited
-
-if TYPE_CHECKING:
-    from grn_cotrain.data.io.names import AliasTable, OrthologTable
 
 __all__ = ["SUFFIXES", "perturb_file", "perturb_genes", "write_perturbation"]
 
 SUFFIXES = (".tsv", ".parquet")
 
 
+@keywords(PerturbOptions)
 def perturb_genes(
-    run: str | Path,
+    run: str | Path | OpenRun,
+    counts: CountsFile | None,
     genes: Sequence[str],
-    counts: CountsFile | None = None,
+    options: PerturbOptions,
     *,
-    mode: str = "delete",
-    level: Level = 0.99,
-    only: tuple[str, str] | None = None,
-    max_cells: int | None = 256,
-    num_controls: int = 20,
-    min_mapped: float = 0.5,
-    prep: str | Path | None = None,
-    seed: int = 0,
-    say: Callable[[str], None] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    say: Say | None = None,
+    progress: Progress | None = None,
 ) -> InSilico:
     """Perturb genes by name; nothing is written.
 
@@ -59,21 +48,16 @@ def perturb_genes(
     ----------
     run
         Run folder.
-    genes
-        Symbols or Ensembl ids, perturbed together.
     counts
         Cells, from :func:`~grn_cotrain.data.io.counts.load_counts` or ``counts_from_anndata``; None: the cells that the
         run was trained and tested on, from its prepared folder.
-    mode, level, max_cells, num_controls, seed, progress
-        See :func:`~grn_cotrain.evaluate.in_silico.perturb_cells`.
-    only
-        A column of ``obs`` and the value that cells must have there.
-    min_mapped
-        Least share of genes found, of the fewer of the file's and the model's.
-    prep
-        New place of the run's prepared folder, where no cells are given; default: it is looked for.
+    genes
+        Symbols or Ensembl ids, perturbed together.
+    {options}
     say
-        Told what is done with which cells before the work begins.
+        Receives what is done with which cells before the work begins.
+    progress
+        Receives ``(cells done, cells in all)``, each perturbation counting its cells.
 
     Returns
     -------
@@ -86,34 +70,18 @@ def perturb_genes(
         A gene that the model does not know, with the nearest name; no such column or value of ``obs``; no model; the
         run's prepared folder is not at hand and no cells are given; what ``perturb_cells`` refuses.
     """
-    folder = RunFolder.open(run)
-    model, config = load_model(folder.require_model())
-    index = [model.vocab.index(name) for name in genes]  # before anything costly: names are what people mistype
-    notes: list[str] = []
+    opened = OpenRun.of(run, prep=options.prep)
+    index = [opened.vocab.index(name) for name in genes]  # before anything costly: names are what people mistype
     if counts is None:
-        data = folder.load_data(prep)
-        folder.check_data(data, model.vocab, config["meta"], fix="give --cells")
-        cells = data.cells
+        cells = opened.data(fix="give CELLS").cells
     else:
-        cells, _, notes = align_cells(counts, model.vocab, min_mapped=min_mapped)
-        notes += [f"warning: {text}" for text in values_and_species(counts, config, model.vocab)]
-    rows_C = _rows(cells, only)
-    if say is not None:
-        for line in notes:
-            say(line)
-    result = perturb_cells(
-        model,
-        cells,
-        index,
-        rows_C=rows_C,
-        mode=mode,
-        level=level,
-        max_cells=max_cells,
-        num_controls=num_controls,
-        seed=seed,
-        progress=progress,
-    )
-    result.summary.update(RunIdentity.of(folder, config).to_dict())
+        applied = opened.apply_to(counts, options)
+        cells = applied.cells
+    rows_C = _rows(cells, options.only)
+    if counts is not None:
+        applied.tell(say)
+    result = perturb_cells(opened.model, cells, index, rows_C=rows_C, options=options, progress=progress)
+    result.summary.update(opened.identity.to_dict())
     return result
 
 
@@ -133,44 +101,33 @@ def _rows(cells: CellStore, only: tuple[str, str] | None) -> np.ndarray:
     return rows_C
 
 
+@keywords(PerturbOptions)
 def perturb_file(
-    run: str | Path,
+    run: str | Path | OpenRun,
+    cells: str | Path | None,
     genes: Sequence[str],
     out: str | Path,
+    options: PerturbOptions,
     *,
-    cells: str | Path | None = None,
     cells_out: str | Path | None = None,
-    mode: str = "delete",
-    level: Level = 0.99,
-    only: tuple[str, str] | None = None,
-    max_cells: int | None = 256,
-    num_controls: int = 20,
-    min_mapped: float = 0.5,
-    prep: str | Path | None = None,
-    seed: int = 0,
-    layer: str | None = None,
-    modality: str | None = None,
-    aliases: AliasTable | None = None,
-    orthologs: OrthologTable | None = None,
-    say: Callable[[str], None] = print,
-    progress: Callable[[int, int], None] | None = None,
+    say: Say = print,
+    progress: Progress | None = None,
 ) -> InSilico:
     """Perturb genes in the cells of a file (default: the run's own) and write how far every other gene moved.
 
     Parameters
     ----------
-    run, genes, mode, level, only, max_cells, num_controls, min_mapped, prep, seed, progress
+    run, genes, progress
         See :func:`perturb_genes`.
+    cells
+        File of cells, as in :func:`~grn_cotrain.export.cells.embed_cells`; None: the run's own.
     out
         ``.tsv`` or ``.parquet``: the table of genes, with the summary in its first line or its schema's metadata.
-    cells
-        File of cells, as in :func:`~grn_cotrain.export.cells.embed_cells`.
+    {options}
     cells_out
         File of the same kinds for the shift of each cell.
-    layer, modality, aliases, orthologs
-        How ``cells`` is read.
     say
-        Told of cells, controls and the outcome.
+        Receives cells, controls and the outcome.
 
     Raises
     ------
@@ -182,26 +139,9 @@ def perturb_file(
     with ExitStack() as stack:  # opened first: a place that can't be written is told before the work
         genes_file = stack.enter_context(atomic_file(out))
         cells_file = None if cells_out is None else stack.enter_context(atomic_file(cells_out))
-        counts = None
-        if cells is not None:
-            counts = load_counts(
-                cells, layer, modality=modality, aliases=aliases, orthologs=orthologs, to_species=species_of(run)
-            )
-        result = perturb_genes(
-            run,
-            genes,
-            counts,
-            mode=mode,
-            level=level,
-            only=only,
-            max_cells=max_cells,
-            num_controls=num_controls,
-            min_mapped=min_mapped,
-            prep=prep,
-            seed=seed,
-            say=say,
-            progress=progress,
-        )
+        opened = OpenRun.of(run, prep=options.prep)
+        counts = None if cells is None else opened.read(cells, options)
+        result = perturb_genes(opened, counts, genes, options=options, say=say, progress=progress)
         write_perturbation(result, result.genes, genes_file)
         if cells_file is not None:
             write_perturbation(result, result.cells, cells_file)

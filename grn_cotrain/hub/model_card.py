@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from grn_cotrain.apply import OpenRun
 from grn_cotrain.data.alignment import name_some
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.annotation import FINE_TUNED
@@ -17,13 +18,13 @@ from grn_cotrain.evaluate.link_rows import SUMMARY, link_rows, links_table, reco
 from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.evaluate.model_scorer import arm_name
 from grn_cotrain.files import read_json
+from grn_cotrain.finetune.classifier import CLASSES_FILE, Classifier
 from grn_cotrain.model import CoTrainModel
 from grn_cotrain.model_io import load_model
 from grn_cotrain.present import Cell, Row, figure, measured, metric, number, table
 from grn_cotrain.present.markdown import Markdown, code, escape, escape_block, to_markdown
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.run_folder import RunFolder
-from grn_cotrain.train.classifier import CLASSES_FILE, Classifier
 
 __all__ = ["load_whole", "model_card"]
 
@@ -110,7 +111,8 @@ def load_whole(folder: RunFolder) -> tuple[CoTrainModel, Classifier | None, dict
     if not (folder.folder / CLASSES_FILE).is_file():
         model, config = load_model(folder.require_model())
         return model, None, config
-    classifier, config = Classifier.load(folder.folder)
+    opened = OpenRun(folder)
+    classifier, config = Classifier.of(opened), opened.config
     return classifier.model, classifier, config
 
 

@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from grn_cotrain.errors import UserError
 from grn_cotrain.hub.client import check_repo_id, client, in_one_line
 from grn_cotrain.hub.manifest import MANIFEST, README, benign
 from grn_cotrain.hub.stage import stage_run
+from grn_cotrain.options import Options, keywords, option
 
-__all__ = ["push_run"]
+__all__ = ["PushOptions", "push_run"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class PushOptions(Options):
+    """How a run is pushed."""
+
+    private: bool = option(True, "Whether a new repository is private.")
+    revision: str | None = option(None, "Branch; made if it isn't there; default: main.")
+    token: str | None = option(None, "Token; default: the user's login, or the environment's HF_TOKEN.")
+    licence: str | None = option(None, "Licence for the card: mit, cc-by-4.0 ...")
+    include: Sequence[str] = option((), "Further files of the run to push, such as report.html.")
+    message: str | None = option(None, "Commit message.")
+
+
+@keywords(PushOptions)
 def push_run(
     run: str | Path,
     repo_id: str,
+    options: PushOptions,
     *,
-    private: bool = True,
-    revision: str | None = None,
-    token: str | None = None,
-    licence: str | None = None,
-    include: Sequence[str] = (),
-    message: str | None = None,
     confirm: Callable[[str], bool] | None = None,
     say: Callable[[str], None] = print,
 ) -> str:
@@ -37,16 +47,7 @@ def push_run(
         Finished run folder.
     repo_id
         ``NAME/REPOSITORY``; made if it isn't there. A repository with other content is refused.
-    private
-        Whether a new repository is private.
-    revision
-        Branch; made if it isn't there.
-    token
-        Default: the user's login, or the environment's ``HF_TOKEN``.
-    licence, include
-        As in :func:`~grn_cotrain.hub.stage_run`.
-    message
-        Commit message.
+    {options}
     confirm
         Asked before the upload; False stops it.
     say
@@ -65,9 +66,10 @@ def push_run(
         No finished model; no such name, no right to write, no connection.
     """
     check_repo_id(repo_id)
-    api = client(token)
+    private, revision, licence = options.private, options.revision, options.licence
+    api = client(options.token)
     with tempfile.TemporaryDirectory(prefix="grn-cotrain-hub-") as place:
-        staged = stage_run(run, Path(place) / "run", repo_id=repo_id, licence=licence, include=include)
+        staged = stage_run(run, Path(place) / "run", repo_id=repo_id, licence=licence, include=options.include)
         say(f"to push to {repo_id}" + (" (private, if it is new)" if private else " (public, if it is new)") + ":")
         for line in staged.lines():
             say(line)
@@ -90,7 +92,7 @@ def push_run(
                 folder_path=str(staged.folder),
                 repo_type="model",
                 revision=revision,
-                commit_message=message or "Push a grn_cotrain run",
+                commit_message=options.message or "Push a grn_cotrain run",
                 delete_patterns=["model/*"],  # what an earlier push had there and this one has not
             )
     address = str(getattr(commit, "commit_url", commit))

@@ -1,4 +1,4 @@
-"""Objective ``adversarial_covariate``: cell states from which a covariate (the batch) cannot be told.
+"""Objective ``adversarial_covariate``: cell states that do not show a covariate (the batch).
 
 Dimension letters: B cells, N cells whose category is known, C categories, D width.
 """
@@ -74,15 +74,16 @@ class AdversarialCovariate(Objective):
     The classifier reads states standardised over the cells of the micro-batch (running statistics at evaluation;
     without learned factors): else an encoder escapes by states that differ little from cell to cell, which any linear
     probe still reads. It also learns ``speed`` times faster than the rest: a classifier that lags behind is fooled by
-    states that overshoot, which tell the covariate better than before. Neither is in the papers; ``standardise: false``
+    states that overshoot, which show the covariate better than before. Neither is in the papers; ``standardise: false``
     and ``speed: 1`` leave them out.
 
     ``h`` is the cell's state (from the view that another objective hides values in, as in scGPT, or with nothing
     hidden), ``c`` its category; cells of unknown category are left out. ``n``
     counts the training calls (micro-batches): with ``ramp_steps`` the classifier learns first. Metrics: its accuracy
-    beside the share of the commonest category, which it has when nothing can be told. The loss picks no checkpoint:
-    it is low where the covariate *can* be told. A classifier at chance is no proof that nothing can be told, since it
-    may only lag behind: probe the finished states (``grn-cotrain embed cells``) before you say so.
+    and the share of the commonest category, which it reaches when the states show nothing. The loss picks no
+    checkpoint: it is low where the states *do* show the covariate. A classifier at chance does not prove that they show
+    nothing, since it may only lag behind: probe the finished states (``grn-cotrain embed cells``) before you conclude
+    so.
 
     Parameters
     ----------
@@ -102,10 +103,10 @@ class AdversarialCovariate(Objective):
         Attributes
         ----------
         covariate
-            Which of ``tokens.covariates`` shall not be told from a cell's state.
+            Covariate, one of ``tokens.covariates``, that a cell's state must not show.
         view
-            Which cells it reads. ``clean``: nothing is hidden. The name of an objective that hides values: the view of
-            that one, which is encoded once for both (as in scGPT). ``auto``: the view of the first such objective of
+            View of the cells to read. ``clean``: nothing is hidden. The name of an objective that hides values: its
+            view, which is encoded once for both (as in scGPT). ``auto``: the view of the first such objective of
             the recipe; ``clean`` where there is none.
         strength
             Factor of the reversed gradient that reaches the encoder.
@@ -229,7 +230,7 @@ class AdversarialCovariate(Objective):
         mean_D, var_D = self.standard.running_mean, self.standard.running_var
         return F.batch_norm(state_ND, mean_D, var_D, training=False, eps=self.standard.eps)
 
-    # -- what one step's micro-batches leave behind, wherever they were computed (see train/counting.py) ---------------
+    # -- what one step's micro-batches leave behind, in whichever process (see train/counting.py) ---------------
 
     def calls_so_far(self) -> int:
         """Micro-batches of training so far."""

@@ -46,7 +46,7 @@ class Sum:
     sum
         Added over tokens, cells or pairs.
     count
-        What the sum is divided by, once it and the count have been added over the micro-batches of a step.
+        Denominator of the sum, once both have been added over the micro-batches of a step.
     weight
         Factor of the term in the loss of its objective.
     """
@@ -63,7 +63,7 @@ class Sum:
 
 @dataclass(frozen=True)
 class LossOutput:
-    """What an objective says of one micro-batch; sums and counts are added over micro-batches and divided once.
+    """Record of one objective for one micro-batch; sums and counts are added over micro-batches and divided once.
 
     Attributes
     ----------
@@ -110,7 +110,7 @@ class GeneStates:
 
 
 class ModelView(Protocol):
-    """What objectives may ask of the model."""
+    """The part of a model that objectives may use."""
 
     @property
     def link_decoder(self) -> LinkDecoder: ...
@@ -126,7 +126,7 @@ class ModelView(Protocol):
         ...
 
     def prepare_batch(self, batch: PackedTokens) -> PackedTokens:
-        """What the cell encoder must compute before anything is hidden; call it before names are."""
+        """Compute what must be known before anything is hidden; call it before names are."""
         ...
 
 
@@ -158,7 +158,7 @@ class PooledStates:
 
 @dataclass(frozen=True)
 class Step:
-    """What one micro-batch offers to an objective.
+    """Inputs of an objective for one micro-batch.
 
     Attributes
     ----------
@@ -194,7 +194,7 @@ class Objective(nn.Module, ABC):
 
     ``covariates`` maps each of ``tokens.covariates`` to its number of categories (for most objectives: not read).
 
-    A cell objective draws its views (:meth:`view`), says by how much each term of its loss will be divided
+    A cell objective draws its views (:meth:`view`), states by what each term of its loss will be divided
     (:meth:`counts`), and scores the encoded views (:meth:`forward`). All random draws are made in :meth:`view`; what
     comes later must not depend on the generator. An objective that ``pools`` is scored once a step, on the states of
     all its cells (:meth:`pooled`).

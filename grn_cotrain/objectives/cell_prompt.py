@@ -55,20 +55,20 @@ class GeneFromCell(PredictsValues):
         Attributes
         ----------
         view
-            Which cells it reads. ``own``: it hides values itself. The name of another objective that hides values: the
-            view of that one, which is encoded once for both (as in scGPT). ``auto``: the view of the first such
+            View of the cells to read. ``own``: it hides values itself. The name of another objective that hides values:
+            the view of that one, which is encoded once for both (as in scGPT). ``auto``: the view of the first such
             objective of the recipe; its own where there is none, or where ``mask_share`` is given.
         mask_share
             Share of the values that its own view hides; null: 0.4.
         target
-            What is regressed: the ``value``, standardised by gene, or its ``bin`` (published).
+            Regression target: the ``value``, standardised by gene, or its ``bin`` (published).
         bin_scale
-            Of ``target: bin``. ``unit``: bins run from 0 to 1, so the loss is about as large as others are.
+            Scale of ``target: bin``. ``unit``: bins run from 0 to 1, so the loss is about as large as others are.
             ``published``: they count from 1 to K, and the loss is K squared times as large (2,601 times with 51 bins).
         hide_zeros
             Ask whether a hidden gene is zero; its own view then hides zeros too, with the same share.
         conditions
-            Whether the prediction is told the cell's covariates.
+            Whether the prediction reads the cell's covariates.
         covariate_dropout
             Chance that a cell's category is taken for unknown in training.
         """

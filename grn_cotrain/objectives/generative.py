@@ -42,7 +42,7 @@ class Generative(PredictsValues):
 
     A second small network estimates the logarithm of the squared error from the states, without a gradient to them
     (Gaussian likelihood around the fixed prediction; Nix and Weigend 1994): the confidence by which
-    :func:`~grn_cotrain.export.generate.generate_values` orders its rounds. The paper does not say how a regression is
+    :func:`~grn_cotrain.export.generate.generate_values` orders its rounds. The paper does not state how a regression is
     to be confident. This network moves neither the loss as reported nor the encoder.
 
     Parameters
@@ -62,15 +62,15 @@ class Generative(PredictsValues):
         shares
             Shares of a cell's genes that may be unknown; one is drawn for each cell at each step.
         target
-            What is regressed: the ``value``, standardised by gene, or its ``bin`` (published).
+            Regression target: the ``value``, standardised by gene, or its ``bin`` (published).
         bin_scale
-            Of ``target: bin``. ``unit``: bins run from 0 to 1, so the loss is about as large as others are.
+            Scale of ``target: bin``. ``unit``: bins run from 0 to 1, so the loss is about as large as others are.
             ``published``: they count from 1 to K, and the loss is K squared times as large (2,601 times with 51 bins).
         cell_prompt_weight
             Weight lambda of the cell-prompted pass; 0 leaves the pass out.
         second_pass
-            What the cell-prompted pass shows beside the cell's state: ``all_unknown``, nothing (as scGPT's paper
-            describes it), or ``known_visible``, the genes that the first pass showed (scGPT's code).
+            Genes that the cell-prompted pass shows in addition to the cell's state: ``all_unknown``, none (as scGPT's
+            paper describes it), or ``known_visible``, the genes that the first pass showed (scGPT's code).
         prompt_gradient
             Whether that pass trains the cell's state that prompts it; published: no.
         hide_zeros
@@ -159,7 +159,7 @@ class Generative(PredictsValues):
         return LossOutput(parts, view.num_asked)
 
     def _second(self, view: View) -> View:
-        """What the cell-prompted pass shows beside the prompt."""
+        """The view of the cell-prompted pass, without its prompt."""
         if self.config.second_pass == "known_visible":
             return view
         every_T = view.truth.feature_ids_T >= NUM_SPECIAL

@@ -84,7 +84,7 @@ class LinkPrediction(Objective):
 
         @property
         def mode(self) -> SupervisionMode:
-            """What the sampler must draw: ``pairs`` or ``rows``, as the loss needs."""
+            """Kind of supervision that the sampler must draw: ``pairs`` or ``rows``, as the loss needs."""
             return self.build_loss().mode
 
     reads_links = True

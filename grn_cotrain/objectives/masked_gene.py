@@ -32,7 +32,7 @@ __all__ = ["MaskedGene"]
 class MaskedGene(Objective):
     r"""Masked-gene prediction: the name of a token from the rest of the cell, over the whole vocabulary.
 
-    A share of the non-zero tokens is chosen. Of these, 80 % show MASK, 10 % a random gene, 10 % themselves; values,
+    A share of the non-zero tokens is chosen. 80 % of these show MASK, 10 % a random gene, 10 % themselves; values,
     bins and ranks stay what they were. At the chosen positions, and only there,
 
     .. math:: \ell_t = \mathrm{LN}\bigl(\mathrm{ReLU}(W h_t + c)\bigr) \, E^\top + b_G \qquad
@@ -45,10 +45,10 @@ class MaskedGene(Objective):
     be tokens, never spike-ins.
 
     The norm's gain starts at 0 and the bias at the log frequency of each gene in the training cells (:meth:`prepare`):
-    training starts at what guessing by frequency gives. Metrics stand beside that guess: ``accuracy`` and
+    training starts at what guessing by frequency gives. Metrics are reported with that guess: ``accuracy`` and
     ``perplexity`` over the chosen tokens, ``accuracy_masked`` over those that show MASK (the kept ones give their
     answer away), ``accuracy_by_frequency`` and ``perplexity_by_frequency`` for a guesser that knows only how often each
-    gene is expressed. Encoders that read *values* can often tell a gene by its value; Geneformer's reads ranks.
+    gene is expressed. Encoders that read *values* can often recognise a gene by its value; Geneformer's reads ranks.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class MaskedGene(Objective):
         random_share
             Share of the chosen that show a random gene; the rest show themselves.
         activation
-            Of the head: ``relu`` or ``gelu``.
+            Activation of the head: ``relu`` or ``gelu``.
         """
 
         share: float = 0.15

@@ -54,9 +54,9 @@ class MaskedValue(PredictsValues):
 
     ``loss: cross_entropy``: classes are bins 0..K (0: a zero) of the cell's own values, or with ``classes: rounded``
     scBERT's, whole binary logarithms of counts per ten thousand (:func:`~grn_cotrain.data.binning.rounded_bins`).
-    Class 0 holds small values beside zeros there. As in scBERT all of it counts as zero, so it is never hidden unless
+    Class 0 holds small values and zeros there. As in scBERT all of it counts as zero, so it is never hidden unless
     ``mask_zeros`` hides zeros. A value is read from class probabilities as the mean visible value of each class in the
-    same cell, given that it is not zero. A quantile bin that the cell does not show lies between its neighbours
+    same cell, given that it is not zero. A quantile bin that the cell does not show is between its neighbours
     (:func:`~grn_cotrain.objectives.bin_values.fill_empty_bins`); a rounded class has its middle.
 
     ``loss_norm: published`` divides the summed squared error as xTrimoGene's equation 5 is written, by ``(n - m) c``,
@@ -76,13 +76,13 @@ class MaskedValue(PredictsValues):
         How many zeros: ``"same"`` (default) chance as values, ``"ratio10"``, ``"equal_count"``; see
         :func:`~grn_cotrain.objectives.masking.draw_balanced_mask`.
     target
-        What ``mse`` regresses: ``"standardised"`` (default) or ``"value"``.
+        Target of ``mse``: ``"standardised"`` (default) or ``"value"``.
     loss_norm
-        What a sum of squares is divided by: ``"masked_count"`` (default) or ``"published"``.
+        Divisor of a sum of squares: ``"masked_count"`` (default) or ``"published"``.
     head
         ``"tied"`` (default), ``"mlp"`` or ``"linear"``.
     classes
-        Of ``cross_entropy``: ``"quantile"`` (default) or ``"rounded"`` (scBERT's).
+        Classes of ``cross_entropy``: ``"quantile"`` (default) or ``"rounded"`` (scBERT's).
     """
 
     reads_cells = True
@@ -127,7 +127,7 @@ class MaskedValue(PredictsValues):
         del covariates
         self.config = config
         self.num_bins = num_bins
-        self.num_features = num_genes  # until the training cells say which of them can be tokens
+        self.num_features = num_genes  # until statistics show which of them can be tokens
         # mse: one output for the value, one for the logit of "not zero"; cross-entropy: one per bin.
         num_outputs = 2 if config.loss == "mse" else num_bins + 1
         last = nn.Linear(width, num_outputs)
@@ -249,7 +249,7 @@ class MaskedValue(PredictsValues):
         return (share_MC * values_BC[view.cells_M]).sum(dim=-1)
 
     def _class_values(self, batch: PackedTokens) -> Tensor:
-        """What each class that a non-zero value may have is worth in each cell: ``[B, K]``, rounded ``[B, K + 1]``."""
+        """Value of each class that a non-zero value may have, in each cell: ``[B, K]``, rounded ``[B, K + 1]``."""
         if self.config.classes == "quantile":
             return visible_bin_values(batch, self.num_bins)
         middle_C = (torch.arange(self.num_bins + 1, device=batch.values_T.device) + 0.5) * math.log(2)

@@ -45,9 +45,9 @@ class Modality(PredictsValues):
 
     With ``modality_input: masked`` the encoder sees MASK in the place of a hidden token's modality, with ``visible`` it
     sees the answer. In neither case is the task hard: a feature belongs to one modality, and the feature's id is not
-    hidden. ``modality_from_feature`` says what a look at the id alone would score (1 where every feature was known in
+    hidden. ``modality_from_feature`` is what a look at the id alone would score (1 where every feature was known in
     training), ``modality_majority`` what naming the commonest modality scores; ``modality_accuracy`` means something
-    only beside these.
+    only compared with these.
 
     Parameters
     ----------

@@ -58,7 +58,7 @@ class ReadDepth(MaskedValue):
         thin_share
             Chance that a cell is down-sampled. Default 0.5.
         rate_alpha, rate_beta
-            Of the Beta distribution of the share of reads that is kept. Default 2 and 2.
+            Parameters of the Beta distribution of the share of reads that is kept. Default 2 and 2.
         min_total
             Cells of so few counts, or fewer, are never down-sampled. Default 1,000.
         """
@@ -122,7 +122,7 @@ class ReadDepth(MaskedValue):
         return replace(output, metrics={**output.metrics, "reads_kept": float(kept_B.mean())})
 
     def asking(self, tokens: PackedTokens) -> View:
-        """Ask for a cell of depth T; where the tokens do not say which, for the cell's own depth."""
+        """Ask for a cell of depth T; where the tokens do not state which, for the cell's own depth."""
         if tokens.depth_B2 is None and tokens.total_B is not None:
             tokens = replace(tokens, depth_B2=tokens.total_B.log1p()[:, None].repeat(1, 2))
         return View.of(tokens)

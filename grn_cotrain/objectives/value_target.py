@@ -1,4 +1,4 @@
-"""What a head regresses: values standardised by gene, or bins; and the way back to values.
+"""Regression targets of a head: values standardised by gene, or bins; and the way back to values.
 
 Dimension letters: T packed tokens, M hidden tokens, G genes, K value bins, B cells.
 """
@@ -46,7 +46,7 @@ def require_bin_scale(target: Target, bin_scale: BinScale) -> None:
 
 @dataclass(frozen=True)
 class Guess:
-    """What is believed of hidden values, in the order of ``nonzero(masked_T)``.
+    """Beliefs about hidden values, in the order of ``nonzero(masked_T)``.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Guess:
     deviation_M
         float32 expected error on the scale of the values.
     nonzero_M
-        float32 chance that the value is not zero; None where zeros were no part of the training.
+        float32 chance that the value is not zero; None where zeros were not part of the training.
     """
 
     values_M: Tensor
@@ -68,7 +68,7 @@ class Guess:
 
 @runtime_checkable
 class ConfidentPredictor(Protocol):
-    """A :class:`~grn_cotrain.objectives.ValuePredictor` that says how sure it is of each value."""
+    """A :class:`~grn_cotrain.objectives.ValuePredictor` that reports how sure it is of each value."""
 
     def guess_values(self, model: ModelView, batch: PackedTokens, genes: GeneStates) -> Guess:
         """Values of the hidden tokens, and how sure they are."""
@@ -85,10 +85,10 @@ class ValueTarget(nn.Module):
     (:func:`~grn_cotrain.objectives.bin_values.fill_empty_bins`); from those of training cells where a cell shows none.
 
     The squared error of ``"bin"`` is that of scGPT divided by :math:`K^2` (by 2,601 for its 51 bins), since scGPT
-    regresses b itself. A loss that stands beside it with the weight 1 counts for that much more than in scGPT.
+    regresses b itself. Another loss with the weight 1 counts for that much more than in scGPT.
     ``bin_scale="published"`` puts the factor back.
 
-    Zeros are told from other values by a chance of their own, not by regression.
+    Zeros are distinguished from other values by a chance of their own, not by regression.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ class ValueTarget(nn.Module):
         self.bin_values_K.copy_(torch.from_numpy(pooled_bin_values(statistics[QuantileBins(self.num_bins)])))
 
     def of(self, batch: PackedTokens, where_M: Tensor) -> Tensor:
-        """What the tokens at ``where_M`` should be predicted as: ``[M]``."""
+        """Targets of the tokens at ``where_M``: ``[M]``."""
         if self.target == "bin":
             return batch.bins_T[where_M] / self.num_bins - 0.5
         gene_M = batch.feature_ids_T[where_M] - NUM_SPECIAL
@@ -156,7 +156,7 @@ class ValueTarget(nn.Module):
         return read_table(table_BK, batch.cell_of_token_T[where_M], place_M.clamp(0, self.num_bins - 1))
 
     def deviations(self, batch: PackedTokens, where_M: Tensor, predicted_M: Tensor, spread_M: Tensor) -> Tensor:
-        """What an error of ``spread_M`` in the target is on the scale of the values, float32 ``[M]``.
+        """An error of ``spread_M`` in the target, on the scale of the values, float32 ``[M]``.
 
         The spread times the local slope of the way back: for ``value`` the gene's deviation, for ``bin`` the mean slope
         of the cell's table within the spread. Where a cell shows too few values to have a slope there, it is the mean

@@ -27,29 +27,26 @@ CLEAN = "clean"
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What an encoder may read of some cells, and what was there before.
+    """Some cells as an encoder may read them, and as they were before.
 
     A view has an identity: two views are never equal, and each is encoded once a step, however many objectives read it.
 
     Attributes
     ----------
     tokens
-        What the encoder is given. Target depth (``depth_B2``) and prompt (``prompt_BD``) are in it.
+        Input of the encoder. Target depth (``depth_B2``) and prompt (``prompt_BD``) are in it.
     truth
         The same tokens before anything was hidden or thinned: values, bins and names are the targets.
     where_M
         int64 positions of the tokens that are asked for.
     masked_M
         bool, True where an asked token shows MASK in the place of its name; None where no name is hidden.
-    encoder
-        Name of the encoder that reads the view.
     """
 
     tokens: PackedTokens
     truth: PackedTokens
     where_M: Tensor
     masked_M: Tensor | None = None
-    encoder: str = "cells"
 
     @classmethod
     def of(cls, tokens: PackedTokens, truth: PackedTokens | None = None) -> View:

@@ -6,7 +6,6 @@ page with :func:`to_svg`.
 
 from __future__ import annotations
 
-from grn_cotrain.pl._style import to_svg
 from grn_cotrain.pl.attention import attention
 from grn_cotrain.pl.controls import controls
 from grn_cotrain.pl.embedding_coordinates import embedding_coordinates
@@ -16,6 +15,7 @@ from grn_cotrain.pl.losses import losses
 from grn_cotrain.pl.network import network
 from grn_cotrain.pl.regulon import regulon
 from grn_cotrain.pl.sparsity import sparsity
+from grn_cotrain.pl.theme import to_svg
 
 __all__ = [
     "attention",

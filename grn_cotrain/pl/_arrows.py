@@ -1,4 +1,4 @@
-"""How a regulatory edge is drawn, and the legend that says so.
+"""Drawing of a regulatory edge, and its legend.
 
 Sign: colour *and* head (activation a triangle, repression a bar, unknown an open head). Known edges are solid,
 predicted ones dashed. Width grows with the edge's weight.
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from grn_cotrain.pl._legend import legend_below
-from grn_cotrain.pl._style import BLUE, INK, MUTED, VERMILION
+from grn_cotrain.pl.theme import BLUE, INK, MUTED, VERMILION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -97,7 +97,7 @@ def _to_rim(size: tuple[float, float], way: np.ndarray) -> float:
 
 
 def edge_legend(ax: Axes, edges: pd.DataFrame, *, extra: list[Any] | None = None) -> None:
-    """Say, below the axes, what of these signs, lines and widths occurs in ``edges``."""
+    """Draw a legend, below the axes, of the signs, lines and widths that occur in ``edges``."""
     from matplotlib.legend_handler import HandlerPatch
     from matplotlib.lines import Line2D
     from matplotlib.patches import FancyArrowPatch

@@ -1,4 +1,4 @@
-"""What is known of the genes of an embedding: vectors, names, degree, expression, regulons.
+"""Facts about the genes of an embedding: vectors, names, degree, expression, regulons.
 
 Dimension letters: G rows (genes), D width, E edges.
 """
@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from grn_cotrain.apply import OpenRun
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.export.gene_frame import GeneEmbeddings
-from grn_cotrain.export.gene_varm import VARM_KEY
 from grn_cotrain.export.genes import gene_embeddings
 from grn_cotrain.export.known_edges import PARTS, known_edges
-from grn_cotrain.model_io import load_model
+from grn_cotrain.jobs.genes import VARM_KEY
 from grn_cotrain.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Embedded:
 
 
 def _stamp(run: str | Path) -> tuple[str, int]:
-    """Where a run's model lies and when it was written: what is read from it is kept until it changes."""
+    """Place of a run's model and time of its writing: what is read from it is kept until it changes."""
     config = RunFolder.open(run).require_model() / "config.json"
     return str(run), config.stat().st_mtime_ns
 
@@ -96,18 +96,17 @@ def _stamp(run: str | Path) -> tuple[str, int]:
 @lru_cache(maxsize=4)
 def _vectors(run: str, stamp: int, kind: str) -> GeneEmbeddings:
     del stamp
-    return gene_embeddings(run, kind)
+    return gene_embeddings(run, kind=kind)
 
 
 @lru_cache(maxsize=4)
 def _network(run: str, stamp: int) -> Network | None:
     del stamp
-    folder = RunFolder.open(run)
-    model, config = load_model(folder.require_model())
-    known, _ = known_edges(folder, model, config)
+    opened = OpenRun(run)
+    known, _ = known_edges(opened)
     if known.origin == "none":
         return None
-    symbols = np.asarray(model.vocab.symbols, dtype=object)
+    symbols = np.asarray(opened.vocab.symbols, dtype=object)
     edges = pd.DataFrame(
         {
             "source": symbols[known.keys_E // known.num_genes],

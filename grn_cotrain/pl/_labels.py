@@ -1,4 +1,4 @@
-"""Labels that do not lie on each other: each takes the first free place round its point.
+"""Labels that do not overlap: each takes the first free place round its point.
 
 Dimension letters: N points, L labels, B boxes.
 """
@@ -6,16 +6,18 @@ Dimension letters: N points, L labels, B boxes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from grn_cotrain.pl._style import INK, MUTED, PAPER
+from grn_cotrain.options import Options, keywords, option
+from grn_cotrain.pl.theme import INK, MUTED, PAPER
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["place_labels"]
+__all__ = ["LabelStyle", "place_labels"]
 
 # Distances from the point in points, and directions: right and left first, as one reads.
 _REACHES = (5.0, 9.0, 15.0, 23.0, 33.0, 45.0)
@@ -24,20 +26,32 @@ _LINE_FROM = 12.0
 _PAD = 1.0  # pixels between two labels
 
 
+@dataclass(frozen=True, kw_only=True)
+class LabelStyle(Options):
+    """How labels look, and what they give way to."""
+
+    fontsize: float | Sequence[float] = option(7.5, "Font size of all labels or of each.")
+    bold: Sequence[bool] | None = option(None, "Whether each label is bold.")
+    reach: Sequence[float] | None = option(None, "Radius in points of the mark at each point; default: 0.")
+    penalty: float = option(0.02, "Cost of each obstacle that a label covers; a place is free below 1.")
+    crowded: Literal["draw", "leave out"] = option(
+        "draw",
+        "Treatment of a label whose every place lies on another label, on a labelled point or beyond the axes: draw it"
+        " at the place that hides least, or leave it out.",
+    )
+
+
+@keywords(LabelStyle)
 def place_labels(
     ax: Axes,
     xy_L2: np.ndarray,
     texts: Sequence[str],
+    options: LabelStyle,
     *,
     obstacles_N2: np.ndarray | None = None,
-    fontsize: float | Sequence[float] = 7.5,
-    bold: Sequence[bool] | None = None,
-    reach: Sequence[float] | None = None,
-    penalty: float = 0.02,
     boxes_B4: np.ndarray | None = None,
-    crowded: Literal["draw", "leave out"] = "draw",
 ) -> list[Any]:
-    """Write ``texts`` beside their points, with a thin line where there is room only further away.
+    """Write ``texts`` next to their points, with a thin line where there is room only further away.
 
     Places are compared in pixels at the figure's present size. The first texts choose first: give the most important
     ones first.
@@ -48,24 +62,18 @@ def place_labels(
         Points in data coordinates.
     obstacles_N2
         Points that labels should not cover where they can help it.
-    fontsize, bold
-        Of all labels or of each.
-    reach
-        Radius in points of the mark at each point; default 0.
-    penalty
-        Cost of each obstacle that a label covers; a place is free below 1.
+    {options}
     boxes_B4
         What no label may cover: x and y in data coordinates, half width and half height in points.
-    crowded
-        Where every place of a label lies on another label, on a labelled point or beyond the axes: ``draw`` takes the
-        place that hides least, ``leave out`` drops the label.
 
     Returns
     -------
     list of Annotation
     """
+    fontsize, bold, reach = options.fontsize, options.bold, options.reach
+    penalty, crowded = options.penalty, options.crowded
     figure: Any = ax.figure.get_figure(root=True)
-    figure.draw_without_rendering()  # the layout decides where data lie in pixels
+    figure.draw_without_rendering()  # the layout decides the places of data in pixels
     renderer = figure._get_renderer()
     scale = figure.dpi / 72
     at_L2 = ax.transData.transform(np.asarray(xy_L2, dtype=float).reshape(-1, 2))
@@ -125,7 +133,7 @@ def _box(at: np.ndarray, distance: float, angle: float, width: float, height: fl
     """Left, bottom, right and top of a label whose nearest side or corner is ``distance`` away in that direction."""
     direction = np.array([np.cos(angle), np.sin(angle)])
     centre = at + direction * distance + direction * np.array([width / 2, height / 2])
-    if abs(direction[0]) > 0.3:  # beside the point: flush with it
+    if abs(direction[0]) > 0.3:  # next to the point: flush with it
         centre[0] = at[0] + direction[0] * distance + np.sign(direction[0]) * width / 2
     return np.array([centre[0] - width / 2, centre[1] - height / 2, centre[0] + width / 2, centre[1] + height / 2])
 

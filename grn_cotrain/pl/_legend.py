@@ -27,7 +27,7 @@ def legend_below(
     ax
         Axes with labelled artists.
     handles
-        What to list; default: the labelled artists of ``ax``.
+        Artists to list; default: the labelled artists of ``ax``.
     ncols
         Most columns; one column is taken where no more fit.
     offset

@@ -15,7 +15,8 @@ logger = logging.getLogger("grn_cotrain.pl")
 
 @contextmanager
 def reported(description: str, unit: str, progress: Progress | None) -> Iterator[Progress]:
-    """Yield whom to tell: ``progress`` if given, else a bar on stderr, a line in a notebook, or lines in the log."""
+    """Yield the receiver of progress: ``progress`` if given, else a bar on stderr, a line in a notebook, or lines in
+    the log."""
     if progress is not None:
         yield progress
         return

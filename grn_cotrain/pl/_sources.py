@@ -1,4 +1,4 @@
-"""What figures are drawn from: run folders, tables in memory, and what to say where something is missing."""
+"""Sources of figures: run folders, tables in memory, and messages where something is missing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def choose(argument: str, value: str, choices: Any) -> str:
 
 
 def link_table(source: LinkTable | str | Path) -> LinkTable:
-    """A link table, or the one that lies in a folder."""
+    """A link table, or the one in a folder."""
     if isinstance(source, LinkTable):
         return source
     if not isinstance(source, (str, Path)):
@@ -38,7 +38,7 @@ def curves_and_table(source: LinkTable | str | Path) -> tuple[pd.DataFrame, Link
         return table.curves, table
     if isinstance(source, LinkTable):
         raise UserError("table: it holds no curves; give one of evaluate_links, or the folder of an evaluation")
-    return read_curves(source), table  # raises: says which file is missing, and what makes it
+    return read_curves(source), table  # raises: names the missing file and the command that makes it
 
 
 def headline(table: LinkTable, split: str | None) -> str:

@@ -1,4 +1,4 @@
-"""What reads a TF, by cell type.
+"""Genes that read a TF, by cell type.
 
 Dimension letters: N targets, K cell types.
 """
@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from grn_cotrain.errors import UserError
-from grn_cotrain.evaluate.attention import AttentionConfig
 from grn_cotrain.evaluate.attention_run import attention_of_tfs
+from grn_cotrain.jobs.attention import AttentionConfig
 from grn_cotrain.pl._edges import of_tf
 from grn_cotrain.pl._progress import reported
-from grn_cotrain.pl._style import BLUE, INK, MUTED, VERMILION, new_axes, style
+from grn_cotrain.pl.theme import BLUE, INK, MUTED, VERMILION, new_axes, style
 from grn_cotrain.progress import Progress
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["attention"]
 
 _MOST = 80
-_CELLS = 100  # of a type, by default
+_CELLS = 100  # cells of a type, by default
 _MIDDLE = "#f3f3f0"  # as expected: no hue, and seen on a white page as on a dark one
 _NEEDED = ("group", "source", "target", "weight", "expected", "score")
 _WHO = {"target_reads_tf": "that read it", "tf_reads_target": "that it reads", "symmetric": "it is tied to"}
@@ -57,18 +57,18 @@ def attention(
     tf
         Name of the TF.
     by
-        Column of obs; None: all cells together. Of a run only.
+        Column of obs; None: all cells together. For a run only.
     top
         Most targets to draw, up to 80.
     min_cells
         Fewest cells that show a pair.
     config
-        How attention is read. Of a run only. Default: that of :class:`~grn_cotrain.evaluate.attention.AttentionConfig`,
-        but of 100 cells of each type: colours need no more, and ``grn-cotrain evaluate attention``, which reads 1,000,
-        takes ten times as long.
+        How attention is read. For a run only. Default: that of
+        :class:`~grn_cotrain.evaluate.attention.AttentionConfig`, but of 100 cells of each type: colours need no more,
+        and ``grn-cotrain evaluate attention``, which reads 1,000, takes ten times as long.
     progress
-        Told of the cells read and of all that will be read, of a run; default: a bar on a terminal or in a notebook,
-        lines in the log elsewhere.
+        Function that receives the number of cells read and of all, for a run; default: a bar on a terminal or in a
+        notebook, lines in the log elsewhere.
     ax
         Axes to draw on; default: new ones.
 

@@ -1,4 +1,4 @@
-"""The model beside its controls."""
+"""The model compared with its controls."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.pl._sources import choose, headline, link_table
-from grn_cotrain.pl._style import ACCENT, INK, MUTED, PAPER, VERMILION, new_axes, style, tidy
+from grn_cotrain.pl.theme import ACCENT, INK, MUTED, PAPER, VERMILION, new_axes, style, tidy
 from grn_cotrain.present import LINK_METRICS, Metric, number
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def controls(
     split
         Default: the split that is printed, or all folds together.
     top
-        Number of controls to draw, the best ones; default: all. How many were left out is said.
+        Number of controls to draw, the best ones; default: all. The number of those left out is printed.
     ax
         Axes to draw on; default: new ones.
 

@@ -50,16 +50,17 @@ def embedding_coordinates(
     source
         Run folder, GeneEmbeddings, AnnData with ``varm[key]``, or a frame with one row a gene.
     kind
-        Of a run: ``static``, ``graph`` or ``contextual``.
+        Kind of embedding of a run: ``static``, ``graph`` or ``contextual``.
     basis
         ``umap`` or ``pca``.
     key
-        Of an AnnData; default ``grn_cotrain``.
+        Key of an AnnData; default ``grn_cotrain``.
     neighbors, seed
-        Of UMAP.
+        Options of UMAP.
     progress
-        Told of the genes laid out and of all genes, of UMAP; default: a bar on a terminal or in a notebook, lines in
-        the log elsewhere. The first UMAP of a process compiles for some ten seconds before genes begin to move.
+        Function that receives the number of genes laid out by UMAP and of all genes; default: a bar on a terminal or in
+        a notebook, lines in the log elsewhere. The first UMAP of a process compiles for some ten seconds before genes
+        begin to move.
 
     Returns
     -------
@@ -131,7 +132,7 @@ def _umap(matrix_GD: np.ndarray, neighbors: int, seed: int, progress: Progress) 
             n_epochs=_EPOCHS,
             random_state=seed,
             n_jobs=1,
-            # tqdm writes to whatever has a write method: so the epochs are heard without a second bar.
+            # tqdm writes to whatever has a write method: so the epochs are counted without a second bar.
             tqdm_kwds={
                 "disable": False,
                 "bar_format": "{n}",
@@ -155,7 +156,7 @@ def _nearest(matrix_GD: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray
 
 
 class _Epochs:
-    """A file that tells the numbers that are written to it."""
+    """A file that passes on the numbers that are written to it."""
 
     def __init__(self, tell: Callable[[int], None]) -> None:
         self.tell = tell

@@ -15,8 +15,8 @@ from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.pl._genes import Embedded, embedded
 from grn_cotrain.pl._labels import place_labels
 from grn_cotrain.pl._legend import legend_below
-from grn_cotrain.pl._style import ACCENT, FAINT, GREEN, INK, MARKERS, OTHERS, PAPER, VERMILION, new_axes, style
 from grn_cotrain.pl.embedding_coordinates import embedding_coordinates
+from grn_cotrain.pl.theme import ACCENT, FAINT, GREEN, INK, MARKERS, OTHERS, PAPER, VERMILION, new_axes, style
 from grn_cotrain.progress import Progress
 
 if TYPE_CHECKING:
@@ -59,16 +59,16 @@ def gene_embedding(
         over all other genes, those that training saw and those that it did not in two shapes. A column of
         ``adata.var``. A Series by gene name, numbers or groups. None: one colour.
     kind
-        Of a run: ``static``, ``graph`` or ``contextual``.
+        Kind of embedding of a run: ``static``, ``graph`` or ``contextual``.
     basis
         ``umap`` or ``pca``.
     key
-        Of an AnnData; default ``grn_cotrain``.
+        Key of an AnnData; default ``grn_cotrain``.
     labels
         Names to write, or how many at most, up to 60: TFs with most edges; of a regulon, the TF and its targets with
-        most edges. Of a number of labels, those that would lie on other labels are left out; names are always written.
+        most edges. Where a number is given, labels that would overlap are left out; names are always written.
     seed
-        Of UMAP.
+        Seed of UMAP.
     progress
         As in :func:`~grn_cotrain.pl.embedding_coordinates`.
     ax
@@ -206,7 +206,7 @@ def _from_series(series: pd.Series, names: pd.Index, title: str) -> _Paint:
     groups = [str(name) for name in pd.unique(text.dropna())]
     groups = sorted(groups, key=lambda name: (-int((text.astype(str) == name).sum()), name))
     if len(groups) > _MAX_GROUPS:
-        raise UserError(f"color '{title}': {len(groups)} groups; at most {_MAX_GROUPS} can be told apart: merge some")
+        raise UserError(f"color '{title}': {len(groups)} groups; at most {_MAX_GROUPS} are legible: merge some")
     rest = text.isna().to_numpy()
     if rest.any():
         paint.groups.append(("none", rest, FAINT, "o", 0.7))

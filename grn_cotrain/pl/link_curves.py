@@ -13,7 +13,7 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.calibration import wilson
 from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.pl._sources import choose, curves_and_table, headline
-from grn_cotrain.pl._style import ACCENT, DASHES, MARKERS, MUTED, OTHERS, PAPER, new_axes, style, tidy
+from grn_cotrain.pl.theme import ACCENT, DASHES, MARKERS, MUTED, OTHERS, PAPER, new_axes, style, tidy
 from grn_cotrain.present import metric, number
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def link_curves(
         where probabilities span more than a decade; calibration is drawn for scorers with probabilities only, in bins
         that expect equally many positives, with Wilson intervals and the number of pairs.
     scorers
-        Names; default as said above.
+        Names; default as described above.
     split
         Default: the split that is printed, or all folds together.
     ax
@@ -177,7 +177,7 @@ def _calibration(ax: Axes, parts: dict[str, pd.DataFrame]) -> None:
             marker=look["marker"], markersize=6, markerfacecolor=look["color"], markeredgecolor=PAPER,
             zorder=look["zorder"], label=name,
         )  # fmt: skip
-        if none.any():  # no logarithm: an open triangle on the edge says that it lies below
+        if none.any():  # no logarithm: an open triangle on the edge marks that it is below
             ax.plot(
                 x[none], y[none], color=look["color"], linestyle="none", marker="v", markersize=6, clip_on=False,
                 markerfacecolor=PAPER, zorder=look["zorder"], label="no true link in bin",

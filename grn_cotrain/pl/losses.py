@@ -10,7 +10,7 @@ import pandas as pd
 
 from grn_cotrain.errors import UserError
 from grn_cotrain.pl._legend import legend_below
-from grn_cotrain.pl._style import ACCENT, DASHES, GREEN, INK, MARKERS, MUTED, PAPER, VERMILION, new_axes, style, tidy
+from grn_cotrain.pl.theme import ACCENT, DASHES, GREEN, INK, MARKERS, MUTED, PAPER, VERMILION, new_axes, style, tidy
 from grn_cotrain.run_folder import RunFolder
 from grn_cotrain.train.records import RunRecords
 
@@ -99,7 +99,7 @@ def _draw(ax: Axes, training: pd.DataFrame, validation: pd.DataFrame, objectives
         handles += _links(ax, validation[_LINKS].dropna())
     if "best_step" in validation and validation["best_step"].notna().any():
         handles.append(_kept(ax, validation))
-    # Below the axes: a legend inside would lie on some run's curves.
+    # Below the axes: a legend inside would cover some run's curves.
     legend_below(ax, handles=handles, offset=-0.2, handlelength=2.6, columnspacing=1.6)
 
 

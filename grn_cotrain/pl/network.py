@@ -16,7 +16,7 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.pl._arrows import BEND, box_size, draw_edges, edge_legend
 from grn_cotrain.pl._edges import edge_frame
 from grn_cotrain.pl._labels import place_labels
-from grn_cotrain.pl._style import FAINT, INK, PAPER, new_axes, style
+from grn_cotrain.pl.theme import FAINT, INK, PAPER, new_axes, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,10 +46,10 @@ def network(
     top
         Number of edges, up to 300.
     top_per_tf
-        Of a TF no more edges than this are drawn. Default: 4 for a run folder, since its best edges may all be one
+        Largest number of edges of a TF. Default: 4 for a run folder, since its best edges may all be one
         hub's; no limit for edges that are given.
     seed
-        Of the layout's start.
+        Seed of the layout's start.
     ax
         Axes to draw on; default: new ones.
 
@@ -113,7 +113,7 @@ def _limits(ax: Axes, xy_N2: np.ndarray) -> None:
 def _apart(
     ax: Axes, places: dict[str, tuple[float, float]], sizes: dict[str, tuple[float, float]]
 ) -> dict[str, tuple[float, float]]:
-    """Push nodes apart until no box lies on another, each pair along the shorter way."""
+    """Push nodes apart until no boxes overlap, each pair along the shorter way."""
     figure = ax.figure.get_figure(root=True)
     assert figure is not None
     figure.draw_without_rendering()
@@ -171,7 +171,7 @@ def _sizes(graph: nx.DiGraph, tfs: set[str], size: float) -> dict[str, tuple[flo
 
 
 def _obstacles(graph: nx.DiGraph, places: dict[str, tuple[float, float]]) -> np.ndarray:
-    """Points along the edges, in data coordinates: labels should lie beside them."""
+    """Points along the edges, in data coordinates: labels should be next to them."""
     share = np.linspace(0.12, 0.94, 14)[:, None]
     points = []
     for source, target in graph.edges:

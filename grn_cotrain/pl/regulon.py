@@ -9,7 +9,7 @@ import numpy as np
 from grn_cotrain.errors import UserError
 from grn_cotrain.pl._arrows import box_size, draw_edges, edge_legend
 from grn_cotrain.pl._edges import edge_frame, of_tf
-from grn_cotrain.pl._style import ACCENT, INK, PAPER, new_axes, style
+from grn_cotrain.pl.theme import ACCENT, INK, PAPER, new_axes, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,8 +23,8 @@ _MOST = 80
 def regulon(source: Any, tf: str, *, top: int = 20, ax: Axes | None = None) -> Axes:
     """Draw a TF with its best targets round it, clockwise from the top by falling probability.
 
-    Arrow head and colour tell activation from repression, a solid line and a full mark known edges from predicted
-    ones, width the probability.
+    Arrow head and colour show activation or repression, a solid line and a full mark known edges, a dashed line and an
+    open mark predicted ones, and width the probability.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from grn_cotrain.evaluate.run import SPARSITY_FILE
 from grn_cotrain.evaluate.sparsity import METRICS
 from grn_cotrain.pl._legend import legend_below
 from grn_cotrain.pl._sources import choose
-from grn_cotrain.pl._style import ACCENT, DASHES, MARKERS, OTHERS, PAPER, new_axes, style, tidy
+from grn_cotrain.pl.theme import ACCENT, DASHES, MARKERS, OTHERS, PAPER, new_axes, style, tidy
 from grn_cotrain.present import CELL_METRICS
 from grn_cotrain.run_folder import RunFolder
 
@@ -31,7 +31,7 @@ _WHAT = {
     "own": "groups of cells by their own sparsity",
 }
 _NEEDED = ("by", "group", "sparsity", "scorer", "metric", "value", "low", "high")
-_MIN_RANGE = 0.1  # of the y axis: below it, noise would look like a trend
+_MIN_RANGE = 0.1  # range of the y axis: below it, noise would look like a trend
 
 
 def sparsity(run_or_frame: Any, *, metric: str = "r2", by: str = "dropout", ax: Axes | None = None) -> Axes:
@@ -101,7 +101,7 @@ def _draw(ax: Axes, rows: pd.DataFrame, *, joined: bool) -> None:
     tidy(ax, grid="y")
     groups = list(rows.sort_values(["sparsity", "group"], kind="stable")["group"].unique())
     models = [name for name in dict.fromkeys(rows["scorer"]) if name not in _BASELINES]
-    # Baselines look the same with and without a model; several models share its colour, told apart by their marks.
+    # Baselines look the same with and without a model; several models share its colour and differ by their marks.
     marks = dict(zip(models, [0, *range(len(_BASELINES) + 1, len(MARKERS))], strict=False))
     marks |= {name: place for place, name in enumerate(_BASELINES, 1) if name in set(rows["scorer"])}
     if len(marks) < rows["scorer"].nunique():
@@ -129,7 +129,7 @@ def _draw(ax: Axes, rows: pd.DataFrame, *, joined: bool) -> None:
     ax.margins(x=0.04)
     if joined:
         _share_axis(ax)
-        # Below the axes: a legend inside would lie on some run's curves.
+        # Below the axes: a legend inside would cover some run's curves.
         legend_below(ax, handles=handles, offset=-0.18, handlelength=2.6)
     else:
         shares = rows.groupby("group")["sparsity"].first()

@@ -32,8 +32,7 @@ class Cell:
     Attributes
     ----------
     text
-        Text that is shown; Markdown shows :class:`~grn_cotrain.present.markdown.Markdown` as it is and escapes other
-        text.
+        Text that is shown. Markdown escapes it, unless it is a :class:`~grn_cotrain.present.markdown.Markdown`.
     value
         Value for sorting; None comes last.
     tone

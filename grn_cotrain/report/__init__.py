@@ -1,4 +1,4 @@
-"""One self-contained HTML page over one or several runs: results beside controls, data, training, provenance."""
+"""One self-contained HTML page over one or several runs: results and controls, data, training, provenance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a section of the report is made of: plain records, turned into HTML by the templates, which escape every string.
+"""Parts of a section of the report: plain records, turned into HTML by the templates, which escape every string.
 
 A string is text; :class:`markupsafe.Markup` is HTML and is passed through, so make it with ``Markup(...).format(...)``,
 which escapes its arguments.
@@ -29,7 +29,7 @@ __all__ = [
 
 
 class Block(Protocol):
-    """What a section holds: ``kind`` names the macro of ``templates/blocks.html`` that shows it.
+    """Part of a section: ``kind`` names the macro of ``templates/blocks.html`` that shows it.
 
     A :class:`~grn_cotrain.present.table.Table` is one too.
     """
@@ -39,7 +39,7 @@ class Block(Protocol):
 
 @dataclass(frozen=True)
 class Text(Block):
-    """A paragraph; its ``tone`` is told by a word in the text too, never by colour alone."""
+    """A paragraph; a word in the text shows its ``tone`` too, never colour alone."""
 
     kind: ClassVar[str] = "text"
     text: str | Markup

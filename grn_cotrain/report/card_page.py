@@ -1,4 +1,4 @@
-"""The gene-embedding card as HTML: blocks for the report, and a page of its own beside ``card.json``."""
+"""The gene-embedding card as HTML: blocks for the report, and a page of its own next to ``card.json``."""
 
 from __future__ import annotations
 

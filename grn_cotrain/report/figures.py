@@ -1,7 +1,7 @@
 """Figures of :mod:`grn_cotrain.pl` as SVG inside the page: text as text, colours of the page's theme, ids of its own.
 
 The neutral colours of ``pl`` become CSS variables, its hues become variables that differ for marks and for text, so
-that both are readable on either ground. Whatever is drawn is also said: a title and a description for those who do
+that both are readable on either ground. Every drawing is also described: a title and a description for those who do
 not see it, and the data behind it as a table.
 """
 
@@ -33,20 +33,20 @@ _DROPPED = {"metadata", "style"}
 
 @dataclass(frozen=True)
 class Figure(Block):
-    """A drawing with what is said about it.
+    """A drawing with its description.
 
     Attributes
     ----------
     name
         Stem of its id.
     title, description
-        What it is, and what it shows, for those who do not see it.
+        Name of the drawing and description of what it shows, for those who do not see it.
     caption
         Below it.
     drawing
         SVG element, as text.
     data
-        What is drawn, as a table.
+        Data of the drawing, as a table.
     wide
         Whether it keeps its size on narrow screens and scrolls.
     """
@@ -93,13 +93,13 @@ def draw(
     from matplotlib.figure import Figure as Canvas
 
     from grn_cotrain import pl
-    from grn_cotrain.pl import _style as pl_style
+    from grn_cotrain.pl import theme
 
-    with pl_style.style():
+    with theme.style():
         canvas = Canvas(figsize=size, layout="constrained")
         ax = canvas.add_subplot()
         plot(ax)
-        ax.set_title("", loc="left")  # the page's heading and caption say it, in words that wrap
+        ax.set_title("", loc="left")  # the page's heading and caption hold the title, in words that wrap
     return Figure(name, title, description, caption, _clean(pl.to_svg(ax)), data, wide)
 
 
@@ -129,10 +129,10 @@ def _clean(svg: str) -> str:
 
 def _colours() -> tuple[Mapping[str, str], Mapping[str, str]]:
     """Colour of ``pl`` -> CSS variable, for marks and for text."""
-    from grn_cotrain.pl import _style as pl_style
+    from grn_cotrain.pl import theme
 
-    neutral = {colour: f"var(--figure-{name})" for name, colour in pl_style.THEME.items()}
-    hues = {name: getattr(pl_style, name.upper()) for name in ("blue", "vermilion", "green", "purple", "orange", "sky")}
+    neutral = {colour: f"var(--figure-{name})" for name, colour in theme.THEME.items()}
+    hues = {name: getattr(theme, name.upper()) for name in ("blue", "vermilion", "green", "purple", "orange", "sky")}
     marks = neutral | {colour: f"var(--figure-{name})" for name, colour in hues.items()}
     texts = neutral | {colour: f"var(--figure-{name}-text)" for name, colour in hues.items()}
     return marks, texts

@@ -1,4 +1,4 @@
-"""What a report reads: run folders, opened part by part, so that a missing part costs its own section only."""
+"""Inputs of a report: run folders, opened part by part, so that a missing part costs its own section only."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ _PATH = re.compile(r"(?<![\w.~:/])(?:~|[A-Za-z]:)?[/\\](?:[^\s'\"`/\\,;:()<>]+[/
 
 
 def without_paths(text: str) -> str:
-    """Shorten absolute paths to their last part: a report is sent to others, whom our folders tell nothing."""
+    """Shorten absolute paths to their last part: a report is sent to others, who cannot use the names of our
+    folders."""
     return _PATH.sub(lambda match: f"…/{match.group(1)}" if match.group(1) else "…/", text)
 
 
@@ -62,7 +63,7 @@ class RunInputs:
     run
         Its folder.
     label
-        Letter by which several runs are told apart; empty where there is one.
+        Letter that distinguishes several runs; empty where there is one.
     recipe
         The resolved recipe.
     given_prep
@@ -81,7 +82,7 @@ class RunInputs:
 
     @property
     def title(self) -> str:
-        """What the run is called in headings: letter, recipe, split and seed."""
+        """Name of the run in headings: letter, recipe, split and seed."""
         name = f"{self.recipe.name}, {self.recipe.data.split}, seed {self.recipe.seed}"
         return f"{self.label}: {name}" if self.label else name
 
@@ -133,7 +134,7 @@ class RunInputs:
 
     @cached_property
     def prep(self) -> Part[Prep]:
-        """The prepared folder, if it is still where the recipe says and still the data of the run."""
+        """The prepared folder, if it is still at the recipe's place and still holds the data of the run."""
         return Part.attempt(self._open_prep)
 
     def _open_prep(self) -> Prep:
@@ -155,7 +156,7 @@ class RunInputs:
 
     @cached_property
     def audit(self) -> Part[LeakReport]:
-        """The leak audit of the split and of the message edges the model carries, done anew."""
+        """The leak audit of the split and of the message edges the model carries, done again."""
         if self.split.value is None or self.prep.value is None:
             return Part(None, self.split.problem)
         prep, split = self.prep.value, self.split.value
@@ -186,7 +187,7 @@ class RunInputs:
 
     @cached_property
     def cells(self) -> Part[pd.DataFrame]:
-        """Masked values of held-out cells, beside the controls of cells."""
+        """Masked values of held-out cells, compared with the controls of cells."""
         path = self.run.folder / "cells.json"
         if not path.is_file():
             return Part(None, "masked values were not evaluated yet")
@@ -200,7 +201,7 @@ class RunInputs:
 
 @dataclass(frozen=True)
 class ReportInputs:
-    """Runs of one report, further link tables (name -> table), options, and whom to tell of progress."""
+    """Runs of one report, further link tables (name -> table), options, and the receiver of progress."""
 
     runs: Sequence[RunInputs]
     tables: Sequence[tuple[str, LinkTable]] = ()

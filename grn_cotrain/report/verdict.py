@@ -36,7 +36,7 @@ class Verdict:
     sentence
         The verdict, with numbers and interval.
     caveats
-        What forbids reading more into it.
+        Reasons why the results are inconclusive.
     """
 
     outcome: Literal["better", "level", "worse", "open"]
@@ -70,8 +70,8 @@ def _verdict(table: LinkTable, scorer: str, name: str) -> Verdict:
     where = Markup("On {} ({})").format(split_in_words(split), split)
     mine = float(table.frame["value"].iloc[table.row(scorer, name)])
     if control is None or not math.isfinite(mine):
-        why = "no control was evaluated beside it" if control is None else f"its {words} is not defined"
-        sentence = Markup("{} <strong>nothing can be said</strong> of {}: {}.").format(where, scorer, why)
+        why = "no control was evaluated with it" if control is None else f"its {words} is not defined"
+        sentence = Markup("{} <strong>no verdict</strong> on {}: {}.").format(where, scorer, why)
         return Verdict("open", sentence, ())
     theirs = float(table.frame["value"].iloc[table.row(control, name)])
     value, low, high = table.difference(scorer, control, name)
@@ -96,7 +96,7 @@ def _verdict(table: LinkTable, scorer: str, name: str) -> Verdict:
     )
     caveats = [f"{warning[0].upper()}{warning[1:]}." for warning in few]
     if outcome == "better":
-        caveats.append("One run supports no claim: that takes at least 3 seeds, each beside its controls.")
+        caveats.append("One run supports no claim: that takes at least 3 seeds, each compared with its controls.")
     return Verdict(outcome, sentence, tuple(caveats))
 
 
@@ -112,4 +112,4 @@ def _in_words(low: float, high: float, *, few: bool) -> tuple[Literal["better", 
         if few:
             return "open", "does not beat its best control: it scores below it, on too few TFs for a claim"
         return "worse", "does not beat its best control: it is worse"
-    return "open" if few else "level", "does not beat its best control: the two cannot be told apart"
+    return "open" if few else "level", "does not beat its best control: the two cannot be distinguished"

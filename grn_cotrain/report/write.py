@@ -42,8 +42,8 @@ def write_report(
 ) -> Path:
     """Write one HTML file over one or several runs; it needs nothing but itself.
 
-    A section whose input is missing says what to run, so an unfinished run has a report too. Nothing depends on the
-    clock: the same runs give the same file.
+    A section whose input is missing names the command to run, so an unfinished run has a report too. Nothing depends on
+    the clock: the same runs give the same file.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def write_report(
     out
         File; default ``report.html`` in the first run folder.
     title
-        Of the page; default: the runs' names.
+        Title of the page; default: the runs' names.
     date
         Shown at the top where given.
     tables
@@ -64,7 +64,7 @@ def write_report(
     prep
         New place of the prepared folder of the runs; default: it is looked for.
     say
-        Told of progress, one line a section; first of runs that are not finished.
+        Function that receives lines of progress, one a section; runs that are not finished come first.
 
     Returns
     -------

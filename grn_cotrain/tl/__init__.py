@@ -1,12 +1,12 @@
 """Tools on an AnnData, with the habits of the scverse: ``import grn_cotrain as gc; gc.tl.embed_cells(adata, run)``.
 
-What writes into an AnnData adds documented keys and nothing else: ``X``, ``layers``, ``obs`` and ``var`` are never
-touched, a key that is there already is refused unless ``overwrite=True``, and ``uns["grn_cotrain"][KEY]`` records where
-the values came from. With ``copy=True`` the object itself stays as it was and an annotated copy is returned.
+Functions that write into an AnnData add documented keys and nothing else: ``X``, ``layers``, ``obs`` and ``var`` are
+never touched, a key that is there already is refused unless ``overwrite=True``, and ``uns["grn_cotrain"][KEY]`` records
+where the values came from. With ``copy=True`` the object itself stays as it was and an annotated copy is returned.
 
 An AnnData may be in memory, a view, or backed by its file (``backed="r"``), whose ``X`` is then read for the work. A
 view becomes an object of its own when results are written into it, as anndata does it. A MuData, an AnnData whose
-values are not computed yet (dask), and a view of a backed AnnData are refused, and the error says what works.
+values are not computed yet (dask), and a view of a backed AnnData are refused, and the error names what works.
 
 A ``run`` is a run folder, or ``hf://NAME/REPOSITORY`` on a model hub. Importing this package loads no torch: the
 functions import what they need.

@@ -6,27 +6,21 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from grn_cotrain.jobs.genes import GeneOptions, IntoOptions
+from grn_cotrain.options import keywords
+
 if TYPE_CHECKING:
     import anndata
-
-    from grn_cotrain.data.io.names import AliasTable, OrthologTable
 
 __all__ = ["embed_genes"]
 
 logger = logging.getLogger(__name__)
 
 
+@keywords(IntoOptions, name="into")
+@keywords(GeneOptions)
 def embed_genes(
-    adata: anndata.AnnData,
-    run: str | Path,
-    *,
-    kind: str = "graph",
-    by: str | None = None,
-    key_added: str = "grn_cotrain",
-    aliases: AliasTable | str | Path | None = None,
-    orthologs: OrthologTable | str | Path | None = None,
-    overwrite: bool = False,
-    copy: bool = False,
+    adata: anndata.AnnData, run: str | Path, options: GeneOptions, into: IntoOptions, *, copy: bool = False
 ) -> anndata.AnnData | None:
     """Write a run's gene embeddings into ``adata.varm``, aligned by name.
 
@@ -40,16 +34,8 @@ def embed_genes(
         and the like).
     run
         Run folder, or ``hf://NAME/REPOSITORY``.
-    kind
-        ``static``, ``graph`` or ``contextual``: see :func:`~grn_cotrain.export.genes.gene_embeddings`.
-    by
-        ``contextual`` only: column of the training cells' ``obs``; each group has a key of its own, ``KEY_GROUP``.
-    key_added
-        Key in ``varm``.
-    aliases, orthologs
-        Table of old symbols, table of human and mouse orthologs; or their files.
-    overwrite
-        Whether ``varm[key_added]`` may be replaced.
+    {options}
+    {into}
     copy
         Return an annotated copy instead of writing into ``adata``.
 
@@ -59,7 +45,8 @@ def embed_genes(
         The copy, or None.
 
         Keys written: ``varm[key_added]``, float32 ``[n_vars, D]``, and ``uns["grn_cotrain"][key_added]``: run, kind,
-        hashes of recipe, vocabulary and weights, features given, mapped and lost.
+        hashes of recipe, vocabulary and weights, features given, mapped and lost. With ``by`` each group has a key of
+        its own, ``KEY_GROUP``.
 
     Raises
     ------
@@ -73,23 +60,17 @@ def embed_genes(
     >>> adata.varm["grn_cotrain"].shape  # doctest: +SKIP
     (2000, 64)
     """
-    # Imported here, so that `import grn_cotrain.tl` loads no torch.
-    from grn_cotrain.data.io.names import AliasTable, OrthologTable
+    from grn_cotrain.apply.read import refuse_other, result_of
     from grn_cotrain.export.annotate import refuse_taken
     from grn_cotrain.export.gene_varm import annotate_genes
     from grn_cotrain.export.genes import gene_embeddings
     from grn_cotrain.hub.fetch import resolve_run
-    from grn_cotrain.tl._cells import refuse_other, result_of, table
 
     refuse_other(adata, copy=copy)
-    if by is None:  # before the work; groups are known after it
-        refuse_taken(adata, "varm", [key_added], overwrite=overwrite)
-    embeddings = gene_embeddings(resolve_run(run), kind, by=by)
-    tables = table(AliasTable, aliases), table(OrthologTable, orthologs)
+    if options.by is None:  # before the work; groups are known after it
+        refuse_taken(adata, "varm", [into.key_added], overwrite=into.overwrite)
+    embeddings = gene_embeddings(resolve_run(run), options=options)
     target = result_of(adata, copy=copy)
-    notes = annotate_genes(
-        target, embeddings, key_added=key_added, aliases=tables[0], orthologs=tables[1], overwrite=overwrite
-    )
-    for note in [*embeddings.notes, *notes]:
+    for note in [*embeddings.notes, *annotate_genes(target, embeddings, options=into)]:
         logger.info(note)
     return target if copy else None

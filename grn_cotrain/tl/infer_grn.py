@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from grn_cotrain.jobs.edges import EdgeOptions
+from grn_cotrain.options import keywords
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,17 +18,8 @@ __all__ = ["infer_grn"]
 logger = logging.getLogger(__name__)
 
 
-def infer_grn(
-    run: str | Path,
-    *,
-    tfs: Sequence[str] | None = None,
-    targets: Sequence[str] | None = None,
-    top: int | None = None,
-    top_per_tf: int | Literal["training"] | None = None,
-    min_probability: float | None = None,
-    include_known: bool | Literal["only"] = True,
-    prep: str | Path | None = None,
-) -> pd.DataFrame:
+@keywords(EdgeOptions)
+def infer_grn(run: str | Path, options: EdgeOptions) -> pd.DataFrame:
     """Score all TF x gene pairs of a run and return the best, known edges labelled.
 
     The edges are those that ``grn-cotrain export edges`` writes with the same options: without ``top``, ``top_per_tf``
@@ -35,19 +29,7 @@ def infer_grn(
     ----------
     run
         Run folder, or ``hf://NAME/REPOSITORY``.
-    tfs, targets
-        Names; default: the TFs that the run was trained and tested on, and all its genes.
-    top
-        Number of edges to keep, the best of all TFs; without ``top_per_tf``, a few TFs of high degree fill it.
-    top_per_tf
-        Number of edges to keep of each TF, before ``top``; ``"training"``: as many as it has training edges.
-    min_probability
-        Keep edges of at least this calibrated probability.
-    include_known
-        True: known edges compete with new ones. False: new edges alone. ``"only"``: known ones alone.
-    prep
-        The run's prepared folder, where it has moved; without it, held-out edges count as new, and no new one has a
-        sign.
+    {options}
 
     Returns
     -------
@@ -65,25 +47,15 @@ def infer_grn(
     Examples
     --------
     >>> import grn_cotrain as gc
-    >>> net = gc.tl.infer_grn("runs/pbmc", top_per_tf=50, include_known=False)  # doctest: +SKIP
+    >>> net = gc.tl.infer_grn("runs/pbmc", top_per_tf=50, known="drop")  # doctest: +SKIP
     """
-    # Imported here, so that `import grn_cotrain.tl` loads no torch.
     from grn_cotrain.export.edge_formats import EdgeFormat
     from grn_cotrain.export.edges import predict_edges
     from grn_cotrain.hub.fetch import resolve_run
 
-    chosen = EdgeFormat.selection.unless(top, top_per_tf, min_probability)
-    edges = predict_edges(
-        resolve_run(run),
-        tfs=tfs,
-        targets=targets,
-        top=chosen.top,
-        top_per_tf=chosen.top_per_tf,
-        min_probability=min_probability,
-        include_known=include_known,
-        prep=prep,
-        say=logger.warning,
-    )
+    chosen = EdgeFormat.selection.unless(options.top, options.top_per_tf, options.min_probability)
+    kept = replace(options, top=chosen.top, top_per_tf=chosen.top_per_tf)
+    edges = predict_edges(resolve_run(run), options=kept, say=logger.warning)
     frame = edges.frame
     frame.attrs = {"grn_cotrain": edges.provenance()}
     for line in edges.summary().splitlines():

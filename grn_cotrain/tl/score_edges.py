@@ -28,7 +28,7 @@ def score_edges(
         A frame with ``source`` and ``target``, or other known names such as ``TF`` and ``gene`` (other columns and the
         index are kept), ``(TF, target)`` tuples, or a file: any edge list that ``grn-prep grn`` reads.
     format
-        Of a file: ``tsv:source=COLUMN,target=COLUMN`` says which column is which.
+        Format of a file: ``tsv:source=COLUMN,target=COLUMN`` names the columns.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def score_edges(
     else:
         rows = [tuple(pair) for pair in pairs]
         if any(len(row) != 2 for row in rows):
-            raise UserError("pairs: a row is no (TF, target) pair; give tuples of two names")
+            raise UserError("pairs: a row is not a (TF, target) pair; give tuples of two names")
         given, what = pd.DataFrame(rows, columns=["source", "target"]), "pairs"
     scored = score_named(resolve_run(run), given, what=what)
     for line in scored.lines():

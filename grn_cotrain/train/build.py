@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from grn_cotrain.controls.evidence import build_evidence
 from grn_cotrain.data.covariates import categories_of
 from grn_cotrain.data.loadings import LOADINGS_NEEDS, gene_loadings
 from grn_cotrain.data.nodes import Nodes, node_cells
@@ -22,7 +23,6 @@ from grn_cotrain.nn.link_decoders import LINK_DECODERS
 from grn_cotrain.nn.node_table import loadings_method
 from grn_cotrain.objectives import OBJECTIVES
 from grn_cotrain.recipe import Recipe
-from grn_cotrain.train.evidence import build_evidence
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""What training calls leave behind in a model: counters and running statistics, whichever process made the calls."""
+"""Traces of training calls in a model: counters and running statistics, whichever process made the calls."""
 
 from __future__ import annotations
 

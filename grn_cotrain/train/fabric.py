@@ -42,7 +42,7 @@ def build_fabric(
     loggers
         As :func:`~grn_cotrain.train.loggers.build_loggers` makes them.
     option
-        What the user calls the device, for the error.
+        Name of the option, for the error.
     processes, nodes
         Processes on each machine, and machines, that were started together; several of them are connected here.
 
@@ -53,7 +53,7 @@ def build_fabric(
     """
     from lightning_fabric import Fabric
 
-    for name in ("lightning_fabric", "pytorch_lightning"):  # run.json says what they would announce
+    for name in ("lightning_fabric", "pytorch_lightning"):  # run.json holds what they would announce
         logging.getLogger(name).setLevel(logging.WARNING)
     several = processes * nodes > 1
     try:

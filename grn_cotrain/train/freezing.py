@@ -155,7 +155,7 @@ def _embeddings(encoder: nn.Module, block: nn.Module, inputs: list[Tensor]) -> l
 
 @contextmanager
 def frozen_to_evaluation(model: nn.Module) -> Iterator[None]:
-    """Training mode inside, but for parts all of whose weights are frozen: no dropout there, and no buffer moves.
+    """Training mode inside, except for parts all of whose weights are frozen: no dropout there, and no buffer moves.
 
     Evaluation mode outside.
     """

@@ -1,4 +1,4 @@
-"""What each step reads: cells, supervised pairs and message edges, as functions of (seed, step) and of the stream."""
+"""Inputs of each step: cells, supervised pairs and message edges, as functions of (seed, step) and of the stream."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class StepSource:
     recipe, data, model, schedule
         The run.
     tokenizer
-        Of the cells of ``data``.
+        Tokens of the cells of ``data``.
     group
         The processes that share a step.
     device

@@ -17,7 +17,7 @@ _SIZES = {
     "PMI_SIZE": "mpirun",
     "SLURM_STEP_NUM_TASKS": "srun",
 }
-"""Variable with the number of processes -> the launcher that sets it and that does not say where the others are."""
+"""Variable with the number of processes -> the launcher that sets it; these give the processes no address."""
 _PLACE = ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -52,7 +52,7 @@ class Launch:
 
     @classmethod
     def of(cls, environment: Mapping[str, str], config: TrainConfig) -> Launch:
-        """Read what the launcher says, and compare it with ``train.devices``.
+        """Read the launcher's variables, and compare them with ``train.devices``.
 
         Raises
         ------
@@ -120,19 +120,19 @@ def refuse_several_processes(
 ) -> None:
     """Refuse to be one of several processes that know nothing of each other.
 
-    A batch script of SLURM runs once, whatever ``SLURM_NTASKS`` says; with ``srun`` it is the step that has tasks.
+    A batch script of SLURM runs once, whatever ``SLURM_NTASKS`` is; with ``srun`` it is the step that has tasks.
 
     Parameters
     ----------
     command
-        What to run once.
+        Command to run once.
     instead
         How several processes are started, where the command can use them; without it ``torchrun`` is refused too.
 
     Raises
     ------
     UserError
-        Names the variable and says what to run instead.
+        Names the variable and the command to run instead.
     """
     for name, launcher in (_SIZES if instead else {_TORCHRUN: "torchrun", **_SIZES}).items():
         _refuse(environment, name, launcher, command, instead)

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["calibrate", "peak_memory_mb", "train"]
 
 _FACTS = ("run_id", "name", "seed", "recipe_hash", "vocab_hash", "cells_hash", "split", "split_hash")
-"""What the manifest of a run says of it."""
+"""Facts about a run that its manifest holds."""
 
 
 def peak_memory_mb() -> float:
@@ -67,7 +67,7 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, reporter: Re
     resume
         Go on from the last checkpoint of ``out``; a finished run is left as it is.
     reporter
-        Told of progress.
+        Receives progress.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, reporter: Re
         ``out`` holds something else, or another process trains in it; the recipe or data do not fit, or are not those
         that the run began with; the loss is not finite; this process is one of several that do not know each other.
     TrainingStopped
-        A signal came; the exception says how to go on.
+        A signal came; the message shows how to go on.
     """
     with one_voice(os.environ):
         launch = Launch.of(os.environ, recipe.train)
@@ -104,7 +104,7 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, reporter: Re
 
 @contextlib.contextmanager
 def _quiet_unless(is_first: bool) -> Iterator[None]:
-    """Process 0 warns for all: the others would say the same."""
+    """Process 0 warns for all: the others would repeat it."""
     before = logging.root.manager.disable
     if not is_first:
         logging.disable(logging.WARNING)
@@ -193,7 +193,7 @@ def _failure_recorded(run: RunFolder, record: dict[str, Any], reporter: Reporter
         yield
     except KeyboardInterrupt as stopped:
         write("interrupted")
-        if not isinstance(stopped, TrainingStopped):  # that one says so itself
+        if not isinstance(stopped, TrainingStopped):  # that one has a message itself
             reporter.note(f"stopped at once; go on from the last checkpoint with: {run.how_to_resume()}")
         raise
     except Exception as error:

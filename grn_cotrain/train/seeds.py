@@ -15,7 +15,7 @@ __all__ = ["Purpose", "numpy_generator", "step_seed", "torch_generator"]
 
 
 class Purpose(IntEnum):
-    """What a draw is for; each purpose has a stream of its own."""
+    """Purpose of a draw; each purpose has a stream of its own."""
 
     SUPERVISION = 1
     TABLE = 2

@@ -62,7 +62,7 @@ class MicroBatch:
 
 @dataclass(frozen=True)
 class StepInputs:
-    """What one optimiser step consumes in this process.
+    """Inputs of one optimiser step in this process.
 
     Attributes
     ----------

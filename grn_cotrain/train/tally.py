@@ -32,7 +32,7 @@ class Tally:
     metrics
         Objective -> metric -> sum over items, and number of items.
     num_cells, num_tokens
-        What was read.
+        Cells and tokens that were read.
     """
 
     sums: dict[str, dict[str, tuple[float, float, float]]] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Tally:
     num_tokens: int = 0
 
     def add(self, losses: Mapping[str, LossOutput]) -> None:
-        """Add what a micro-batch gave. A metric that is not a finite number there says nothing of these items."""
+        """Add what a micro-batch gave. A metric that is not a finite number there has no weight."""
         for name, output in losses.items():
             for key, part in output.parts.items():
                 self._add_sum(name, key, (float(part.sum.detach()), part.count, part.weight))

@@ -67,11 +67,11 @@ class Trainer:
     Parameters
     ----------
     recipe, data, model
-        What to train, on what.
+        The recipe, its data and the model to train.
     run
         Where records, checkpoints and the best model go.
     reporter
-        Told of progress.
+        Receives progress.
     fabric
         Where to train; default: on the recipe's device, in this process alone.
     group
@@ -97,7 +97,7 @@ class Trainer:
             fabric = build_fabric(self.config.device, self.config.precision, loggers)
         self.fabric = fabric
         self.model = model.to(fabric.device)
-        # What a probe starts from; kept apart, since a resumed run may find a fitted probe in its model folder.
+        # A probe starts from these weights: a resumed run may find a fitted probe in its model folder.
         self.initial_decoder = {key: value.clone() for key, value in model.link_decoder.state_dict().items()}
         for part in self.schedule.frozen_parts:
             for module in model.encoders.values() if part == "cell_encoder" else [getattr(model, part)]:
@@ -128,7 +128,7 @@ class Trainer:
         return canonical_hash([self.state.recipe_hash, *hashes])
 
     def resume(self) -> bool:
-        """Load the last checkpoint; False where there is none yet. Says so if the environment has changed."""
+        """Load the last checkpoint; False where there is none yet. Reports a changed environment."""
         step = self.checkpoints.latest()
         if step is None:
             if self.group.is_first:
@@ -327,7 +327,7 @@ class Trainer:
         self.reporter.note(
             f"step {state.step}: {self.validator.criterion} {value:.4f} (best at step {state.best_step})"
         )
-        # validation/cells/OBJECTIVE/METRIC: what an objective says of itself; losses and link metrics are one level up.
+        # validation/cells/OBJECTIVE/METRIC: an objective's own metrics; losses and link metrics are one level up.
         told = [f"{key.split('/', 3)[3]} {metrics[key]:.3f}" for key in metrics if key.count("/") == 3]
         if told:
             self.reporter.note(f"  {', '.join(told)}")

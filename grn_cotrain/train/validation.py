@@ -116,7 +116,7 @@ class Validator:
         metrics = {f"validation/cells/{name}": value for name, value in losses.items()}
         chosen = [value for name, value in losses.items() if model.objective(name).selects] or losses.values()
         metrics["validation/cells/selection"] = -sum(chosen)
-        # What an objective says beside its loss, such as an accuracy and the trivial one that it must be read against.
+        # An objective's own metrics, such as an accuracy and the trivial one that it must be compared with.
         return metrics | {f"validation/cells/{name}": value for name, value in tally.metric_means.items()}
 
 

@@ -22,7 +22,7 @@ class LossWeighting(nn.Module, ABC):
         """Factor of loss ``name``."""
 
     def penalty(self, name: str) -> Tensor | float:
-        """Term added beside the weighted loss (uncertainty weighting's log-variance)."""
+        """Term added to the weighted loss (uncertainty weighting's log-variance)."""
         del name
         return 0.0
 

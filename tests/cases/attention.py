@@ -6,7 +6,6 @@ Dimension letters: G genes, L tokens.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.vocab import NUM_SPECIAL
+from grn_cotrain.objectives import GeneStates
 from grn_cotrain.recipe import TokenConfig
 
 __all__ = ["EncoderModel", "PlantedModel", "brute_force"]
@@ -30,7 +30,7 @@ class PlantedModel:
 
     def encode_graph(self) -> Any:
         """No genes are needed."""
-        return SimpleNamespace()
+        return GeneStates(torch.zeros(0, 1), torch.zeros(0, 1))
 
     def tokenizer(self, cells: MemoryStore) -> Tokenizer:
         """Of the tokens given."""
@@ -56,7 +56,7 @@ class EncoderModel:
 
     def encode_graph(self) -> Any:
         """The rows are at hand."""
-        return SimpleNamespace()
+        return GeneStates(torch.zeros(0, 1), torch.zeros(0, 1))
 
     def tokenizer(self, cells: MemoryStore) -> Tokenizer:
         """Of the tokens given."""

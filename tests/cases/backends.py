@@ -13,7 +13,8 @@ from torch import Tensor
 
 from grn_cotrain.nn.backends import MessageBackend
 from grn_cotrain.nn.sparse import MessageGraph
-from tests.cases.graph_encoders import NUM_GENES, backend_or_skip, small_graph
+
+from .graph_encoders import NUM_GENES, backend_or_skip, small_graph
 
 __all__ = ["BackendCase"]
 

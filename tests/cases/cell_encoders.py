@@ -21,7 +21,8 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS, AttentionBias, CellEncoder
 from grn_cotrain.objectives.masking import hide_names
 from grn_cotrain.recipe import TokenConfig
-from tests.cases.toy_cells import toy_cells
+
+from .toy_cells import toy_cells
 
 __all__ = ["CellEncoderCase"]
 

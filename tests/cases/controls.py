@@ -13,8 +13,9 @@ from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
-from tests.cases.toy_links import NUM_GENES, toy_cells, toy_split
-from tests.skips import skip_listed
+
+from .skips import skip_listed
+from .toy_links import NUM_GENES, toy_cells, toy_split
 
 KINDS = ("random", "unseen-tf", "unseen-target", "unseen-both")
 

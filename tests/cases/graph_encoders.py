@@ -16,7 +16,8 @@ from grn_cotrain.errors import MissingExtraError, UserError
 from grn_cotrain.nn.backends import MessageBackend, get_backend
 from grn_cotrain.nn.graph_encoders import GRAPH_ENCODERS, GraphEncoder
 from grn_cotrain.nn.sparse import MessageGraph
-from tests.skips import missing_extra
+
+from .skips import missing_extra
 
 __all__ = ["GraphEncoderCase", "backend_or_skip", "small_graph"]
 

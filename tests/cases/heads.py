@@ -19,7 +19,8 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import CellStates
 from grn_cotrain.nn.heads import HEADS, Head
 from grn_cotrain.recipe import TokenConfig
-from tests.cases.toy_cells import toy_cells
+
+from .toy_cells import toy_cells
 
 __all__ = ["NUM_CLASSES", "WIDTH", "HeadCase"]
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from grn_cotrain.config import to_dict
-from grn_cotrain.nn.link_decoders import LINK_DECODERS, LinkDecoder, PairEvidence
+from grn_cotrain.controls.pair_evidence import PairEvidence
+from grn_cotrain.nn.link_decoders import LINK_DECODERS, LinkDecoder
 
 NUM_GENES, WIDTH = 11, 8
 

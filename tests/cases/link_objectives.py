@@ -15,7 +15,8 @@ import torch
 from grn_cotrain.data.negatives import LinkSampler, LinkSupervision
 from grn_cotrain.nn.link_decoders import LINK_DECODERS
 from grn_cotrain.objectives import OBJECTIVES, GeneStates, LossOutput, Objective, Step
-from tests.cases.toy_links import NUM_GENES, toy_split
+
+from .toy_links import NUM_GENES, toy_split
 
 __all__ = ["LinkObjectiveCase"]
 

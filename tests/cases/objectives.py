@@ -17,7 +17,8 @@ from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
 from grn_cotrain.objectives import OBJECTIVES, Encodings, GeneStates, LossOutput, Objective, Step, View
 from grn_cotrain.recipe import TokenConfig
-from tests.cases.toy_cells import ToyModel, toy_cells
+
+from .toy_cells import ToyModel, toy_cells
 
 __all__ = ["CellObjectiveCase"]
 

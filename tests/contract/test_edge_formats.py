@@ -22,7 +22,7 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.export.edge_formats import EDGE_FORMATS
 from grn_cotrain.export.edges import COLUMNS
 from tests.cases.edge_formats import AWKWARD, PLAIN, EdgeFormatCase, predicted
-from tests.skips import extra
+from tests.cases.skips import extra
 
 Pairs = set[tuple[str, str]]
 

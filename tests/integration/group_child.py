@@ -74,7 +74,7 @@ CASES: dict[str, Case] = {
                 "generative": {},
                 "gene_from_cell": {},
                 "adversarial_covariate": {"ramp_steps": 10},
-                "link_prediction": {"loss": "ranking"},
+                "link_prediction": {},
             },
         }
     ),

@@ -25,9 +25,10 @@ from grn_cotrain.evaluate.linear_probe import MAJORITY
 from grn_cotrain.export.cell_types import UNASSIGNED
 from grn_cotrain.export.extend import extend_run, read_features
 from grn_cotrain.files import read_json
+from grn_cotrain.finetune.fit import EpochReport
+from grn_cotrain.finetune.run import finetune_run
+from grn_cotrain.jobs.finetune import FinetuneConfig
 from grn_cotrain.model import CoTrainModel
-from grn_cotrain.train.finetune import EpochReport, FinetuneConfig
-from grn_cotrain.train.finetune_run import finetune_run
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +115,7 @@ def test_annotate_writes_a_copy_and_tl_the_same(
     below_C = strict.obs["strict_probability"] < threshold
     assert 0 < below_C.sum() < len(below_C)
     assert ((strict.obs["strict"] == UNASSIGNED) == below_C).all()
-    with pytest.raises(UserError, match="give a probability"):
+    with pytest.raises(UserError, match=r"min_probability=2\.0: give 0 to 1"):
         gc.tl.annotate(adata, folder, min_probability=2.0, key_added="other")
 
 
@@ -150,7 +151,7 @@ def test_an_interrupted_run_leaves_nothing(tiny_run: Path, labelled: Path, tmp_p
 
 _CHILD = """
 import os, signal, sys
-from grn_cotrain.train.finetune_run import finetune_run
+from grn_cotrain.finetune.run import finetune_run
 run, cells, out = sys.argv[1:]
 finetune_run(run, cells, out, label="type", bootstrap=0, on_epoch=lambda report: os.kill(os.getpid(), signal.SIGKILL))
 """
@@ -193,7 +194,7 @@ def test_extended_run_annotates_as_before_and_embeds_new_features(
     cells = tmp_path / "wide.h5ad"
     anndata.AnnData(wide.X, obs=wide.obs[[]], var=wide.var[[]]).write_h5ad(cells)
     said: list[str] = []
-    vocab = extend_run(folder, tmp_path / "from_cells", cells=cells, say=said.append)
+    vocab = extend_run(folder, cells, tmp_path / "from_cells", say=said.append)
     assert vocab.symbols[-1] == "NOBODYS"
     assert len(vocab) == 81
     assert "80 of 81 were there already" in said
@@ -210,10 +211,10 @@ def test_lists_of_features_are_checked(tmp_path: Path, tiny_run: Path) -> None:
         with pytest.raises(UserError, match=message):
             read_features(file)
     with pytest.raises(UserError, match="give one of them"):
-        extend_run(tiny_run, tmp_path / "out")
+        extend_run(tiny_run, None, tmp_path / "out")
     with pytest.raises(UserError, match="no such file"):
-        extend_run(tiny_run, tmp_path / "out", features=tmp_path / "none.tsv")
+        extend_run(tiny_run, None, tmp_path / "out", features=tmp_path / "none.tsv")
     file.write_text(CoTrainModel.load(tiny_run).vocab.symbols[0] + "\n")
     with pytest.raises(UserError, match="has all 1 of them"):
-        extend_run(tiny_run, tmp_path / "out", features=file)
+        extend_run(tiny_run, None, tmp_path / "out", features=file)
     assert not (tmp_path / "out").exists()

@@ -130,8 +130,11 @@ COUNTS: dict[str, tuple[Case, str]] = {
         lambda p: [cells(p), "--orthologs", text(p, "human\tmouse\nA\tB\n", "o.tsv"), "--orthologs-policy", "all"],
         "choose from one2one, sum",
     ),
-    "species without orthologs": (lambda p: [cells(p), "--to", "human"], "needs a table of orthologs"),
-    "unknown target species": (lambda p: [cells(p), "--to", "rat"], "--to 'rat': choose from human, mouse"),
+    "species without orthologs": (lambda p: [cells(p), "--to-species", "human"], "needs a table of orthologs"),
+    "unknown target species": (
+        lambda p: [cells(p), "--to-species", "rat"],
+        "--to-species 'rat': choose from human, mouse",
+    ),
     # network and TF list
     "missing edges": (lambda p: [cells(p), "--grn", p / "no.tsv"], "no such file"),
     "unknown format": (lambda p: [cells(p), "--grn", edges(p), "--grn-format", "trust"], "did you mean 'trrust'"),

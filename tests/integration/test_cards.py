@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 
+from grn_cotrain.apply import OpenRun
 from grn_cotrain.card import GeneCard, build_card, diff_runs
 from grn_cotrain.card.inputs import read_inputs
 from grn_cotrain.cli import app
@@ -221,7 +222,7 @@ def test_refusals_of_card(run: Path, other: Path, tmp_path: Path, capsys) -> Non
         (f"gene '{symbol}x': not among", run, "--genes", f"{symbol}x"),
         (f"did you mean '{symbol}'?", run, "--genes", f"{symbol}x"),
         ("no such file", run, "--pathways", tmp_path / "absent.gmt"),
-        ("line 1 is no GMT line", run, "--pathways", bad),
+        ("line 1 is not a GMT line", run, "--pathways", bad),
         ("no such file", run, "--annotation", tmp_path / "absent.tsv"),
         ("no column 'chrom'", run, "--annotation", places),
         ("no run folder", run, "--others", tmp_path / "absent"),
@@ -315,9 +316,9 @@ def test_differences_are_found(run: Path, other: Path) -> None:
 
 
 def _tfs(run: Path) -> list[str]:
-    model, config = load_model(run / "model")
-    known, _ = known_edges(RunFolder.open(run), model, config)
-    return [model.vocab.symbols[i] for i in known.sources_S]
+    opened = OpenRun(run)
+    known, _ = known_edges(opened)
+    return [opened.vocab.symbols[i] for i in known.sources_S]
 
 
 def test_link_tables_are_paired_where_they_may_be(run: Path, other: Path) -> None:

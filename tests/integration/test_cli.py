@@ -259,7 +259,7 @@ def brute_force_means(run: Path, gene: int) -> dict[str, tuple[int, np.ndarray]]
 def test_contextual_embeddings_are_means_over_the_cells_that_hold_the_gene(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("grn_cotrain.export.genes._TOKENS_PER_BATCH", 400)  # several batches
+    monkeypatch.setattr("grn_cotrain.apply.cells.TOKENS_PER_BATCH", 400)  # several batches
     ok("export", "genes", run, "--kind", "contextual", "--by", "cell_type", "--out", tmp_path / "by.parquet")
     ok("export", "genes", run, "--kind", "contextual", "--out", tmp_path / "all.parquet")
     frame, rows_KD, _ = read_export(tmp_path / "by.parquet")
@@ -294,7 +294,7 @@ def write_cells(source: Path, path: Path, columns: np.ndarray) -> Path:
 
 
 def test_embed_cells_of_another_file(run: Path, tiny_world: Path, tmp_path: Path, capsys, monkeypatch) -> None:
-    monkeypatch.setattr("grn_cotrain.export.cells._TOKENS_PER_BATCH", 400)  # several batches
+    monkeypatch.setattr("grn_cotrain.apply.cells.TOKENS_PER_BATCH", 400)  # several batches
     every = np.arange(80)
     files = {
         "same": write_cells(tiny_world, tmp_path / "same.h5ad", every),

@@ -315,9 +315,15 @@ def test_a_split_made_anew_is_refused(run: Path, tmp_path: Path) -> None:
 
 def test_an_extended_run_is_judged_on_the_data_of_its_training(run: Path, tmp_path: Path) -> None:
     """Rows were appended and none moved: these are its data still, under the same ids."""
-    extend_run(run, tmp_path / "wide", features=text(tmp_path / "features.tsv", "NOBODYS\n"), say=lambda line: None)
     extend_run(
-        tmp_path / "wide", tmp_path / "wider", features=text(tmp_path / "more.tsv", "NOONES\n"), say=lambda line: None
+        run, None, tmp_path / "wide", features=text(tmp_path / "features.tsv", "NOBODYS\n"), say=lambda line: None
+    )
+    extend_run(
+        tmp_path / "wide",
+        None,
+        tmp_path / "wider",
+        features=text(tmp_path / "more.tsv", "NOONES\n"),
+        say=lambda line: None,
     )
     folder = RunFolder.open(tmp_path / "wider")
     frame = evaluate_cells(folder)

@@ -21,7 +21,8 @@ from grn_cotrain.data.prep import Prep
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
-from grn_cotrain.export.cells import OBSM_KEY, embed_cells
+from grn_cotrain.export.cells import embed_cells
+from grn_cotrain.jobs.embed import OBSM_KEY
 from grn_cotrain.model import CoTrainModel
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
 from grn_cotrain.objectives import OBJECTIVES, GeneStates

@@ -61,11 +61,11 @@ def test_links_and_masked_values_are_evaluated(name: str, runs: dict[str, Path])
 def test_gene_embeddings_are_exported_and_pass_the_same_card(name: str, runs: dict[str, Path], tmp_path: Path) -> None:
     run = runs[name]
     for kind in ("static", "graph", "contextual"):
-        found = gene_embeddings(run, kind)
+        found = gene_embeddings(run, kind=kind)
         assert np.isfinite(found.matrix()).all()
         assert found.frame["symbol"].is_unique
         out = tmp_path / f"{kind}.parquet"
-        export_genes(run, kind, "parquet", out, say=quiet)
+        export_genes(run, None, out, kind=kind, format="parquet", say=quiet)
         assert out.is_file()
     cards = {kind: build_card(run, kind=kind).to_dict() for kind in ("static", "contextual")}
     assert set(cards["static"]) == set(cards["contextual"])

@@ -44,7 +44,7 @@ def test_counts_and_labels(run: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert export(run, "--top", 12, "--known", "drop", "--out", out) == 0
     said = capsys.readouterr().out
     frame = pd.read_parquet(out)
-    expected = predict_edges(run, top=12, include_known=False, say=lambda line: None)
+    expected = predict_edges(run, top=12, known="drop", say=lambda line: None)
     pd.testing.assert_frame_equal(frame, expected.frame, check_dtype=False)
     assert "12 of" in said
     assert "of them no known edge; 12 new" in said
@@ -79,7 +79,7 @@ def test_nothing_of_this_machine_is_written(run: Path, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--format", "sif"], "unknown 'sif' for edge_format"),
-        (["--top", "0"], "top 0: give 1 or more"),
+        (["--top", "0"], "--top '0': give 1 or more"),
         (["--top", "1000000000"], "more than one table holds"),
         (["--top-per-tf", "many"], "give a number or training"),
         (["--top-per-tf", "-1"], "give 1 or more"),

@@ -18,8 +18,8 @@ from grn_cotrain.commandline import run_app
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.export.genes import gene_embeddings
 from grn_cotrain.run_folder import RunFolder
+from tests.cases.skips import extra
 from tests.integration.refusals import refused
-from tests.skips import extra
 from tests.unit.hub.fake_hub import FakeHub
 
 
@@ -40,7 +40,7 @@ def cells(run: Path, tmp_path: Path) -> Path:
 def test_gene_embeddings_for_gensim_and_for_models(run: Path, capsys) -> None:
     from gensim.models import KeyedVectors
 
-    expected = gene_embeddings(run, "static")
+    expected = gene_embeddings(run, kind="static")
     ok("export", "genes", run, "--kind", "static", "--format", "word2vec")
     ok("export", "genes", run, "--kind", "static", "--format", "safetensors")
     said = capsys.readouterr().out
@@ -57,7 +57,7 @@ def test_gene_embeddings_beside_a_users_cells(run: Path, cells: Path, tmp_path: 
     adata.write_h5ad(tmp_path / "mine.h5ad")
     before = (tmp_path / "mine.h5ad").read_bytes()
     out = tmp_path / "out.h5ad"
-    ok("export", "genes", run, "--format", "varm", "--into", tmp_path / "mine.h5ad", "--out", out, "--key-added", "gc")
+    ok("export", "genes", run, tmp_path / "mine.h5ad", "--format", "varm", "--out", out, "--key-added", "gc")
     said = capsys.readouterr().out
     assert "1 features have no embedding, their rows are NaN: STRANGER" in said
     assert "79 of 80 mapped" in said
@@ -142,24 +142,24 @@ def test_hub_there_and_back(run: Path, cells: Path, tmp_path: Path, capsys, monk
 
 Case = Callable[[Path, Path, Path], list[object]]  # run, cells, folder -> arguments
 REFUSALS: dict[str, tuple[Case, str]] = {
-    "varm without into": (
+    "varm without cells": (
         lambda r, c, p: ["export", "genes", r, "--format", "varm", "--out", p / "o.h5ad"],
-        "name them with --into CELLS.h5ad",
+        "name them: CELLS.h5ad after RUN",
     ),
     "varm without out": (
-        lambda r, c, p: ["export", "genes", r, "--format", "varm", "--into", c],
+        lambda r, c, p: ["export", "genes", r, c, "--format", "varm"],
         "give --out OUT.h5ad",
     ),
     "varm over its input": (
-        lambda r, c, p: ["export", "genes", r, "--format", "varm", "--into", c, "--out", c],
+        lambda r, c, p: ["export", "genes", r, c, "--format", "varm", "--out", c],
         "is the input itself",
     ),
     "into of another format": (
-        lambda r, c, p: ["export", "genes", r, "--format", "tsv", "--into", c],
+        lambda r, c, p: ["export", "genes", r, c, "--format", "tsv"],
         "belongs to --format varm",
     ),
     "into absent": (
-        lambda r, c, p: ["export", "genes", r, "--format", "varm", "--into", p / "no.h5ad", "--out", p / "o.h5ad"],
+        lambda r, c, p: ["export", "genes", r, p / "no.h5ad", "--format", "varm", "--out", p / "o.h5ad"],
         "no such file; give an h5ad",
     ),
     "unknown gene format": (
@@ -182,7 +182,7 @@ REFUSALS: dict[str, tuple[Case, str]] = {
     ),
     "key of obs": (
         lambda r, c, p: ["embed", "cells", r, c, "--out", p / "o.h5ad", "--key-added", ""],
-        "key_added ''",
+        "--key-added ''",
     ),
     "share above one": (
         lambda r, c, p: ["embed", "cells", r, c, "--out", p / "o.h5ad", "--min-mapped", "2"],
@@ -230,7 +230,7 @@ def test_an_interrupted_write_leaves_nothing(
     before = sorted(path.name for path in tmp_path.iterdir())
     for arguments in (
         ["embed", "cells", run, cells, "--out", tmp_path / "o.h5ad"],
-        ["export", "genes", run, "--format", "varm", "--into", cells, "--out", tmp_path / "o.h5ad"],
+        ["export", "genes", run, cells, "--format", "varm", "--out", tmp_path / "o.h5ad"],
         ["export", "genes", run, "--format", "h5ad", "--out", tmp_path / "o.h5ad"],
     ):
         assert run_app(app, [str(argument) for argument in arguments]) == 2

@@ -12,9 +12,9 @@ import numpy as np
 from data_prep.cli import app
 from grn_cotrain.commandline import run_app
 from grn_cotrain.data.prep import Prep
+from tests.cases.skips import listed
 from tests.integration.bad_files import NUM_CELLS, NUM_GENES, cells, edges, prepared
 from tests.integration.refusals import refused
-from tests.skips import listed
 
 
 def test_counts_grn_splits_and_simulate_write_what_they_say(tmp_path, capsys) -> None:

@@ -127,7 +127,7 @@ def test_resuming_needs_the_same_recipe_and_says_when_the_environment_changed(
     interrupted: tuple[Recipe, Path], tiny_world: Path
 ) -> None:
     recipe, run = interrupted
-    with pytest.raises(UserError, match="holds a run already; add --resume"):
+    with pytest.raises(UserError, match="holds a run already; add resume=True"):
         train(recipe, run)
     with pytest.raises(UserError, match="made by another recipe"):
         train(tiny_recipe(tiny_world, train={"learning_rate": 0.1}), run, resume=True)

@@ -12,13 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from grn_cotrain.apply import OpenRun
+from grn_cotrain.controls.evidence import build_evidence
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.evaluate.run import evaluate_cells, evaluate_prep
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.run_folder import RunFolder
-from grn_cotrain.train.evidence import build_evidence
 from grn_cotrain.train.progress import LogReporter
 from grn_cotrain.train.records import RunRecords
 from grn_cotrain.train.run import train
@@ -132,16 +133,15 @@ def test_a_damaged_cache_is_computed_again(
 ) -> None:
     run = RunFolder(Path(shutil.copytree(tiny_run, tmp_path / "run")))
     prep = Prep.open(shutil.copytree(tiny_world, tmp_path / "prep"))
-    data = run.load_data()
-    data = type(data)(**{**vars(data), "prep": prep})
-    first = evaluate_cells(run, data)
+    opened = OpenRun(run, prep=prep.folder)
+    first = evaluate_cells(opened)
     (cached,) = prep.folder.glob("controls/cells-*.json")
-    pd.testing.assert_frame_equal(evaluate_cells(run, data).drop(columns="seconds"), first.drop(columns="seconds"))
+    pd.testing.assert_frame_equal(evaluate_cells(opened).drop(columns="seconds"), first.drop(columns="seconds"))
     text = cached.read_text()
     at = text.index('"value": 0.') + len('"value": 0.')
     cached.write_text(text[:at] + str(9 - int(text[at])) + text[at + 1 :])
     caplog.clear()
-    pd.testing.assert_frame_equal(evaluate_cells(run, data).drop(columns="seconds"), first.drop(columns="seconds"))
+    pd.testing.assert_frame_equal(evaluate_cells(opened).drop(columns="seconds"), first.drop(columns="seconds"))
     assert any("computed again" in record.message for record in caplog.records)
     assert cached.read_text() != text[:at] + str(9 - int(text[at])) + text[at + 1 :]
 

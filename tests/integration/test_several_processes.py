@@ -91,7 +91,11 @@ def test_two_processes_are_one(name: str, shared: Path, world: Path, tmp_path: P
     first, second = (load_file(folder / f"{rank}.safetensors") for rank in (0, 1))
     for key, value in alone.model.state_dict().items():
         assert torch.equal(first[key], second[key]), key  # both processes hold the same model
-        torch.testing.assert_close(first[key], value, rtol=1e-5, atol=1e-5, msg=key)
+        found = first[key]
+        if key.endswith("qkv.bias"):
+            # Attention does not depend on the keys' bias, so its gradient is rounding alone, which Adam magnifies.
+            found, value = (torch.cat([bias.chunk(3)[0], bias.chunk(3)[2]]) for bias in (found, value))
+        torch.testing.assert_close(found, value, rtol=1e-5, atol=1e-5, msg=key)
 
 
 def test_every_encoder_is_among_the_cases() -> None:

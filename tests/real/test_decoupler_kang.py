@@ -17,7 +17,7 @@ from experiments.studies.interferon import CELLS, COLLECTRI, REGULATORS, read_ce
 from grn_cotrain.cli import app
 from grn_cotrain.commandline import run_app
 from grn_cotrain.data.io.edges import load_edges
-from tests.skips import extra
+from tests.cases.skips import extra
 
 pytestmark = pytest.mark.real
 

@@ -12,9 +12,9 @@ from data_prep.splits import prepare_splits
 from grn_cotrain.config import ComponentSpec
 from grn_cotrain.evaluate.annotation import FINE_TUNED
 from grn_cotrain.evaluate.linear_probe import MAJORITY
+from grn_cotrain.finetune.run import finetune_run
+from grn_cotrain.jobs.finetune import FinetuneConfig
 from grn_cotrain.present.terminal import plain_lines
-from grn_cotrain.train.finetune import FinetuneConfig
-from grn_cotrain.train.finetune_run import finetune_run
 from grn_cotrain.train.run import train
 from tests.worlds import tiny_recipe
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from grn_cotrain.controls.pair_evidence import assemble_evidence
 from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.edge_split import EdgeSplit, Part
 from grn_cotrain.data.negatives import LinkSampler
@@ -20,7 +21,6 @@ from grn_cotrain.nn.inductive import inductive_features
 from grn_cotrain.nn.link_decoders import LINK_DECODERS, LinkDecoder
 from grn_cotrain.nn.link_losses import LINK_LOSSES
 from grn_cotrain.nn.node_table import NodeTable
-from grn_cotrain.nn.pair_evidence import assemble_evidence
 from grn_cotrain.recipe import TableConfig
 
 pytestmark = pytest.mark.real

@@ -129,7 +129,7 @@ def test_one_place_by_two_names(tmp_path: Path) -> None:
     assert not same_place(file, other)
     other.hardlink_to(file)
     assert same_place(file, other)
-    with pytest.raises(UserError, match=r"--cells-out '.*b\.tsv': is the input itself"):
+    with pytest.raises(UserError, match=r"cells_out='.*b\.tsv': is the input itself"):
         refuse_input(other, file, option="--cells-out")
     refuse_input(tmp_path / "c.tsv", file)
 

@@ -270,3 +270,18 @@ def test_hidden_values_do_not_reach_an_encoder_that_makes_its_own_tokens() -> No
     genes = model.encode_graph()
     first, second = (model.encode_cells(t, genes).cells_BD for t in (shown, replace(shown, values_T=other)))
     assert torch.equal(first, second)
+
+
+def test_each_encoder_has_its_own_tokens() -> None:
+    """RNA keeps its five highest values and two zeros, ATAC all of its peaks; the same without the other encoder."""
+    rna = {**BOTH["rna"], "tokens": {"max_tokens": 8, "zeros_per_cell": 2}}
+    cells = MemoryStore.build(multiome_vocab(), np.eye(36)[:, ::-1] * 0 + np.tril(np.ones((36, 36))) * 3, kind="counts")
+    model = model_of({"encoders": {"rna": rna, "atac": BOTH["atac"]}})
+    batch = model.tokenizer(cells).batch(np.array([35, 10]))
+    assert batch.assays["rna"].cu_lens.tolist() == [0, 5, 12]  # cell 35 has no zero among its genes
+    assert batch.assays["atac"].cu_lens.tolist() == [0, 12, 12]
+    alone = model_of({"encoders": {"rna": rna}}).tokenizer(cells).batch(np.array([35, 10]))
+    assert list(alone.assays) == ["rna"]
+    assert torch.equal(alone.assays["rna"].feature_ids_T, batch.assays["rna"].feature_ids_T)
+    with pytest.raises(UserError, match="rna and twin both read rna, with different tokens; give them the same"):
+        model_of({"encoders": {"rna": rna, "twin": BOTH["rna"]}}).tokenizer(cells)

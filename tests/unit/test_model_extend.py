@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from grn_cotrain.controls.pair_evidence import PairEvidence
 from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.model import CoTrainModel
 from grn_cotrain.model_extend import extend_model, extended_tensor
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
-from grn_cotrain.nn.link_decoders import PairEvidence
 from tests.unit.train.test_finetune import NUM_GENES, small_model
 
 NEW = ("STAT1", "STAT3", "LONER")

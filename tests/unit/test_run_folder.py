@@ -347,7 +347,7 @@ def test_a_prepared_folder_that_is_gone_is_named_with_all_places(
         f"'{moved.parents[1] / 'prepared'}' (as it was from the run folder)",
         f"'{tmp_path / 'home' / 'demo' / 'prepared'}' (where it was in training)",
         f"'{tmp_path / 'demo' / 'prepared'}' (the recipe's path from the working folder)",
-        "--prep DIR",
+        "prep='DIR'",
     ):
         assert part in message, part
     assert evaluated(moved, prep=new, out=tmp_path / "tables").headline_split == "unseen-target-seed0"

@@ -93,7 +93,7 @@ def test_what_a_killed_first_write_left_is_no_obstacle(tiny_world: Path, tmp_pat
     out = tmp_path / "recipe-alone"
     out.mkdir()
     RunFolder(out).write_recipe(recipe)
-    with pytest.raises(UserError, match="add --resume"):
+    with pytest.raises(UserError, match="add resume=True"):
         train(recipe, out)
     assert train(recipe, out, resume=True).record()["weights_sha256"] == expected
     (tmp_path / "foreign").mkdir()

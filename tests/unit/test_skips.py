@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.skips import EXTRAS, LISTED, extra, unlisted
+from tests.cases.skips import EXTRAS, LISTED, extra, unlisted
 
 ROOT = Path(__file__).resolve().parents[2]
-HELPER = ROOT / "tests" / "skips.py"
+HELPER = ROOT / "tests" / "cases" / "skips.py"
 DECOUPLER = "needs the extra 'prior' (decoupler): run make setup-ci"
 
 
@@ -54,7 +54,7 @@ def test_no_test_skips_in_another_way() -> None:
 def test_a_run_fails_on_a_skip_that_is_not_allowed(tmp_path: Path, required: str, code: int) -> None:
     (tmp_path / "conftest.py").write_text("from tests.conftest import *\nfrom tests.conftest import _keep_reason\n")
     (tmp_path / "test_it.py").write_text(
-        "import sys\nfrom tests.skips import extra\n"
+        "import sys\nfrom tests.cases.skips import extra\n"
         "def test_it():\n    sys.modules['decoupler'] = None\n    extra('decoupler')\n"
     )
     done = subprocess.run(

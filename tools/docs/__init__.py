@@ -1,1 +1,1 @@
-"""What the documentation is built with: generated pages, mathematics without scripts, blocks that run."""
+"""Programs that build the documentation: generated pages, mathematics without scripts, blocks that run."""

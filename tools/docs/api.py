@@ -17,7 +17,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "Tools on AnnData": ("grn_cotrain.tl",),
     "Figures": ("grn_cotrain.pl",),
     "Models and runs": ("grn_cotrain:CoTrainModel", "grn_cotrain.run_folder:RunFolder", "grn_cotrain.hub"),
-    "What leaves a run": ("grn_cotrain.export",),
+    "Exports of a run": ("grn_cotrain.export",),
     "Card and report": ("grn_cotrain.card", "grn_cotrain.report"),
     "Data": (
         "grn_cotrain.data.vocab:FeatureVocab,AlignmentReport",

@@ -1,7 +1,7 @@
 """Notebooks: executed in a fresh kernel, then turned into a page of the site; stored without outputs.
 
 An executed copy is kept under ``build/docs`` by the hash of the notebook and of the code, so that a second build is
-quick and a changed package runs them anew.
+quick and a changed package runs them again.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def page_of(path: Path) -> tuple[str, dict[str, bytes]]:
 
     body, resources = MarkdownExporter().from_filename(str(path))
     body = _STYLE.sub("", body)
-    # Pictures lie beside the page; names are made unique by the notebook's.
+    # Pictures are next to the page; names are made unique by the notebook's.
     stem = re.sub(r"-[0-9a-f]{16}$", "", path.stem)
     pictures = {}
     for name, data in resources["outputs"].items():

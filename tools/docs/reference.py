@@ -170,7 +170,7 @@ def recipe_page() -> str:
     intro = (
         "# Recipes, key by key\n\n"
         "A recipe is a YAML file with these keys. Unknown keys and wrong types are refused by their full path; "
-        "`grn-cotrain check RECIPE.yaml` parses one, loads its data, runs one step and says what it will cost. "
+        "`grn-cotrain check RECIPE.yaml` parses one, loads its data, runs one step and reports what it will cost. "
         "`--set a.b=c` changes one key. `${NAME}` in a value is the environment variable of that name. "
         "Paths are relative to the working directory.\n\n"
         "A *component* is a name, or a mapping of `name` and options: `sage`, or `{name: sage, num_layers: 3}`.\n"
@@ -225,7 +225,7 @@ def component_keys(kind: str, name: str) -> list[KeyRow]:
 
 
 def _own_docstring(cls: type) -> Docstring:
-    """The class's docstring, with what its base says where the class only points there."""
+    """The class's docstring, or its base's where the class only points there."""
     doc = parse_docstring(cls)
     for base in cls.__mro__[1:]:
         if f"See `{base.__name__}`." in doc.text and base.__doc__:
@@ -249,7 +249,7 @@ def component_table() -> str:
 
 
 def docstring(target: str) -> str:
-    """What a class or function says of itself above its sections: ``module:name``."""
+    """Text of a class's or function's docstring above its sections: ``module:name``."""
     module, _, name = target.partition(":")
     documented: Any = importlib.import_module(module)
     for part in name.split("."):
@@ -294,8 +294,8 @@ def cli_page() -> str:
     """The page of commands: every argument and option of every program."""
     parts = [
         "# Command line\n\n"
-        "Every command says what is wrong in one line and exits with code 2 when its input is wrong. "
-        "`--help` on any command prints what stands here.\n"
+        "Every command reports wrong input in one line and exits with code 2. "
+        "`--help` on any command prints the same text.\n"
     ]
     for program in apps():
         parts.append(f"\n## {program}\n")

@@ -48,7 +48,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Output:
-    """What a block printed, and its figures as PNG in base64."""
+    """Output of a block, and its figures as PNG in base64."""
 
     text: str
     figures: tuple[str, ...] = ()

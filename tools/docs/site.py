@@ -1,4 +1,4 @@
-"""What a built site asks of other hosts; the answer must be: nothing."""
+"""Requests of a built site to other hosts; there must be none."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 __all__ = ["external_requests"]
 
-#: What a browser fetches by itself; links (``a``) are not among it.
+#: Elements that a browser fetches by itself; links (``a``) are not among it.
 _FETCHED = re.compile(
     r"<(?:script|img|iframe|source|video|audio|embed|object|input|track)\b[^>]*?\b(?:src|srcset|data)\s*=\s*[\"']?\s*"
     r"((?:https?:)?//[^\"'\s>]+)",

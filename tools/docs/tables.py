@@ -56,7 +56,7 @@ def schedules() -> str:
 
 
 def split_kinds() -> str:
-    """What each kind of split hides, from its module's table."""
+    """Edges that each kind of split hides, from its module's table."""
     import grn_cotrain.data.splits
 
     text = grn_cotrain.data.splits.__doc__ or ""
@@ -65,7 +65,7 @@ def split_kinds() -> str:
 
 
 def edge_list_formats() -> str:
-    """Formats of edge lists that are read, with what their parsers say."""
+    """Formats of edge lists that are read, with the descriptions of their parsers."""
     from grn_cotrain.data.io.edge_formats import FORMATS
 
     rows = ((f"`{name}`", parse_docstring(getattr(parser, "parse", parser)).text) for name, parser in FORMATS.items())
@@ -73,7 +73,7 @@ def edge_list_formats() -> str:
 
 
 def gene_exports() -> str:
-    """Formats of exported gene embeddings: for whom, and what their writers say."""
+    """Formats of exported gene embeddings: their users, and the descriptions of their writers."""
     from grn_cotrain.export.gene_formats import GENE_FORMATS
 
     rows = (
@@ -137,7 +137,7 @@ def published_figures() -> str:
 
 
 def published(name: str) -> str:
-    """Figures that papers print, by the name of the record they stand beside."""
+    """Figures that papers print, by the name of the record that they belong to."""
     import yaml
 
     stated = yaml.safe_load((ROOT / "experiments" / "published.yaml").read_text(encoding="utf-8"))[name]

@@ -1,4 +1,4 @@
-"""Probes: what a linear map can read from gene vectors, beside controls that know less."""
+"""Probes: what a linear map can read from gene vectors, compared with controls that know less."""
 
 from __future__ import annotations
 

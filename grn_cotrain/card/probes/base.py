@@ -5,13 +5,13 @@ is fitted without a fold and ranks the genes of that fold. A positive is compare
 since scores of different maps have no common scale. The headline is the mean AUROC over tasks.
 
 Intervals come from one bootstrap over genes and tasks, with the same draws for embedding and controls, so differences
-are paired. They hold the fitted maps fixed: they say how far the result depends on the genes and tasks tested, and are
+are paired. They hold the fitted maps fixed: they show how far the result depends on the genes and tasks tested, and are
 a little narrow for a single question (of random vectors 13 % instead of 5 % fell outside; means over tasks: 1 %). Two
-equally good sets of features were told apart wrongly in 3 % of single questions and in none over 12 tasks (simulated).
+equally good sets of features were called different in 3 % of single questions and in none over 12 tasks (simulated).
 
 **What is claimed**: a probe *beats its controls* when the interval of its difference to the best control, chosen after
-the fact in the controls' favour, lies above zero, on enough tasks and positives, and what is asked was not told to the
-embedding in training.
+the fact in the controls' favour, is above zero, on enough tasks and positives, and training did not show the answer to
+the embedding.
 
 Dimension letters: G genes, K tasks, D features, M pairs of task and gene, R groups (task x fold), B bootstrap columns
 (column 0: no resampling).
@@ -40,19 +40,19 @@ MIN_POSITIVES = 20
 MIN_TASKS = 10
 """A probe of several tasks with fewer of them supports no claim."""
 _EMBEDDING = "embedding"
-_ALONE = 2  # fewer positives tell nothing of a task
+_ALONE = 2  # fewer positives do not measure a task
 
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """What is asked.
+    """Question of a probe.
 
     Attributes
     ----------
     name, title, question
         For files, for tables, in words.
     kind
-        ``claim``; ``negative control`` (should be at chance); ``circular`` (training told the answer).
+        ``claim``; ``negative control`` (should be at chance); ``circular`` (training showed the answer).
     tasks
         Name of each task.
     fit_GK
@@ -62,7 +62,7 @@ class Probe:
     truth_GK, tested_GK
         Labels and genes tested; by default those that it is fitted on, all of them.
     notes
-        What to know when reading it.
+        Notes for the reader.
     is_single
         One question about genes (TF or not), not a mean over tasks: positives are counted, not tasks.
     """
@@ -111,7 +111,7 @@ class TaskScore:
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What came out; ``is_single``: one question, not a mean over tasks.
+    """Result of a probe; ``is_single``: one question, not a mean over tasks.
 
     Attributes
     ----------
@@ -128,7 +128,7 @@ class ProbeResult:
     beats_controls
         See the module; False for what is circular or a negative control.
     at_chance
-        Whether .5 lies in the interval of the embedding's AUROC.
+        Whether .5 is in the interval of the embedding's AUROC.
     words
         The verdict as a sentence.
     per_task
@@ -218,7 +218,7 @@ def run_probe(
 
 
 def _centred(values_B: np.ndarray) -> Interval:
-    """Interval around the value: a gene drawn twice is ranked beside itself, which favours average precision."""
+    """Interval around the value: a gene drawn twice is ranked next to itself, which favours average precision."""
     value, replicates_B = float(values_B[0]), values_B[1:]
     defined_B = replicates_B[np.isfinite(replicates_B)]
     return interval(value, replicates_B - defined_B.mean() + value if defined_B.size else replicates_B)
@@ -276,7 +276,7 @@ def _words(kind: Kind, mine: Interval, best: str, difference: Interval, *, enoug
     change = measured(*difference, sign=True)
     beside = f"AUROC {measured(*mine)}, {change} against the best control ({TITLES.get(best, best)})"
     if kind == "circular":
-        return f"no claim: training told the answer ({beside})"
+        return f"no claim: training showed the answer ({beside})"
     if kind == "negative control":
         if mine.low <= 0.5 <= mine.high:
             return f"at chance, as it should be ({beside})"
@@ -285,7 +285,7 @@ def _words(kind: Kind, mine: Interval, best: str, difference: Interval, *, enoug
         if difference.low > 0:
             return f"ABOVE CHANCE and above every control: look for a leak ({beside})"
         return (
-            f"above chance, as its controls are: genes of one family lie together and look alike ({beside})"
+            f"above chance, as its controls are: genes of one family are neighbours and look alike ({beside})"
             if difference.high >= 0
             else f"above chance, but below its best control: gene families, no leak ({beside})"
         )

@@ -1,8 +1,8 @@
-"""Probe and negative control: on which chromosome does a gene lie?
+"""Probe and negative control: on which chromosome is a gene?
 
-Neither expression nor regulation should tell. What can tell are families of genes that lie side by side and look alike
-(zinc fingers on chromosome 19, HLA and histones on 6), so a little above .5 with the controls beside is no leak; above
-the controls is.
+Neither expression nor regulation should predict it. Families of genes that are neighbours and look alike can
+(zinc fingers on chromosome 19, HLA and histones on 6), so a value a little above .5, like the controls, is not a leak;
+a value above the controls is.
 
 Dimension letters: G genes, K chromosomes.
 """
@@ -21,7 +21,7 @@ from grn_cotrain.card.ridge import fold_numbers
 __all__ = ["chromosome_probe"]
 
 _NAME, _TITLE = "chromosome", "Chromosome (negative control)"
-_QUESTION = "On which chromosome does the gene lie? One against the rest, mean over chromosomes; chance is .5."
+_QUESTION = "On which chromosome is the gene? One against the rest, mean over chromosomes; chance is .5."
 _LEAST = 20  # genes; smaller chromosomes are left out
 _MITOCHONDRIAL = re.compile(r"(chr)?mt?", re.IGNORECASE)
 
@@ -50,7 +50,7 @@ def chromosome_probe(inputs: CardInputs, chromosomes: Mapping[int, str] | None, 
     notes = [f"{int((names_G == '').sum()):,} of {inputs.num_genes:,} genes are not in the annotation"]
     if left_out:
         notes.append(
-            f"left out: {', '.join(left_out)} (fewer than {_LEAST} genes, or mitochondrial, which expression does tell)"
+            f"left out: {', '.join(left_out)} (fewer than {_LEAST} genes, or mitochondrial, which expression predicts)"
         )
     labels_GK = names_G[:, None] == np.array(kept, dtype=object)[None, :]
     return Probe(_NAME, _TITLE, _QUESTION, "negative control", kept, labels_GK, folds_G, notes=notes)

@@ -21,7 +21,7 @@ TITLES = {
     "inputs": "model's inputs",
     "random": "random vectors",
 }
-"""What features are called in tables and sentences."""
+"""Names of features in tables and sentences."""
 
 DESCRIPTIONS = {
     "embedding": "the gene embedding of this card",

@@ -1,4 +1,4 @@
-"""Probe: can a linear map tell the members of a pathway from gene vectors, when some members are left out?
+"""Probe: can a linear map recognise the members of a pathway from gene vectors, when some members are left out?
 
 Dimension letters: G genes, K pathways.
 """
@@ -18,7 +18,7 @@ __all__ = ["pathway_probe"]
 _NAME, _TITLE = "pathways", "Pathway membership, genes left out"
 _QUESTION = "Is the gene a member of the pathway? Fitted on some members, tested on others; mean over pathways."
 _LEAST = 10  # members among the genes of the card
-_LARGEST = 0.5  # share of the genes: larger sets are no pathway
+_LARGEST = 0.5  # share of the genes: larger sets are not pathways
 _MOST = 200
 
 

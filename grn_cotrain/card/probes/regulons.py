@@ -1,7 +1,7 @@
-"""Probe: can a linear map tell the targets of a TF from gene vectors alone?
+"""Probe: can a linear map recognise the targets of a TF from gene vectors alone?
 
-Training edges carried messages, so a probe that is tested on training targets asks back what it was told: it is shown,
-and never claimed. What counts are held-out targets, which no message of that TF reached:
+Training edges carried messages, so a probe that is tested on training targets asks for what training showed: it is
+printed, and never claimed. What counts are held-out targets, which no message of that TF reached:
 
 - A TF with training targets: the map is fitted on them (held-out targets stay among the unlabelled genes, since leaving
   them out would name them) and ranks the candidates of the test part, gene folds apart.
@@ -52,7 +52,7 @@ def _training(inputs: CardInputs, folds_G: np.ndarray) -> Probe | NotRun:
 def _held_out(inputs: CardInputs, folds_G: np.ndarray) -> Probe | NotRun:
     question = f"{_QUESTION}; tested on targets that were hidden in training (split's test part)."
     if inputs.split is None:
-        return NotRun(*_HELD_OUT, question, "the edge split is not at hand (no prepared folder)")
+        return NotRun(*_HELD_OUT, question, "the edge split is missing (no prepared folder)")
     if inputs.recipe["graph"]["messages"] not in ("true", "none"):
         note = "the model's message edges are a control graph"
     else:

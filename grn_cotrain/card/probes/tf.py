@@ -1,7 +1,7 @@
 """Probe: is a gene a transcription factor?
 
-A gene with out-edges in the training graph *is* a TF, so among all genes the graph has told most of the answer and the
-control ``degree`` says so. The second probe asks only about genes without a training out-edge.
+A gene with out-edges in the training graph *is* a TF, so among all genes the graph has shown most of the answer, as the
+control ``degree`` proves. The second probe asks only about genes without a training out-edge.
 
 Dimension letters: G genes.
 """
@@ -20,12 +20,12 @@ _LEAST = 10  # TFs and other genes; fewer cannot be divided into folds that mean
 
 
 def tf_probes(inputs: CardInputs, *, seed: int = 0) -> list[Probe | NotRun]:
-    """Both probes; one that has too few TFs says so."""
+    """Both probes; one that has too few TFs reports it."""
     notes = []
     if "tf_family" in inputs.features:
         notes.append(
             "the model was given gene families by symbol (tf_family), which nearly name TFs: the control "
-            '"model\'s inputs" shows what they tell alone'
+            '"model\'s inputs" shows what they predict alone'
         )
     everyone_G = np.ones(inputs.num_genes, dtype=bool)
     return [
@@ -42,7 +42,7 @@ def tf_probes(inputs: CardInputs, *, seed: int = 0) -> list[Probe | NotRun]:
             inputs,
             "tf_unseen",
             "TF or not, no training out-edge",
-            "Is the gene a known TF? (only genes without an out-edge in training: the graph did not say.)",
+            "Is the gene a known TF? (only genes without an out-edge in training: the graph did not show it.)",
             inputs.out_degree_G == 0,
             notes,
             seed,

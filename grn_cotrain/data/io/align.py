@@ -51,15 +51,15 @@ def align_cells(
 
 def align_measured(
     counts: CountsFile, vocab: FeatureVocab, *, min_mapped: float = 0.5
-) -> tuple[MemoryStore, np.ndarray, list[str]]:
-    """As :func:`align_cells`, with which features the file has, bool ``[G]``, in the place of the report.
+) -> tuple[MemoryStore, np.ndarray, AlignmentReport, list[str]]:
+    """As :func:`align_cells`, with which features the file has, bool ``[G]``, after the cells.
 
     Zeros of the others are not measurements. Names do not decide: a gene and its protein may share one.
     """
     cells, alignment, notes = _aligned(counts, vocab, min_mapped)
     measured_G = np.zeros(vocab.num_features, dtype=bool)
     measured_G[alignment.index_N[alignment.index_N >= 0]] = True
-    return cells, measured_G, notes
+    return cells, measured_G, alignment.report, notes
 
 
 def _aligned(counts: CountsFile, vocab: FeatureVocab, min_mapped: float) -> tuple[MemoryStore, Alignment, list[str]]:

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -21,10 +21,10 @@ from grn_cotrain.data.assay_kinds import modality_of
 from grn_cotrain.data.assays import PRESENT, kind_for
 from grn_cotrain.data.io.annotations import set_annotations_apart
 from grn_cotrain.data.io.column_words import like_a_barcode
-from grn_cotrain.data.io.features import Features, NameTables, resolve_features
+from grn_cotrain.data.io.features import Features, NameTables, TableOptions, resolve_features
 from grn_cotrain.data.io.format_anndata import MemorySource, read_anndata
 from grn_cotrain.data.io.matrix_formats import read_matrix
-from grn_cotrain.data.io.names import AliasTable, OrthologTable, TargetSpecies
+from grn_cotrain.data.io.names import AliasTable, TargetSpecies
 from grn_cotrain.data.io.raw_matrix import RawMatrix
 from grn_cotrain.data.io.storage_errors import reading
 from grn_cotrain.data.io.value_kind import ValueKind, detect_value_kind, kind_and_reason
@@ -116,13 +116,8 @@ def load_counts(
     layer: str | None = None,
     *,
     modality: str | None = None,
-    aliases: AliasTable | None = None,
-    orthologs: OrthologTable | None = None,
-    orthologs_policy: str = "one2one",
-    to_species: TargetSpecies | None = None,
-    species: TargetSpecies | None = None,
-    names: str | None = None,
     annotations: Sequence[str] = (),
+    **tables: Unpack[TableOptions],
 ) -> CountsFile:
     """Read cells x features from h5ad, h5mu, loom, zarr, 10x h5, Matrix Market files, or a CSV/TSV table.
 
@@ -157,10 +152,9 @@ def load_counts(
         negative values; values that are neither counts nor on a log scale; two species; duplicated barcodes; duplicated
         gene names that no Ensembl ids distinguish.
     """
-    tables = NameTables(aliases, orthologs, orthologs_policy, to_species, species, names)
     what = f"counts '{path}'"
     raw = set_annotations_apart(read_matrix(path, layer, modality, annotations), what, annotations)
-    return _validated(raw, what, layer, modality, tables)
+    return _validated(raw, what, layer, modality, NameTables.of(tables))
 
 
 def counts_from_anndata(
@@ -168,14 +162,9 @@ def counts_from_anndata(
     layer: str | None = None,
     *,
     modality: str | None = None,
-    aliases: AliasTable | None = None,
-    orthologs: OrthologTable | None = None,
-    orthologs_policy: str = "one2one",
-    to_species: TargetSpecies | None = None,
-    species: TargetSpecies | None = None,
-    names: str | None = None,
     annotations: Sequence[str] = (),
     what: str = "adata",
+    **tables: Unpack[TableOptions],
 ) -> CountsFile:
     """Validate an AnnData in memory as :func:`load_counts` validates a file; ``adata`` itself is never changed.
 
@@ -185,8 +174,7 @@ def counts_from_anndata(
         raw = read_anndata(MemorySource(adata), layer, what)
     raw.shared = True
     raw = set_annotations_apart(raw, what, annotations)
-    tables = NameTables(aliases, orthologs, orthologs_policy, to_species, species, names)
-    return _validated(raw, what, layer, modality, tables)
+    return _validated(raw, what, layer, modality, NameTables.of(tables))
 
 
 def _validated(raw: RawMatrix, what: str, layer: str | None, modality: str | None, tables: NameTables) -> CountsFile:

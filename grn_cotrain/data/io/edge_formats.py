@@ -42,10 +42,12 @@ def _has(table: pd.DataFrame, *names: str) -> bool:
 
 
 def parse_tsv(table: pd.DataFrame, options: frozenset[str]) -> EdgeList:
-    """Columns of any known names: source or TF or regulator, target or gene; weight or importance; sign; evidence.
+    """Columns of any known names: source or TF or regulator, target or gene; weight or importance; sign; evidence;
+    relation, with source_space and target_space.
 
-    Options: ``source=COLUMN``, ``target=COLUMN``, ``weight=COLUMN``, ``sign=COLUMN`` and ``evidence=COLUMN`` choose the
-    columns, by name or, for the ends, by number from 1; ``header=no`` makes the first line an edge.
+    Options: ``source=COLUMN``, ``target=COLUMN``, ``weight=COLUMN``, ``sign=COLUMN``, ``evidence=COLUMN`` and
+    ``relation=COLUMN`` choose the columns, by name or, for the ends, by number from 1; ``header=no`` makes the first
+    line an edge.
     """
     plain, told = split_options(options)
     refuse_options("tsv", plain, *(f"{name}=" for name in TOLD))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,7 @@ from grn_cotrain.data.io.raw_matrix import canonical_modality, looks_like_peaks,
 from grn_cotrain.data.vocab import MODALITIES, detect_species, is_ensembl_id
 from grn_cotrain.errors import UserError, did_you_mean
 
-__all__ = ["Features", "NameTables", "resolve_features"]
+__all__ = ["Features", "NameTables", "TableOptions", "resolve_features"]
 
 _TYPE_COLUMNS = ("modality", "feature_types", "feature_type")
 _BIOTYPE = re.compile(r".*(?:rna|pseudogene|_gene|coding|ribozyme|transcript|tec|artifact|intron)s?", re.IGNORECASE)
@@ -36,6 +37,17 @@ _MOUSE_STYLE = re.compile(r"[A-Z][a-z]+[a-z0-9.\-]*")
 _HUMAN_STYLE = re.compile(r"[A-Z]{2}[A-Z0-9.\-]*")
 _MIXED = 0.2  # share of names of either style from which a file is a mixture of species
 _DATE = re.compile(r"\d{1,2}-(?:Mar|Sep|Dec)|(?:Mar|Sep|Dec)-\d{1,2}", re.IGNORECASE)
+
+
+class TableOptions(TypedDict, total=False):
+    """How names are changed, as keyword arguments of the readers: see :class:`NameTables`."""
+
+    aliases: AliasTable | None
+    orthologs: OrthologTable | None
+    orthologs_policy: str
+    to_species: TargetSpecies | None
+    species: TargetSpecies | None
+    names: str | None
 
 
 @dataclass(frozen=True)
@@ -64,6 +76,13 @@ class NameTables:
     to_species: TargetSpecies | None = None
     species: TargetSpecies | None = None
     names: str | None = None
+
+    @classmethod
+    def of(cls, options: TableOptions) -> NameTables:
+        """From the keyword arguments of a reader."""
+        given = dict(options)
+        policy = given.pop("orthologs_policy", "one2one")
+        return cls(**given, policy=policy)  # type: ignore[arg-type]
 
 
 @dataclass

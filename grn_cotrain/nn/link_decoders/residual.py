@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from grn_cotrain.controls.pair_evidence import PairEvidence
 from grn_cotrain.errors import UserError
-from grn_cotrain.nn.link_decoders.base import LINK_DECODERS, LearnedDecoder, LinkDecoder, PairEvidence
+from grn_cotrain.nn.link_decoders.base import LINK_DECODERS, LearnedDecoder, LinkDecoder
 
 __all__ = ["ResidualDecoder"]
 

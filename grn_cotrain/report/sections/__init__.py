@@ -13,7 +13,7 @@ MakeSection = Callable[[ReportInputs], Section]
 
 
 def sections(report: ReportInputs) -> list[tuple[str, MakeSection]]:
-    """Return the sections in the order of reading, with the words that tell their progress."""
+    """Return the sections in the order of reading, with the words of their progress lines."""
     from grn_cotrain.report.sections import (
         card,
         cells,

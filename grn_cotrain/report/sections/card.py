@@ -18,7 +18,7 @@ _OPEN = 3  # sections shown at once; what they rest on is folded away
 
 
 def section(report: ReportInputs) -> Section:
-    """Card of each run: the one that lies there, or a new one."""
+    """Card of each run: the one in the folder, or a new one."""
     return Section("card", "Gene-embedding card", "Card", tuple(beside(report, lambda run: _of(report, run))))
 
 
@@ -37,12 +37,12 @@ def _of(report: ReportInputs, run: RunInputs) -> Sequence[Block]:
 
 
 def _card(report: ReportInputs, run: RunInputs) -> GeneCard:
-    """The card beside the run if it is of these very weights: another one would tell of another model."""
+    """The card in the run's folder if it is of these weights: another one would describe another model."""
     if (run.run.folder / _CARD_FILE).is_file():
         found = GeneCard.read(run.run.folder)
-        # Of the best model: run.json holds the hash of the last step's weights.
+        # The hash is that of the best model: run.json holds the hash of the last step's weights.
         weights = read_json(run.run.model / "config.json", what="model configuration")["sha256"]["model.safetensors"]
         if found.to_dict()["identity"]["hashes"]["weights_sha256"] == weights:
             return found
-        report.say(f"  {_CARD_FILE} in {run.place} is of other weights; made anew")
+        report.say(f"  {_CARD_FILE} in {run.place} is of other weights; made again")
     return build_card(run.run.folder, say=lambda text: report.say(f"  {without_paths(text)}"))

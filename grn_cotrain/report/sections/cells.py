@@ -1,4 +1,4 @@
-"""Masked values of held-out cells, beside predictors that need no network."""
+"""Masked values of held-out cells, compared with predictors that need no network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHOWN = ("r2", "r2_pooled")
 _HOW = (
     "15 % of the non-zero entries of held-out cells are hidden and predicted from the rest. R2 is taken on values "
     "standardised per gene, so that knowing the genes' means earns nothing. Factor analysis is the bar: a cell model "
-    "that learned more than linear co-expression lies above it."
+    "that learned more than linear co-expression is above it."
 )
 
 
@@ -91,4 +91,4 @@ def _verdict(run: RunInputs, frame: pd.DataFrame) -> Text | None:
         return Text(f"{who} explains more of the hidden values than factor analysis.", tone="good")
     if model["high"] < bar["low"] or model["value"] < bar["value"]:
         return Text(f"{who} explains less of the hidden values than factor analysis.", tone="caution")
-    return Text(f"{who} and factor analysis cannot be told apart: their intervals overlap.", tone="caution")
+    return Text(f"{who} and factor analysis cannot be distinguished: their intervals overlap.", tone="caution")

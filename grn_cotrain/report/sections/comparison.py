@@ -14,7 +14,7 @@ from grn_cotrain.report.inputs import Part, ReportInputs, RunInputs, without_pat
 
 __all__ = ["section"]
 
-_SHOWN = {"embedding"}  # what no other section tells; the rest is opened by who looks for it
+_SHOWN = {"embedding"}  # shown in no other section; readers who look for the rest open it
 
 
 def section(report: ReportInputs) -> Section:

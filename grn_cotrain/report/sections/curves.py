@@ -1,4 +1,4 @@
-"""ROC, precision-recall and calibration: what lies behind one number."""
+"""ROC, precision-recall and calibration: the curves behind one number."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _of(source: Source) -> list[Block]:
 
         def plot(ax: Axes, kind: str = kind) -> None:
             pl.link_curves(links, kind=kind, ax=ax)
-            # Below the axes: at this size a legend inside would lie on curves.
+            # Below the axes: at this size a legend inside would cover curves.
             ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), handlelength=2.8)
 
         drawn = draw(

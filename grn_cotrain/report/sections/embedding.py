@@ -12,7 +12,7 @@ from grn_cotrain.report.sections import beside
 __all__ = ["largest_regulon", "section"]
 
 _HOW = (
-    "Genes whose embeddings point the same way lie close together. A map that only shows degree has learned how "
+    "Genes whose embeddings point the same way are close together. A map that only shows degree has learned how "
     "well-studied a gene is; one that only shows expression has learned its mean. Distances between far groups and the "
     "shapes of groups mean nothing."
 )
@@ -66,6 +66,6 @@ def _map(run: RunInputs, basis: str, colour: str, what: str, caption: str) -> Fi
         name=run.slug(f"embedding-{colour}"),
         title=f"Map of the gene embedding, coloured by the {what}",
         description=f"{basis.upper()} of the graph embedding, one point a gene. The card below "
-        "says in numbers how much of the embedding degree and expression explain, and lists nearest neighbours.",
+        "shows in numbers how much of the embedding degree and expression explain, and lists nearest neighbours.",
         caption=f"{basis.upper()} of the embedding. {caption}",
     )

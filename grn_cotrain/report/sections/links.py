@@ -1,4 +1,4 @@
-"""The model beside its controls on the held-out links, every metric with its interval."""
+"""The model compared with its controls on the held-out links, every metric with its interval."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def section(report: ReportInputs) -> Section:
         blocks += _group(group, with_heading=len(groups) > 1)
     if groups:
         blocks.append(_controls_explained(groups))
-    return Section("links", "The model beside its controls", "Links", tuple(blocks))
+    return Section("links", "The model compared with its controls", "Links", tuple(blocks))
 
 
 def _missing(run: RunInputs) -> Missing:
@@ -93,7 +93,7 @@ def _group(group: Sequence[Source], *, with_heading: bool) -> list[Block]:
 
 
 def _figures(group: Sequence[Source]) -> list[Block]:
-    """The headline metric of every scorer, for each run, beside what is left of it at equal in-degree."""
+    """The headline metric of every scorer, for each run, with what is left of it at equal in-degree."""
     from grn_cotrain import pl
 
     found: list[tuple[str, Sequence[Block]]] = []
@@ -187,7 +187,7 @@ def _model_of(source: Source, name: str) -> str | None:
 
 def _difference_row(label: str, name: str, value: float, low: float, high: float) -> Sequence[Cell]:
     interval = bounds(low, high, sign=True)
-    reading = "above zero" if low > 0 else "below zero" if high < 0 else "holds zero: cannot be told apart"
+    reading = "above zero" if low > 0 else "below zero" if high < 0 else "holds zero: cannot be distinguished"
     return [
         *(Cell(label), Cell(metric(name).words), figure(value, sign=True)),
         *(Cell(interval or "-"), Cell(reading if interval else "no interval")),
@@ -235,7 +235,7 @@ def _controls_explained(groups: Sequence[Sequence[Source]]) -> Block:
     rows = [(name, _plain(known[name].summary), known[name].paper) for name in sorted(used & known.keys())]
     header = ("control", "what it does", "source")
     explained = table(header, rows, numeric=(), name="controls-explained", caption="Controls of this report.")
-    return Details("What the controls are", (explained,))
+    return Details("Description of the controls", (explained,))
 
 
 def _plain(summary: str) -> str:

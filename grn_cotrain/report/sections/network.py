@@ -58,9 +58,7 @@ def _of(report: ReportInputs, run: RunInputs) -> list[Block]:
     blocks.insert(0, _network(run, edges))
     blocks.append(_table(run.slug("drawn-edges"), edges.frame, "The edges of the drawn network, by falling score."))
     blocks += _regulon(run)
-    new = Part.attempt(
-        lambda: predict_edges(run.run.folder, top=_NEW, include_known=False, say=lambda text: None).frame
-    )
+    new = Part.attempt(lambda: predict_edges(run.run.folder, top=_NEW, known="drop", say=lambda text: None).frame)
     if new.value is not None:
         caption = f"The {len(new.value):,} new edges with the highest scores, of any TF."
         blocks.append(
@@ -82,7 +80,7 @@ def _network(run: RunInputs, edges: PredictedEdges) -> Figure:
         title="The edges with the highest scores, drawn as a network",
         description=f"{len(frame)} edges of {frame['source'].nunique()} TFs to {frame['target'].nunique()} genes; "
         f"{known} of them are known and {len(frame) - known} are new. The table below lists them.",
-        caption="Boxes are TFs, dots other genes. Arrow heads and colour tell activation from repression; dashed edges "
+        caption="Boxes are TFs, dots other genes. Arrow heads and colour show activation or repression; dashed edges "
         "are new, solid ones known.",
     )
 

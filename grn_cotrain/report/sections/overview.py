@@ -1,4 +1,4 @@
-"""What this is, and whether the model beats its best control: the first screen."""
+"""The first screen: the project, and whether the model beats its best control."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ __all__ = ["section", "verdict_blocks"]
 
 _ABOUT = (
     "A gene regulatory network and single cells were trained together over one table of gene embeddings: masked values "
-    "of expression on one side, prediction of regulatory links on the other. Every result stands beside controls that "
-    "need no deep model; a gain counts only where the interval of the paired difference lies above zero."
+    "of expression on one side, prediction of regulatory links on the other. Results are compared with controls that "
+    "need no deep model; a gain counts only where the interval of the paired difference is above zero."
 )
 
 
@@ -30,7 +30,7 @@ def section(report: ReportInputs) -> Section:
 
 
 def _unfinished(run: RunInputs) -> Text:
-    """What a reader must know before anything else."""
+    """Warning that a reader must see first."""
     if run.kept is not None and run.has_model:
         shown = f"Results are those of the model kept so far, of step {run.kept.step:,}; they may change."
     else:

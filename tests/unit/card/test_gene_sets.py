@@ -35,8 +35,8 @@ def test_gmt(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("IFN\tdescription\n", "line 1 is no GMT line"),
-        ("IFN STAT1 IRF9\n", "line 1 is no GMT line"),
+        ("IFN\tdescription\n", "line 1 is not a GMT line"),
+        ("IFN STAT1 IRF9\n", "line 1 is not a GMT line"),
         ("A\tx\tSTAT1\nA\tx\tLYZ\n", "line 2: the set 'A' occurs twice"),
         ("A\tx\tFOO\tBAR\n", "none of its genes is in the model's vocabulary (FOO, BAR)"),
         ("", "is empty"),
@@ -56,7 +56,7 @@ def test_annotation(tmp_path: Path) -> None:
     )
     found = read_chromosomes(file(tmp_path, text), VOCAB, say=said.append)
     assert found == {0: "chr1", 2: "chr11"}
-    assert "1 lie on several and are left out (IRF9)" in said[0]
+    assert "1 are on several and left out (IRF9)" in said[0]
     assert "2 rows of unplaced contigs" in said[0]
 
 

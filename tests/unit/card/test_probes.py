@@ -144,7 +144,7 @@ def test_what_training_told_is_never_claimed() -> None:
     result = ran(run_probe(probe_of(labels, "circular"), features_of(values)))
     assert result.difference.low > 0.2
     assert not result.beats_controls
-    assert "training told the answer" in result.words
+    assert "training showed the answer" in result.words
 
 
 def test_few_tasks_or_positives_support_no_claim() -> None:

@@ -72,7 +72,7 @@ def test_a_changed_recipe_or_changed_data_are_refused(tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     (other / "thesis.txt").write_text("mine")
-    with pytest.raises(UserError, match=r"--out '.*other': holds other files"):
+    with pytest.raises(UserError, match=r"out='.*other': holds other files"):
         open_grid(other, base, {})
 
 
@@ -126,5 +126,5 @@ def test_a_real_process_that_fails_ends_one_cell_only(tmp_path: Path) -> None:
 
 
 def test_jobs_must_be_a_number_of_processes(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--jobs '0'"):
+    with pytest.raises(UserError, match="jobs=0"):
         run_cells([], jobs=0)

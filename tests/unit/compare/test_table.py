@@ -114,5 +114,5 @@ def test_changes() -> None:
 def test_seeds() -> None:
     assert parse_seeds("0, 1,2") == [0, 1, 2]
     for text in ("0,x", "", "0,-1", "0,4294967296", "1,1"):
-        with pytest.raises(UserError, match=f"--seeds '{text}'"):
+        with pytest.raises(UserError, match=f"seeds='{text}'"):
             parse_seeds(text)

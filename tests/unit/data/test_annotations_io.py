@@ -92,10 +92,10 @@ def test_features_of_an_h5ad_alike(tmp_path) -> None:
 
 def test_text_of_an_unknown_word_is_asked_for(tmp_path) -> None:
     path = text(tmp_path, with_columns(foo=["T cell"] * 20))
-    with pytest.raises(UserError, match=r"column 'foo' holds text \('T cell'\).*--annotations 'foo'"):
+    with pytest.raises(UserError, match=r"column 'foo' holds text \('T cell'\).*annotations='foo'"):
         load_counts(path)
     assert "kept in obs: foo" in notes_of(path, annotations=["foo"])
-    with pytest.raises(UserError, match=r"--annotations 'fo': .* no such column or feature \(did you mean 'foo'\?\)"):
+    with pytest.raises(UserError, match=r"annotations='fo': .* no such column or feature \(did you mean 'foo'\?\)"):
         load_counts(path, annotations=["foo", "fo"])
     rows = text(tmp_path, [*GENE_ROWS, ["foo", *["a"] * 20]])
     with pytest.raises(UserError, match=r"the row 'foo' holds text \('a'\)"):
@@ -113,7 +113,7 @@ def test_numbers_of_an_unknown_word_are_annotation_if_the_user_says_so(tmp_path)
 
 
 def test_a_score_beside_counts_is_named(tmp_path) -> None:
-    with pytest.raises(UserError, match=r"features score1, score2 hold fractions .*--annotations 'score1,score2'"):
+    with pytest.raises(UserError, match=r"features score1, score2 hold fractions .*annotations='score1,score2'"):
         load_counts(text(tmp_path, with_columns(score1=np.arange(20) / 7, score2=np.arange(20) / 9)))
     with pytest.raises(UserError, match=r"features my_score hold fractions while all others hold whole.*'my_score'"):
         load_counts(text(tmp_path, with_columns(my_score=np.arange(20) / 7)))

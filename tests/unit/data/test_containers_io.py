@@ -141,7 +141,7 @@ def test_modality_also_chooses_among_feature_types(tmp_path) -> None:
     data.write_h5ad(tmp_path / "c.h5ad")
     assert list(load_counts(tmp_path / "c.h5ad", modality="rna").adata.var_names) == GENES[:2]
     assert list(load_counts(tmp_path / "c.h5ad", modality="prot").adata.var_names) == GENES[2:]
-    with pytest.raises(UserError, match=r"--modality 'atac': .* choose from gene, protein"):
+    with pytest.raises(UserError, match=r"modality='atac': .* choose from gene, protein"):
         load_counts(tmp_path / "c.h5ad", modality="atac")
 
 
@@ -166,12 +166,12 @@ def test_cells_that_lack_a_modality_have_zeros_and_say_so(tmp_path) -> None:
 
 def test_unknown_modalities_are_listed(tmp_path) -> None:
     path = h5mu(tmp_path, modalities(hashing=other(PROTEINS, ["H1", "H2"]), zz=other(PROTEINS, ["Z1", "Z2"])))
-    with pytest.raises(UserError, match=r"modalities of unknown names: hashing, zz .*--modality rna"):
+    with pytest.raises(UserError, match=r"modalities of unknown names: hashing, zz .*modality='rna'"):
         load_counts(path)
     assert load_counts(path, modality="rna").adata.n_vars == 3
-    with pytest.raises(UserError, match="--modality 'hashing': neither genes, nor proteins, nor peaks"):
+    with pytest.raises(UserError, match="modality='hashing': neither genes, nor proteins, nor peaks"):
         load_counts(path, modality="hashing")
-    with pytest.raises(UserError, match=r"--modality 'rma': .*choose from rna, .*did you mean 'rna'"):
+    with pytest.raises(UserError, match=r"modality='rma': .*choose from rna, .*did you mean 'rna'"):
         load_counts(path, modality="rma")
 
 
@@ -194,7 +194,7 @@ def test_layers_of_all_containers(tmp_path) -> None:
     assert load_counts(path, modality="rna").kind == "log"
     assert np.array_equal(load_counts(loom(tmp_path), "spliced").adata.X.toarray(), COUNTS - (COUNTS > 0))
     for place in (tmp_path / "l.zarr", path, tmp_path / "cells.loom"):
-        with pytest.raises(UserError, match=r"--layer 'cuonts': .*no such layer; choose from "):
+        with pytest.raises(UserError, match=r"layer='cuonts': .*no such layer; choose from "):
             load_counts(place, "cuonts")
 
 

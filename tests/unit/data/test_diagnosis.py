@@ -106,7 +106,7 @@ def test_a_table_with_both_bridges_ids_and_symbols(tmp_path, cells, tfs, targets
     chosen = [(0, 1), (0, 2), (3, 4), (1, 5)]
     rows = "".join(f"{tfs[a]}\t{targets[b]}\n" for a, b in chosen)
     (tmp_path / "net.tsv").write_text("source\ttarget\n" + rows)
-    with pytest.raises(UserError, match=r"--aliases") as caught:
+    with pytest.raises(UserError, match=r"aliases") as caught:
         prepare_grn(tmp_path / "net.tsv", prep)
     assert "\n" not in str(caught.value)
     prepare_grn(tmp_path / "net.tsv", prep, aliases=tmp_path / "hgnc.tsv")

@@ -15,7 +15,7 @@ from grn_cotrain.data.grn import GRN, EdgeReport
 from grn_cotrain.data.io.edges import load_edges
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import MissingExtraError, UserError
-from tests.skips import extra
+from tests.cases.skips import extra
 
 VOCAB = FeatureVocab.from_symbols(["A1", "B1", "C1", "D1", "HLA-A"], ["ENSG00000000001", "", "", "", ""])
 FRAME = pd.DataFrame(

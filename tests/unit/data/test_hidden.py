@@ -11,6 +11,7 @@ import pytest
 
 from grn_cotrain.controls import CONTROLS
 from grn_cotrain.controls._edge_table import EdgeTable
+from grn_cotrain.controls.pair_evidence import degree_logits
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.grn import GRN
 from grn_cotrain.data.hidden import hidden_genes
@@ -19,7 +20,6 @@ from grn_cotrain.data.pairs import pair_keys
 from grn_cotrain.data.split_published import published_split
 from grn_cotrain.data.splits import make_split
 from grn_cotrain.evaluate.metrics import auroc
-from grn_cotrain.nn.pair_evidence import degree_logits
 from tests.cases.networks import grn_of, random_grn, vocab_of
 
 

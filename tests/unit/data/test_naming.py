@@ -83,7 +83,7 @@ def test_the_user_names_the_column(tmp_path) -> None:
     path = h5ad(tmp_path, pd.DataFrame({"symbol": GENES[::-1], "alt": GENES}, index=NUMBERS))
     assert "column 'alt', as given" in notes_of(path, names="alt")
     assert list(load_counts(path, names="index").adata.var_names) == NUMBERS
-    with pytest.raises(UserError, match=r"--names 'atl': .*choose from symbol, alt, index \(did you mean 'alt'\?\)"):
+    with pytest.raises(UserError, match=r"names='atl': .*choose from symbol, alt, index \(did you mean 'alt'\?\)"):
         load_counts(path, names="atl")
     prep = prepare_counts(path, tmp_path / "prep", names="alt")
     assert set(prep.vocab.symbols) == set(GENES)
@@ -115,7 +115,7 @@ def test_attributes_of_a_loom(tmp_path, numbered) -> None:
     if numbered:
         assert "column 'gene_short_name'" in notes_of(path)
     else:
-        with pytest.raises(UserError, match="--names 'mine'"):
+        with pytest.raises(UserError, match="names='mine'"):
             load_counts(path)
         assert notes_of(path, names="mine")
 

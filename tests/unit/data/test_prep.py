@@ -264,7 +264,7 @@ def test_foreign_folders_are_never_replaced(tmp_path, folder) -> None:
     (tmp_path / "work" / "thesis.tex").write_text("years")
     vocab = make_vocab()
     for path in (tmp_path / "work", tmp_path / "work" / "thesis.tex"):
-        with pytest.raises(UserError, match="--out"):
+        with pytest.raises(UserError, match="out"):
             write_prep(path, vocab, make_cells(vocab))
     assert (tmp_path / "work" / "thesis.tex").read_text() == "years"
 

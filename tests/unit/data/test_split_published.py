@@ -117,3 +117,41 @@ def test_a_truncated_file_is_refused(files: dict[str, Path]) -> None:
     files["test"].write_bytes(files["test"].read_bytes()[:30])
     with pytest.raises(UserError, match="cannot be read"):
         published_split(files["train"], None, files["test"], vocab=vocab_of(10), index=INDEX)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "source\ttarget\tlabel",
+        "Gene1\tGene2\tLabel",
+        "regulator\ttarget_gene\ty",
+        "TF_name\tTarget symbol\tis_positive",
+        "Label\tTarget\tTF",
+    ],
+)
+def test_columns_have_any_name_that_an_edge_list_may_have(tmp_path: Path, header: str) -> None:
+    vocab = vocab_of(6)
+    rows = {"train": [(0, 1, 1), (0, 2, 0)], "validation": [(1, 3, 1), (1, 4, 0)], "test": [(2, 4, 1), (2, 5, 0)]}
+    paths = {}
+    for part, lines in rows.items():
+        table = [(f"GENE{a}", f"GENE{b}", str(y)) for a, b, y in lines]
+        table = [line[::-1] for line in table] if header.startswith("Label") else table
+        text = header + "\n" + "".join("\t".join(line) + "\n" for line in table)
+        paths[part] = write(tmp_path, f"{part}.tsv.gz", text)
+    split = published_split(paths["train"], paths["validation"], paths["test"], vocab=vocab)
+    assert split.positives("test").T.tolist() == [[2, 4]]
+    assert split.train_2E.T.tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("a\tb\tLabel\nGENE0\tGENE1\t1\n", r"train .*which is the source.*; name the columns source, target and label"),
+        ("TF\tTarget\tLabel\ty\nGENE0\tGENE1\t1\t1\n", r"2 columns of labels \(Label, y\)"),
+    ],
+)
+def test_columns_that_do_not_decide_are_refused(tmp_path: Path, text: str, match: str) -> None:
+    vocab = vocab_of(6)
+    train = write(tmp_path, "train.tsv.gz", text)
+    with pytest.raises(UserError, match=match):
+        published_split(train, None, train, vocab=vocab)

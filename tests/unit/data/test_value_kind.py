@@ -102,7 +102,7 @@ def adata(X: np.ndarray, **layers: np.ndarray) -> anndata.AnnData:
     "X", [(counts() - counts().mean(axis=0)) / (counts().std(axis=0) + 1e-9), per_cell(1e4), _ambient()]
 )
 def test_a_refusal_names_the_layer_that_holds_the_counts(X: np.ndarray) -> None:
-    with pytest.raises(UserError, match=r"raw counts: --layer counts"):
+    with pytest.raises(UserError, match=r"raw counts: layer='counts'"):
         counts_from_anndata(adata(X, counts=counts()))
 
 
@@ -121,5 +121,5 @@ def test_cells_in_memory_are_validated_alike_and_never_changed() -> None:
     assert (data.X != before.X).nnz == 0
     assert data.obs.equals(before.obs)
     assert data.var.equals(before.var)
-    with pytest.raises(UserError, match="--layer 'x': cells of mine has no such layer; choose from none"):
+    with pytest.raises(UserError, match="layer='x': cells of mine has no such layer; choose from none"):
         counts_from_anndata(data, "x", what="cells of mine")

@@ -160,7 +160,7 @@ def test_a_served_cache_is_a_mirror(server, cache, tmp_path) -> None:
     path = fetcher(base_url=server.url("labs/")).fetch(entry)
     assert path == place
     assert path.read_bytes() == BODY
-    with pytest.raises(UserError, match="--base-url 'ftp"):
+    with pytest.raises(UserError, match="base_url='ftp"):
         fetcher(base_url="ftp://x")
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from grn_cotrain.cli.listing import registries
+from tests.cases.skips import extra
 from tests.commands import ROOT, check_command, page_commands
-from tests.skips import extra
 
 extra("mkdocs")
 

@@ -14,8 +14,9 @@ from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate import attention
-from grn_cotrain.evaluate.attention import ALL_CELLS, AttentionConfig, AttentionScores, cell_groups, read_attention
+from grn_cotrain.evaluate.attention import ALL_CELLS, AttentionScores, cell_groups, read_attention
 from grn_cotrain.evaluate.attention_weights import column_means, pagerank, rank_normalised
+from grn_cotrain.jobs.attention import AttentionConfig
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
 from grn_cotrain.recipe import TokenConfig
 from tests.cases.attention import EncoderModel, PlantedModel, brute_force
@@ -192,18 +193,18 @@ def test_memory_is_refused_with_the_number_that_fits(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("seed", [-1, 2**32])
 def test_a_seed_out_of_range_is_refused(seed: int) -> None:
-    with pytest.raises(UserError, match=f"seed: got {seed}; give 0 to 4294967295"):
+    with pytest.raises(UserError, match=f"seed={seed}: give 0 to 4294967295"):
         AttentionConfig(seed=seed)
 
 
 def test_bad_options_are_refused() -> None:
-    with pytest.raises(UserError, match="direction 'target_reads': choose from"):
+    with pytest.raises(UserError, match="direction='target_reads': choose from"):
         AttentionConfig(direction="target_reads")  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="max_cells: got 0"):
+    with pytest.raises(UserError, match="max_cells=0: give 1 or more"):
         AttentionConfig(max_cells=0)
-    with pytest.raises(UserError, match="layers: got none"):
+    with pytest.raises(UserError, match="layers: none given"):
         AttentionConfig(layers=())
-    with pytest.raises(UserError, match=r"by 'celltype': no such column of obs.*cell_type"):
+    with pytest.raises(UserError, match=r"by='celltype': no such column of obs.*cell_type"):
         cell_groups(labelled(), "celltype", max_cells=None)
     nobody = replace(toy_cells(), obs=pd.DataFrame({"cell_type": [None] * 60}))
     with pytest.raises(UserError, match="no cell has a label"):

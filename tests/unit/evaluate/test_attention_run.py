@@ -14,10 +14,11 @@ from grn_cotrain.cli import app
 from grn_cotrain.commandline import run_app
 from grn_cotrain.data.run_data import load_run_data
 from grn_cotrain.errors import UserError
-from grn_cotrain.evaluate.attention import AttentionConfig, cell_groups, read_attention
+from grn_cotrain.evaluate.attention import cell_groups, read_attention
 from grn_cotrain.evaluate.attention_run import EDGE_COLUMNS, attention_edges, attention_of_tfs, evaluate_attention
 from grn_cotrain.evaluate.metrics import auroc
 from grn_cotrain.export.attention_edges import attention_network, check_names, export_attention
+from grn_cotrain.jobs.attention import AttentionConfig
 from grn_cotrain.model_io import load_model
 from grn_cotrain.run_folder import RunFolder
 from grn_cotrain.train.run import train
@@ -153,13 +154,13 @@ def test_links_prints_attention_beside_model_and_controls(
     ("arguments", "words"),
     [
         (("--layers", "first"), "--layers 'first': give all"),
-        (("--layers", "7"), "layers: got 7; choose from 0 to 0"),
-        (("--by", "celltype"), "by 'celltype': no such column of obs"),
-        (("--direction", "up"), "direction 'up': choose from target_reads_tf"),
-        (("--top", "0"), "top: got 0"),
+        (("--layers", "7"), "--layers: got 7; choose from 0 to 0"),
+        (("--by", "celltype"), "--by 'celltype': no such column of obs"),
+        (("--direction", "up"), "--direction 'up': choose from target_reads_tf"),
+        (("--top", "0"), "--top '0': give 1 or more"),
         (("--bootstrap", "-1"), "--bootstrap '-1'"),
-        (("--min-cells", "0"), "min_cells: got 0; give at least 1"),
-        (("--min-cells", "9", "--max-cells", "8"), "min_cells: got 9, more than are read of any group (8)"),
+        (("--min-cells", "0"), "--min-cells '0': give 1 or more"),
+        (("--min-cells", "9", "--max-cells", "8"), "--min-cells '9': more than are read of any group (8)"),
         (("--seed", "-1"), "--seed '-1': give 0 to 4294967295"),
     ],
 )

@@ -22,7 +22,8 @@ from grn_cotrain.data.prep import Prep
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
-from grn_cotrain.evaluate.in_silico import InSilico, matched_controls, perturb_cells
+from grn_cotrain.evaluate.in_silico import InSilico, perturb_cells
+from grn_cotrain.evaluate.in_silico_controls import matched_controls
 from grn_cotrain.evaluate.in_silico_edits import delete_genes, overexpress_genes, rebin, take_cells
 from grn_cotrain.model import CoTrainModel, ModelInputs
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
@@ -341,11 +342,10 @@ def test_a_gene_that_matters_stands_out_and_one_like_the_others_does_not(mode: s
     assert min(summary["percentile"] for summary in plain) < 60
 
 
-def test_sampled_cells_bound_the_work_and_progress_counts_them() -> None:
+def test_sampled_cells_bound_the_work_and_progress_counts_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("grn_cotrain.apply.cells.TOKENS_PER_BATCH", 60)
     model, seen = build("transformer"), []
-    result = perturb_cells(
-        model, LOG, [5], max_cells=4, num_controls=3, tokens_per_batch=60, progress=lambda *now: seen.append(now)
-    )
+    result = perturb_cells(model, LOG, [5], max_cells=4, num_controls=3, progress=lambda *now: seen.append(now))
     assert (result.controls["num_cells"] <= 4).all()
     assert result.summary["num_cells"] == 4
     done, total = zip(*seen, strict=True)
@@ -361,15 +361,15 @@ def test_refusals_name_the_argument() -> None:
     model = build("transformer")
     empty = MemoryStore.build(LOG.vocab, np.zeros((3, LOG.num_features)), kind="log")
     for match, genes, options in (
-        ("mode 'delet'.*did you mean 'delete'", [5], {"mode": "delet"}),
-        ("level '1.5'", [5], {"level": 1.5, "mode": "overexpress"}),
-        ("level 'max'", [5], {"level": "max", "mode": "overexpress"}),
-        ("max_cells: got 0", [5], {"max_cells": 0}),
-        ("num_controls: got -1", [5], {"num_controls": -1}),
+        ("mode='delet'.*did you mean 'delete'", [5], {"mode": "delet"}),
+        ("level=1.5", [5], {"level": 1.5, "mode": "overexpress"}),
+        ("level='max'", [5], {"level": "max", "mode": "overexpress"}),
+        ("max_cells=-1: give 0 or more", [5], {"max_cells": -1}),
+        ("num_controls=-1: give 0 or more", [5], {"num_controls": -1}),
         ("gene: none given", [], {}),
         ("gene 'ERCC-00001'.*spike-in", [29], {}),
-        ("cells: none", [5], {"rows_C": np.zeros(0, int)}),
-        ("seed: got -1; give 0 to 4294967295", [5], {"seed": -1}),
+        ("cells: there is none", [5], {"rows_C": np.zeros(0, int)}),
+        ("seed=-1: give 0 to 4294967295", [5], {"seed": -1}),
     ):
         with pytest.raises(UserError, match=match):
             perturb_cells(model, LOG, genes, **options)
@@ -398,7 +398,7 @@ def test_command_writes_tables_and_tl_returns_the_same(
     tiny_world: Path, tiny_run: Path, gene: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, per_cell = tmp_path / "genes.tsv", tmp_path / "cells.parquet"
-    options = ("--gene", gene, "--controls", 4, "--max-cells", 20)
+    options = ("--gene", gene, "--num-controls", 4, "--max-cells", 20)
     assert perturb(tiny_run, *options, "--out", out, "--cells-out", per_cell) == 0
     said = capsys.readouterr().out
     assert f"delete {gene}: cells move by" in said
@@ -459,9 +459,9 @@ def test_tables_never_share_a_file_nor_replace_the_input(
     for arguments, expected in (
         (("--out", out, "--cells-out", out), f"--cells-out '{out}': is --out too"),
         (("--out", out, "--cells-out", tmp_path / "a" / ".." / "x.tsv"), "is --out too"),
-        (("--cells", counts, "--out", counts), f"--out '{counts}': is the input itself"),
-        (("--cells", counts, "--out", out, "--cells-out", counts), f"--cells-out '{counts}': is the input itself"),
-        (("--cells", matrix, "--out", matrix / "genes.tsv"), "genes.tsv': is a file of the input"),
+        ((counts, "--out", counts), f"--out '{counts}': is the input itself"),
+        ((counts, "--out", out, "--cells-out", counts), f"--cells-out '{counts}': is the input itself"),
+        ((matrix, "--out", matrix / "genes.tsv"), "genes.tsv': is a file of the input"),
         (("--out", out, "--cells-out", tmp_path / "c.csv"), f"--cells-out '{tmp_path / 'c.csv'}': unknown kind"),
         (("--out", out, "--cells-out", tmp_path / "folder.tsv"), "folder.tsv': is a folder; give the name of a file"),
     ):

@@ -173,7 +173,7 @@ def test_levels_alone_are_given() -> None:
 def test_bad_arguments_are_refused() -> None:
     with pytest.raises(UserError, match=r"levels '1.0': give shares"):
         masked_value_by_sparsity({}, CELLS, SPLIT, levels=(0.0, 1.0))
-    with pytest.raises(UserError, match="--by 'tissue': no such column of obs; choose from type, own"):
+    with pytest.raises(UserError, match="by='tissue': no such column of obs; choose from type, own"):
         masked_value_by_sparsity({}, CELLS, SPLIT, by="tissue")
     each = replace(CELLS, obs=CELLS.obs.assign(name=np.arange(300)))
     with pytest.raises(UserError, match="choose a coarser column"):
@@ -195,7 +195,7 @@ def test_what_has_no_row_is_counted_and_named(tmp_path: Path) -> None:
     frame.to_parquet(tmp_path / "frame.parquet")
     assert pd.read_parquet(tmp_path / "frame.parquet").attrs == frame.attrs
     assert masked_value_by_sparsity({}, CELLS, SPLIT, bootstrap=0).attrs["left_out"] == []
-    with pytest.raises(UserError, match=r"--by 'own': the table calls something else so"):
+    with pytest.raises(UserError, match=r"by='own': the table calls something else so"):
         masked_value_by_sparsity({}, CELLS, SPLIT, by="own")
 
 

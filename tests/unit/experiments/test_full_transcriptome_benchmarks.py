@@ -12,7 +12,7 @@ from experiments.benchmarks import b11_all_genes_inference as b11
 from experiments.benchmarks.harness import AgreementError, Context, modules
 from experiments.encoders.designs import FORMS
 from experiments.encoders.full_transcriptome import full_batch, full_cells
-from tests.skips import extra
+from tests.cases.skips import extra
 
 QUICK = Context(quick=True, threads=1)
 

@@ -14,7 +14,7 @@ from experiments.records import make_study_record, read_records, write_record
 from experiments.results import results_text
 from experiments.studies.interferon import activity_shift, read_cells
 from grn_cotrain.errors import MissingExtraError, UserError
-from tests.skips import extra
+from tests.cases.skips import extra
 
 
 def made_up() -> tuple[anndata.AnnData, pd.DataFrame]:
@@ -71,5 +71,5 @@ def test_a_study_among_the_results(tmp_path: Path) -> None:
     assert "## interferon_test" in text
     assert "| predicted | 0.9 (1) |" in text
     assert "- a note" in text
-    with pytest.raises(UserError, match="--name"):
+    with pytest.raises(UserError, match="name"):
         make_study_record("Bad Name", body)

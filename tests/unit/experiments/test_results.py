@@ -68,7 +68,7 @@ def test_comparisons_and_benchmarks_have_sections(tmp_path: Path) -> None:
 def test_wrong_folders_and_names(tmp_path: Path, links: Path) -> None:
     with pytest.raises(UserError, match=r"holds no compare\.json"):
         make_record(tmp_path, "x")
-    with pytest.raises(UserError, match=r"--name '\.\./x'"):
+    with pytest.raises(UserError, match=r"name='\.\./x'"):
         make_record(links, "../x")
 
 
@@ -113,5 +113,5 @@ def test_the_documents_are_up_to_date() -> None:
 def test_another_budget_is_another_record() -> None:
     assert tagged("encoders_common", "") == "encoders_common"
     assert tagged("encoders_common", "long") == "encoders_common_long"
-    with pytest.raises(UserError, match="--tag 'a b': not of lower-case letters"):
+    with pytest.raises(UserError, match="tag='a b': not of lower-case letters"):
         tagged("decoders", "a b")

@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from grn_cotrain.apply import OpenRun
 from grn_cotrain.data.io.counts import counts_from_anndata, load_counts
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
-from grn_cotrain.export.cells import OBSM_KEY, cell_embeddings, embed_cells, species_of
+from grn_cotrain.export.cells import cell_embeddings, embed_cells
+from grn_cotrain.jobs.embed import OBSM_KEY
 from grn_cotrain.model_io import load_model
 from grn_cotrain.run_folder import RunFolder
 
@@ -162,7 +164,7 @@ def test_values_of_another_kind_are_warned_of_and_strange_genes_refused(
         embed_cells(published, tmp_path / "strange.h5ad", tmp_path / "out.h5ad")
     assert not list(tmp_path.glob("*out*"))
     assert not list(tmp_path.glob(".*"))
-    assert species_of(published) is None  # simulated
+    assert OpenRun(published).species is None  # simulated
 
 
 # -- what is written ---------------------------------------------------------------------------------------------------
@@ -246,7 +248,7 @@ def test_existing_keys_and_bad_outputs_are_refused(published: Path, world: annda
     path = tmp_path / "cells.h5ad"
     world.write_h5ad(path)
     before = path.read_bytes()
-    with pytest.raises(UserError, match=rf"obsm '{OBSM_KEY}': is there already.*--key-added.*--overwrite"):
+    with pytest.raises(UserError, match=rf"obsm '{OBSM_KEY}': is there already.*key_added.*overwrite=True"):
         embed_cells(published, path, tmp_path / "out.h5ad")
     with pytest.raises(UserError, match="is the input itself"):
         embed_cells(published, path, path, overwrite=True)
@@ -265,14 +267,14 @@ def test_existing_keys_and_bad_outputs_are_refused(published: Path, world: annda
 
 
 def test_progress_is_told_in_cells(published: Path, world: anndata.AnnData, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("grn_cotrain.export.cells._TOKENS_PER_BATCH", 300)
+    monkeypatch.setattr("grn_cotrain.apply.cells.TOKENS_PER_BATCH", 300)
     told: list[tuple[int, int]] = []
     many = cell_embeddings(
         published, counts_from_anndata(world), progress=lambda done, total: told.append((done, total))
     )
     assert len(told) > 2
     assert told[-1] == (30, 30)
-    monkeypatch.setattr("grn_cotrain.export.cells._TOKENS_PER_BATCH", 32_768)
+    monkeypatch.setattr("grn_cotrain.apply.cells.TOKENS_PER_BATCH", 32_768)
     np.testing.assert_allclose(
         cell_embeddings(published, counts_from_anndata(world)).values_CD, many.values_CD, rtol=1e-4, atol=1e-5
     )

@@ -109,8 +109,8 @@ def test_known_edges_by_part(tiny_run: Path, tiny_world: Path, everything: Predi
     for part in ("train", "validation", "test", "withheld"):
         pairs = {(prep.vocab.symbols[a], prep.vocab.symbols[b]) for a, b in getattr(split, f"{part}_2E").T}
         assert set(key(everything.frame[everything.frame["known"] == part])) == pairs
-    new = predict_edges(tiny_run, include_known=False, say=quiet).frame
-    only = predict_edges(tiny_run, include_known="only", say=quiet).frame
+    new = predict_edges(tiny_run, known="drop", say=quiet).frame
+    only = predict_edges(tiny_run, known="only", say=quiet).frame
     assert set(new["known"]) == {""}
     assert "" not in set(only["known"])
     assert len(new) + len(only) == len(everything)
@@ -217,7 +217,7 @@ def test_without_the_prepared_folder_of_a_control_graph(tiny_run: Path, tmp_path
     assert found.labels == "none"
     assert set(found.frame["known"]) == {""}
     assert "cannot be told" in found.summary()
-    for options in ({"include_known": False}, {"top_per_tf": "training"}):
+    for options in ({"known": "drop"}, {"top_per_tf": "training"}):
         with pytest.raises(UserError, match="cannot be told"):
             predict_edges(run, say=quiet, **options)
 
@@ -256,13 +256,13 @@ def test_named_tfs_and_targets(tiny_run: Path, tiny_world: Path, everything: Pre
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"top": 0}, "top 0: give 1 or more"),
-        ({"top": 10**9}, "more than one table holds"),
-        ({"top_per_tf": -3}, "top_per_tf -3"),
+        ({"top": 0}, "top=0: give 1 or more"),
+        ({"top": 10**9}, "top=1000000000: more than one table holds"),
+        ({"top_per_tf": -3}, "top_per_tf=-3: give 1 or more"),
         ({"top_per_tf": "all"}, "a number or training"),
         ({"min_probability": 1.5}, "give 0 to 1"),
         ({"min_probability": 1.0}, "no pair is left"),
-        ({"include_known": "sometimes"}, "choose from"),
+        ({"known": "sometimes"}, "choose from"),
         ({"tfs": ["nobody"]}, "none of 1 names is a gene"),
         ({"targets": []}, "none of 0 names"),
     ],

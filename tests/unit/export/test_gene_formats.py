@@ -12,12 +12,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from grn_cotrain.apply.identity import RunIdentity
 from grn_cotrain.errors import UserError
 from grn_cotrain.export.gene_formats import GENE_FORMATS, write_genes, write_safetensors
 from grn_cotrain.export.gene_frame import GeneEmbeddings, tell_apart
-from grn_cotrain.export.gene_varm import Into
-from grn_cotrain.export.genes import gene_embeddings
-from grn_cotrain.export.identity import RunIdentity
+from grn_cotrain.export.genes import export_genes, gene_embeddings
 
 IDENTITY = RunIdentity("toy", "recipe0", "vocab0", "weights0", "1")
 FACTS = {
@@ -172,13 +171,13 @@ def test_every_format_takes_a_table_made_by_hand(format: str, tmp_path: Path) ->
     assert (tmp_path / f"x.{GENE_FORMATS[format].suffix}").is_file()
 
 
-def test_into_belongs_to_varm_alone(tmp_path: Path) -> None:
+def test_cells_belong_to_varm_alone(tiny_run: Path, tmp_path: Path) -> None:
     given = embeddings(PLAIN)
-    with pytest.raises(UserError, match="belongs to --format varm"):
-        write_genes(given, tmp_path / "x.tsv", "tsv", into=Into(tmp_path / "c.h5ad"))
-    with pytest.raises(UserError, match="name them with --into"):
-        write_genes(given, tmp_path / "x.h5ad", "varm")
-    with pytest.raises(UserError, match=r"--format 'word2vek': choose from .*did you mean 'word2vec'"):
+    with pytest.raises(UserError, match="belongs to format='varm'"):
+        export_genes(tiny_run, tmp_path / "c.h5ad", tmp_path / "x.tsv", format="tsv")
+    with pytest.raises(UserError, match=r"name them: CELLS\.h5ad after RUN"):
+        export_genes(tiny_run, out=tmp_path / "x.h5ad", format="varm")
+    with pytest.raises(UserError, match=r"format='word2vek': choose from .*did you mean 'word2vec'"):
         write_genes(given, tmp_path / "x", "word2vek")
     assert list(tmp_path.iterdir()) == []
 
@@ -188,7 +187,7 @@ def test_into_belongs_to_varm_alone(tmp_path: Path) -> None:
 
 def test_embeddings_of_a_run_are_computed_without_a_file(tiny_run: Path) -> None:
     before = sorted(path.name for path in tiny_run.iterdir())
-    static, graph = gene_embeddings(tiny_run, "static"), gene_embeddings(tiny_run)
+    static, graph = gene_embeddings(tiny_run, kind="static"), gene_embeddings(tiny_run)
     assert sorted(path.name for path in tiny_run.iterdir()) == before
     assert static.matrix().shape == graph.matrix().shape == (80, 16)
     assert static.matrix().dtype == np.float32
@@ -205,9 +204,9 @@ def test_embeddings_of_a_run_are_computed_without_a_file(tiny_run: Path) -> None
 
 
 def test_contextual_embeddings_tell_progress(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("grn_cotrain.export.genes._TOKENS_PER_BATCH", 400)
+    monkeypatch.setattr("grn_cotrain.apply.cells.TOKENS_PER_BATCH", 400)
     told: list[tuple[int, int]] = []
-    gene_embeddings(tiny_run, "contextual", progress=lambda done, total: told.append((done, total)))
+    gene_embeddings(tiny_run, kind="contextual", progress=lambda done, total: told.append((done, total)))
     assert told[-1] == (160, 160)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
     assert len(told) > 3

@@ -11,7 +11,8 @@ import pytest
 
 from grn_cotrain.data.io.names import AliasTable, OrthologTable
 from grn_cotrain.errors import UserError
-from grn_cotrain.export.gene_varm import Into, annotate_genes, write_varm
+from grn_cotrain.export.gene_varm import annotate_genes, write_varm
+from grn_cotrain.jobs.genes import IntoOptions
 from tests.unit.export.test_gene_formats import FACTS, embeddings
 
 GENES = [
@@ -95,7 +96,7 @@ def test_refusals_leave_the_object_as_it_was() -> None:
     adata = cells(["STAT1", "IRF9"])
     adata.varm["grn_cotrain"] = np.zeros((2, 2))
     adata.uns["grn_cotrain"] = {"other": {"a": 1}}
-    with pytest.raises(UserError, match=r"varm 'grn_cotrain': is there already.*--overwrite"):
+    with pytest.raises(UserError, match=r"varm 'grn_cotrain': is there already.*overwrite=True"):
         annotate_genes(adata, given)
     assert not adata.varm["grn_cotrain"].any()
     annotate_genes(adata, given, overwrite=True)
@@ -127,7 +128,7 @@ def test_a_copy_of_the_file_is_written_and_the_file_stays(tmp_path: Path) -> Non
     adata.obsm["X_umap"] = np.ones((4, 2))
     adata.write_h5ad(tmp_path / "cells.h5ad")
     before = (tmp_path / "cells.h5ad").read_bytes()
-    write_varm(given, tmp_path / "out.h5ad", Into(tmp_path / "cells.h5ad", "gc"))
+    write_varm(given, tmp_path / "out.h5ad", tmp_path / "cells.h5ad", IntoOptions(key_added="gc"))
     assert (tmp_path / "cells.h5ad").read_bytes() == before
     out = anndata.read_h5ad(tmp_path / "out.h5ad")
     np.testing.assert_array_equal(out.varm["gc"][0], given.matrix()[0])
@@ -136,14 +137,14 @@ def test_a_copy_of_the_file_is_written_and_the_file_stays(tmp_path: Path) -> Non
     np.testing.assert_array_equal(out.obsm["X_umap"], adata.obsm["X_umap"])
     assert list(out.uns["grn_cotrain"]["gc"]["features_lost"]) == ["OTHER"]
     with pytest.raises(UserError, match="never changed"):
-        write_varm(given, tmp_path / "cells.h5ad", Into(tmp_path / "cells.h5ad"))
+        write_varm(given, tmp_path / "cells.h5ad", tmp_path / "cells.h5ad", IntoOptions())
     with pytest.raises(UserError, match=r"ends in \.h5ad"):
-        write_varm(given, tmp_path / "out.zarr", Into(tmp_path / "cells.h5ad"))
+        write_varm(given, tmp_path / "out.zarr", tmp_path / "cells.h5ad", IntoOptions())
     with pytest.raises(UserError, match="no such file"):
-        write_varm(given, tmp_path / "new.h5ad", Into(tmp_path / "no.h5ad"))
+        write_varm(given, tmp_path / "new.h5ad", tmp_path / "no.h5ad", IntoOptions())
     (tmp_path / "bad.h5ad").write_text("not HDF5")
     with pytest.raises(UserError, match="is no readable h5ad"):
-        write_varm(given, tmp_path / "new.h5ad", Into(tmp_path / "bad.h5ad"))
+        write_varm(given, tmp_path / "new.h5ad", tmp_path / "bad.h5ad", IntoOptions())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.h5ad", "cells.h5ad", "out.h5ad"]
 
 

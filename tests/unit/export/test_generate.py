@@ -378,7 +378,7 @@ def test_the_command_writes_what_the_tool_returns_and_leaves_the_file(
     before = (tmp_path / "cells.h5ad").read_bytes()
     names = tmp_path / "known.txt"
     names.write_text("# shown\n" + "\n".join(user.var_names[:10]) + "\n")
-    arguments = ["generate", str(scgpt_run), "--cells", str(tmp_path / "cells.h5ad"), "--rounds", "2"]
+    arguments = ["generate", str(scgpt_run), str(tmp_path / "cells.h5ad"), "--rounds", "2"]
     done = CliRunner().invoke(app, [*arguments, "--known", str(names), "--out", str(tmp_path / "out.h5ad")])
     assert done.exit_code == 0, done.output
     assert "gene mean" in done.output
@@ -406,15 +406,15 @@ def test_any_run_with_masked_values_generates(tiny_run: Path, user: anndata.AnnD
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"known": 1.5}, "known: got 1.5"),
+        ({"known": 1.5}, "known=1.5: give"),
         ({"known": []}, "known: no name given"),
         ({"known": ["NOSUCHGENE"]}, "NOSUCHGENE"),
         ({"known": 1.0}, "there is nothing to generate"),
-        ({"rounds": 0}, "rounds: got 0"),
-        ({"seed": -1}, "seed: got -1; give 0 to 4294967295"),
+        ({"rounds": 0}, "rounds=0: give 1 or more"),
+        ({"seed": -1}, "seed=-1: give 0 to 4294967295"),
         ({"seed": 2**64, "sample": True}, "give 0 to 4294967295"),
-        ({"genes": "some"}, "genes 'some'"),
-        ({"prompt": "cells"}, "prompt 'cells'"),
+        ({"genes": "some"}, "genes='some'"),
+        ({"prompt": "cells"}, "prompt='cells'"),
     ],
 )
 def test_what_makes_no_sense_is_refused(
@@ -431,6 +431,6 @@ def test_the_output_is_never_the_input_and_only_h5ad(scgpt_run: Path, user: annd
         generate_file(scgpt_run, path, path)
     with pytest.raises(UserError, match="written as h5ad"):
         generate_file(scgpt_run, path, tmp_path / "out.csv")
-    with pytest.raises(UserError, match="known: got 2"):
+    with pytest.raises(UserError, match="known=2"):
         generate_file(scgpt_run, path, tmp_path / "out.h5ad", known=2.0)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["cells.h5ad"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.skips import extra
+from tests.cases.skips import extra
 from tests.unit.hub.fake_hub import FakeHub
 
 

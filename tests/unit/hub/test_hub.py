@@ -19,7 +19,7 @@ from grn_cotrain.files import read_json, sha256_file, write_json
 from grn_cotrain.hub.manifest import safe_name
 from grn_cotrain.hub.scrub import Scrubber
 from grn_cotrain.run_folder import RunFolder
-from tests.skips import extra
+from tests.cases.skips import extra
 from tests.unit.hub.fake_hub import FakeHub
 
 REPO = "someone/tiny-run"
@@ -258,7 +258,9 @@ def test_a_run_comes_back_as_it_was(evaluated: Path, fake: FakeHub, tiny_world: 
     assert out == tmp_path / "fetched"
     assert "every checksum verified" in lines[-1]
     for kind in ("static", "graph"):
-        np.testing.assert_array_equal(gene_embeddings(out, kind).matrix(), gene_embeddings(evaluated, kind).matrix())
+        np.testing.assert_array_equal(
+            gene_embeddings(out, kind=kind).matrix(), gene_embeddings(evaluated, kind=kind).matrix()
+        )
     origin, mine = gene_embeddings(out).identity, gene_embeddings(evaluated).identity
     assert origin == mine
     from grn_cotrain import CoTrainModel, tl

@@ -16,9 +16,9 @@ from grn_cotrain.commandline import run_app
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.run import evaluate_cells
+from grn_cotrain.finetune.run import finetune_run
+from grn_cotrain.jobs.finetune import FinetuneConfig
 from grn_cotrain.run_folder import RunFolder
-from grn_cotrain.train.finetune import FinetuneConfig
-from grn_cotrain.train.finetune_run import finetune_run
 from tests.unit.hub.fake_hub import FakeHub
 
 REPO = "someone/tiny-tuned"

@@ -10,7 +10,7 @@ from grn_cotrain.nn import precision
 from grn_cotrain.nn import ragged_attention as module
 from grn_cotrain.nn.precision import fast_fp32
 from grn_cotrain.nn.ragged_attention import ragged_attention, reference_attention
-from tests.skips import listed
+from tests.cases.skips import listed
 
 
 def _cu(lengths: list[int]) -> Tensor:

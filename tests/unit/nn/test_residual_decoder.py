@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from grn_cotrain.controls.pair_evidence import PairEvidence
 from grn_cotrain.errors import UserError
-from grn_cotrain.nn.link_decoders import LINK_DECODERS, PairEvidence
+from grn_cotrain.nn.link_decoders import LINK_DECODERS
 from grn_cotrain.nn.link_decoders.residual import ResidualDecoder
 from tests.cases.link_decoders import NUM_GENES, WIDTH, make_evidence
 

@@ -10,8 +10,8 @@ import pytest
 
 from grn_cotrain import pl
 from grn_cotrain.errors import UserError
-from grn_cotrain.evaluate.attention import AttentionConfig
 from grn_cotrain.evaluate.attention_run import attention_of_tfs
+from grn_cotrain.jobs.attention import AttentionConfig
 
 
 def edges(**changes) -> pd.DataFrame:  # type: ignore[no-untyped-def]

@@ -14,7 +14,7 @@ from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
 from grn_cotrain.export.edges import predict_edges
 from grn_cotrain.pl._arrows import box_size
-from grn_cotrain.pl._style import BLUE, MUTED, VERMILION
+from grn_cotrain.pl.theme import BLUE, MUTED, VERMILION
 
 
 def edges(**changes) -> pd.DataFrame:  # type: ignore[no-untyped-def]

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from grn_cotrain import pl
-from grn_cotrain.pl import _style
+from grn_cotrain.pl import theme
 from tests.unit.pl.test_attention import edges as attention_edges
 from tests.unit.pl.test_sparsity import levels
 
@@ -70,7 +70,7 @@ def test_svg_is_one_element_with_text_as_text_and_the_same_every_time(name: str,
     assert pl.to_svg(DRAW[name](evaluated)) == svg
     # Black and white would stay as they are on a dark page.
     assert not re.search(r"(fill|stroke): ?#(000000|ffffff|000|fff)\b", svg)
-    assert _style.INK in svg
+    assert theme.INK in svg
 
 
 @pytest.mark.parametrize("name", DRAW)
@@ -97,10 +97,10 @@ def test_no_text_lies_on_another(name: str, evaluated: Path) -> None:
 
 
 def test_neutral_colours_are_their_own() -> None:
-    names = [value for name, value in vars(_style).items() if name.isupper() and isinstance(value, str)]
+    names = [value for name, value in vars(theme).items() if name.isupper() and isinstance(value, str)]
     hexes = [value for value in names if value.startswith("#")]
-    assert set(_style.THEME.values()) <= set(hexes)
-    for colour in _style.THEME.values():
+    assert set(theme.THEME.values()) <= set(hexes)
+    for colour in theme.THEME.values():
         assert hexes.count(colour) == 1
         assert len({colour[i : i + 2] for i in (1, 3, 5)}) > 1  # no plain grey, which others use too
 
@@ -109,8 +109,8 @@ def test_with_a_window_the_figure_is_shown_by_pyplot(monkeypatch: pytest.MonkeyP
     import matplotlib as mpl
 
     monkeypatch.setattr(mpl, "get_backend", lambda: "module://matplotlib_inline.backend_inline")
-    with _style.style():
-        ax = _style.new_axes(3, 2)
+    with theme.style():
+        ax = theme.new_axes(3, 2)
     assert plt.get_fignums() == [ax.figure.number]  # type: ignore[union-attr]
     np.testing.assert_allclose(ax.figure.get_size_inches(), (3, 2))  # type: ignore[union-attr]
     plt.close(ax.figure)  # type: ignore[arg-type]

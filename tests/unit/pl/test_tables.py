@@ -14,7 +14,7 @@ from grn_cotrain import pl
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.link_files import CURVES_FILE
 from grn_cotrain.evaluate.link_table import LinkTable
-from grn_cotrain.pl._style import MUTED
+from grn_cotrain.pl.theme import MUTED
 
 
 def texts(ax) -> list[str]:  # type: ignore[no-untyped-def]

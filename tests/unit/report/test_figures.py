@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from grn_cotrain.pl import _style as pl_style
+from grn_cotrain.pl import theme
 from grn_cotrain.report.figures import Figure, draw
 from grn_cotrain.report.theme import THEMES
 from tests.unit.report.html_checks import Parsed, external_resources
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def plot(ax: Axes) -> None:
-    ax.plot([0, 1, 2], [0, 1, 0], color=pl_style.BLUE, marker="o")
-    ax.scatter([0, 1], [1, 1], color=pl_style.FAINT, rasterized=True)
-    ax.text(1, 0.5, "<STAT1> & IRF9", color=pl_style.GREEN)
+    ax.plot([0, 1, 2], [0, 1, 0], color=theme.BLUE, marker="o")
+    ax.scatter([0, 1], [1, 1], color=theme.FAINT, rasterized=True)
+    ax.text(1, 0.5, "<STAT1> & IRF9", color=theme.GREEN)
     ax.set_xlabel("step")
 
 
@@ -53,7 +53,7 @@ def test_ids_of_two_figures_do_not_clash_and_all_references_hold(figure: Figure)
 
 def test_colours_are_the_pages(figure: Figure) -> None:
     svg = str(figure.svg("one"))
-    for colour in (*pl_style.THEME.values(), pl_style.BLUE, pl_style.GREEN):
+    for colour in (*theme.THEME.values(), theme.BLUE, theme.GREEN):
         assert colour not in svg
     assert "var(--figure-blue)" in svg
     assert "var(--figure-green-text)" in svg, "text is darker than marks are"
@@ -75,6 +75,6 @@ def test_equal_plots_are_equal_text(figure: Figure) -> None:
 
 def test_hues_of_the_plots_have_variables() -> None:
     for name in ("blue", "vermilion", "green", "purple", "orange", "sky"):
-        assert hasattr(pl_style, name.upper())
+        assert hasattr(theme, name.upper())
         assert f"figure-{name}" in THEMES["light"]
-    assert {f"figure-{name}" for name in pl_style.THEME} <= THEMES["light"].keys()
+    assert {f"figure-{name}" for name in theme.THEME} <= THEMES["light"].keys()

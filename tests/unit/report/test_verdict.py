@@ -46,10 +46,10 @@ def table(change: float, *, spread: float = 0.01, num_tfs: int = 40, controls: b
     [
         (0.05, 40, "better", "beats its best control"),
         (-0.05, 40, "worse", "does not beat its best control: it is worse"),
-        (0.005, 40, "level", "does not beat its best control: the two cannot be told apart"),
+        (0.005, 40, "level", "does not beat its best control: the two cannot be distinguished"),
         (0.05, MIN_TFS - 1, "open", "scores above its best control, but on too few TFs for a claim"),
         (-0.05, MIN_TFS - 1, "open", "does not beat its best control: it scores below it, on too few TFs for a claim"),
-        (0.005, MIN_TFS - 1, "open", "does not beat its best control: the two cannot be told apart"),
+        (0.005, MIN_TFS - 1, "open", "does not beat its best control: the two cannot be distinguished"),
     ],
 )
 def test_verdict_follows_the_paired_interval(change: float, num_tfs: int, outcome: str, words: str) -> None:
@@ -69,7 +69,7 @@ def test_only_a_clear_gain_looks_good() -> None:
 def test_without_controls_nothing_is_said() -> None:
     (verdict,) = verdicts(table(0.05, controls=False))
     assert verdict.outcome == "open"
-    assert "nothing can be said" in verdict.sentence
+    assert "no verdict" in verdict.sentence
 
 
 def test_the_split_is_told_in_words() -> None:

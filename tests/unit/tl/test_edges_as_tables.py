@@ -26,8 +26,8 @@ def names(world: Path, count: int) -> list[tuple[str, str]]:
 
 
 def test_infer_grn_is_what_the_export_predicts(tiny_run: Path) -> None:
-    found = tl.infer_grn(tiny_run, include_known=False)
-    expected = predict_edges(tiny_run, top_per_tf="training", include_known=False, say=lambda line: None)
+    found = tl.infer_grn(tiny_run, known="drop")
+    expected = predict_edges(tiny_run, top_per_tf="training", known="drop", say=lambda line: None)
     pd.testing.assert_frame_equal(found, expected.frame)
     assert found.attrs["grn_cotrain"]["vocab_hash"] == expected.vocab_hash
     assert found.attrs["grn_cotrain"]["prevalence"] == expected.prevalence
@@ -41,7 +41,7 @@ def test_infer_grn_is_what_the_export_predicts(tiny_run: Path) -> None:
         {"top": 50},
         {"top_per_tf": 3},
         {"top": 20, "top_per_tf": "training"},
-        {"top": 30, "include_known": False},
+        {"top": 30, "known": "drop"},
         {"min_probability": 0.05},
     ],
 )
@@ -49,7 +49,7 @@ def test_both_doors_return_the_same_edges(tiny_run: Path, tmp_path: Path, option
     out = tmp_path / "edges.parquet"
     command = ["export", "edges", str(tiny_run), "--out", str(out)]
     for name, value in options.items():
-        flag, text = ("--known", "drop") if name == "include_known" else (f"--{name.replace('_', '-')}", str(value))
+        flag, text = f"--{name.replace('_', '-')}", str(value)
         command += [flag, text]
     assert run_app(app, command) == 0
     pd.testing.assert_frame_equal(pd.read_parquet(out), tl.infer_grn(tiny_run, **options), check_dtype=False)

@@ -83,7 +83,7 @@ def test_copy_leaves_the_object_and_returns_another(adata: anndata.AnnData, tiny
     assert cells.obsm["X_mine"].shape == (20, 16)
     assert genes.varm["mine"].shape == (80, 16)
     assert genes.uns["grn_cotrain"]["mine"]["kind"] == "static"
-    np.testing.assert_array_equal(genes.varm["mine"], gene_embeddings(tiny_run, "static").matrix())
+    np.testing.assert_array_equal(genes.varm["mine"], gene_embeddings(tiny_run, kind="static").matrix())
 
 
 def test_existing_keys_are_refused_unless_told(adata: anndata.AnnData, tiny_run: Path) -> None:
@@ -157,7 +157,7 @@ def test_importing_loads_neither_torch_nor_scanpy(statement: str) -> None:
 
 
 def test_the_package_offers_its_parts_lazily() -> None:
-    from grn_cotrain.model import CoTrainModel
+    from grn_cotrain.door import CoTrainModel
 
     assert gc.CoTrainModel is CoTrainModel
     assert set(gc.__all__) <= set(dir(gc))

@@ -10,7 +10,7 @@ import torch
 
 from grn_cotrain.errors import UserError
 from grn_cotrain.train.fabric import build_fabric, find_device
-from tests.skips import listed
+from tests.cases.skips import listed
 
 CHILD = """
 import sys
@@ -42,12 +42,12 @@ def test_an_unknown_device_is_one_line() -> None:
 @pytest.mark.parametrize("name", ["gpuu", "", "cuda:x", "tpu"])
 def test_a_loop_of_its_own_takes_the_same_devices(name: str) -> None:
     assert find_device("cpu", option="--device") == torch.device("cpu")
-    with pytest.raises(UserError, match=f"^--device '{name}': .*give cpu, or cuda where there is a GPU$") as caught:
+    with pytest.raises(UserError, match=f"^device='{name}': .*give cpu, or cuda where there is a GPU$") as caught:
         find_device(name, option="--device")
     assert "\n" not in str(caught.value)
 
 
 @listed("no cuda", torch.cuda.is_available())
 def test_a_gpu_that_is_not_there_is_one_line() -> None:
-    with pytest.raises(UserError, match=r"^--device 'cuda': .*not available.*give cpu, or cuda where there is a GPU$"):
+    with pytest.raises(UserError, match=r"^device='cuda': .*not available.*give cpu, or cuda where there is a GPU$"):
         find_device("cuda", option="--device")

@@ -16,14 +16,15 @@ from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
+from grn_cotrain.finetune.classifier import Classifier
+from grn_cotrain.finetune.fit import EpochReport, class_weights, fit
+from grn_cotrain.finetune.run import labels_of, split_labels
+from grn_cotrain.jobs.finetune import FinetuneConfig
 from grn_cotrain.model import CoTrainModel, ModelInputs
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
 from grn_cotrain.nn.sparse import MessageGraph
 from grn_cotrain.recipe import ModelConfig, TableConfig, TokenConfig
-from grn_cotrain.train.classifier import Classifier
 from grn_cotrain.train.early_stopping import EarlyStopping
-from grn_cotrain.train.finetune import EpochReport, FinetuneConfig, class_weights, fit
-from grn_cotrain.train.finetune_run import labels_of, split_labels
 from grn_cotrain.train.freezing import FREEZE_LEVELS, first_block, freeze
 
 NUM_GENES, WIDTH = 24, 16
@@ -162,7 +163,7 @@ def test_the_graph_goes_where_the_model_is(level: str, monkeypatch: pytest.Monke
 
 def test_an_unknown_device_is_refused_in_one_line() -> None:
     model, cells, codes_C = small_model()
-    with pytest.raises(UserError, match=r"^--device 'gpuu': "):
+    with pytest.raises(UserError, match=r"^device='gpuu': "):
         fit(classifier_of(model), model.tokenizer(cells), codes_C, *rows()[:2], FinetuneConfig(device="gpuu"))
 
 
@@ -300,7 +301,7 @@ def test_labels_are_counted_and_split() -> None:
         labels_of(obs, "typ", tokens_C)
     with pytest.raises(UserError, match="no such column of obs; choose from type, batch"):
         split_labels(labels, obs, test_by=("donor", "2"))
-    with pytest.raises(UserError, match=r"--test-by 'batch=7': none of 42 cells is of this group; choose from 1, 2"):
+    with pytest.raises(UserError, match=r"test_by='batch=7': none of 42 cells is of this group; choose from 1, 2"):
         split_labels(labels, obs, test_by=("batch", "7"))
 
 
@@ -309,7 +310,7 @@ def test_saved_and_loaded_it_says_the_same(tmp_path: Path) -> None:
     classifier = classifier_of(model, "max_pool_linear")
     (tmp_path / "recipe.yaml").write_text("name: x\n")
     classifier.save(tmp_path, backend="csr")
-    loaded, _ = Classifier.load(tmp_path)
+    loaded = Classifier.of(tmp_path)
     classifier.head.eval()
     rows_C = np.arange(10)
     expected = classifier.log_probabilities(model.tokenizer(cells), rows_C)
@@ -318,7 +319,7 @@ def test_saved_and_loaded_it_says_the_same(tmp_path: Path) -> None:
     assert (loaded.classes, loaded.label) == (("a", "b", "c"), "type")
     other = replace_head(tmp_path)
     with pytest.raises(UserError, match=other):
-        Classifier.load(tmp_path)
+        Classifier.of(tmp_path)
 
 
 def replace_head(folder: Path) -> str:

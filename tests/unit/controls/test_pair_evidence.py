@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from grn_cotrain.controls.pair_evidence import assemble_evidence, degree_logits
 from grn_cotrain.data.edge_split import EdgeSplit
-from grn_cotrain.nn.pair_evidence import assemble_evidence, degree_logits
 
 G, S = 60, 20
 

@@ -11,48 +11,38 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
 import grn_cotrain
+from grn_cotrain.apply import Encoder, OpenRun, over_cells
 from grn_cotrain.config import canonical_hash, to_dict
 from grn_cotrain.data.alignment import name_some
-from grn_cotrain.data.batch import CellBatch
-from grn_cotrain.data.io.align import align_cells
-from grn_cotrain.data.io.counts import load_counts
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.obs import as_labels, obs_column
 from grn_cotrain.data.prep_hook import place_for
-from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.annotation import PROBE, AnnotationTable, annotation_table
 from grn_cotrain.evaluate.linear_probe import LabelSplit, held_out_group, stratified
-from grn_cotrain.export.cells import species_of
-from grn_cotrain.export.coverage import Coverage, values_and_species
-from grn_cotrain.export.identity import RunIdentity
 from grn_cotrain.files import atomic_folder, sha256_file, write_json
+from grn_cotrain.finetune.classifier import Classifier
+from grn_cotrain.finetune.fit import EpochReport, fit
+from grn_cotrain.jobs.finetune import FinetuneConfig, LabelOptions
 from grn_cotrain.lock import Busy, folder_lock
-from grn_cotrain.model import CoTrainModel
-from grn_cotrain.model_io import load_model
+from grn_cotrain.options import keywords
 from grn_cotrain.provenance import git_commit
 from grn_cotrain.run_folder import RunFolder
 from grn_cotrain.text_tables import write_delimited
-from grn_cotrain.train.classifier import Classifier
 from grn_cotrain.train.environment import environment
 from grn_cotrain.train.fabric import find_device
-from grn_cotrain.train.finetune import EpochReport, FinetuneConfig, fit
 from grn_cotrain.train.launchers import refuse_several_processes
 from grn_cotrain.train.stopping import stop_cleanly
 
-if TYPE_CHECKING:
-    from grn_cotrain.data.io.names import AliasTable, OrthologTable
-
 __all__ = ["CellLabels", "finetune_run", "labels_of", "split_labels"]
 
-_TOKENS_PER_BATCH = 32_768
 _RARE = 10  # training cells below which a class is named
 _OF_THE_BASE = ("cells_hash", "num_cells", "num_genes", "vocab_hash", "recipe_hash")
 
@@ -78,7 +68,7 @@ class CellLabels:
 
 
 def labels_of(obs: pd.DataFrame, label: str, tokens_C: np.ndarray) -> CellLabels:
-    """Read the column ``label``; missing values and blank text are no label.
+    """Read the column ``label``; missing values and blank text are not labels.
 
     Raises
     ------
@@ -129,26 +119,18 @@ def split_labels(
     return whole.train_C[inner.train_C], whole.train_C[inner.test_C], whole
 
 
+@keywords(LabelOptions)
 def finetune_run(
-    run: str | Path,
+    run: str | Path | OpenRun,
     cells: str | Path,
     out: str | Path,
+    options: LabelOptions,
     *,
-    label: str,
     config: FinetuneConfig | None = None,
-    test: float = 0.2,
-    validation: float = 0.1,
-    test_by: tuple[str, str] | None = None,
-    bootstrap: int = 1000,
-    layer: str | None = None,
-    modality: str | None = None,
-    aliases: AliasTable | None = None,
-    orthologs: OrthologTable | None = None,
-    min_mapped: float = 0.5,
     say: Callable[[str], None] = print,
     on_epoch: Callable[[EpochReport], None] | None = None,
 ) -> AnnotationTable:
-    """Fine-tune, judge on held-out cells beside controls, and write a run folder that ``annotate`` and ``embed`` read.
+    """Fine-tune, compare with controls on held-out cells, and write a run folder that ``annotate`` and ``embed`` read.
 
     ``out`` gets ``model/`` (fine-tuned), the head, ``classes.json``, ``run.json`` (hashes of the base run and of the
     cells, settings, split, results in short), ``recipe.yaml`` of the base run, and tables: ``annotation.tsv`` (model
@@ -163,20 +145,13 @@ def finetune_run(
         h5ad, or any file that ``embed cells`` reads; not changed.
     out
         New folder.
-    label
-        Column of ``obs`` with the type of each cell.
+    {options}
     config
         Settings of the training.
-    test, validation, test_by
-        See :func:`split_labels`.
-    bootstrap
-        Replicates of the intervals.
-    layer, modality, aliases, orthologs, min_mapped
-        As for ``embed cells``.
     say
-        Told of alignment, coverage, rare classes and what was left out.
+        Receives alignment, coverage, rare classes and what was left out.
     on_epoch
-        Told of each epoch.
+        Called after each epoch.
 
     Raises
     ------
@@ -190,30 +165,30 @@ def finetune_run(
     config = config or FinetuneConfig()
     out = _new_folder(out)
     device = find_device(config.device, option="--device")  # before anything costly
-    base = RunFolder.open(run)
-    model, model_config = load_model(base.require_model())
-    counts = load_counts(
-        cells, layer, modality=modality, aliases=aliases, orthologs=orthologs, to_species=species_of(run)
-    )
-    aligned, report, notes = align_cells(counts, model.vocab, min_mapped=min_mapped)
-    coverage = Coverage.of(counts, aligned, model.config.tokens)
+    opened, label = OpenRun.of(run), options.label
+    base, model = opened.folder, opened.model
+    applied = opened.apply_to(cells, options)
+    aligned, coverage = applied.cells, applied.coverage
     labels = labels_of(aligned.obs, label, coverage.tokens_C)
     train_C, validation_C, split = split_labels(
-        labels, aligned.obs, test=test, validation=validation, test_by=test_by, seed=config.seed
+        labels,
+        aligned.obs,
+        test=options.test,
+        validation=options.validation,
+        test_by=options.test_by,
+        seed=config.seed,
     )
-    warnings = [*values_and_species(counts, model_config, model.vocab), *coverage.warnings()]
-    told = [*counts.notes, *notes, *coverage.notes(), *_about(labels, train_C, validation_C, split)]
-    for line in [*told, *(f"warning: {warning}" for warning in warnings)]:
-        say(line)
+    applied.notes.extend(_about(labels, train_C, validation_C, split))
+    applied.tell(say)
 
     with (
         _alone(out),
         atomic_folder(out) as folder,
-    ):  # opened first: a place that can't be written is told before the work
+    ):  # opened first: a place that can't be written is reported before the work
         classes = tuple(sorted(set(labels.labels_C[train_C])))
         classifier = Classifier.new(model, config.head, classes, label, seed=config.seed)
         tokenizer = model.tokenizer(aligned)
-        frozen_LD = _embeddings(model, tokenizer, labels.rows_C)
+        frozen_LD = _embeddings(opened, tokenizer, labels.rows_C)
         code = {name: index for index, name in enumerate(classes)}
         codes_C = np.array([code.get(name, -1) for name in labels.labels_C], dtype=np.int64)
         result = fit(classifier, tokenizer, codes_C, train_C, validation_C, config, on_epoch=on_epoch)
@@ -226,10 +201,10 @@ def finetune_run(
             replace(split, **place),
             aligned.take(labels.rows_C),
             embeddings={PROBE: frozen_LD},
-            bootstrap=bootstrap,
+            bootstrap=options.bootstrap,
             seed=config.seed,
         )
-        origin = _origin(base, model_config, cells)
+        origin = _origin(opened, cells)
         settings = {"label": label, "finetune": to_dict(config), "split": split.name}
         run_id = canonical_hash([origin["base"], origin["cells_sha256"], settings])
         model.meta = {**model.meta, "fine_tuned_for": label, "run_id": run_id}
@@ -246,8 +221,8 @@ def finetune_run(
             "without_token": labels.empty,
             "classes": {name: int((labels.labels_C[train_C] == name).sum()) for name in classes},
             "unseen_classes": sorted(set(labels.labels_C[split.test_C]) - set(classes)),
-            "genes_mapped": report.mapped,
-            "genes_lost": len(report.lost),
+            "genes_mapped": applied.report.mapped,
+            "genes_lost": len(applied.report.lost),
             **coverage.to_dict(),
             "epochs": len(result.history),
             "best_epoch": result.best_epoch,
@@ -282,7 +257,7 @@ def finetune_run(
 
 @contextlib.contextmanager
 def _alone(out: Path) -> Iterator[None]:
-    """No other process writes ``out`` meanwhile: both would say success, and one user would get the other's model."""
+    """No other process writes ``out`` meanwhile: both would report success, and one would lose its model."""
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(folder_lock(out, what="finetune", wait=1.0))
@@ -302,16 +277,19 @@ def _new_folder(out: str | Path) -> Path:
     return out
 
 
-@torch.no_grad()
-def _embeddings(model: CoTrainModel, tokenizer: Tokenizer, rows_L: np.ndarray) -> np.ndarray:
+def _embeddings(run: OpenRun, tokenizer: Tokenizer, rows_L: np.ndarray) -> np.ndarray:
     """State of each of these cells before fine-tuning, float32 ``[L, D]``."""
-    genes = model.encode_graph()
-    batches = map(CellBatch.pack, one_pass(tokenizer, rows_L, tokens_per_batch=_TOKENS_PER_BATCH))
-    return np.concatenate([model.encode_cells(batch, genes).cells_BD.float().numpy() for batch in batches])
+    parts: list[np.ndarray] = []
+
+    def read(batch: PackedTokens, encoder: Encoder) -> None:
+        parts.append(encoder.cells(batch).cells_BD.float().cpu().numpy())
+
+    over_cells(run.model, tokenizer, read, rows=rows_L)
+    return np.concatenate(parts)
 
 
 def _about(labels: CellLabels, train_C: np.ndarray, validation_C: np.ndarray, split: LabelSplit) -> list[str]:
-    """What there is to know about the labels, in words."""
+    """Facts about the labels, in words."""
     train, test = labels.labels_C[train_C], labels.labels_C[split.test_C]
     count = dict(zip(*np.unique(train, return_counts=True), strict=True))
     said = [
@@ -339,19 +317,18 @@ def _results(scores: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in rows]
 
 
-def _origin(base: RunFolder, model_config: dict[str, Any], cells: str | Path) -> dict[str, Any]:
+def _origin(run: OpenRun, cells: str | Path) -> dict[str, Any]:
     """Which run and which cells, by name and content."""
-    record = base.record() if base.record_file.is_file() else {}
-    cells = Path(cells)
+    record, cells = run.record, Path(cells)
     return {
         "format_version": 1,
         "kind": "finetuned",
         "status": "finished",
-        "name": f"{record.get('name', base.folder.resolve().name)}-finetuned",
+        "name": f"{record.get('name', run.folder.folder.resolve().name)}-finetuned",
         "version": grn_cotrain.__version__,
         "commit": git_commit(),
-        "base": RunIdentity.of(base, model_config).to_dict(),
-        # Of the base run, so that its own cells are recognised when they are embedded, annotated or evaluated.
+        "base": run.identity.to_dict(),
+        # Facts of the base run, so that its own cells are recognised when they are embedded, annotated or evaluated.
         **{key: record[key] for key in _OF_THE_BASE if key in record},
         **place_for(record),
         "cells_file": cells.name,

@@ -5,33 +5,29 @@ Dimension letters: B cells of a batch, C classes, N rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from grn_cotrain.apply import Encoder, OpenRun, over_cells
+from grn_cotrain.apply.cells import Progress
 from grn_cotrain.config import ComponentSpec, to_dict
-from grn_cotrain.data.batch import CellBatch, PackedTokens
-from grn_cotrain.data.streams import one_pass
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import read_json, sha256_file, write_json
 from grn_cotrain.model import CoTrainModel
-from grn_cotrain.model_io import load_model, read_tensors, save_model
+from grn_cotrain.model_io import read_tensors, save_model
 from grn_cotrain.nn.heads import HEADS, Head
-from grn_cotrain.objectives import GeneStates
-from grn_cotrain.run_folder import RunFolder
 
 __all__ = ["CLASSES_FILE", "HEAD_FILE", "Classifier"]
 
 CLASSES_FILE, HEAD_FILE = "classes.json", "head.safetensors"
 _FORMAT_VERSION = 1
-_TOKENS_PER_BATCH = 32_768
 
 
 @dataclass(eq=False)
@@ -74,29 +70,25 @@ class Classifier:
             head = _build_head(spec, model, len(classes))
         return cls(model, head, spec, classes, label)
 
-    def logits(self, batch: PackedTokens, genes: GeneStates) -> Tensor:
-        """Logits ``[B, C]``."""
-        logits_BC: Tensor = self.head(batch, self.model.encode_cells(batch, genes))
+    def logits(self, batch: PackedTokens, encoder: Encoder) -> Tensor:
+        """Logits ``[B, C]``; ``encoder`` is the model bound to the rows of its genes."""
+        logits_BC: Tensor = self.head(batch, encoder.cells(batch))
         return logits_BC.float()
 
-    @torch.no_grad()
     def log_probabilities(
-        self, tokenizer: Tokenizer, rows: np.ndarray, *, progress: Callable[[int, int], None] | None = None
+        self, tokenizer: Tokenizer, rows: np.ndarray, *, progress: Progress | None = None
     ) -> np.ndarray:
         """Log-probabilities float32 ``[N, C]`` of the cells at ``rows``, in that order, without randomness.
 
         Cells over ``max_tokens`` show their highest values. Model and head must be in evaluation mode.
         """
-        device = self.model.special_SD.device
-        genes = self.model.encode_graph(self.model.graph.to(device))
-        parts: list[np.ndarray] = []
-        done = 0
-        for batch in map(CellBatch.pack, one_pass(tokenizer, rows, tokens_per_batch=_TOKENS_PER_BATCH)):
-            parts.append(self.logits(batch.to(device), genes).log_softmax(1).cpu().numpy())
-            done += batch.num_cells
-            if progress is not None:
-                progress(done, len(rows))
-        return np.concatenate(parts) if parts else np.empty((0, len(self.classes)), np.float32)
+        parts: list[np.ndarray] = [np.empty((0, len(self.classes)), np.float32)]
+
+        def read(batch: PackedTokens, encoder: Encoder) -> None:
+            parts.append(self.logits(batch, encoder).log_softmax(1).cpu().numpy())
+
+        over_cells(self.model, tokenizer, read, rows=rows, progress=progress)
+        return np.concatenate(parts)
 
     def save(self, folder: Path, *, backend: str) -> None:
         """Write ``model/``, the head and ``classes.json`` into a folder that the caller makes whole or not at all."""
@@ -116,16 +108,17 @@ class Classifier:
         write_json(folder / CLASSES_FILE, about)
 
     @classmethod
-    def load(cls, folder: str | Path) -> tuple[Classifier, dict[str, Any]]:
-        """Read a fine-tuned run; returns the classifier in evaluation mode and config.json of its model.
+    def of(cls, run: str | Path | OpenRun) -> Classifier:
+        """Read a fine-tuned run: its model with classes and head, in evaluation mode.
 
         Raises
         ------
         UserError
             No fine-tuned run; files missing, damaged or exchanged.
         """
-        run = RunFolder.open(folder)
-        file = run.folder / CLASSES_FILE
+        opened = OpenRun.of(run)
+        folder = opened.folder.folder
+        file = folder / CLASSES_FILE
         if not file.is_file():
             raise UserError(
                 f"run '{folder}': it has no classes ({CLASSES_FILE}); fine-tune it first:"
@@ -144,16 +137,16 @@ class Classifier:
                 f"classes '{file}': format_version {version!r}, this version reads {_FORMAT_VERSION};"
                 " install the version that wrote it"
             )
-        model, config = load_model(run.require_model())
-        if config["sha256"]["model.safetensors"] != sums.get("model.safetensors"):
+        model = opened.model
+        if opened.config["sha256"]["model.safetensors"] != sums.get("model.safetensors"):
             raise UserError(f"classes '{file}': belongs to another model; copy the folder whole")
         head = _build_head(spec, model, len(classes))
-        state = read_tensors(run.folder / HEAD_FILE, sha256=sums.get(HEAD_FILE))
+        state = read_tensors(folder / HEAD_FILE, sha256=sums.get(HEAD_FILE))
         try:
             head.load_state_dict(state)
         except RuntimeError as error:
-            raise UserError(f"head '{run.folder / HEAD_FILE}': does not fit its classes ({error})") from None
-        return cls(model, head.eval(), spec, classes, label), config
+            raise UserError(f"head '{folder / HEAD_FILE}': does not fit its classes ({error})") from None
+        return cls(model, head.eval(), spec, classes, label)
 
 
 def _build_head(spec: ComponentSpec, model: CoTrainModel, num_classes: int) -> Head:

@@ -1,5 +1,5 @@
-"""What a user must know before trusting embeddings of new cells: how much of them the model sees, and what it was made
-of.
+"""Facts that a user must know before trusting embeddings of new cells: how much of them the model sees, and what it
+was made of.
 
 Dimension letters: C cells.
 """
@@ -23,7 +23,7 @@ from grn_cotrain.run_folder import RunFolder
 __all__ = ["Coverage", "trained_on", "training_cells", "values_and_species"]
 
 _QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
-_FEW_GENES = 0.5  # of the model's genes: below this share the model reads cells unlike those it was trained on
+_FEW_GENES = 0.5  # share of the model's genes; below it the model reads cells unlike those it was trained on
 _SAME_DATA = 0.5  # of the barcodes: chance overlap of two 10x runs is far below
 
 
@@ -40,7 +40,7 @@ class Coverage:
     cut
         Cells with more values than ``max_tokens`` has room for: they keep their highest ones.
     share_C
-        Share of each cell's total that lies in features known to the model.
+        Share of each cell's total that is in features known to the model.
     """
 
     num_tokens_of_model: int
@@ -86,7 +86,7 @@ class Coverage:
         return said
 
     def warnings(self) -> list[str]:
-        """What speaks against using the embeddings."""
+        """Reasons against using the embeddings."""
         share = self.num_missing / max(1, self.num_tokens_of_model)
         if share <= 1 - _FEW_GENES:
             return []
@@ -105,7 +105,7 @@ class Coverage:
 
 
 def trained_on(folder: RunFolder, config: dict[str, Any], vocab: FeatureVocab) -> str:
-    """What the model was trained on, from what a published run holds."""
+    """Data that the model was trained on, from what a published run holds."""
     record = folder.record() if folder.record_file.is_file() else {}
     meta = config["meta"]
     cells = f"{record['num_cells']:,} cells x " if "num_cells" in record else ""
@@ -135,9 +135,9 @@ def values_and_species(counts: CountsFile, config: dict[str, Any], vocab: Featur
 
 
 def training_cells(folder: RunFolder, names: list[str]) -> tuple[int | None, str]:
-    """How many barcodes are also in the run's prepared folder, and a sentence; None where that folder is not at hand.
+    """How many barcodes are also in the run's prepared folder, and a sentence; None where that folder is not available.
 
-    Cells that the run held out count too: a result on them is no result on data of another origin.
+    Cells that the run held out count too: a result on them is not a result on data of another origin.
     """
     known = _prepared_names(folder)
     if known is None:

@@ -1,6 +1,6 @@
 """How every figure looks: colours, sizes, and the axes they are drawn on.
 
-Figures are readable without colour vision: hues are Okabe and Ito's (2008), and nothing is told by hue alone. The
+Figures are readable without colour vision: hues are Okabe and Ito's (2008), and nothing is shown by hue alone. The
 neutral colours are hexes that occur nowhere else, so that a page may replace them by those of its own theme
 (:data:`THEME`). Backgrounds are transparent.
 """
@@ -55,7 +55,7 @@ SKY = "#56b4e9"
 ACCENT = BLUE
 """The model."""
 OTHERS = (VERMILION, GREEN, PURPLE, ORANGE, SKY)
-"""What stands beside it, in this order."""
+"""Hues of further series, in this order."""
 THEME = {"ink": INK, "muted": MUTED, "faint": FAINT, "grid": GRID, "paper": PAPER}
 """Names of the colours that a page replaces."""
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (9, 2)), (0, (3, 1)))
@@ -92,7 +92,7 @@ _RC: Any = {
     "axes.unicode_minus": True,
     "figure.dpi": 110,
     "savefig.dpi": 200,
-    # Text stays text: it can be searched, read aloud, and takes the page's colour.
+    # Text stays text: it can be searched, read by a screen reader, and takes the page's colour.
     "svg.fonttype": "none",
     "svg.hashsalt": "grn_cotrain",
 }

@@ -7,90 +7,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from grn_cotrain.config import ComponentSpec, require, require_number
+from grn_cotrain.apply import Encoder
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.streams import CellStream
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
+from grn_cotrain.finetune.classifier import Classifier
+from grn_cotrain.jobs.finetune import FinetuneConfig
 from grn_cotrain.recipe import TrainConfig
-from grn_cotrain.train.classifier import Classifier
 from grn_cotrain.train.early_stopping import EarlyStopping
 from grn_cotrain.train.environment import deterministic
 from grn_cotrain.train.fabric import find_device
-from grn_cotrain.train.freezing import FreezeLevel, freeze, frozen_to_evaluation
+from grn_cotrain.train.freezing import freeze, frozen_to_evaluation
 from grn_cotrain.train.optimizer import build_optimizer, learning_rate_factor, set_learning_rate
 from grn_cotrain.train.seeds import Purpose, step_seed, torch_generator
 
-__all__ = ["EpochReport", "FinetuneConfig", "FinetuneResult", "class_weights", "fit"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinetuneConfig:
-    """How a model is fine-tuned.
-
-    Attributes
-    ----------
-    head
-        Classification head with its options (``grn-cotrain list head``).
-    freeze
-        What stays as it was: ``none``, ``embeddings``, ``first_block`` (as scMBERT) or ``encoder``.
-    class_weights
-        ``balanced``: every class weighs the same in the loss, however rare; ``none``: every cell does.
-    epochs
-        Most passes over the training cells.
-    patience
-        Epochs without a lower validation loss after which training stops (scMBERT: 10).
-    learning_rate
-        AdamW's peak rate; a cosine over ``epochs`` takes it down.
-    table_learning_rate
-        Rate of the gene table, where it is trained; null: ``learning_rate``.
-    weight_decay
-        Of the encoder's matrices.
-    clip_norm
-        Largest norm of the gradient.
-    cells_per_batch
-        Most cells a step.
-    tokens_per_batch
-        Most tokens a step.
-    device
-        ``cpu`` or ``cuda``.
-    seed
-        Of head, order, down-sampling, dropout.
-    """
-
-    head: ComponentSpec = field(default_factory=lambda: ComponentSpec("cls_mlp"))
-    freeze: FreezeLevel = "first_block"
-    class_weights: Literal["none", "balanced"] = "none"
-    epochs: int = 50
-    patience: int = 10
-    learning_rate: float = 1e-3
-    table_learning_rate: float | None = None
-    weight_decay: float = 0.01
-    clip_norm: float = 1.0
-    cells_per_batch: int = 32
-    tokens_per_batch: int = 32_768
-    device: str = "cpu"
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "patience", "cells_per_batch", "tokens_per_batch"):
-            require_number(self, name, "at least 1", lambda value: value >= 1)
-        for name in ("learning_rate", "table_learning_rate", "clip_norm"):
-            require_number(self, name, "a positive number", lambda value: value > 0)
-        require_number(self, "weight_decay", "0 or more", lambda value: value >= 0)
-        require(self.seed >= 0, f"seed: got {self.seed}; give 0 or more")
-        require(
-            self.class_weights in ("none", "balanced"),
-            f"class_weights: got '{self.class_weights}'; choose from none, balanced",
-        )
+__all__ = ["EpochReport", "FinetuneResult", "class_weights", "fit"]
 
 
 @dataclass(frozen=True)
@@ -105,7 +44,7 @@ class EpochReport:
 
 @dataclass(frozen=True)
 class FinetuneResult:
-    """What fine-tuning did.
+    """Result of fine-tuning.
 
     Attributes
     ----------
@@ -157,7 +96,7 @@ def fit(
     classifier
         Changed in place; in evaluation mode afterwards.
     tokenizer
-        Of all cells, as the model reads them.
+        Tokens of all cells, as the model reads them.
     codes_C
         Class of each cell, -1 where it is none of these.
     train_C, validation_C
@@ -167,7 +106,7 @@ def fit(
     validate
         Called with the epoch's number for ``(loss, accuracy)`` in place of the pass over ``validation_C``.
     on_epoch
-        Told of each epoch.
+        Called after each epoch.
 
     Raises
     ------
@@ -245,7 +184,7 @@ def _fit(
                     generator = torch_generator(config.seed, step, Purpose.TABLE, device=device)
                     genes = model.encode_graph(graph, generator=generator)
                 target_B = codes[batch.cell_index_B.cpu()].to(device)
-                loss = F.cross_entropy(classifier.logits(batch, genes), target_B, weight=weight_K)
+                loss = F.cross_entropy(classifier.logits(batch, Encoder(model, genes)), target_B, weight=weight_K)
                 if not bool(torch.isfinite(loss)):
                     raise UserError(f"training loss: not finite at epoch {epoch}; lower learning_rate")
                 optimizer.zero_grad(set_to_none=True)

@@ -1,0 +1,120 @@
+"""Results that are hung on cells: in the copy of a file, or in an AnnData. What is the same for every such job.
+
+A job says where its results go, computes them for cells that were read, and writes them; reading, refusing and telling
+are done here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from grn_cotrain.apply import OpenRun
+from grn_cotrain.apply.cells import Progress
+from grn_cotrain.apply.read import refuse_other, result_of
+from grn_cotrain.data.io.counts import CountsFile
+from grn_cotrain.export.annotate import Slot, refuse_taken
+from grn_cotrain.export.cell_files import Opened, check_paths, open_whole, writing
+from grn_cotrain.jobs.read import ReadOptions
+
+if TYPE_CHECKING:
+    import anndata
+
+__all__ = ["CellJob", "Found", "Say", "Written", "annotate_adata", "annotate_file"]
+
+Say = Callable[[str], None]
+
+
+class Found(Protocol):
+    """What a job computed, with what there is to know about it in words."""
+
+    @property
+    def notes(self) -> list[str]: ...
+    @property
+    def warnings(self) -> list[str]: ...
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a job has written: in short, and what there is to tell."""
+
+    what: str
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+class CellJob(Protocol):
+    """Computes something of each cell, and writes it under documented keys."""
+
+    run: OpenRun
+    slot: Slot
+    keys: list[str]
+
+    @property
+    def options(self) -> ReadOptions:
+        """How cells are read, and ``overwrite``."""
+        ...
+
+    def compute(self, counts: CountsFile, say: Say | None, progress: Progress | None) -> Any:
+        """Results for these cells; ``say`` is told of notes and warnings before the work begins."""
+        ...
+
+    def write(self, target: Opened, found: Any) -> Written:
+        """Hang the results on ``target``, whose cells may be more than those that were read."""
+        ...
+
+
+def annotate_file(
+    job: CellJob, cells: str | Path, out: str | Path, *, say: Say = print, progress: Progress | None = None
+) -> Opened:
+    """Do a job on the cells of any file and write a copy of the file with the results.
+
+    An h5ad, zarr store or h5mu keeps all that it holds: layers, annotations, embeddings, every cell.
+
+    Raises
+    ------
+    UserError
+        Unreadable file; ``out`` is the input or of an unknown format; a key is taken; what the job refuses.
+    """
+    check_paths(cells, out)
+    counts = job.run.read(cells, job.options)
+    whole = open_whole(cells, out, counts.adata)
+    refuse_taken(whole, job.slot, job.keys, overwrite=job.options.overwrite)  # type: ignore[attr-defined]
+    with writing(whole, out) as changed:  # opened first: a place that can't be written is told before the work
+        found = job.compute(counts, say, progress)
+        written = job.write(whole, found)
+    for note in [*(note for note in changed if note not in found.notes), *written.warnings, *written.notes]:
+        say(note)  # the reader has changed the same columns, and has said so
+    say(f"{written.what} of {out}")
+    return whole
+
+
+def annotate_adata(
+    adata: anndata.AnnData,
+    run: str | Path,
+    job: Callable[[OpenRun], CellJob],
+    *,
+    copy: bool,
+    logger: logging.Logger,
+) -> anndata.AnnData | None:
+    """Do a job on an AnnData and hang the results on it, or on a copy, which is returned.
+
+    Raises
+    ------
+    UserError
+        A key is taken; the cells cannot be read; what the job refuses. ``adata`` is unchanged then.
+    """
+    refuse_other(adata, copy=copy)
+    done = job(OpenRun(run))
+    refuse_taken(adata, done.slot, done.keys, overwrite=done.options.overwrite)  # type: ignore[attr-defined]
+    found = done.compute(done.run.read(adata, done.options), None, None)
+    target = result_of(adata, copy=copy)
+    written = done.write(target, found)
+    for note in [*found.notes, *written.notes]:
+        logger.info(note)
+    for warning in [*written.warnings, *found.warnings]:
+        logger.warning(warning)
+    return target if copy else None
