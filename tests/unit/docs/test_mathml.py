@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 import pytest
 
 from grn_cotrain.cli.listing import registries
+from tests.cases.skips import extra
 from tests.commands import ROOT
-from tests.skips import extra
 
 extra("latex2mathml")
 
