@@ -56,7 +56,7 @@ def finetune(
     min_mapped: MinMapped = 0.5,
     raw_text: RawText = False,
 ) -> None:
-    """Fine-tune a model for cell-type annotation and compare it with plain classifiers on held-out cells."""
+    """Fine-tune a model for cell-type annotation and judge it on held-out cells beside plain classifiers."""
     from grn_cotrain.config import ComponentSpec, parse
     from grn_cotrain.hub import resolve_run
     from grn_cotrain.train.finetune import EpochReport, FinetuneConfig

@@ -27,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Gene regulatory networks inside single-cell pretraining.",
 )
-evaluate_app = typer.Typer(no_args_is_help=True, help="Compare the model with controls, on held-out data.")
+evaluate_app = typer.Typer(no_args_is_help=True, help="Model beside controls, on held-out data.")
 export_app = typer.Typer(no_args_is_help=True, help="Embeddings and networks for other tools.")
 embed_app = typer.Typer(no_args_is_help=True, help="Embed new data.")
 app.add_typer(evaluate_app, name="evaluate")
@@ -36,7 +36,7 @@ app.add_typer(embed_app, name="embed")
 
 
 def progress(text: str) -> None:
-    """Print a progress message for people at a terminal."""
+    """What is going on, for people at a terminal."""
     if console().is_terminal:
         say(f"  {text}", style="dim")
 

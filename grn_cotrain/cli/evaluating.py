@@ -39,9 +39,9 @@ def evaluate_links(
     ] = False,
     prep: PrepPlace = None,
 ) -> None:
-    """Print and write the link-prediction table: model and controls, intervals, prevalence, audit.
+    """Print and write the link-prediction table: model beside controls, intervals, prevalence, audit.
 
-    Scores of single TFs and ROC, precision-recall and calibration curves are written too.
+    Beside links.json and links.parquet: scores of single TFs and ROC, precision-recall and calibration curves.
     """
     if bootstrap is not None and bootstrap < 0:
         raise UserError(f"--bootstrap '{bootstrap}': give 0 or more")
@@ -110,7 +110,7 @@ def _tell_cells(run: Path) -> None:
     cells = folder.record().get("cells") if folder.record_file.is_file() else None
     if isinstance(cells, dict):  # runs that were fine-tuned by earlier versions kept a file's name there
         others = ", ".join(f"{k[:-3].replace('_', ' ')} {number(v)}" for k, v in cells.items() if k != "r2")
-        say(f"masked values of held-out cells, R2: {number(cells['r2'])}; compared with {others}")
+        say(f"masked values of held-out cells, R2: {number(cells['r2'])}; beside it {others}")
 
 
 @evaluate_app.command("cells")
@@ -124,7 +124,7 @@ def evaluate_cells(
     ] = None,
     prep: PrepPlace = None,
 ) -> None:
-    """Print and write the R2 of hidden values of held-out cells: model, gene mean and factor analysis."""
+    """Print and write the R2 of hidden values of held-out cells: model beside gene mean and factor analysis."""
     if by is not None and not by_sparsity:
         raise UserError(f"--by '{by}': groups are of --by-sparsity; give it too")
     from grn_cotrain.evaluate.run import SPARSITY_FILE, evaluate_cells_by_sparsity
@@ -136,7 +136,7 @@ def evaluate_cells(
     folder = RunFolder.open(run)
     data = folder.load_data(prep)
     if by is not None:
-        column_groups(data.cells, data.cell_split, by)  # a wrong name is reported before anything is read or written
+        column_groups(data.cells, data.cell_split, by)  # a wrong name is told before anything is read or written
     frame = evaluate(folder, data)
     rows = frame[frame["metric"] == "r2"]
     caption = "R2 of hidden values of held-out cells, standardised by gene; 95 % intervals over cells"
@@ -221,8 +221,7 @@ def evaluate_attention(
     prep: PrepPlace = None,
     raw_text: RawText = False,
 ) -> None:
-    """Read who attends to whom, by cell type: TF, target scores compared with model and controls; centrality of
-    genes."""
+    """Read who attends to whom, by cell type: TF, target scores beside model and controls; centrality of genes."""
     if bootstrap is not None and bootstrap < 0:
         raise UserError(f"--bootstrap '{bootstrap}': give 0 or more")
     if out.exists() and not out.is_dir():
@@ -238,7 +237,7 @@ def evaluate_attention(
     from grn_cotrain.train.build import build_model
 
     if edges is not None:
-        EDGE_FORMATS.get(edges)  # a wrong name is reported before hours of reading
+        EDGE_FORMATS.get(edges)  # a wrong name is told before hours of reading
 
     def check(vocab: FeatureVocab, groups: Sequence[str]) -> None:
         if edges is not None:
@@ -255,7 +254,7 @@ def evaluate_attention(
     tell_unfinished(run)
     told: list[str] = []
     files: list[Path] = []
-    with staged_files(out) as folder:  # opened first: a place that can't be written is reported before the work
+    with staged_files(out) as folder:  # opened first: a place that can't be written is told before the work
         with counted("reading attention", "cells") as reading:
             report = evaluate(
                 run,
@@ -298,7 +297,7 @@ def score(
     pairs: Annotated[Path, typer.Option(metavar="PAIRS.tsv", help="TF, target pairs by name")],
     out: Annotated[Path, typer.Option(metavar="SCORES.tsv", help="file to write")],
     format: Annotated[
-        str, typer.Option(help="as of grn-prep grn; tsv:source=COLUMN,target=COLUMN names the columns")
+        str, typer.Option(help="as of grn-prep grn; tsv:source=COLUMN,target=COLUMN says which is which")
     ] = "auto",
     raw_text: RawText = False,
 ) -> None:

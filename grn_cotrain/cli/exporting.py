@@ -79,7 +79,7 @@ def embed_cells(
     key_added: Annotated[str, typer.Option(help="key in obsm")] = "X_grn_cotrain",
     min_mapped: MinMapped = 0.5,
     zero_shot: Annotated[
-        bool, typer.Option("--zero-shot", help="report what the model was trained on, and whether these cells are new")
+        bool, typer.Option("--zero-shot", help="say what the model was trained on, and whether these cells are new")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a key of that name in the copy")] = False,
 ) -> None:

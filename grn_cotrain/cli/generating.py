@@ -35,8 +35,7 @@ def generate(
     min_mapped: MinMapped = 0.5,
     seed: Seed = 0,
 ) -> None:
-    """Generate values of genes from known genes, or cell states, in rounds; the error is compared with the gene
-    mean's."""
+    """Generate values of genes from known genes, or cell states, in rounds; prints the gene mean's error beside."""
     from grn_cotrain.cli.progress import counted
     from grn_cotrain.export.generate import generate_file
     from grn_cotrain.hub import resolve_run

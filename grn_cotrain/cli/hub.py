@@ -42,7 +42,7 @@ def push(
         staged = stage_run(run, dry_run, repo_id=repo_id, licence=license, include=include or ())
         for line in staged.lines():
             say(line)
-        say(f"nothing was pushed; the files are in {dry_run}")
+        say(f"nothing was pushed; what would be lies in {dry_run}")
         return
     ask = console().is_terminal and not yes
     push_run(
@@ -63,7 +63,7 @@ def fetch(
     out: Annotated[Path, typer.Option(metavar="RUN", help="run folder to write")],
     revision: Annotated[str | None, typer.Option(help="branch, tag or commit; default: main")] = None,
 ) -> None:
-    """Fetch a published run and verify every checksum; every command that takes a RUN accepts it."""
+    """Fetch a published run and verify every checksum; give RUN wherever a run is asked for."""
     from grn_cotrain.hub import fetch_run
 
     fetch_run(repo_id, out, revision=revision, say=say)

@@ -1,4 +1,4 @@
-"""Options that several commands share: a run, a file of cells, tables of names."""
+"""Options that several commands have, said once: a run, a file of cells, tables of names."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ RawText = Annotated[
 
 
 def _seed(value: int) -> int:
-    # Not typer's own min and max: their error does not name the given value.
+    # Not typer's own min and max: their error does not say what was given.
     if not 0 <= value <= LARGEST_SEED:
         raise UserError(f"--seed '{value}': give 0 to {LARGEST_SEED}")
     return value
 
 
-Seed = Annotated[int, typer.Option(callback=_seed, help="random seed")]
+Seed = Annotated[int, typer.Option(callback=_seed, help="of every draw")]
 
 
 def pair(text: str | None, option: str) -> tuple[str, str] | None:
@@ -92,7 +92,7 @@ def read_tables(aliases: Path | None, orthologs: Path | None) -> dict[str, Any]:
 
 
 def tell_unfinished(*runs: str | Path) -> None:
-    """Print, before anything else, that a run is not finished, where it is not. Other folders are skipped."""
+    """Print, before anything else, that a run is not finished, where it is not. What is no run is not looked at."""
     from grn_cotrain.run_folder import RunFolder
 
     for run in runs:

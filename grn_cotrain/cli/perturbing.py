@@ -54,8 +54,7 @@ def perturb(
     seed: Seed = 0,
     raw_text: RawText = False,
 ) -> None:
-    """Delete or over-express genes in silico: how far cells and other genes move, compared with random matched
-    genes."""
+    """Delete or over-express genes in silico: how far cells and other genes move, beside random matched genes."""
     from grn_cotrain.cli.progress import counted
     from grn_cotrain.export.perturb import perturb_file
     from grn_cotrain.hub import resolve_run

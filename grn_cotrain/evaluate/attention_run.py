@@ -1,4 +1,4 @@
-"""The attention of a run by cell type: edges, their score compared with co-expression, centrality of genes.
+"""The attention of a run by cell type: edges, their score beside co-expression, centrality of genes.
 
 Dimension letters: G genes, S sources, M pairs.
 """
@@ -56,7 +56,7 @@ EDGE_COLUMNS = ("group", "source", "target", "score", "weight", "expected", "num
 """Columns of :func:`attention_edges`."""
 
 REPORT_FILES = tuple(f"attention{part}.parquet" for part in ("", "_differences", "_edges", "_genes", "_centrality"))
-"""Files that :meth:`AttentionReport.write` writes in addition to the link table."""
+"""What :meth:`AttentionReport.write` writes beside the link table."""
 
 _DEGREE = ("target_degree", "degree_product")
 _METRICS = ("macro_auroc", "macro_ap", "auroc", "auprc", "degree_matched_auroc", "residual_auroc")
@@ -66,7 +66,7 @@ _PARTS = ("train", "validation", "test", "withheld")
 
 @dataclass(frozen=True, eq=False)
 class AttentionReport:
-    """Result of :func:`evaluate_attention`.
+    """What :func:`evaluate_attention` found.
 
     Attributes
     ----------
@@ -81,10 +81,10 @@ class AttentionReport:
     edges
         Best pairs of each group, :data:`EDGE_COLUMNS`.
     genes, centrality
-        Genes of each group, and what their centrality predicts (:mod:`~grn_cotrain.evaluate.centrality`); column
+        Genes of each group, and what their centrality says (:mod:`~grn_cotrain.evaluate.centrality`); column
         ``encoder`` is ``trained`` or ``untrained``.
     notes
-        Notes to read with the tables.
+        What must be read beside it.
     """
 
     table: LinkTable
@@ -112,11 +112,11 @@ def attention_edges(
     Parameters
     ----------
     scores
-        Scores of the group.
+        Of the group.
     vocab
         Names of genes.
     split
-        Split that defines ``known``: the part of the split that holds the edge, or empty. None: empty everywhere.
+        Tells ``known``: the part of the split that holds the edge, or empty. None: empty everywhere.
     top
         Most pairs.
     min_cells
@@ -166,7 +166,7 @@ def attention_of_tfs(
 ) -> pd.DataFrame:
     """Every pair of these TFs that enough cells show, by group of cells: :func:`attention_edges` of each.
 
-    ``progress`` receives the number of cells read and in all.
+    ``progress`` is told of the number of cells read and in all.
 
     Raises
     ------
@@ -228,7 +228,7 @@ def evaluate_attention(
     prep
         New place of the run's prepared folder; default: it is looked for.
     say, progress
-        Functions that receive lines about the work; the number of cells read and in all.
+        Told of what is being done; of the number of cells read and in all.
 
     Raises
     ------
@@ -338,12 +338,12 @@ def _fewest(groups: list[CellGroup], min_cells: int | None) -> tuple[dict[str, i
             )
         return dict.fromkeys(sizes, min_cells), []
     small = [f"{name} ({size})" for name, size in sizes.items() if size < _MIN_CELLS]
-    told = f"groups of fewer than {_MIN_CELLS} cells, where all cells must show an edge: {name_some(small)}"
+    told = f"of fewer than {_MIN_CELLS} cells, all must show an edge, and no more: {name_some(small)}"
     return {name: min(size, max(_MIN_CELLS, size // 20)) for name, size in sizes.items()}, [told] if small else []
 
 
 def _seen_edges(recipe: Recipe, data: RunData) -> list[str]:
-    """Ways in which training has shown the network to the encoder's gene rows."""
+    """What training has told the encoder's gene rows of the network already."""
     ways = ["messages"] if data.messages.pairs_2E.shape[1] and recipe.graph.messages == "true" else []
     if recipe.train.schedule.plan.trains_links:
         ways.append("a link loss")
@@ -376,7 +376,7 @@ class _Scored:
 
 
 class _Coexpression:
-    """The control ``pearson`` over the cells of a group: what their values show without any encoder."""
+    """The control ``pearson`` over the cells of a group: what their values say without any encoder."""
 
     kind = "control"
 

@@ -1,11 +1,10 @@
-"""In-silico perturbation: delete or over-express genes, and see how far embeddings move, compared with matched random
-genes.
+"""In-silico perturbation: delete or over-express genes, and see how far embeddings move, beside matched random genes.
 
 With ``h`` an embedding before and ``h'`` after the edit, the shifts are
 
     cosine shift = 1 - cos(h, h')        Euclidean shift = |h - h'|
 
-for the state of the cell, and for the final state of every *other* gene that the cell expresses (Theodoris et al. 2023,
+of the state of the cell, and of the final state of every *other* gene that the cell expresses (Theodoris et al. 2023,
 where deletion and over-expression are those of Geneformer). A state of the cell that is pooled over genes is pooled
 over the same other genes before and after, as Geneformer does: with the edited gene's own state in the mean before, its
 absence alone would be a shift. Any edit moves an embedding somewhat, the more so the more
@@ -52,7 +51,7 @@ _NEIGHBOURS = 2  # controls are drawn from so many times as many nearest genes
 
 @dataclass(frozen=True, eq=False)
 class InSilico:
-    """Effects of a perturbation.
+    """What a perturbation does.
 
     Attributes
     ----------
@@ -71,7 +70,7 @@ class InSilico:
         One row a perturbation, the wanted one first: ``genes, detected, mean_value`` (of its genes: share of cells,
         mean non-zero value), ``num_cells, cosine_shift, euclidean_shift``.
     notes
-        Lines to report.
+        What there is to tell.
     """
 
     summary: dict[str, Any]
@@ -92,9 +91,9 @@ def matched_controls(
     Parameters
     ----------
     values_CG
-        Normalised values of the cells.
+        Normalised values of the cells at hand.
     genes
-        Genes that are matched; they are never among the controls.
+        What is to be matched; never among the controls.
     eligible_G
         bool: genes that may be controls. Those without a value here never are.
     num_controls
@@ -143,7 +142,7 @@ class _Shifts:
         self, row: int, base: PackedTokens, before: CellStates, edited: EditedCells, after: CellStates, genes: Tensor
     ) -> None:
         """Add the cells of one batch; ``before`` and ``after`` are the encoder's states."""
-        # A pooled state holds the edited genes' own before the edit, which shows nothing of their effect on others.
+        # A pooled state holds the edited genes' own before the edit, which says nothing of what they do to others.
         cosine_B, euclidean_B = _shift(
             before.cells_without(torch.isin(base.feature_ids_T, genes + NUM_SPECIAL))[edited.cells_B],
             after.cells_without(torch.isin(edited.batch.feature_ids_T, genes + NUM_SPECIAL)),
@@ -207,8 +206,8 @@ def perturb_cells(
         express one of them. ``overexpress``: in every cell, expressed before or not, their values are raised to
         ``level``; for an encoder that reads ranks they come first.
     level
-        Value of over-expression: a quantile of the gene's own non-zero values in these cells, or ``cell_max``, the
-        highest value of each cell. A gene without a value in these cells is raised to the cell's highest.
+        Of over-expression: a quantile of the gene's own non-zero values in these cells, or ``cell_max``, the highest
+        value of each cell. A gene without a value in these cells is raised to the cell's highest.
     max_cells
         At most so many cells for each perturbation, drawn among those it concerns; None: all of them.
     num_controls
@@ -216,7 +215,7 @@ def perturb_cells(
     seed
         Draws cells and controls; from 0 to ``LARGEST_SEED``.
     progress
-        Function that receives ``(cells done, cells in all)``; each perturbation counts its cells.
+        Told ``(cells done, cells in all)``, each perturbation counting its cells.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Cell types of any cells by a fine-tuned model: computed by :func:`cell_types`, added to a file's content by
+"""Cell types of any cells by a fine-tuned model: computed by :func:`cell_types`, written beside a file's content by
 :func:`annotate_cells`.
 
 Dimension letters: C cells of the file, K classes, N rows with a token.
@@ -67,7 +67,7 @@ class CellTypes:
         Raises
         ------
         UserError
-            ``min_probability`` is not a probability.
+            ``min_probability`` is no probability.
         """
         if not 0 <= min_probability <= 1:
             raise UserError(f"min_probability: got {min_probability}; give a probability, 0 to 1")
@@ -110,9 +110,9 @@ def cell_types(
     min_mapped
         Least share of genes found, of the fewer of the file's and the model's.
     say
-        Function that receives notes and warnings before the work begins.
+        Told of notes and warnings before the work begins.
     progress
-        Function that receives ``(cells done, cells in all)``.
+        Told ``(cells done, cells in all)``.
 
     Raises
     ------
@@ -178,15 +178,15 @@ def annotate_cells(
     min_probability
         Cells whose best class has less are ``unassigned``.
     key_added
-        Column of ``obs``; default: ``predicted_`` and the column that was learned. ``KEY_probability`` is added too.
+        Column of ``obs``; default: ``predicted_`` and the column that was learned. ``KEY_probability`` lies beside it.
     layer, modality, aliases, orthologs, min_mapped
         As for ``embed cells``.
     overwrite
         Whether columns of these names may be replaced in the copy.
     say
-        Function that receives lines on alignment, coverage, and the number of cells of each type.
+        Told of alignment, coverage, and of how many cells of each type there are.
     progress
-        Function that receives ``(cells done, cells in all)``.
+        Told ``(cells done, cells in all)``.
 
     Raises
     ------

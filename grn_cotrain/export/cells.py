@@ -1,4 +1,4 @@
-"""Cell embeddings of any cells: computed by :func:`cell_embeddings`, added to a file's content by
+"""Cell embeddings of any cells: computed by :func:`cell_embeddings`, written beside a file's content by
 :func:`embed_cells`.
 
 Dimension letters: B cells of a batch, C cells of the file, D width.
@@ -52,7 +52,7 @@ class CellEmbeddings:
     notes
         Alignment and coverage in words.
     warnings
-        Reasons against using the embeddings unchanged.
+        What speaks against using the embeddings as they are.
     """
 
     names: list[str]
@@ -74,8 +74,8 @@ def cell_embeddings(
 ) -> CellEmbeddings:
     """Embed validated cells with the model of a run; nothing is written.
 
-    ``model/`` and ``run.json`` of the run are read, never its data: a published run is enough. Only where the run's
-    prepared folder is found are its barcodes compared with those given.
+    Of the run, ``model/`` and ``run.json`` are read, never its data: a published run is enough. Only where the run's
+    prepared folder happens to be at hand are its barcodes compared with those given.
 
     Parameters
     ----------
@@ -86,12 +86,11 @@ def cell_embeddings(
     min_mapped
         Least share of genes found, of the fewer of the file's and the model's.
     zero_shot
-        The cells are new to the model, or are meant to be: report what it was trained on, and object where they are
-        not.
+        The cells are new to the model, or are meant to be: say what it was trained on, and object where they are not.
     say
-        Function that receives notes and warnings before the work begins.
+        Told of notes and warnings before the work begins.
     progress
-        Function that receives ``(cells done, cells in all)``.
+        Told ``(cells done, cells in all)``.
 
     Returns
     -------
@@ -205,9 +204,9 @@ def embed_cells(
     overwrite
         Whether ``obsm[key_added]`` of the file may be replaced in the copy.
     say
-        Function that receives lines on the alignment, genes lost by name included, coverage and warnings.
+        Told of the alignment, genes lost by name included, of coverage and of warnings.
     progress
-        Function that receives ``(cells done, cells in all)``.
+        Told ``(cells done, cells in all)``.
 
     Returns
     -------
@@ -225,7 +224,7 @@ def embed_cells(
     )
     whole = open_whole(cells, out, counts.adata)
     refuse_taken(whole, "obsm", [key_added], overwrite=overwrite)
-    with writing(whole, out) as changed:  # opened first: a place that can't be written is reported before the work
+    with writing(whole, out) as changed:  # opened first: a place that can't be written is told before the work
         embedded = cell_embeddings(run, counts, min_mapped=min_mapped, zero_shot=zero_shot, say=say, progress=progress)
         values_CD, without = rows_of(embedded, list(map(str, whole.obs_names)))
         annotate(whole, "obsm", key_added, values_CD, embedded.origin)

@@ -44,9 +44,9 @@ def export_edges(
         Options of the format, as its ``Config`` has them.
     tfs, targets, top, top_per_tf, min_probability, include_known, prep, progress
         See :func:`~grn_cotrain.export.edges.predict_edges`; without ``top``, ``top_per_tf`` and ``min_probability``,
-        the format's own selection holds, and is reported.
+        the format's own selection holds, and is said.
     say
-        Function that receives lines on what was written and what was left out.
+        Told of what was written and of what was left out.
 
     Raises
     ------

@@ -58,7 +58,7 @@ class PredictedEdges:
         and ``sign_source``: ``network`` (a training edge's own),
         ``correlation`` (of TF and target over the cells, where it differs from 0 at p < .05) or empty.
         ``correlation``: float32, NaN without cells. ``known``: ``train``, ``validation``, ``test``, ``withheld`` (in
-        the network, in no part) or empty (new). ``evidence``: the network's evidence of a known edge.
+        the network, in no part) or empty (new). ``evidence``: what the network says of a known edge.
 
         The score of a *training* edge is a fit, not a prediction.
     vocab
@@ -137,17 +137,17 @@ class PredictedEdges:
         return {"edges": len(self), **genes, **found}
 
     def summary(self) -> str:
-        """Lines for the user, one fact a line."""
+        """What a user should read, one fact a line."""
         count, frame = self.counts(), self.frame
         lines = [
             f"{len(self):,} of {self.num_candidates:,} scored pairs: {count['tfs']:,} TFs, {count['targets']:,} targets"
         ]
         if self.labels == "none":
-            lines.append("known edges: unknown (no prepared folder)")
+            lines.append("known edges: cannot be told (no prepared folder)")
         else:
             known = [f"{count[name]:,} {name}" for name in PARTS[1:] if count[name]]
             also = " or validation or test" if self.labels == "graph" else ""
-            lines.append(f"known: {', '.join(known) or 'no edge'}; {count['new']:,} new{also}")
+            lines.append(f"of them {', '.join(known) or 'no known edge'}; {count['new']:,} new{also}")
             if count["train"]:
                 lines.append("the scores of training edges are a fit, not a prediction (column known)")
         signs = [
@@ -206,10 +206,10 @@ def predict_edges(
     include_known
         True: known edges compete with new ones. False: only new edges. ``"only"``: only known ones.
     prep
-        The run's prepared folder, where it has moved. It holds known edges and signs; without it (the recipe's path is
-        gone) the model's own graph serves, and what is missing is reported.
+        The run's prepared folder, where it has moved. It tells known edges and signs; without it (the recipe's path is
+        gone) the model's own graph serves, and what is missing is said.
     say, progress
-        Functions that receive notes; the number of TFs done and in all.
+        Told of notes; of the number of TFs done and in all.
 
     Returns
     -------
@@ -219,7 +219,7 @@ def predict_edges(
     ------
     UserError
         No model; no name known; numbers out of range; a probability asked for where there is none; known edges left
-        out where they are unknown; more rows than :data:`MOST_EDGES`.
+        out where they cannot be told; more rows than :data:`MOST_EDGES`.
     """
     _check_numbers(top, top_per_tf, min_probability)
     if include_known not in (True, False, "only"):
@@ -237,7 +237,7 @@ def predict_edges(
     for note in notes:
         say(note)
     if include_known is not True and known.origin == "none":
-        raise UserError(f"include_known {include_known!r}: the known edges of run '{run}' are unknown; give prep")
+        raise UserError(f"include_known {include_known!r}: the known edges of run '{run}' cannot be told; give prep")
     vocab = scorer.model.vocab
     sources_S = known.sources_S if tfs is None else _named(vocab, tfs, "tfs", say)
     targets_N = _all_targets(vocab) if targets is None else _named(vocab, targets, "targets", say)
@@ -314,7 +314,7 @@ def _most_per_tf(
     if isinstance(top_per_tf, int):
         return np.full(sources_S.size, min(top_per_tf, num_targets))
     if known.origin == "none":
-        raise UserError("top_per_tf 'training': the training edges of this run are unknown; give prep, or a number")
+        raise UserError("top_per_tf 'training': the training edges of this run cannot be told; give prep, or a number")
     return np.bincount(known.train_sources, minlength=known.num_genes)[sources_S]
 
 
@@ -332,7 +332,7 @@ def _all_targets(vocab: FeatureVocab) -> np.ndarray:
 
 
 def _named(vocab: FeatureVocab, names: Sequence[str], what: str, say: Callable[[str], None]) -> np.ndarray:
-    """Gene indices of names, sorted and distinct; unknown ones are reported."""
+    """Gene indices of names, sorted and distinct; unknown ones are said."""
     if isinstance(names, str):
         names = [names]
     found = {name: vocab.get(name, "gene") for name in dict.fromkeys(names)}

@@ -106,9 +106,9 @@ def extend_run(
     layer, aliases, orthologs
         As for ``embed cells``.
     seed
-        Seed of the noise by which new rows differ.
+        Of the noise by which new rows differ.
     say
-        Function that receives lines on what was added.
+        Told what was added.
 
     Raises
     ------

@@ -30,9 +30,9 @@ class GeneFormat:
     Attributes
     ----------
     suffix
-        Suffix of the default file name.
+        Of the default file name.
     write
-        Writes the file, atomically; returns lines to report.
+        Writes the file, atomically; returns what there is to tell.
     summary
         For whom it is, in a line.
     """
@@ -73,8 +73,8 @@ def write_word2vec(embeddings: GeneEmbeddings, path: Path) -> list[str]:
 
     A name is a symbol; ``SYMBOL|GROUP`` where there are groups; ``SYMBOL|MODALITY`` for a protein or peak named like a
     gene. The format parts its columns by spaces, so white space in a name becomes ``_``; what would collide then gets
-    ``|2``. The format has no room for anything else: ids, modality, original symbols, kind and hashes are stored next
-    to it in ``STEM.meta.json``, row by row.
+    ``|2``. The format has no room for anything else: ids, modality, original symbols, kind and hashes lie beside it in
+    ``STEM.meta.json``, row by row.
 
     Examples
     --------
@@ -102,9 +102,9 @@ def write_word2vec(embeddings: GeneEmbeddings, path: Path) -> list[str]:
 def write_safetensors(embeddings: GeneEmbeddings, path: Path) -> list[str]:
     """One float32 tensor ``embeddings`` ``[G, D]``; names, ids, kind and hashes in its metadata (text, JSON lists).
 
-    Next to it ``STEM.vocab.json`` maps every name to its row, as scGPT's ``vocab.json`` does, so that models with a
-    gene list of their own (scGPT, GEARS, TxPert and others that hold an ``nn.Embedding`` of genes) start from these
-    rows. Give genes that are not in it a row that is no gene's: here the mean.
+    Beside it ``STEM.vocab.json`` maps every name to its row, as scGPT's ``vocab.json`` does, so that models with a gene
+    list of their own (scGPT, GEARS, TxPert and others that hold an ``nn.Embedding`` of genes) start from these rows.
+    Give genes that are not in it a row that is no gene's: here the mean.
 
     Examples
     --------
@@ -143,7 +143,7 @@ def write_safetensors(embeddings: GeneEmbeddings, path: Path) -> list[str]:
 def write_h5ad(embeddings: GeneEmbeddings, path: Path) -> list[str]:
     """Genes as observations: ``X`` the vectors, ``obs`` their names and ids, ``uns["grn_cotrain"]`` kind and hashes.
 
-    The format ``varm`` adds embeddings to one's own cells.
+    For embeddings beside one's own cells there is the format ``varm``.
     """
     import anndata
     import pandas as pd
@@ -179,7 +179,7 @@ def gene_format(name: str) -> str:
 
 
 def write_genes(embeddings: GeneEmbeddings, path: str | Path, format: str, *, into: Into | None = None) -> list[str]:
-    """Write embeddings in a format of :data:`FORMATS`; returns lines to report.
+    """Write embeddings in a format of :data:`FORMATS`; returns what there is to tell.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Gene embeddings added to a user's own genes: ``varm`` of an AnnData, aligned by name.
+"""Gene embeddings beside a user's own genes: ``varm`` of an AnnData, aligned by name.
 
 Dimension letters: N features of the user's object, G rows of the embeddings, D width.
 """
@@ -82,7 +82,7 @@ def annotate_genes(
     Returns
     -------
     list of str
-        Lines to report: how many features were mapped, renamed, duplicated or lost, by name.
+        What there is to tell: how many features were mapped, renamed, duplicated or lost, by name.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def _align(
 ) -> tuple[np.ndarray, AlignmentReport, list[str]]:
     """Row of the embeddings' vocabulary of each feature, -1 where it has none; the report; what the reader noted.
 
-    Features of one gene keep its embedding, all of them: it describes the gene, not the column.
+    Features of one gene keep its embedding, all of them: it says something of the gene, not of the column.
     """
     vocab = embeddings.vocab()
     features = resolve_features(var, "genes of the file", tables=tables)
@@ -162,7 +162,7 @@ def _align(
 
 
 def write_varm(embeddings: GeneEmbeddings, path: Path, into: Into) -> list[str]:
-    """Write a copy of ``into.cells`` with the embeddings in ``varm``; returns lines to report."""
+    """Write a copy of ``into.cells`` with the embeddings in ``varm``; returns what there is to tell."""
     import anndata
 
     refuse_input(path, into.cells)
@@ -173,7 +173,7 @@ def write_varm(embeddings: GeneEmbeddings, path: Path, into: Into) -> list[str]:
     with reading(f"--into '{into.cells}'"):
         with into.cells.open("rb") as handle:
             if handle.read(len(HDF5_MAGIC)) != HDF5_MAGIC:
-                raise UserError(f"--into '{into.cells}': not a readable h5ad (it is not HDF5); give an h5ad")
+                raise UserError(f"--into '{into.cells}': is no readable h5ad (it is not HDF5); give an h5ad")
         adata = anndata.read_h5ad(into.cells)
     with atomic_file(path) as temporary:
         notes = annotate_genes(

@@ -54,7 +54,7 @@ Asked = Literal["expressed", "all"]
 Prompt = Literal["genes", "cell"]
 
 _TOKENS_PER_BATCH = 32_768
-_STREAM = 31  # stream of the draws of known genes
+_STREAM = 31  # of the draws of known genes
 
 
 @torch.no_grad()
@@ -75,7 +75,7 @@ def generate_cells(
     """Show a model some genes of each cell and let it generate the others; nothing is written.
 
     Works with any run one of whose objectives predicts values; meant for the encoder ``scgpt`` and the objective
-    ``generative``. Only ``model/`` and ``run.json`` of the run are read. A cell's total counts, its covariates and,
+    ``generative``. Of the run only ``model/`` and ``run.json`` are read. A cell's total counts, its covariates and,
     with ``genes="expressed"``, *which* genes it expresses are taken as known; values of unknown genes never are.
 
     Parameters
@@ -86,7 +86,7 @@ def generate_cells(
         Cells, from :func:`~grn_cotrain.data.io.counts.load_counts` or ``counts_from_anndata``.
     known
         Share of each cell's expressed genes that is shown, drawn from ``seed`` and the cell's row; or names of genes,
-        those that the file lacks are reported and not shown.
+        those that the file lacks being told and not shown.
     genes
         Which genes are generated: those that the cell expresses and that are not shown, or ``all`` of the model's.
     prompt
@@ -97,13 +97,13 @@ def generate_cells(
     sample
         Draw values instead of taking the predictions themselves.
     seed
-        Seed of known genes and of the draws.
+        Of known genes, and of the draws.
     min_mapped
         Least share of genes found, of the fewer of the file's and the model's.
     say
-        Function that receives lines on the alignment, warnings, and the accuracy compared with the gene mean.
+        Told of the alignment, of warnings, and of the accuracy beside the gene mean.
     progress
-        Function that receives ``(cells done, cells in all)``.
+        Told ``(cells done, cells in all)``.
 
     Returns
     -------
@@ -215,7 +215,7 @@ def _predictor(model: CoTrainModel, prompt: Prompt) -> ValuePredictor:
 
 
 def _doubts(model: CoTrainModel, prompt: Prompt) -> list[str]:
-    """Reasons against such a prompt."""
+    """What speaks against such a prompt."""
     weights = (getattr(model.objective(name).config, "cell_prompt_weight", 0.0) for name in model.objectives)
     if prompt == "cell" and not any(weight > 0 for weight in weights):
         return ["this run was never trained to predict genes from a prompting cell state (objectives.generative)"]
@@ -237,7 +237,7 @@ class _Pick:
     Attributes
     ----------
     share
-        Share of each cell's values, where no names are given.
+        Of each cell's values, where no names are given.
     named_V
         bool over vocabulary ids, where names are given.
     asks_zeros
@@ -341,7 +341,7 @@ def _result(cells: CellStore, table: _Table, origin: dict[str, Any], measured_G:
     )
     truth = cells.normalised().copy()
     if not measured_G.all():
-        # The truth of a gene that the file lacks is unknown; a NaN where one was generated is one number each.
+        # Of a gene that the file lacks nobody knows the truth; a NaN where one was generated is one number each.
         rows, columns, _ = table.entries("values_T")
         unknown_N = ~measured_G[columns]
         where = (rows[unknown_N], columns[unknown_N])
@@ -380,9 +380,9 @@ def generate_file(
     layer, modality, aliases, orthologs
         How the file is read.
     say
-        Function that receives the lines of :func:`generate_cells`.
+        Told what :func:`generate_cells` has to tell.
     options
-        Options of :func:`generate_cells`.
+        Of :func:`generate_cells`.
 
     Raises
     ------
@@ -396,7 +396,7 @@ def generate_file(
     counts = load_counts(
         cells, layer, modality=modality, aliases=aliases, orthologs=orthologs, to_species=species_of(run)
     )
-    with atomic_file(out) as temporary:  # opened first: a place that can't be written is reported before the work
+    with atomic_file(out) as temporary:  # opened first: a place that can't be written is told before the work
         result = generate_cells(run, counts, say=say, **options)
         changed = write_h5ad(result, temporary)
     for note in changed:

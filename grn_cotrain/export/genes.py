@@ -60,7 +60,7 @@ def gene_embeddings(
     prep
         New place of the run's prepared folder, for contextual embeddings; default: it is looked for.
     progress
-        Function that receives ``(cells done, cells in all)`` of contextual embeddings.
+        Told ``(cells done, cells in all)`` of contextual embeddings.
 
     Returns
     -------
@@ -126,7 +126,7 @@ def export_genes(
     aliases, orthologs
         ``varm`` only: tables of old symbols, and of the other species' genes, for finding the file's features.
     say
-        Function that receives lines on genes without an embedding, and on the file.
+        Told of genes without an embedding, and of the file.
 
     Raises
     ------

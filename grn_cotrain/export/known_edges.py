@@ -1,4 +1,4 @@
-"""Facts about a pair: its part of the split, its sign, its evidence; and the sign that the cells show.
+"""What is already known of a pair: its part of the split, its sign, its evidence; and what the cells say of its sign.
 
 Dimension letters: C cells, E edges, G genes, M pairs, S sources.
 """
@@ -49,7 +49,7 @@ class KnownEdges:
     sources_S
         Gene indices of the TFs that the split has (training, validation and test), or the model's graph.
     cells
-        The run's cells, or None where the prepared folder is not available.
+        The run's cells, or None where the prepared folder is not at hand.
     """
 
     origin: Literal["split", "graph", "none"]
@@ -89,7 +89,7 @@ def known_edges(
     Returns
     -------
     known edges, notes
-        The notes list what is missing without the prepared folder.
+        The notes say what is missing without the prepared folder.
 
     Raises
     ------
@@ -135,7 +135,7 @@ def _from_split(prep: Prep, split: EdgeSplit) -> KnownEdges:
 
 
 def _from_graph(folder: RunFolder, model: CoTrainModel, why: str) -> tuple[KnownEdges, list[str]]:
-    """Training edges are the messages of a model on the true graph; a control graph does not show them."""
+    """Training edges are the messages of a model on the true graph; a control graph says nothing about them."""
     inputs, num_genes = model.inputs, model.nodes.num_genes
     messages = folder.recipe().graph.messages
     sources = [] if inputs.evidence is None else [np.asarray(inputs.evidence.sources_S, dtype=np.int64)]

@@ -73,7 +73,7 @@ def perturb_genes(
     prep
         New place of the run's prepared folder, where no cells are given; default: it is looked for.
     say
-        Function that receives lines on the work and its cells before it begins.
+        Told what is done with which cells before the work begins.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def perturb_genes(
     ------
     UserError
         A gene that the model does not know, with the nearest name; no such column or value of ``obs``; no model; the
-        run's prepared folder is not available and no cells are given; what ``perturb_cells`` refuses.
+        run's prepared folder is not at hand and no cells are given; what ``perturb_cells`` refuses.
     """
     folder = RunFolder.open(run)
     model, config = load_model(folder.require_model())
@@ -170,7 +170,7 @@ def perturb_file(
     layer, modality, aliases, orthologs
         How ``cells`` is read.
     say
-        Function that receives lines on cells, controls and the outcome.
+        Told of cells, controls and the outcome.
 
     Raises
     ------
@@ -179,7 +179,7 @@ def perturb_file(
         other table's or the input's.
     """
     _check_places(out, cells_out, cells)
-    with ExitStack() as stack:  # opened first: a place that can't be written is reported before the work
+    with ExitStack() as stack:  # opened first: a place that can't be written is told before the work
         genes_file = stack.enter_context(atomic_file(out))
         cells_file = None if cells_out is None else stack.enter_context(atomic_file(cells_out))
         counts = None

@@ -41,7 +41,7 @@ class FinetuneConfig:
     head
         Classification head with its options (``grn-cotrain list head``).
     freeze
-        Parts that stay unchanged: ``none``, ``embeddings``, ``first_block`` (as scMBERT) or ``encoder``.
+        What stays as it was: ``none``, ``embeddings``, ``first_block`` (as scMBERT) or ``encoder``.
     class_weights
         ``balanced``: every class weighs the same in the loss, however rare; ``none``: every cell does.
     epochs
@@ -53,7 +53,7 @@ class FinetuneConfig:
     table_learning_rate
         Rate of the gene table, where it is trained; null: ``learning_rate``.
     weight_decay
-        Weight decay of the encoder's matrices.
+        Of the encoder's matrices.
     clip_norm
         Largest norm of the gradient.
     cells_per_batch
@@ -63,7 +63,7 @@ class FinetuneConfig:
     device
         ``cpu`` or ``cuda``.
     seed
-        Seed of head, order, down-sampling, dropout.
+        Of head, order, down-sampling, dropout.
     """
 
     head: ComponentSpec = field(default_factory=lambda: ComponentSpec("cls_mlp"))
@@ -105,7 +105,7 @@ class EpochReport:
 
 @dataclass(frozen=True)
 class FinetuneResult:
-    """Result of fine-tuning.
+    """What fine-tuning did.
 
     Attributes
     ----------
@@ -157,7 +157,7 @@ def fit(
     classifier
         Changed in place; in evaluation mode afterwards.
     tokenizer
-        Tokenizer of all cells, as the model reads them.
+        Of all cells, as the model reads them.
     codes_C
         Class of each cell, -1 where it is none of these.
     train_C, validation_C
@@ -167,7 +167,7 @@ def fit(
     validate
         Called with the epoch's number for ``(loss, accuracy)`` in place of the pass over ``validation_C``.
     on_epoch
-        Function that receives each epoch.
+        Told of each epoch.
 
     Raises
     ------

@@ -78,7 +78,7 @@ class CellLabels:
 
 
 def labels_of(obs: pd.DataFrame, label: str, tokens_C: np.ndarray) -> CellLabels:
-    """Read the column ``label``; missing values and blank text are not labels.
+    """Read the column ``label``; missing values and blank text are no label.
 
     Raises
     ------
@@ -148,7 +148,7 @@ def finetune_run(
     say: Callable[[str], None] = print,
     on_epoch: Callable[[EpochReport], None] | None = None,
 ) -> AnnotationTable:
-    """Fine-tune, compare with controls on held-out cells, and write a run folder that ``annotate`` and ``embed`` read.
+    """Fine-tune, judge on held-out cells beside controls, and write a run folder that ``annotate`` and ``embed`` read.
 
     ``out`` gets ``model/`` (fine-tuned), the head, ``classes.json``, ``run.json`` (hashes of the base run and of the
     cells, settings, split, results in short), ``recipe.yaml`` of the base run, and tables: ``annotation.tsv`` (model
@@ -174,9 +174,9 @@ def finetune_run(
     layer, modality, aliases, orthologs, min_mapped
         As for ``embed cells``.
     say
-        Function that receives lines on alignment, coverage, rare classes and what was left out.
+        Told of alignment, coverage, rare classes and what was left out.
     on_epoch
-        Function that receives each epoch.
+        Told of each epoch.
 
     Raises
     ------
@@ -209,7 +209,7 @@ def finetune_run(
     with (
         _alone(out),
         atomic_folder(out) as folder,
-    ):  # opened first: a place that can't be written is reported before the work
+    ):  # opened first: a place that can't be written is told before the work
         classes = tuple(sorted(set(labels.labels_C[train_C])))
         classifier = Classifier.new(model, config.head, classes, label, seed=config.seed)
         tokenizer = model.tokenizer(aligned)
@@ -282,8 +282,7 @@ def finetune_run(
 
 @contextlib.contextmanager
 def _alone(out: Path) -> Iterator[None]:
-    """No other process writes ``out`` meanwhile: both would report success, and one user would get the other's
-    model."""
+    """No other process writes ``out`` meanwhile: both would say success, and one user would get the other's model."""
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(folder_lock(out, what="finetune", wait=1.0))
@@ -312,7 +311,7 @@ def _embeddings(model: CoTrainModel, tokenizer: Tokenizer, rows_L: np.ndarray) -
 
 
 def _about(labels: CellLabels, train_C: np.ndarray, validation_C: np.ndarray, split: LabelSplit) -> list[str]:
-    """Facts about the labels, in words."""
+    """What there is to know about the labels, in words."""
     train, test = labels.labels_C[train_C], labels.labels_C[split.test_C]
     count = dict(zip(*np.unique(train, return_counts=True), strict=True))
     said = [
@@ -352,7 +351,7 @@ def _origin(base: RunFolder, model_config: dict[str, Any], cells: str | Path) ->
         "version": grn_cotrain.__version__,
         "commit": git_commit(),
         "base": RunIdentity.of(base, model_config).to_dict(),
-        # Hashes of the base run, so that its own cells are recognised when they are embedded, annotated or evaluated.
+        # Of the base run, so that its own cells are recognised when they are embedded, annotated or evaluated.
         **{key: record[key] for key in _OF_THE_BASE if key in record},
         **place_for(record),
         "cells_file": cells.name,
