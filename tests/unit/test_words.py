@@ -12,7 +12,6 @@ from tests.words import ALLOWED, READ, ROOT, RULES, allowed, hits, reading_files
 NOT_SWEPT: tuple[str, ...] = (
     "grn_cotrain/cli",
     "grn_cotrain/evaluate/attention_run.py",
-    "grn_cotrain/evaluate/cells.py",
     "grn_cotrain/evaluate/in_silico.py",
     "grn_cotrain/export",
     "grn_cotrain/train/finetune.py",
