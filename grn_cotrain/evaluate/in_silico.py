@@ -32,10 +32,13 @@ from torch import Tensor
 from grn_cotrain.apply import Encoder, over_cells
 from grn_cotrain.apply.cells import Progress, Reader
 from grn_cotrain.data.batch import PackedTokens
+from grn_cotrain.data.cell_blocks import column_values
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.store import CellStore
+from grn_cotrain.data.value_statistics import FeatureMoments, Moments
 from grn_cotrain.data.vocab import MODALITIES, NUM_SPECIAL
 from grn_cotrain.errors import UserError
-from grn_cotrain.evaluate.in_silico_controls import detection, matched_controls
+from grn_cotrain.evaluate.in_silico_controls import matched_controls
 from grn_cotrain.evaluate.in_silico_edits import EditedCells, delete_genes, overexpress_genes, rebin, take_cells
 from grn_cotrain.jobs.perturb import Level, PerturbSettings
 from grn_cotrain.model import CoTrainModel
@@ -167,15 +170,16 @@ def perturb_cells(
     """
     rows_C = np.arange(cells.num_cells) if rows_C is None else np.asarray(rows_C, dtype=np.int64)
     wanted = tuple(dict.fromkeys(int(gene) for gene in genes))
-    values_CG = cells.normalised(rows_C)
-    _check(cells, wanted, options.mode, values_CG)
+    moments = Statistics(cells, rows_C)[Moments()]
+    _check(cells, wanted, options.mode, moments, len(rows_C))
     is_token_G = np.asarray(cells.vocab.is_token, dtype=bool)
-    controls = matched_controls(values_CG, wanted, is_token_G, num_controls=options.num_controls, seed=options.seed)
+    controls = matched_controls(moments, wanted, is_token_G, num_controls=options.num_controls, seed=options.seed)
     members = [wanted, *controls]
-    sample_PC = _samples(values_CG, members, options.mode == "delete", options.max_cells or None, options.seed)
-    sets = _Sets(
-        members, sample_PC, _levels(values_CG, sorted({gene for one in members for gene in one}), options.level)
-    )
+    genes_K = np.unique([gene for one in members for gene in one])
+    columns_CK = column_values(cells, rows_C, genes_K)  # of these genes alone: the matrix may not fit into memory
+    places = [np.searchsorted(genes_K, one) for one in members]
+    sample_PC = _samples(columns_CK, places, options.mode == "delete", options.max_cells or None, options.seed)
+    sets = _Sets(members, sample_PC, _levels(columns_CK, genes_K.tolist(), options.level))
     rows_of_index = np.full(cells.num_cells, -1)
     rows_of_index[rows_C] = np.arange(len(rows_C))
     shifts = _Shifts(len(members), cells.num_features)
@@ -195,7 +199,7 @@ def perturb_cells(
         model.train(was_training)
     level = options.level if options.mode == "overexpress" else None
     facts = {"mode": options.mode, "level": level, "reads_ranks": shifts.reads_ranks, "seed": options.seed}
-    return _result(cells, values_CG, sets, shifts, facts, options.num_controls)
+    return _result(cells, moments, len(rows_C), sets, shifts, facts, options.num_controls)
 
 
 def _reader(model: CoTrainModel, sets: _Sets, rows_of_index: np.ndarray, mode: str, shifts: _Shifts) -> Reader:
@@ -232,42 +236,42 @@ def _reader(model: CoTrainModel, sets: _Sets, rows_of_index: np.ndarray, mode: s
 
 
 def _samples(
-    values_CG: sparse.csr_matrix, sets: Sequence[tuple[int, ...]], delete: bool, max_cells: int | None, seed: int
+    columns_CK: sparse.csr_matrix, places: Sequence[np.ndarray], delete: bool, max_cells: int | None, seed: int
 ) -> np.ndarray:
-    """bool ``[P, C]``: the cells in which each set is perturbed; sets share as many as they can."""
-    num_cells = values_CG.shape[0]
+    """bool ``[P, C]``: the cells in which each set (columns of genes) is perturbed; sets share as many as they can."""
+    num_cells = columns_CK.shape[0]
     # One order of all cells, so that the states before the edit serve many sets.
     order_C = np.random.default_rng((seed, 17)).permutation(num_cells)
-    sample_PC = np.zeros((len(sets), num_cells), dtype=bool)
-    for row, members in enumerate(sets):
+    sample_PC = np.zeros((len(places), num_cells), dtype=bool)
+    for row, members in enumerate(places):
         concerned_C = np.ones(num_cells, dtype=bool)
         if delete:
-            concerned_C = np.diff(values_CG[:, list(members)].indptr) > 0
+            concerned_C = np.diff(columns_CK[:, members].indptr) > 0
         sample_PC[row, order_C[concerned_C[order_C]][:max_cells]] = True
     return sample_PC
 
 
-def _check(cells: CellStore, genes: Sequence[int], mode: str, values_CG: sparse.csr_matrix) -> None:
+def _check(cells: CellStore, genes: Sequence[int], mode: str, moments: FeatureMoments, num_cells: int) -> None:
     if not genes:
         raise UserError("--gene: none given; name at least one")
-    if values_CG.shape[0] == 0:
+    if num_cells == 0:
         raise UserError("cells: there is none to perturb; give at least one")
     never = [cells.vocab.symbols[gene] for gene in genes if not cells.vocab.is_token[gene]]
     if never:
         raise UserError(f"gene '{never[0]}': is never a token of the model (spike-in); leave it out")
-    if mode == "delete" and not np.isin(values_CG.indices, genes).any():
+    if mode == "delete" and not moments.count_G[list(genes)].any():
         names = ", ".join(cells.vocab.symbols[gene] for gene in genes)
         raise UserError(
-            f"gene '{names}': expressed in none of the {values_CG.shape[0]:,} cells, so there is nothing to delete;"
+            f"gene '{names}': expressed in none of the {num_cells:,} cells, so there is nothing to delete;"
             " give other cells, or mode overexpress"
         )
 
 
-def _levels(values_CG: sparse.csr_matrix, genes: Sequence[int], level: Level) -> dict[int, float]:
-    """Value that each gene is raised to; NaN: the highest of the cell."""
+def _levels(columns_CK: sparse.csr_matrix, genes: Sequence[int], level: Level) -> dict[int, float]:
+    """Value that each gene (a column each) is raised to; NaN: the highest of the cell."""
     if isinstance(level, str):
         return dict.fromkeys(genes, float("nan"))
-    columns = values_CG[:, list(genes)].tocsc()
+    columns = columns_CK.tocsc()
     return {
         gene: float(np.quantile(data, level)) if len(data) else float("nan")
         for gene, data in zip(genes, np.split(columns.data, columns.indptr[1:-1]), strict=True)
@@ -276,7 +280,8 @@ def _levels(values_CG: sparse.csr_matrix, genes: Sequence[int], level: Level) ->
 
 def _result(
     cells: CellStore,
-    values_CG: sparse.csr_matrix,
+    moments: FeatureMoments,
+    num_cells: int,
     sets: _Sets,
     shifts: _Shifts,
     facts: dict[str, Any],
@@ -284,7 +289,7 @@ def _result(
 ) -> InSilico:
     num_wanted = int(sets.sample_PC[0].sum())
     symbols = np.asarray(cells.vocab.symbols, dtype=object)
-    detected_G, mean_G = detection(values_CG)
+    detected_G, mean_G = moments.detected_G, moments.mean_G
     rows: list[dict[str, Any]] = []
     for row, members in enumerate(sets.members):
         index_C, cosine_C, euclidean_C = shifts.of_cells(row)
@@ -333,7 +338,7 @@ def _result(
             f"gene '{own['genes']}': of the {num_wanted:,} cells that express it, max_tokens cuts it from all; give"
             " other cells"
         )
-    notes = [f"{own['num_cells']:,} of {values_CG.shape[0]:,} cells were edited"]
+    notes = [f"{own['num_cells']:,} of {num_cells:,} cells were edited"]
     if len(others) < num_controls:
         notes.append(f"{len(others):,} of {num_controls:,} controls: too few genes are expressed in these cells")
     if own["num_cells"] < num_wanted:

@@ -1,6 +1,6 @@
 """Random sets of genes like those that are perturbed: what their shift is compared with.
 
-Dimension letters: C cells, G genes, N genes of the pool.
+Dimension letters: G genes, N genes of the pool.
 """
 
 from __future__ import annotations
@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import sparse
 
-__all__ = ["detection", "matched_controls"]
+from grn_cotrain.data.value_statistics import FeatureMoments
+
+__all__ = ["matched_controls"]
 
 _NEIGHBOURS = 2  # controls are drawn from so many times as many nearest genes
 
 
 def matched_controls(
-    values_CG: sparse.csr_matrix, genes: Sequence[int], eligible_G: np.ndarray, *, num_controls: int, seed: int = 0
+    moments: FeatureMoments, genes: Sequence[int], eligible_G: np.ndarray, *, num_controls: int, seed: int = 0
 ) -> list[tuple[int, ...]]:
     """Random sets of genes like ``genes`` in detection rate and mean non-zero value.
 
@@ -25,8 +26,8 @@ def matched_controls(
 
     Parameters
     ----------
-    values_CG
-        Normalised values of the cells.
+    moments
+        Moments of the normalised values of the cells.
     genes
         Genes to match; they are never among the controls.
     eligible_G
@@ -34,7 +35,7 @@ def matched_controls(
     num_controls
         Number of sets; fewer come back where there are not enough genes.
     """
-    detected_G, mean_G = detection(values_CG)
+    detected_G, mean_G = moments.detected_G, moments.mean_G
     pool_N = np.flatnonzero(eligible_G & (detected_G > 0) & ~np.isin(np.arange(len(detected_G)), genes))
     point_G2 = np.stack([np.arcsin(np.sqrt(detected_G)), mean_G], axis=1)
     spread_2 = point_G2[pool_N].std(axis=0) if len(pool_N) else np.ones(2)
@@ -55,10 +56,3 @@ def matched_controls(
             drawn.append(int(queue.pop(place)))
         sets.append(tuple(drawn))
     return sets
-
-
-def detection(values_CG: sparse.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
-    """Share of cells with a value, and mean of these values (0 without any), of each gene."""
-    count_G = np.bincount(values_CG.indices, minlength=values_CG.shape[1])
-    sum_G = np.bincount(values_CG.indices, values_CG.data.astype(np.float64), minlength=values_CG.shape[1])
-    return count_G / max(1, values_CG.shape[0]), sum_G / np.maximum(count_G, 1)

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy import sparse
 
 import grn_cotrain as gc
 from grn_cotrain.cli import app
@@ -20,7 +19,8 @@ from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.data.statistics import Statistics
-from grn_cotrain.data.vocab import NUM_SPECIAL
+from grn_cotrain.data.value_statistics import Moments
+from grn_cotrain.data.vocab import NUM_SPECIAL, FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.in_silico import InSilico, perturb_cells
 from grn_cotrain.evaluate.in_silico_controls import matched_controls
@@ -307,24 +307,25 @@ def test_controls_are_like_the_gene_and_never_the_gene() -> None:
     rate_G = np.repeat([0.1, 0.5, 0.9], 12)
     mean_G = np.tile(np.repeat([1.0, 3.0], 6), 3)
     values = (generator.random((400, 36)) < rate_G) * (mean_G + 0.1 * generator.standard_normal((400, 36)))
-    matrix = sparse.csr_matrix(values.astype(np.float32))
+    vocab = FeatureVocab.from_symbols([f"G{i}" for i in range(36)], species="human")
+    moments = Statistics(MemoryStore.build(vocab, values.clip(min=0), kind="log"))[Moments()]
     group_G = np.arange(36) // 6
     every = np.ones(36, dtype=bool)
     for gene in (0, 8, 35):
-        sets = matched_controls(matrix, [gene], every, num_controls=2, seed=1)
+        sets = matched_controls(moments, [gene], every, num_controls=2, seed=1)
         assert len(sets) == 2
         assert len({members[0] for members in sets}) == 2
         for (control,) in sets:
             assert control != gene
             assert group_G[control] == group_G[gene]
-    pairs = matched_controls(matrix, [0, 8], every, num_controls=4)
+    pairs = matched_controls(moments, [0, 8], every, num_controls=4)
     assert all(len(set(pair)) == 2 and not set(pair) & {0, 8} for pair in pairs)
-    assert matched_controls(matrix, [0], every, num_controls=3, seed=5) != matched_controls(
-        matrix, [0], every, num_controls=3, seed=6
+    assert matched_controls(moments, [0], every, num_controls=3, seed=5) != matched_controls(
+        moments, [0], every, num_controls=3, seed=6
     )
     only_G = every.copy()
     only_G[3:] = False
-    assert matched_controls(matrix, [0], only_G, num_controls=9) in ([(1,), (2,)], [(2,), (1,)])
+    assert matched_controls(moments, [0], only_G, num_controls=9) in ([(1,), (2,)], [(2,), (1,)])
 
 
 @pytest.mark.parametrize("mode", ["delete", "overexpress"])
