@@ -69,7 +69,7 @@ def edges_file(grn: Any, folder: Path) -> str:
     if isinstance(grn, (str, Path)):
         return _path(grn)
     if isinstance(grn, networkx.Graph):
-        frame = frame_from_networkx(grn)  # type: ignore[arg-type]  # an undirected one is refused there
+        frame = frame_from_networkx(grn)
     elif isinstance(grn, GRN):
         frame = grn.edges
     elif isinstance(grn, pd.DataFrame):
