@@ -27,7 +27,7 @@ from grn_cotrain.data.io.counts import load_counts
 from grn_cotrain.data.splits import make_split
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError, did_you_mean
-from grn_cotrain.evaluate.metrics import per_tf
+from grn_cotrain.metrics.links import per_tf
 
 __all__ = ["KNOWN", "NETWORKS", "World", "load_world", "main", "measure_control", "table"]
 

@@ -21,10 +21,10 @@ from grn_cotrain.data.io.name_lists import read_names
 from grn_cotrain.data.vocab import FeatureVocab, name_some
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.model_scorer import ModelScorer
-from grn_cotrain.evaluate.platt import Calibration
 from grn_cotrain.export.best_pairs import BestPairs
 from grn_cotrain.export.known_edges import PARTS, KnownEdges, correlations, known_edges
 from grn_cotrain.jobs.edges import MOST_EDGES, EdgeOptions
+from grn_cotrain.metrics.platt import Calibration
 from grn_cotrain.options import keywords
 
 __all__ = ["COLUMNS", "PredictedEdges", "edge_rows", "predict_edges"]
