@@ -328,7 +328,7 @@ def _seen_edges(recipe: Recipe, data: RunData) -> list[str]:
     return [
         f"the rows that the encoder reads were trained on the training edges too (by {' and '.join(ways)}): only test"
         " pairs judge its attention, and centrality that follows out-degree may be the network's own degree; a run"
-        " with graph.messages: none and train.schedule: mlm_only tells them apart"
+        " with graph.messages: none and train.schedule: mlm_only separates the two"
     ]
 
 
