@@ -15,6 +15,9 @@ from grn_cotrain.files import atomic_file, atomic_folder
 
 __all__ = ["fetch"]
 
+_PREPARED_BY = {"cells": "counts", "network": "grn"}
+"""Command that reads a resource of this kind."""
+
 
 def fetch(
     names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Names of --list, or addresses.")] = None,
@@ -50,7 +53,10 @@ def fetch(
     for resource in resources:
         path = fetcher.fetch(resource)
         say(f"{resource.name}: {_place(path, out, link=link) if out is not None else path}")
-    next_step("grn-prep", "counts", names[0], "--out", "PREP")
+    for resource in resources:
+        if resource.kind in _PREPARED_BY:
+            next_step("grn-prep", _PREPARED_BY[resource.kind], resource.name, "--out", "PREP")
+            return
 
 
 def _show(fetcher: object) -> None:
