@@ -23,18 +23,9 @@ from grn_cotrain.jobs.read import ReadOptions
 if TYPE_CHECKING:
     import anndata
 
-__all__ = ["CellJob", "Found", "Say", "Written", "annotate_adata", "annotate_file"]
+__all__ = ["CellJob", "Say", "Written", "annotate_adata", "annotate_file"]
 
 Say = Callable[[str], None]
-
-
-class Found(Protocol):
-    """What a job computed, with what there is to know about it in words."""
-
-    @property
-    def notes(self) -> list[str]: ...
-    @property
-    def warnings(self) -> list[str]: ...
 
 
 @dataclass(frozen=True)

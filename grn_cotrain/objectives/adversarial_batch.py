@@ -137,17 +137,8 @@ class AdversarialCovariate(Objective):
                 if getattr(self, name) < 0:
                     raise UserError(f"{name}: got {getattr(self, name)}; give 0 or more")
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        width: int,
-        num_bins: int,
-        num_genes: int,
-        covariates: Mapping[str, int] = NO_COVARIATES,
-    ) -> None:
+    def __init__(self, config: Config, *, width: int, covariates: Mapping[str, int] = NO_COVARIATES, **_: Any) -> None:
         super().__init__()
-        del num_bins, num_genes
         if config.covariate not in covariates:
             names = list(covariates)
             raise UserError(
@@ -164,7 +155,7 @@ class AdversarialCovariate(Objective):
             )
         self.standard = nn.BatchNorm1d(width, affine=False) if config.standardise else None
         layers: list[nn.Module] = []
-        for _ in range(config.num_layers):
+        for _layer in range(config.num_layers):
             layers += [_QuickLinear(width, width, config.speed), nn.LeakyReLU(), nn.LayerNorm(width)]
         self.classifier = nn.Sequential(*layers, _QuickLinear(width, self.num_categories, config.speed))
         self.register_buffer("calls", torch.zeros((), dtype=torch.long))

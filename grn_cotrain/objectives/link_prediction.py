@@ -5,8 +5,8 @@ Dimension letters: D width, G genes, M pairs, N negative pairs, P positive pairs
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +14,6 @@ from torch import Tensor
 from grn_cotrain.config import ComponentSpec
 from grn_cotrain.data.negatives import SupervisionMode
 from grn_cotrain.errors import UserError
-from grn_cotrain.nn.cell_encoders import NO_COVARIATES
 from grn_cotrain.nn.link_losses import LINK_LOSSES, LinkLoss
 from grn_cotrain.objectives.base import OBJECTIVES, LossOutput, ModelView, Objective, Step, Sum
 
@@ -45,8 +44,6 @@ class LinkPrediction(Objective):
         ``loss``: one of ``grn-cotrain list link_loss``, with its options. ``positives_per_step``,
         ``negatives_per_positive``: sampling in pairs mode. ``source_share``: share of the TFs whose rows are supervised
         in a step in rows mode. The trainer draws ``step.links`` by these.
-    width, num_bins, num_genes, covariates
-        Not used.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -89,17 +86,8 @@ class LinkPrediction(Objective):
 
     reads_links = True
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        width: int,
-        num_bins: int,
-        num_genes: int,
-        covariates: Mapping[str, int] = NO_COVARIATES,
-    ) -> None:
+    def __init__(self, config: Config, **_: Any) -> None:
         super().__init__()
-        del width, num_bins, num_genes, covariates
         self.config = config
         self.loss = config.build_loss()
 

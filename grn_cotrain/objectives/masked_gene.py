@@ -5,7 +5,6 @@ Dimension letters: T packed tokens, M chosen tokens, G genes (features), D width
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,7 +17,6 @@ from grn_cotrain.data.statistics import Need, Statistics
 from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
-from grn_cotrain.nn.cell_encoders import NO_COVARIATES
 from grn_cotrain.nn.packed_transformer import ACTIVATIONS
 from grn_cotrain.nn.vocabulary_loss import vocabulary_cross_entropy
 from grn_cotrain.objectives.base import OBJECTIVES, LossOutput, ModelView, Objective, Step, Sum
@@ -93,17 +91,8 @@ class MaskedGene(Objective):
                     f"mask_share {self.mask_share}, random_share {self.random_share}: sum to more than 1; lower one"
                 )
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        width: int,
-        num_bins: int,
-        num_genes: int,
-        covariates: Mapping[str, int] = NO_COVARIATES,
-    ) -> None:
+    def __init__(self, config: Config, *, width: int, num_genes: int, **_: Any) -> None:
         super().__init__()
-        del num_bins, covariates
         self.config = config
         self.transform = nn.Linear(width, width)
         self.activation = ACTIVATIONS[config.activation]

@@ -6,7 +6,6 @@ Dimension letters: T packed tokens, M hidden tokens, G features, D width, K valu
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -20,7 +19,6 @@ from grn_cotrain.data.statistics import Need, Statistics
 from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.data.vocab import MODALITIES
 from grn_cotrain.errors import UserError
-from grn_cotrain.nn.cell_encoders import NO_COVARIATES
 from grn_cotrain.objectives.base import OBJECTIVES, LossOutput, ModelView, PredictsValues, Step, Sum
 from grn_cotrain.objectives.bin_values import visible_bin_values
 from grn_cotrain.objectives.masking import draw_mask, hide
@@ -77,17 +75,8 @@ class Modality(PredictsValues):
             if self.modality_weight < 0:
                 raise UserError(f"modality_weight: got {self.modality_weight}; give 0 or more")
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        width: int,
-        num_bins: int,
-        num_genes: int,
-        covariates: Mapping[str, int] = NO_COVARIATES,
-    ) -> None:
+    def __init__(self, config: Config, *, width: int, num_bins: int, num_genes: int, **_: Any) -> None:
         super().__init__()
-        del covariates
         self.config = config
         self.num_bins = num_bins
         self.decoder = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width))

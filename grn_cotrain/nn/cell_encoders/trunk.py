@@ -50,15 +50,14 @@ class TrunkConfig:
         if not 0 <= self.dropout < 1:
             raise UserError(f"dropout: got {self.dropout}; give a share in [0, 1)")
 
+    def sizes(self, width: int) -> tuple[int, int, int, int, float]:
+        """Width, layers, heads, width of the feed-forward part and dropout of the stack."""
+        num_heads = self.num_heads or default_num_heads(width)
+        return width, self.num_layers, num_heads, max(1, round(self.ffn_multiplier * width)), self.dropout
+
     def build(self, width: int) -> PackedBlocks:
         """The stack of blocks of these sizes."""
-        return PackedTransformer(
-            width,
-            self.num_layers,
-            self.num_heads or default_num_heads(width),
-            max(1, round(self.ffn_multiplier * width)),
-            self.dropout,
-        )
+        return PackedTransformer(*self.sizes(width))
 
 
 class TrunkEncoder(CellEncoder):
