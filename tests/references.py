@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grn_cotrain.evaluate.blocks import block_auroc, cumulate, group_sum, rank_scores, tie_blocks
-from grn_cotrain.evaluate.metrics import MIN_POSITIVES, degree_matched_groups, degree_strata, precision_at_k
 from grn_cotrain.evaluate.ranks import expected_hits, expected_reciprocal_rank
+from grn_cotrain.metrics.blocks import block_auroc, cumulate, group_sum, rank_scores, tie_blocks
+from grn_cotrain.metrics.links import MIN_POSITIVES, degree_matched_groups, degree_strata, precision_at_k
 
 __all__ = [
     "FilteredRanks",

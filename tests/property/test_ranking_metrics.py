@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from grn_cotrain.evaluate import metrics
+from grn_cotrain.metrics import links as metrics
 from tests import references
 from tests.references import filtered_ranks
 

@@ -61,9 +61,7 @@ def shown(test: HiddenCells, batch: PackedTokens) -> set[tuple[int, int, float]]
 
 @pytest.mark.parametrize("zeros", [False, True])
 def test_values_are_dropped_in_supersets_and_hidden_entries_stay(zeros: bool) -> None:
-    whole = hidden_cells(
-        CELLS, SPLIT.test_C, seed=1, num_bins=4, tokens_per_batch=200, tokenize=with_zeros if zeros else None
-    )
+    whole = hidden_cells(CELLS, SPLIT.test_C, seed=1, num_bins=4, tokenize=with_zeros if zeros else None)
     before = set().union(*(shown(whole, batch) for batch in whole.batches))
     total = len(before)
     for level in LEVELS[1:]:
@@ -226,7 +224,7 @@ def test_a_run_that_predicts_no_values_is_said_to_have_no_row(
     schedule = replace(recipe.train.schedule, name="link_only")
     folder.write_recipe(replace(recipe, train=replace(recipe.train, schedule=schedule)))
     assert run_app(app, ["evaluate", "cells", str(run)]) == 0
-    assert "no row: link_only, its schedule link_only trains no values" in capsys.readouterr().out
+    assert "the model link_only has no row, since its schedule link_only trains no values" in capsys.readouterr().out
 
 
 def test_groups_left_out_are_printed(
@@ -252,7 +250,14 @@ def test_a_run_is_printed_and_written(tiny_run: Path, tmp_path: Path, capsys: py
     assert "--by-sparsity" in capsys.readouterr().err
     assert run_app(app, ["evaluate", "cells", str(run), "--by-sparsity"]) == 0
     printed = capsys.readouterr().out
-    for text in ("joint", "factor_analysis", "dropped of what is shown", "75%", "own sparsity", SPARSITY_FILE):
+    for text in (
+        "joint",
+        "factor_analysis",
+        "share of shown values dropped",
+        "75%",
+        "sparsity of the cells",
+        SPARSITY_FILE,
+    ):
         assert text in printed
     frame = pd.read_parquet(run / SPARSITY_FILE)
     assert set(frame["scorer"]) == {"joint", "gene_mean", "gene_and_cell", "factor_analysis"}
