@@ -9,12 +9,8 @@ import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from grn_cotrain.errors import UserError
-<<<<<<< HEAD:tests/unit/evaluate/test_metrics.py
-from grn_cotrain.evaluate import metrics
-from tests import references
-=======
 from grn_cotrain.metrics import links as metrics
->>>>>>> main:tests/unit/metrics/test_metrics.py
+from tests import references
 
 
 def draw(levels: int = 10, num_pairs: int = 600, num_tfs: int = 8, seed: int = 0) -> tuple[np.ndarray, ...]:
