@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from grn_cotrain.config import require
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.covariates import UNKNOWN
 from grn_cotrain.errors import UserError, did_you_mean
@@ -129,13 +130,10 @@ class AdversarialCovariate(Objective):
         speed: float = 10.0
 
         def __post_init__(self) -> None:
-            if not self.strength >= 0:
-                raise UserError(f"strength: got {self.strength}; give 0 or more")
-            if not self.speed > 0:
-                raise UserError(f"speed: got {self.speed}; give a positive number")
+            require(self.strength >= 0, f"strength: got {self.strength}; give 0 or more")
+            require(self.speed > 0, f"speed: got {self.speed}; give a positive number")
             for name in ("ramp_steps", "num_layers"):
-                if getattr(self, name) < 0:
-                    raise UserError(f"{name}: got {getattr(self, name)}; give 0 or more")
+                require(getattr(self, name) >= 0, f"{name}: got {getattr(self, name)}; give 0 or more")
 
     def __init__(self, config: Config, *, width: int, covariates: Mapping[str, int] = NO_COVARIATES, **_: Any) -> None:
         super().__init__()

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from grn_cotrain.config import require
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.statistics import Need, Statistics
 from grn_cotrain.data.vocab import NUM_SPECIAL
@@ -88,8 +89,7 @@ class Generative(PredictsValues):
             if not self.shares or not all(0 < share <= 1 for share in self.shares):
                 given = ", ".join(map(str, self.shares)) or "none"
                 raise UserError(f"shares: got {given}; give shares above 0 and at most 1, such as 0.25, 0.5, 0.75")
-            if not self.cell_prompt_weight >= 0:
-                raise UserError(f"cell_prompt_weight: got {self.cell_prompt_weight}; give 0 or more")
+            require(self.cell_prompt_weight >= 0, f"cell_prompt_weight: got {self.cell_prompt_weight}; give 0 or more")
 
     def __init__(self, config: Config, *, width: int, num_bins: int, num_genes: int, **_: Any) -> None:
         super().__init__()

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from grn_cotrain.config import ComponentSpec
+from grn_cotrain.config import ComponentSpec, require
 from grn_cotrain.data.negatives import SupervisionMode
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.link_losses import LINK_LOSSES, LinkLoss
@@ -69,8 +69,7 @@ class LinkPrediction(Objective):
 
         def __post_init__(self) -> None:
             for name in ("positives_per_step", "negatives_per_positive"):
-                if getattr(self, name) < 1:
-                    raise UserError(f"{name}: got {getattr(self, name)}; give at least 1")
+                require(getattr(self, name) >= 1, f"{name}: got {getattr(self, name)}; give at least 1")
             if not 0 < self.source_share <= 1:
                 raise UserError(f"source_share: got {self.source_share}; give a share above 0, at most 1")
             self.build_loss()  # an unknown loss or option is found when the recipe is read

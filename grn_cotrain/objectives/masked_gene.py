@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from grn_cotrain.config import require
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.statistics import Need, Statistics
 from grn_cotrain.data.value_statistics import Moments
@@ -81,11 +82,9 @@ class MaskedGene(Objective):
         activation: Literal["relu", "gelu"] = "relu"
 
         def __post_init__(self) -> None:
-            if not 0 < self.share < 1:
-                raise UserError(f"share: got {self.share}; give a share between 0 and 1")
+            require(0 < self.share < 1, f"share: got {self.share}; give a share between 0 and 1")
             for name in ("mask_share", "random_share"):
-                if not 0 <= getattr(self, name) <= 1:
-                    raise UserError(f"{name}: got {getattr(self, name)}; give a share in [0, 1]")
+                require(0 <= getattr(self, name) <= 1, f"{name}: got {getattr(self, name)}; give a share in [0, 1]")
             if self.mask_share + self.random_share > 1 + 1e-9:
                 raise UserError(
                     f"mask_share {self.mask_share}, random_share {self.random_share}: sum to more than 1; lower one"

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from grn_cotrain.config import require
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.binning import rounded_bins
 from grn_cotrain.data.statistics import Need, Statistics
@@ -102,8 +103,7 @@ class MaskedValue(PredictsValues):
         classes: Literal["quantile", "rounded"] = "quantile"
 
         def __post_init__(self) -> None:
-            if not 0 < self.mask_share < 1:
-                raise UserError(f"mask_share: got {self.mask_share}; give a share between 0 and 1")
+            require(0 < self.mask_share < 1, f"mask_share: got {self.mask_share}; give a share between 0 and 1")
             if self.mask_balance != "same" and not self.mask_zeros:
                 raise UserError(f"mask_balance: got {self.mask_balance} and no zeros are hidden; set mask_zeros: true")
             for name, default in (("target", "standardised"), ("loss_norm", "masked_count")):

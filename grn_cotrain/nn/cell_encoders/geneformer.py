@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from grn_cotrain.config import require_number
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cell_blocks import Layout
 from grn_cotrain.data.ranks import ranks_within_cells
@@ -108,8 +109,7 @@ class GeneformerEncoder(TrunkEncoder):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            if self.max_ranks is not None and self.max_ranks < 1:
-                raise UserError(f"max_ranks: got {self.max_ranks}; give at least 1, or leave it out")
+            require_number(self, "max_ranks", "at least 1, or leave it out", lambda value: value >= 1)
             if self.cell_layer not in (-2, -1):
                 raise UserError(f"cell_layer: got {self.cell_layer}; give -2 (the last but one) or -1 (the last)")
             if self.cell_layer == -2 and self.num_layers < 2:

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from grn_cotrain.config import require
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.binning import rounded_bins
 from grn_cotrain.data.vocab import MASK_ID, NUM_SPECIAL
-from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS
 from grn_cotrain.nn.cell_encoders.trunk import TrunkConfig, TrunkEncoder
 from grn_cotrain.nn.packed_transformer import PackedBlocks
@@ -96,8 +96,7 @@ class ScBERTEncoder(TrunkEncoder):
             super().__post_init__()
             for name in ("head_width", "num_features", "redraw_every"):
                 value = getattr(self, name)
-                if value is not None and value < 1:
-                    raise UserError(f"{name}: got {value}; give at least 1, or leave it out")
+                require(value is None or value >= 1, f"{name}: got {value}; give at least 1, or leave it out")
 
         def build(self, width: int) -> PackedBlocks:
             """The stack of Performer blocks of these sizes."""
