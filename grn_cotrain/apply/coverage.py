@@ -6,11 +6,12 @@ Dimension letters: C cells.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from grn_cotrain.data.assay_kinds import modality_of
 from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.io.counts import CountsFile
 from grn_cotrain.data.statistics import Statistics
@@ -20,7 +21,7 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.recipe import TokenConfig
 from grn_cotrain.run_folder import RunFolder
 
-__all__ = ["Coverage", "trained_on", "training_cells", "values_and_species"]
+__all__ = ["Coverage", "in_kinds_of", "model_kinds", "trained_on", "training_cells", "values_and_species"]
 
 _QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 _FEW_GENES = 0.5  # share of the model's genes; below it the model reads cells unlike those it was trained on
@@ -122,12 +123,38 @@ def trained_on(folder: RunFolder, config: dict[str, Any], vocab: FeatureVocab) -
     )
 
 
+def model_kinds(config: dict[str, Any], vocab: FeatureVocab) -> dict[str, str]:
+    """Assay -> kind of the values that the model was trained on; those of its genes alone where the run is older."""
+    meta = config["meta"]
+    first = {modality_of(vocab.spaces[0].name).assay: meta["values"]} if meta.get("values") else {}
+    return {**first, **meta.get("kinds", {})}
+
+
+def in_kinds_of(counts: CountsFile, kinds: dict[str, str]) -> tuple[CountsFile, list[str]]:
+    """The file with its whole numbers taken as what the model was trained on, and lines about what changed.
+
+    Whether whole numbers are counts or binary is not seen in every file: in a few cells all counts may be 1.
+    """
+    taken = {
+        name: kinds[name] if name in kinds and "log" not in (kind, kinds[name]) else kind
+        for name, kind in counts.kinds.items()
+    }
+    notes = [
+        f"{name}: taken as {kind}, as the model was trained; the file alone looked like {counts.kinds[name]}"
+        for name, kind in taken.items()
+        if kind != counts.kinds[name]
+    ]
+    return replace(counts, kinds=taken), notes
+
+
 def values_and_species(counts: CountsFile, config: dict[str, Any], vocab: FeatureVocab) -> list[str]:
     """Warnings where the file's values or species are not the model's."""
     found = []
-    values = config["meta"].get("values")
-    if values is not None and counts.kind != values:
-        found.append(f"these values are {counts.kind}, the model was trained on {values}: scales may differ")
+    kinds = model_kinds(config, vocab)
+    for name, kind in counts.kinds.items():
+        if kinds.get(name, kind) != kind:
+            which = "these values are" if len(kinds) == 1 else f"the values of {name} are"
+            found.append(f"{which} {kind}, the model was trained on {kinds[name]}: scales may differ")
     species, evidence = detect_species(list(map(str, counts.adata.var_names)))
     if species is not None and vocab.species in ("human", "mouse") and species != vocab.species:
         found.append(f"the genes look like {species} ({evidence}), the model was trained on {vocab.species}")

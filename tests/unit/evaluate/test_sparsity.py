@@ -61,9 +61,7 @@ def shown(test: HiddenCells, batch: PackedTokens) -> set[tuple[int, int, float]]
 
 @pytest.mark.parametrize("zeros", [False, True])
 def test_values_are_dropped_in_supersets_and_hidden_entries_stay(zeros: bool) -> None:
-    whole = hidden_cells(
-        CELLS, SPLIT.test_C, seed=1, num_bins=4, tokens_per_batch=200, tokenize=with_zeros if zeros else None
-    )
+    whole = hidden_cells(CELLS, SPLIT.test_C, seed=1, num_bins=4, tokenize=with_zeros if zeros else None)
     before = set().union(*(shown(whole, batch) for batch in whole.batches))
     total = len(before)
     for level in LEVELS[1:]:
