@@ -49,6 +49,7 @@ __all__ = [
     "HiddenCells",
     "Predict",
     "Tokenize",
+    "ValuesAndZeros",
     "fit_baseline",
     "hidden_cells",
     "masked_value_table",
@@ -76,6 +77,19 @@ _RANKS = (2, 4, 8, 16, 32)
 Predict = Callable[[PackedTokens], "Tensor | np.ndarray"]
 """Batch with ``masked_T`` -> values of its hidden tokens, on the scale of ``values_T``, in the order of
 ``nonzero(masked_T)``: :meth:`grn_cotrain.objectives.ValuePredictor.predict_values`, its model bound."""
+
+
+@dataclass(frozen=True)
+class ValuesAndZeros:
+    """A :data:`Predict` that knows about zeros too: ``nonzero`` rises with the chance that a hidden entry is not 0."""
+
+    values: Predict
+    nonzero: Predict
+
+    def __call__(self, batch: PackedTokens) -> Tensor | np.ndarray:
+        """Values, given that they are not zero."""
+        return self.values(batch)
+
 
 Tokenize = Callable[[CellStore], Tokenizer]
 """Cells -> their tokens as a model was trained to read them, no non-zero value left out."""
@@ -150,14 +164,14 @@ def masked_value_table(
     ranks: Sequence[int] = _RANKS,
     baselines: bool = True,
     tokenize: Tokenize | None = None,
-    open_predictors: Mapping[str, Predict] | None = None,
 ) -> pd.DataFrame:
     """Score predictors and baselines on the same hidden entries of the test cells.
 
     Parameters
     ----------
     predictors
-        Scorer name -> function; see :data:`Predict`. May be empty: baselines alone.
+        Scorer name -> function; see :data:`Predict`. May be empty: baselines alone. A :class:`ValuesAndZeros` is scored
+        at assays whose values are all alike too.
     seed
         Chooses the hidden entries.
     bootstrap
@@ -168,9 +182,6 @@ def masked_value_table(
         False leaves them out, where they are known already.
     tokenize
         How the predictors read cells; default: non-zero values alone.
-    open_predictors
-        Scorer name -> function whose numbers rise with the chance that a hidden entry is not zero, for assays whose
-        values are all alike.
 
     Returns
     -------
@@ -205,14 +216,13 @@ def masked_value_table(
                 note = f"rank {baseline.rank}" if isinstance(baseline, FactorAnalysis) else ""
                 found_N = _predicted(baseline, visible_CG, test, parts)
                 found.append((baseline.name, found_N, time.perf_counter() - start, note))
+    asked = {name: one.nonzero for name, one in predictors.items() if isinstance(one, ValuesAndZeros)}
     frames = []
     for part in parts:
         if part.alike:
             entries = OpenEntries.of(test, part.columns_G, part.rows_C, seed=seed, share=HIDDEN_SHARE)
             frequency_G = scale.statistics.detected_G if baselines else None
-            rows = open_rows(
-                entries, open_predictors or {}, frequency_G, bootstrap=bootstrap, seed=seed, num_bins=num_bins
-            )
+            rows = open_rows(entries, asked, frequency_G, bootstrap=bootstrap, seed=seed, num_bins=num_bins)
             frames.append(rows.assign(assay=part.assay))
             continue
         errors = {name: EntryErrors.of(found_N, test, scale, part) for name, found_N, _, _ in found}

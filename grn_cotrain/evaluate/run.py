@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from torch import Tensor
 
 from grn_cotrain.apply import OpenRun
 from grn_cotrain.config import canonical_hash
 from grn_cotrain.controls import LinkScorer
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.attention_scorer import InitialModel, attention_scorers
-from grn_cotrain.evaluate.cells import HEAD_METRICS, Predict, Tokenize, masked_value_table
+from grn_cotrain.evaluate.cells import HEAD_METRICS, Predict, Tokenize, ValuesAndZeros, masked_value_table
 from grn_cotrain.evaluate.control_cache import ControlCache
 from grn_cotrain.evaluate.link_files import LINK_FILES
 from grn_cotrain.evaluate.link_table import LinkTable
@@ -209,7 +211,7 @@ def evaluate_cells(run: str | Path | RunFolder | OpenRun) -> pd.DataFrame:
     folder.require_free(_WHAT)
     data = opened.data(appended=True)
     name = arm_name(recipe)
-    predictors, open_predictors, tokenize = _predictors(opened)
+    predictors, tokenize = _predictors(opened)
     options: dict[str, Any] = {"seed": data.split.seed, "num_bins": recipe.model.tokens.num_bins}
     key = canonical_hash([3, data.cells.content_hash, data.cell_split.test_C.tolist(), options])
     cached = data.prep.folder / "controls" / f"cells-{key}.json"
@@ -230,7 +232,6 @@ def evaluate_cells(run: str | Path | RunFolder | OpenRun) -> pd.DataFrame:
                 bootstrap=bootstrap,
                 baselines=False,
                 tokenize=tokenize,
-                open_predictors=open_predictors,
                 **options,
             ),
         )
@@ -300,7 +301,7 @@ def evaluate_cells_by_sparsity(
     """
     opened = OpenRun.of(run)
     recipe, data = opened.recipe, opened.data(appended=True)
-    predictors, _, tokenize = _predictors(opened)
+    predictors, tokenize = _predictors(opened)
     frame = masked_value_by_sparsity(
         predictors,
         data.cells,
@@ -317,18 +318,22 @@ def evaluate_cells_by_sparsity(
     return frame
 
 
-def _predictors(run: OpenRun) -> tuple[dict[str, Predict], dict[str, Predict], Tokenize | None]:
-    """The run's predictors of hidden values, and of whether they are zero, by the name of its arm, and how it reads
-    cells; none where it has none."""
+def _predictors(run: OpenRun) -> tuple[dict[str, Predict], Tokenize | None]:
+    """The run's predictor of hidden values by the name of its arm, of zeros too where an objective learns them, and how
+    it reads cells; none where it has none."""
     model, name = run.model, arm_name(run.recipe)
     objective = model.value_predictor() if run.recipe.train.schedule.plan.trains_cells else None
     if objective is None:
-        return {}, {}, None
+        return {}, None
     genes = run.encoder.genes
     asked = [module for module in model.objectives.values() if isinstance(module, PredictsZeros)]
     asked = [module for module in asked if module.predicts_zeros]
-    return (
-        {name: lambda batch: objective.predict_values(model, batch, genes)},
-        {name: lambda batch: asked[0].predict_nonzero(model, batch, genes)} if asked else {},
-        partial(model.tokenizer, every_value=True),
-    )
+
+    def values(batch: PackedTokens) -> Tensor:
+        return objective.predict_values(model, batch, genes)
+
+    def nonzero(batch: PackedTokens) -> Tensor:
+        return asked[0].predict_nonzero(model, batch, genes)
+
+    predict = ValuesAndZeros(values, nonzero) if asked else values
+    return {name: predict}, partial(model.tokenizer, every_value=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import Result
+from safetensors.torch import load_file
 from scipy import sparse
 from typer.testing import CliRunner
 
@@ -20,18 +22,21 @@ from data_prep.counts import prepare_counts
 from data_prep.grn import prepare_grn
 from data_prep.splits import prepare_splits
 from grn_cotrain.cli import app
-from grn_cotrain.data.cells import MemoryStore
-from grn_cotrain.data.prep import Prep
+from grn_cotrain.data.batch import PackedTokens
+from grn_cotrain.data.cells import MemoryStore, cell_split
+from grn_cotrain.data.prep import Prep, write_prep
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.value_statistics import Moments
-from grn_cotrain.evaluate.cells import hidden_cells, masked_value_table
+from grn_cotrain.evaluate.cells import ValuesAndZeros, hidden_cells, masked_value_table
 from grn_cotrain.evaluate.open_features import OpenEntries
 from grn_cotrain.evaluate.run import evaluate_cells
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.run_folder import RunFolder
 from grn_cotrain.train.check import check_recipe
 from grn_cotrain.train.run import train
-from tests.worlds import tiny_recipe
+from tests.integration.test_several_processes import finish, start
+from tests.unit.test_model_encoders import with_encoders
+from tests.worlds import tiny_recipe, write_recipe
 
 GENES = [f"GENE{i}" for i in range(24)]
 PEAKS = [f"chr1:{1000 * i + 1}-{1000 * i + 500}" for i in range(40)]
@@ -99,8 +104,6 @@ NAMED = {"rna": {**ONE, "reads": ["rna"]}, "atac": {**ONE, "reads": ["atac"]}}
 @pytest.fixture(scope="module")
 def runs(world: Path, files: Path) -> dict[str, Path]:
     """One encoder that reads all, and one for each assay."""
-    from tests.unit.test_model_encoders import with_encoders
-
     one = recipe(world)
     for name, chosen in (("one", one), ("named", with_encoders(one, NAMED))):
         train(chosen, files / name)
@@ -155,6 +158,22 @@ def test_cells_of_either_assay_and_of_both_are_embedded(runs: dict[str, Path], f
             assert np.isfinite(values).all()
 
 
+def test_two_processes_with_an_encoder_for_each_assay_are_one(world: Path, tmp_path: Path) -> None:
+    """Some micro-batches may lack an assay on one process alone."""
+    chosen = with_encoders(recipe(world), NAMED)
+    steps = replace(chosen.train, max_steps=4, accumulate=2, tokens_per_batch=256, cells_per_batch=4)
+    chosen = replace(chosen, train=steps)
+    train(chosen, tmp_path / "alone")
+    path = write_recipe(chosen, tmp_path / "recipe.yaml")
+    arguments = ["-m", "grn_cotrain", "train", str(path), "--out", str(tmp_path / "two")]
+    for code, _, err in finish(start(arguments)):
+        assert code == 0, err
+    alone, two = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("alone", "two"))
+    assert set(alone) == set(two)
+    for name, value in alone.items():
+        torch.testing.assert_close(two[name], value, atol=1e-5, rtol=1e-5, msg=name)
+
+
 def test_statistics_and_losses_do_not_see_what_was_not_measured(world: Path, tmp_path: Path) -> None:
     whole = Prep.open(world).cells
     rna_C = np.flatnonzero(whole.present("rna"))
@@ -170,18 +189,19 @@ def test_statistics_and_losses_do_not_see_what_was_not_measured(world: Path, tmp
 def test_a_closed_entry_is_ranked_with_the_open_ones_in_the_same_cells(world: Path) -> None:
     """A predictor that knows the truth has AUROC 1 and one that knows nothing 0.5; entries are of measured cells."""
     prep = Prep.open(world)
-    from grn_cotrain.data.cells import cell_split
-
     split = cell_split(prep.cells.num_cells, seed=0)
+
+    def truth(batch: PackedTokens) -> torch.Tensor:
+        return batch.values_T[batch.hidden_T]
+
+    def nothing(batch: PackedTokens) -> torch.Tensor:
+        return torch.zeros(int(batch.hidden_T.sum()))
+
     found = masked_value_table(
-        {},
+        {"truth": ValuesAndZeros(truth, truth), "nothing": ValuesAndZeros(truth, nothing)},
         prep.cells,
         split,
         bootstrap=0,
-        open_predictors={
-            "truth": lambda batch: batch.values_T[batch.hidden_T],
-            "nothing": lambda batch: torch.zeros(int(batch.hidden_T.sum())),
-        },
     )
     value = found[found["metric"] == "auroc"].set_index("scorer")["value"]
     assert value["truth"] == 1
@@ -211,8 +231,6 @@ def test_counts_that_are_all_one_are_read_as_the_model_was_trained(world: Path, 
         kind={"rna": "counts", "atac": "counts"},
         present={name: prep.cells.present(name) for name in ("rna", "atac")},
     )
-    from grn_cotrain.data.prep import write_prep
-
     write_prep(tmp_path / "prep", prep.vocab, cells, grn=prep.grn)
     prepare_splits(tmp_path / "prep", "random", seed=0)
     train(recipe(tmp_path / "prep"), tmp_path / "run")
