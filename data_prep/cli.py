@@ -38,7 +38,7 @@ def _main(version: Annotated[bool, version_option("grn-prep")] = False) -> None:
 def counts(
     sources: Annotated[
         list[str],
-        typer.Argument(metavar="IN", help=f"{CELL_FORMATS}; an address or a name of fetch; several are joined"),
+        typer.Argument(metavar="IN", help=f"{CELL_FORMATS}; an address, or a name of fetch. Several are joined."),
     ],
     out: Annotated[Path, typer.Option(help="Prepared folder to write; an earlier one is replaced.")],
     options: CountsOptions,
@@ -70,7 +70,7 @@ def _features(prep: Prep) -> str:
 
 @command(app, "grn")
 def grn(
-    edges: Annotated[str, typer.Argument(metavar="EDGES", help="edge list; FILE:network/cell/set for BEELINE")],
+    edges: Annotated[str, typer.Argument(metavar="EDGES", help="Edge list; FILE:network/cell/set for BEELINE.")],
     prep: Annotated[Path, typer.Option(help="Prepared folder.")],
     options: GrnOptions,
 ) -> None:
@@ -86,13 +86,13 @@ def grn(
 
 @command(app, "splits")
 def splits(
-    prep: Annotated[Path, typer.Argument(metavar="PREP", help="prepared folder")],
+    prep: Annotated[Path, typer.Argument(metavar="PREP", help="Prepared folder.")],
     kind: Annotated[
         str, typer.Option(help="Kind: random, unseen-tf, unseen-target, unseen-both, published or transfer.")
     ],
     options: SplitOptions,
 ) -> None:
-    """Split a network's edges, with guards."""
+    """Split the edges of a network into training, validation and test."""
     from grn_cotrain.data.prep import Prep
     from grn_cotrain.data.split_checks import density_note
 
@@ -109,10 +109,10 @@ def splits(
 
 @command(app, "convert")
 def convert(
-    prep: Annotated[Path, typer.Argument(metavar="PREP", help="prepared folder of format 1")],
-    out: Annotated[Path, typer.Option(help="prepared folder to write; an earlier one is replaced")],
+    prep: Annotated[Path, typer.Argument(metavar="PREP", help="Prepared folder of format 1.")],
+    out: Annotated[Path, typer.Option(help="Prepared folder to write; an earlier one is replaced.")],
 ) -> None:
-    """Write a prepared folder of format 1 again in format 2."""
+    """Convert a prepared folder of format 1 to format 2."""
     from .convert import convert_prep
 
     converted = convert_prep(prep, out)
@@ -124,14 +124,14 @@ def convert(
 
 @command(app, "simulate")
 def simulate(
-    out: Annotated[Path, typer.Option(help="prepared folder to write; an earlier one is replaced")],
-    seed: Annotated[int, typer.Option(help="random seed", min=0)] = 0,
-    genes: Annotated[int, typer.Option(help="genes, TFs included")] = 500,
-    tfs: Annotated[int, typer.Option(help="TFs")] = 60,
-    cells: Annotated[int, typer.Option(help="cells")] = 2500,
-    signal: Annotated[bool, typer.Option(help="whether regulation shows in expression")] = True,
+    out: Annotated[Path, typer.Option(help="Prepared folder to write; an earlier one is replaced.")],
+    seed: Annotated[int, typer.Option(help="Random seed.", min=0)] = 0,
+    genes: Annotated[int, typer.Option(help="Number of genes, TFs included.")] = 500,
+    tfs: Annotated[int, typer.Option(help="Number of TFs.")] = 60,
+    cells: Annotated[int, typer.Option(help="Number of cells.")] = 2500,
+    signal: Annotated[bool, typer.Option(help="Let regulation affect expression.")] = True,
 ) -> None:
-    """Write a small two-omics world whose network is known."""
+    """Simulate a small two-omics data set whose network is known."""
     from grn_cotrain.data.prep import Prep
 
     from .simulate import simulate as simulate_folder

@@ -15,23 +15,26 @@ from grn_cotrain.files import atomic_file, atomic_folder
 
 __all__ = ["fetch"]
 
+_PREPARED_BY = {"cells": "counts", "network": "grn"}
+"""Command that reads a resource of this kind."""
+
 
 def fetch(
-    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="names of --list, or addresses")] = None,
-    list_: Annotated[bool, typer.Option("--list", help="show what is known")] = False,
-    out: Annotated[Path | None, typer.Option(help="also copy there", metavar="FOLDER")] = None,
-    link: Annotated[bool, typer.Option("--link", help="with --out: a symbolic link instead of a copy")] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="use the cache only; list missing files")] = False,
-    refresh: Annotated[bool, typer.Option("--refresh", help="download again and accept a changed file")] = False,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Names of --list, or addresses.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List the known resources.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder to copy the files to.", metavar="FOLDER")] = None,
+    link: Annotated[bool, typer.Option("--link", help="Write symbolic links to --out instead of copies.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Use the cache only, and list missing files.")] = False,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Download again and accept a changed file.")] = False,
     catalogue: Annotated[
-        Path | None, typer.Option(help="more entries (also GRN_COTRAIN_CATALOGUE)", metavar="FILE")
+        Path | None, typer.Option(help="File of further resources (also GRN_COTRAIN_CATALOGUE).", metavar="FILE")
     ] = None,
     base_url: Annotated[
-        str | None, typer.Option(help="a mirror: a cache folder served over http (also GRN_COTRAIN_MIRROR)")
+        str | None, typer.Option(help="Address of a mirror, a cache folder served over http (also GRN_COTRAIN_MIRROR).")
     ] = None,
-    cache: Annotated[Path | None, typer.Option(help="cache folder (also GRN_COTRAIN_CACHE)", metavar="FOLDER")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Cache folder (also GRN_COTRAIN_CACHE).", metavar="FOLDER")] = None,
 ) -> None:
-    """Fetch public resources into the cache: checked, resumed, with licence and citation."""
+    """Fetch public resources into the cache, check them, and print licence and citation."""
     from .fetch import Fetcher, find_resource, load_catalogue
 
     entries, notes = load_catalogue(catalogue)
@@ -50,7 +53,10 @@ def fetch(
     for resource in resources:
         path = fetcher.fetch(resource)
         say(f"{resource.name}: {_place(path, out, link=link) if out is not None else path}")
-    next_step("grn-prep", "counts", names[0], "--out", "PREP")
+    for resource in resources:
+        if resource.kind in _PREPARED_BY:
+            next_step("grn-prep", _PREPARED_BY[resource.kind], resource.name, "--out", "PREP")
+            return
 
 
 def _show(fetcher: object) -> None:

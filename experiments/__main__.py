@@ -20,8 +20,8 @@ def keep_record(
     folder: Annotated[
         Path, typer.Argument(help="--out of grn-cotrain compare, evaluate links or the benchmarks; or a run folder")
     ],
-    name: Annotated[str, typer.Option(help="name of the record")],
-    command: Annotated[str | None, typer.Option(help="the command that made the folder")] = None,
+    name: Annotated[str, typer.Option(help="Name of the record.")],
+    command: Annotated[str | None, typer.Option(help="The command that made the folder.")] = None,
 ) -> None:
     """Condense a result into experiments/records."""
     from experiments.records import make_record, write_record
@@ -31,9 +31,9 @@ def keep_record(
 
 @app.command()
 def withdraw(
-    name: Annotated[str, typer.Argument(help="record of a study")],
+    name: Annotated[str, typer.Argument(help="Record of a study.")],
     row: Annotated[str, typer.Option(help="'GROUP: NAME', as the table has it")],
-    reason: Annotated[str, typer.Option(help="why it no longer holds")],
+    reason: Annotated[str, typer.Option(help="Why it no longer holds.")],
 ) -> None:
     """Take a row that no longer holds out of a study's record."""
     from experiments.records import read_records, withdrawn, write_record

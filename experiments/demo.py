@@ -136,8 +136,8 @@ def _tell(paths: DemoPaths, seconds: float) -> None:
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="folder for everything the demo writes")],
-    simulated: Annotated[bool, typer.Option(help="a simulated world instead of PBMCs")] = False,
+    out: Annotated[Path, typer.Option(help="Folder for everything the demo writes.")],
+    simulated: Annotated[bool, typer.Option(help="A simulated world instead of PBMCs.")] = False,
 ) -> None:
     """Run the demo."""
     run_demo(out, simulated=simulated)

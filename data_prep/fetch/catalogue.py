@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import cache
 from pathlib import Path
@@ -182,8 +182,7 @@ def read_catalogue(
         raise UserError(f"{what}: not valid YAML ({error})") from None
     if not isinstance(content, dict) or not isinstance(content.get("resources"), list):
         raise UserError(f"{what}: must hold a list under the key 'resources'; see the documentation of grn-prep fetch")
-    if len(content) > 1:
-        odd = next(key for key in content if key != "resources")
+    if odd := next((key for key in content if key != "resources"), None):
         raise UserError(f"{what}: unknown key '{odd}'; only 'resources' is known")
     entries: dict[str, Resource] = {}
     for number, item in enumerate(content["resources"], 1):
@@ -205,23 +204,17 @@ def _parse(item: Any, label: str, catalogue: str, shipped: bool) -> Resource:
     for key in item:
         if key not in known:
             raise UserError(f"{label}: unknown key '{key}'{did_you_mean(str(key), known)}; known: {', '.join(known)}")
-    values: dict[str, Any] = {}
-    inherited = _INHERITED if item.get("from") else ()
+    optional = _INHERITED if item.get("from") else ()
+    values: dict[str, Any] = dict.fromkeys(optional, "")
     for key, spec in known.items():
-        value = item.get(key)
-        if value is None:
-            if spec.default is MISSING and key not in inherited:
-                raise UserError(f"{label}: key '{key}' is missing; every entry needs it")
-            if spec.default is MISSING:
-                values[spec.name] = ""
-            continue
-        values[spec.name] = _value(key, value, label)
+        if item.get(key) is not None:
+            values[spec.name] = _value(key, item[key], label)
+        elif spec.default is MISSING and key not in optional:
+            raise UserError(f"{label}: key '{key}' is missing; every entry needs it")
     resource = Resource(**values, catalogue=catalogue)
-    _check(resource, label, shipped)
-    if not resource.file and resource.url:
-        resource = replace(resource, file=file_name(resource.url))
-    if resource.url and not _SAFE_FILE.fullmatch(resource.file):
-        raise UserError(f"{label}: '{resource.file}' is not a plain file name; give 'file: NAME'")
+    resource = replace(resource, file=resource.file or (file_name(resource.url) if resource.url else ""))
+    for fault in _faults(resource, shipped):
+        raise UserError(f"{label}: {fault}")
     return resource
 
 
@@ -237,49 +230,47 @@ def _value(key: str, value: Any, label: str) -> Any:
     return value.strip()
 
 
-def _check(resource: Resource, label: str, shipped: bool) -> None:
-    """Check one entry on its own."""
+def _faults(resource: Resource, shipped: bool) -> Iterator[str]:
+    """What is wrong with one entry on its own, the first reason first."""
     if not _NAME.fullmatch(resource.name):
-        raise UserError(f"{label}: a name has lower-case letters, digits, '-' and '.' only")
-    if resource.kind not in FORMATS_BY_KIND:
-        raise UserError(
-            f"{label}: kind '{resource.kind}' is unknown; choose from {', '.join(FORMATS_BY_KIND)}"
-            f"{did_you_mean(resource.kind, FORMATS_BY_KIND)}"
-        )
-    choices = FORMATS_BY_KIND[resource.kind]
-    if resource.format not in choices:
-        raise UserError(
-            f"{label}: format '{resource.format}' is unknown for kind {resource.kind}; choose from "
-            f"{', '.join(choices)}{did_you_mean(resource.format, choices)}"
-        )
+        yield "a name has lower-case letters, digits, '-' and '.' only"
+    formats = FORMATS_BY_KIND.get(resource.kind, ())
+    yield from _unknown("kind", resource.kind, FORMATS_BY_KIND)
+    yield from _unknown("format", resource.format, formats, f" for kind {resource.kind}")
     if bool(resource.url) == bool(resource.from_):
-        raise UserError(f"{label}: give either 'url' or 'from' (the archive that holds it)")
-    for address in (resource.url, *resource.mirrors):
-        scheme = urlsplit(address).scheme.lower()
-        if address and (scheme not in ("http", "https") or not urlsplit(address).netloc):
-            raise UserError(f"{label}: '{address}' is not an address; it must begin with https://")
-        if address and shipped and scheme != "https":
-            raise UserError(f"{label}: '{address}' must begin with https://")
+        yield "give either 'url' or 'from' (the archive that holds it)"
+    for address in filter(None, (resource.url, *resource.mirrors)):
+        parts = urlsplit(address)
+        if parts.scheme.lower() not in ("http", "https") or not parts.netloc:
+            yield f"'{address}' is not an address; it must begin with https://"
+        if shipped and parts.scheme.lower() != "https":
+            yield f"'{address}' must begin with https://"
     for key, digits in _DIGITS.items():
         value = getattr(resource, key)
         if value and not re.fullmatch(f"[0-9a-f]{{{digits}}}", value):
-            raise UserError(f"{label}: {key} '{value}' is not {digits} digits 0-9, a-f")
+            yield f"{key} '{value}' is not {digits} digits 0-9, a-f"
     if resource.mirrors and not resource.checksum:
-        raise UserError(f"{label}: mirrors need a checksum, or two servers could give two files")
-    if resource.process and resource.process not in PROCESSES:
-        raise UserError(
-            f"{label}: process '{resource.process}' is unknown; choose from {', '.join(PROCESSES)}"
-            f"{did_you_mean(resource.process, PROCESSES)}"
-        )
+        yield "mirrors need a checksum, or two servers could give two files"
+    if resource.process:
+        yield from _unknown("process", resource.process, PROCESSES)
     if resource.process and resource.members:
-        raise UserError(f"{label}: 'process' and 'members' exclude each other")
+        yield "'process' and 'members' exclude each other"
     if resource.from_ and not resource.members:
-        raise UserError(f"{label}: 'from' needs 'members', the names inside the archive")
+        yield "'from' needs 'members', the names inside the archive"
     for member in resource.members:
         if member.startswith(("/", "\\")) or ".." in Path(member).parts:
-            raise UserError(f"{label}: member '{member}' leads out of the archive")
+            yield f"member '{member}' leads out of the archive"
     if len({Path(member).name for member in resource.members}) < len(resource.members):
-        raise UserError(f"{label}: two members have the same file name")
+        yield "two members have the same file name"
+    if resource.url and not _SAFE_FILE.fullmatch(resource.file):
+        yield f"'{resource.file}' is not a plain file name; give 'file: NAME'"
+
+
+def _unknown(key: str, value: str, choices: Collection[str], where: str = "") -> Iterator[str]:
+    if value not in choices:
+        yield (
+            f"{key} '{value}' is unknown{where}; choose from {', '.join(choices)}{did_you_mean(value, list(choices))}"
+        )
 
 
 def _complete(resource: Resource, everything: Mapping[str, Resource], what: str) -> Resource:

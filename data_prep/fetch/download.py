@@ -14,7 +14,8 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -24,7 +25,7 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.files import read_json
 
 from .catalogue import file_name, human_size
-from .progress import Meter
+from .progress import PlainMeter
 
 __all__ = ["DownloadError", "ResumingDownloader", "redact"]
 
@@ -64,17 +65,16 @@ def redact(url: str) -> str:
     return urlunsplit(parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2]))
 
 
+@dataclass
 class ResumingDownloader:
     """Callable ``(url, output_file, pooch)`` as pooch wants it.
 
-    Parameters
+    Attributes
     ----------
     part
         Place of the unfinished download, on the same disk as the final place.
-    meter
-        Meter that receives every byte; see :mod:`data_prep.fetch.progress`.
-    say
-        Receives one line for each thing that went wrong and is tried again.
+    meter, say
+        Receivers of every byte, and of a line for each thing that went wrong and is tried again.
     has_checksum
         Whether the result will be compared with a known hash; then a server without validators may be resumed too.
     attempts
@@ -83,34 +83,19 @@ class ResumingDownloader:
         Seconds before the second attempt; doubled each time.
     timeout
         Seconds to connect, and seconds of silence while reading.
-
-    Attributes
-    ----------
     suggested
         File name from ``Content-Disposition``, made safe, or empty.
     """
 
-    def __init__(
-        self,
-        part: Path,
-        *,
-        meter: Meter,
-        say: Callable[[str], object],
-        has_checksum: bool,
-        attempts: int = 5,
-        backoff: float = 1.0,
-        timeout: tuple[float, float] = (15.0, 60.0),
-        sleep: Callable[[float], object] = time.sleep,
-    ) -> None:
-        self.part = part
-        self.meter = meter
-        self.say = say
-        self.has_checksum = has_checksum
-        self.attempts = attempts
-        self.backoff = backoff
-        self.timeout = timeout
-        self.sleep = sleep
-        self.suggested = ""
+    part: Path
+    meter: PlainMeter
+    say: Callable[[str], object]
+    has_checksum: bool
+    attempts: int = 5
+    backoff: float = 1.0
+    timeout: tuple[float, float] = (15.0, 60.0)
+    sleep: Callable[[float], object] = time.sleep
+    suggested: str = field(default="", init=False)
 
     @property
     def _record(self) -> Path:
@@ -126,17 +111,17 @@ class ResumingDownloader:
         """
         failures = 0
         while True:
-            before = self._size()
+            before = self._size
             try:
                 self._attempt(url)
                 break
             except _RetryError as error:
-                failures = 1 if self._size() > before else failures + 1
+                failures = 1 if self._size > before else failures + 1
                 if failures >= min(self.attempts, error.patience):
                     raise DownloadError(f"{error} ({failures} attempts)") from None
                 wait = self.backoff * 2 ** (failures - 1) if error.wait is None else error.wait
                 wait = min(wait, _MAX_WAIT)
-                kept = f", {human_size(self._size())} are kept" if self._size() else ""
+                kept = f", {human_size(self._size)} are kept" if self._size else ""
                 self.say(f"{error}; again in {wait:.0f} s{kept}")
                 self.sleep(wait)
         os.replace(self.part, output_file)
@@ -149,6 +134,7 @@ class ResumingDownloader:
 
     # -- one attempt -------------------------------------------------------------------------------------------------
 
+    @property
     def _size(self) -> int:
         return self.part.stat().st_size if self.part.exists() else 0
 
@@ -156,7 +142,7 @@ class ResumingDownloader:
         import requests
 
         earlier = self._earlier(url)
-        offset = self._size() if earlier else 0
+        offset = self._size if earlier else 0
         if earlier and offset == earlier.get("total"):
             self.suggested = earlier.get("suggested", "")
             return  # killed between the last byte and the move
@@ -188,15 +174,16 @@ class ResumingDownloader:
                 offset = 0
             self._receive(response, url, offset, earlier)
 
+    def _read_record(self) -> dict[str, Any]:
+        try:
+            return dict(read_json(self._record, what="record of a download", shape={}))
+        except (OSError, UserError):
+            return {}
+
     def _earlier(self, url: str) -> dict[str, Any]:
         """Record of the unfinished download; empty where it must start again."""
-        if not self._size():
-            return {}
-        try:
-            earlier = read_json(self._record, what="record of a download")
-        except (OSError, UserError):
-            earlier = {}
-        if not isinstance(earlier, dict) or earlier.get("url") != redact(url):
+        earlier = self._read_record() if self._size else {}
+        if earlier.get("url") != redact(url):
             self.forget()
             return {}
         if not (earlier.get("etag") or earlier.get("last_modified") or self.has_checksum):
@@ -213,7 +200,8 @@ class ResumingDownloader:
         if url.lower().startswith("https:") and any(not hop.lower().startswith("https:") for hop in hops):
             raise DownloadError(f"{host} sends us from https to an unprotected address")
         if status in _RETRY_STATUS:
-            raise _RetryError(f"{host} answers {reason}", _retry_after(response.headers.get("Retry-After")))
+            after = response.headers.get("Retry-After", "").strip()  # its form with a date is rare
+            raise _RetryError(f"{host} answers {reason}", float(after) if after.isdigit() else None)
         if status == 416 or (status == 206 and not self._continues(response, offset)):
             self.forget()
             raise _RetryError("the part that is there does not fit the server's file: downloading again", 0.0)
@@ -228,14 +216,14 @@ class ResumingDownloader:
         match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "").strip())
         if not match or int(match[1]) != offset:
             return False
-        try:
-            promised = read_json(self._record, what="record of a download", shape={}).get("total")
-        except (OSError, UserError):
-            promised = None
+        promised = self._read_record().get("total")
         return promised is None or match[2] == "*" or int(match[2]) == promised
 
     def _receive(self, response: Any, url: str, offset: int, earlier: dict[str, Any]) -> None:
-        headers = response.headers
+        import requests
+
+        headers, host = response.headers, urlsplit(response.url).hostname
+        web_page = DownloadError(f"{host} sends a web page (a login?) instead of the file")
         self.suggested = _suggested(headers.get("Content-Disposition", ""))
         asked_for_page = file_name(url).endswith((".html", ".htm"))
         encoded = headers.get("Content-Encoding", "identity").lower() not in ("", "identity")
@@ -244,9 +232,7 @@ class ResumingDownloader:
         if offset == 0:
             page = headers.get("Content-Type", "").lower().startswith("text/html")
             if page and not asked_for_page:
-                raise DownloadError(
-                    f"{urlsplit(response.url).hostname} sends a web page (a login?) instead of the file"
-                )
+                raise web_page
             etag = headers.get("ETag", "")
             earlier = {
                 "url": redact(url),
@@ -257,78 +243,49 @@ class ResumingDownloader:
             }
             if total is None and headers.get("Transfer-Encoding", "").lower() != "chunked" and not self.has_checksum:
                 self.say("the server does not report the length of the file: a cut-off end would not be detected")
-        if total is not None:
-            self._check_room(total - offset)
+        free = shutil.disk_usage(next(folder for folder in self.part.parents if folder.exists())).free
+        if total is not None and total - offset > free:  # said at once rather than after an hour
+            needed = human_size(total - offset)
+            raise DownloadError(
+                f"needs {needed} at {self.part.parent}, where {human_size(free)} are free", elsewhere=False
+            )
         try:
             self.part.parent.mkdir(parents=True, exist_ok=True)
             self._record.write_text(json.dumps(earlier), encoding="utf-8")
             with self.part.open("ab" if offset else "wb") as handle:
                 self.meter.begin(offset, total)
-                for number, chunk in enumerate(_chunks(response, self, total)):
+                for number, chunk in enumerate(response.iter_content(CHUNK)):
                     if number == 0 and offset == 0 and not asked_for_page and _HTML.match(chunk):
-                        raise DownloadError(
-                            f"{urlsplit(response.url).hostname} sends a web page (a login?) instead of the file"
-                        )
+                        raise web_page
                     handle.write(chunk)
                     self.meter.advance(len(chunk))
         except DownloadError:
             self.forget()
             raise
+        except requests.exceptions.RequestException:  # trouble of the connection, as opposed to trouble of the disk
+            of = f" of {human_size(total)}" if total is not None else ""
+            raise _RetryError(f"the connection was cut or fell silent before the end{of}") from None
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise DownloadError(
-                    f"no room is left at {self.part.parent} after {human_size(self._size())}", elsewhere=False
+                    f"no room is left at {self.part.parent} after {human_size(self._size)}", elsewhere=False
                 ) from None
             raise DownloadError(f"{self.part} cannot be written ({error.strerror})", elsewhere=False) from None
-        size = self._size()
+        size = self._size
         if total is not None and size != total:
             raise _RetryError(f"the connection was cut at {human_size(size)} of {human_size(total)}")
         if size == 0:
             self.forget()
-            raise DownloadError(f"{urlsplit(response.url).hostname} sends an empty file")
-
-    def _check_room(self, needed: int) -> None:
-        """Report at once that the disk is too small rather than after an hour."""
-        folder = next(folder for folder in self.part.parents if folder.exists())
-        free = shutil.disk_usage(folder).free
-        if needed > free:
-            raise DownloadError(
-                f"needs {human_size(needed)} at {self.part.parent}, where {human_size(free)} are free", elsewhere=False
-            )
-
-
-def _chunks(response: Any, downloader: ResumingDownloader, total: int | None) -> Iterator[bytes]:
-    """The body; trouble of the connection, as opposed to trouble of the disk, becomes a new attempt."""
-    import requests
-
-    chunks = response.iter_content(CHUNK)
-    while True:
-        try:
-            chunk = next(chunks)
-        except StopIteration:
-            return
-        except requests.exceptions.RequestException:
-            of = f" of {human_size(total)}" if total is not None else ""
-            raise _RetryError(f"the connection was cut or fell silent before the end{of}") from None
-        yield chunk
+            raise DownloadError(f"{host} sends an empty file")
 
 
 def _root(error: BaseException) -> str:
     """The innermost reason of requests' nested errors, in a few words."""
     inner: Any = error
-    while True:
-        arguments = getattr(inner, "args", ())
-        deeper = getattr(inner, "reason", None) or next((a for a in arguments if isinstance(a, BaseException)), None)
-        if not isinstance(deeper, BaseException):
-            break
+    while isinstance(deeper := getattr(inner, "reason", None) or next(iter(inner.args), None), BaseException):
         inner = deeper
     text = getattr(inner, "strerror", None) or str(inner).rpartition(": ")[2] or type(inner).__name__
     return " ".join(str(text).split())[:120]
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds of a ``Retry-After`` header; its form with a date is rare and left to the usual waiting."""
-    return float(value) if value and value.strip().isdigit() else None
 
 
 def _suggested(disposition: str) -> str:

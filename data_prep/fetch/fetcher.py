@@ -6,8 +6,8 @@ import datetime
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,52 +95,44 @@ class Fetcher:
     def _download(self, resource: Resource) -> Path:
         slot = self.slot(resource)
         refresh = self.refresh and resource.url not in self._refreshed
-        if not refresh and slot.holds() and self._published(resource, slot):
+        if not refresh and _is_good(resource, slot):
             return slot.path  # without the lock: a cache may be shared and read-only
         if self.offline and not slot.path.exists():
             with suppress(OSError):  # so that there is a folder to put the file into
                 slot.folder.mkdir(parents=True, exist_ok=True)
             raise UserError(
-                f"{resource.name}: not in the cache, and no network is to be used; {self._by_hand(resource, slot)}"
+                f"{resource.name}: not in the cache, and no network is to be used; {_by_hand(resource, slot)}"
             )
         with slot.locked(resource.name, self.say):
             if refresh:
                 self._bring(resource, slot, expected=resource.checksum)
-            elif slot.path.exists():
-                self._check_present(resource, slot)
-            else:
-                self._bring(resource, slot, expected=_expected(resource, slot))
+            elif not _is_good(resource, slot):  # another process may have brought it meanwhile
+                self._mend(resource, slot)
         self._refreshed.add(resource.url)
         return slot.path
 
-    def _published(self, resource: Resource, slot: Slot) -> bool:
-        """Whether the record agrees with the checksum that the catalogue has by now."""
-        return not resource.sha256 or slot.record.get("sha256") == resource.sha256
-
-    def _check_present(self, resource: Resource, slot: Slot) -> None:
+    def _mend(self, resource: Resource, slot: Slot) -> None:
         """A file without a record was put there by hand; one that differs from its record is damaged."""
-        if slot.holds() and self._published(resource, slot):
-            return  # another process has brought it meanwhile
-        recorded = slot.record.get("sha256")
-        if recorded:
+        expected = _expected(resource, slot)
+        if slot.path.exists() and slot.record.get("sha256"):
             self.say(f"{resource.name}: the file in the cache is not what was recorded (damaged?); fetched again")
-            expected = _expected(resource, slot)
-            if not self.offline:
-                slot.path.unlink()
-                self._bring(resource, slot, expected=expected)
-                return
+            if self.offline:
+                raise UserError(
+                    f"{resource.name}: the file at {slot.path} is damaged and there is no network (--offline); "
+                    f"{_by_hand(resource, slot)}"
+                )
+            slot.path.unlink()
+        if not slot.path.exists():
+            self._bring(resource, slot, expected=expected)
+            return
+        found = resource.checksum and _hash_like(slot.path, resource.checksum)
+        if found and found != resource.checksum:
             raise UserError(
-                f"{resource.name}: the file at {slot.path} is damaged and there is no network (--offline); "
-                f"{self._by_hand(resource, slot)}"
-            )
-        found = sha256_file(slot.path)
-        if not _agrees(slot.path, found, resource):
-            raise UserError(
-                f"{resource.name}: the file at {slot.path} has {_algorithm(resource)} {_hash_of(slot.path, resource)}, "
-                f"should have {(resource.checksum or '').partition(':')[2]}; {self._by_hand(resource, slot)}"
+                f"{resource.name}: the file at {slot.path} has {found.replace(':', ' ')}, should have "
+                f"{(resource.checksum or '').partition(':')[2]}; {_by_hand(resource, slot)}"
             )
         self.say(f"{resource.name}: found at {slot.path}, put there by hand")
-        self._record(resource, slot, found, resource.url)
+        self._record(resource, slot, resource.url)
 
     def _bring(self, resource: Resource, slot: Slot, *, expected: str | None) -> None:
         """Download into the slot. Called with the lock held."""
@@ -150,94 +142,77 @@ class Fetcher:
             addresses = [f"{self.base_url.rstrip('/')}/{slot.folder.name}/{slot.path.name}"]
         for number, url in enumerate(addresses, 1):
             try:
-                found, suggested = self._stream(resource, slot, url, expected)
+                suggested = self._stream(resource, slot, url, expected)
                 break
             except DownloadError as error:
                 if error.elsewhere and number < len(addresses):
                     self.say(f"  {error}; next from {redact(addresses[number])}")
                     continue
-                raise UserError(f"{resource.name}: {error}; {self._advice(error, resource, slot)}") from None
+                raise UserError(f"{resource.name}: {error}; {_advice(error, resource, slot)}") from None
         if suggested and not Path(resource.file).suffix and suggested != slot.path.name:
             os.replace(slot.path, slot.folder / suggested)
-            self._record(resource, slot, found, url, file=suggested)
+            self._record(resource, slot, url, file=suggested)
         else:
-            self._record(resource, slot, found, url)
+            self._record(resource, slot, url)
 
-    def _stream(self, resource: Resource, slot: Slot, url: str, expected: str | None) -> tuple[str, str]:
-        """One address through pooch; returns the SHA-256 and the name that the server suggests."""
+    def _stream(self, resource: Resource, slot: Slot, url: str, expected: str | None) -> str:
+        """One address through pooch; returns the name that the server suggests."""
         import pooch
 
+        pooch.get_logger().setLevel(logging.WARNING)  # its own messages repeat ours on stderr
         self.say(f"  from {redact(url)}")
-        seen: dict[str, str] = {}
-        with download_meter(f"  {resource.name}", self.say) as meter, _quiet_pooch():
+        found = ""
+        # Under another name until it is checked: a failed --refresh leaves the old file alone.
+        fresh = slot.folder / f".{slot.path.name}.new"
+        fresh.unlink(missing_ok=True)
+        with download_meter(f"  {resource.name}", self.say) as meter:
             downloader = ResumingDownloader(
                 slot.part,
-                meter=meter,
-                say=lambda line: self.say(f"  {line}"),
+                meter,
+                lambda line: self.say(f"  {line}"),
                 has_checksum=expected is not None,
                 **(self.options or {}),
             )
 
             def bring(address: str, output_file: str, caller: object) -> None:
+                nonlocal found
                 downloader(address, output_file, caller)
-                seen["sha256"] = sha256_file(output_file)
-                if expected and expected.startswith("md5:"):
-                    seen["md5"] = pooch.file_hash(output_file, alg="md5")
+                found = _hash_like(output_file, expected) if expected else ""
 
-            # Under another name until it is checked: a failed --refresh leaves the old file alone.
-            fresh = slot.folder / f".{slot.path.name}.new"
-            fresh.unlink(missing_ok=True)
             try:
                 pooch.retrieve(url, known_hash=expected, fname=fresh.name, path=slot.folder, downloader=bring)
             except ValueError as error:
-                if isinstance(error, UserError) or not seen or expected is None:
+                if isinstance(error, UserError) or not found or expected is None:
                     raise
-                raise _mismatch(resource, url, expected, seen) from None
-            os.replace(fresh, slot.path)
-        return seen["sha256"], downloader.suggested
+                raise _mismatch(resource, url, expected, found) from None
+        os.replace(fresh, slot.path)
+        return downloader.suggested
 
     def _announce(self, resource: Resource) -> None:
-        size = f" ({resource.size_text})" if resource.size_text else ""
-        self.say(f"fetch {resource.name}{size}" + (f": {resource.what}" if resource.what else ""))
-        if resource.licence:
-            self.say(f"  licence: {resource.licence}")
-        if resource.terms:
-            self.say(f"  NOTE: {resource.terms}")
-        if resource.citation:
-            self.say(f"  cite: {resource.citation}")
+        self.say(f"fetch {resource.name}{_size(resource)}" + (f": {resource.what}" if resource.what else ""))
+        for label, text in (("licence", resource.licence), ("NOTE", resource.terms), ("cite", resource.citation)):
+            if text:
+                self.say(f"  {label}: {text}")
 
-    def _record(self, resource: Resource, slot: Slot, found: str, url: str, **more: Any) -> None:
-        previous = slot.record.get("sha256")
+    def _record(self, resource: Resource, slot: Slot, url: str, **more: str) -> None:
+        path = slot.folder / more.get("file", slot.path.name)
+        found, previous = sha256_file(path), slot.record.get("sha256")
         slot.write_record(
             **more,
             url=redact(url),
             sha256=found,
-            size=(slot.folder / more.get("file", slot.path.name)).stat().st_size,
+            size=path.stat().st_size,
             trust="published checksum" if resource.checksum else "first use",
             fetched=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
         if resource.checksum:
-            self.say(f"  {_algorithm(resource)} as published")
+            self.say(f"  {resource.checksum.partition(':')[0]} as published")
         elif previous and previous != found:
             self.say(f"  sha256 {previous} before, {found} now: the file has changed there")
         elif previous != found:
             self.say(
                 f"  sha256 {found}: nobody publishes one, so this first download is trusted and later ones held to it"
             )
-
-    def _by_hand(self, resource: Resource, slot: Slot) -> str:
-        size = f" ({resource.size_text})" if resource.size_text else ""
-        return f"download {redact(resource.url)}{size} and put it at {slot.path}"
-
-    def _advice(self, error: DownloadError, resource: Resource, slot: Slot) -> str:
-        if error.advice:
-            return error.advice
-        if not error.elsewhere:
-            return (
-                f"free some or set {CACHE_VARIABLE} to a folder on a larger disk; what has come is kept and continued"
-            )
-        kept = f"; {human_size(slot.part.stat().st_size)} are kept and continued" if slot.part.exists() else ""
-        return f"try again later{kept}, or {self._by_hand(resource, slot)}"
 
     # -- what is made from it ----------------------------------------------------------------------------------------
 
@@ -247,12 +222,16 @@ class Fetcher:
         key = "\n".join((origin.folder.name, *resource.members, resource.process))
         slot = Slot(self.cache, f"{_label(resource)}-made", key, name)
         made_of = {"download": origin.record.get("sha256"), "version": PROCESS_VERSION}
-        if slot.holds() and slot.record.get("made_of") == made_of:
+
+        def is_made() -> bool:
+            return slot.record.get("made_of") == made_of and slot.holds()
+
+        if is_made():
             return slot.path
         with slot.locked(resource.name, self.say):
-            if slot.holds() and slot.record.get("made_of") == made_of:
+            if is_made():  # by another process meanwhile
                 return slot.path
-            if slot.record and slot.record.get("made_of") == made_of:
+            if slot.record.get("made_of") == made_of:
                 self.say(f"{resource.name}: {slot.path.name} is damaged; made again from {download}")
             if slot.path.is_dir():
                 shutil.rmtree(slot.path)
@@ -273,17 +252,33 @@ def _label(resource: Resource) -> str:
     return resource.name if "://" not in resource.name else "url"
 
 
-def _mismatch(resource: Resource, url: str, expected: str, seen: Mapping[str, str]) -> DownloadError:
+def _mismatch(resource: Resource, url: str, expected: str, found: str) -> DownloadError:
     """Both hashes, whose they are, and what to do."""
-    algorithm, _, wanted = expected.partition(":")
     published = expected == resource.checksum
     return DownloadError(
-        f"what {redact(url)} sends has {algorithm} {seen[algorithm]}, should have {wanted} "
+        f"what {redact(url)} sends has {found.replace(':', ' ')}, should have {expected.partition(':')[2]} "
         f"({'published' if published else 'recorded at first use'}); nothing was kept",
         advice="it was replaced there, or something on the way changed it; try again, and report it if it stays so"
         if published
         else f"if the file was replaced there, 'grn-prep fetch {resource.name} --refresh' accepts the new one",
     )
+
+
+def _advice(error: DownloadError, resource: Resource, slot: Slot) -> str:
+    if error.advice:
+        return error.advice
+    if not error.elsewhere:
+        return f"free some or set {CACHE_VARIABLE} to a folder on a larger disk; what has come is kept and continued"
+    kept = f"; {human_size(slot.part.stat().st_size)} are kept and continued" if slot.part.exists() else ""
+    return f"try again later{kept}, or {_by_hand(resource, slot)}"
+
+
+def _by_hand(resource: Resource, slot: Slot) -> str:
+    return f"download {redact(resource.url)}{_size(resource)} and put it at {slot.path}"
+
+
+def _size(resource: Resource) -> str:
+    return f" ({resource.size_text})" if resource.size_text else ""
 
 
 def _expected(resource: Resource, slot: Slot) -> str | None:
@@ -292,31 +287,14 @@ def _expected(resource: Resource, slot: Slot) -> str | None:
     return resource.checksum or (f"sha256:{recorded}" if recorded else None)
 
 
-def _algorithm(resource: Resource) -> str:
-    return (resource.checksum or "sha256:").partition(":")[0]
+def _is_good(resource: Resource, slot: Slot) -> bool:
+    """Whether the file agrees with its record, and that with the checksum that the catalogue has by now."""
+    return slot.holds() and (not resource.sha256 or slot.record.get("sha256") == resource.sha256)
 
 
-def _hash_of(path: Path, resource: Resource) -> str:
+def _hash_like(path: str | Path, checksum: str) -> str:
+    """The checksum of a file, written like the given one: ``sha256:...`` or ``md5:...``."""
     import pooch
 
-    return pooch.file_hash(str(path), alg=_algorithm(resource))
-
-
-def _agrees(path: Path, sha256: str, resource: Resource) -> bool:
-    if resource.sha256:
-        return sha256 == resource.sha256
-    return not resource.md5 or _hash_of(path, resource) == resource.md5
-
-
-@contextmanager
-def _quiet_pooch() -> Iterator[None]:
-    """Its own messages repeat ours on stderr."""
-    import pooch
-
-    logger = pooch.get_logger()
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+    algorithm = checksum.partition(":")[0]
+    return f"{algorithm}:{pooch.file_hash(str(path), alg=algorithm)}"

@@ -34,12 +34,7 @@ def make(resource: Resource, download: Path, target: Path) -> list[str]:
     if resource.members:
         unpack(download, resource.members, target)
         return []
-    return _PROCESSES[resource.process](download, target)
-
-
-def _gunzip(download: Path, target: Path) -> list[str]:
-    gunzip(download, target)
-    return []
+    return _PROCESSES[resource.process](download, target) or []
 
 
 def _dorothea(download: Path, target: Path) -> list[str]:
@@ -72,7 +67,7 @@ def _dorothea(download: Path, target: Path) -> list[str]:
     return [note] if unsigned else []
 
 
-def _gene_rows(download: Path, target: Path) -> list[str]:
+def _gene_rows(download: Path, target: Path) -> None:
     """A CSV of genes x cells whose names are ambiguous (cells called ``A1``): its corner names the rows."""
     lines = read_text(download, what="table").splitlines()
     second = lines[1] if len(lines) > 1 else ""
@@ -86,11 +81,10 @@ def _gene_rows(download: Path, target: Path) -> list[str]:
     with atomic_file(target) as temporary, temporary.open("w", encoding="utf-8") as handle:
         handle.write(head + rest + "\n")
         handle.writelines(line + "\n" for line in lines[1:])
-    return []
 
 
-_PROCESSES: dict[str, Callable[[Path, Path], list[str]]] = {
-    "gunzip": _gunzip,
+_PROCESSES: dict[str, Callable[[Path, Path], list[str] | None]] = {
+    "gunzip": gunzip,
     "dorothea": _dorothea,
     "gene-rows": _gene_rows,
 }

@@ -5,23 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from grn_cotrain import commandline
 
 from .catalogue import human_size
 
-__all__ = ["Meter", "PlainMeter", "download_meter"]
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
-
-class Meter(Protocol):
-    """Receiver of a downloader's progress."""
-
-    def begin(self, offset: int, total: int | None) -> None:
-        """An attempt starts at ``offset`` of ``total`` bytes (None: unknown)."""
-
-    def advance(self, number: int) -> None:
-        """So many bytes more."""
+__all__ = ["PlainMeter", "download_meter"]
 
 
 class PlainMeter:
@@ -67,20 +60,21 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-class _RichMeter:
-    def __init__(self, progress: object, task: object) -> None:
-        self.progress = progress
-        self.task = task
+class _Bar(PlainMeter):
+    """A bar of rich in the place of lines."""
+
+    def __init__(self, progress: Progress, label: str) -> None:
+        self.progress, self.task = progress, progress.add_task(label, total=None)
 
     def begin(self, offset: int, total: int | None) -> None:
-        self.progress.reset(self.task, total=total, completed=offset)  # type: ignore[attr-defined]
+        self.progress.reset(self.task, total=total, completed=offset)
 
     def advance(self, number: int) -> None:
-        self.progress.advance(self.task, number)  # type: ignore[attr-defined]
+        self.progress.advance(self.task, number)
 
 
 @contextmanager
-def download_meter(label: str, say: Callable[[str], object]) -> Iterator[Meter]:
+def download_meter(label: str, say: Callable[[str], object]) -> Iterator[PlainMeter]:
     """A bar if ``say`` is the command line's and its output is a terminal, else :class:`PlainMeter`."""
     console = commandline.console()
     if say is not commandline.say or not console.is_terminal:
@@ -88,12 +82,7 @@ def download_meter(label: str, say: Callable[[str], object]) -> Iterator[Meter]:
         return
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
-        yield _RichMeter(progress, progress.add_task(label, total=None))
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    label_column = TextColumn("{task.description}", markup=False)
+    with Progress(label_column, *columns, console=console, transient=True) as progress:
+        yield _Bar(progress, label)

@@ -182,14 +182,14 @@ def _select(wanted: Sequence[str], found: Mapping[str, ModuleType]) -> list[Modu
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmarks that are named (all, if none is) and print one table each; 1 if any rivals disagree."""
     parser = argparse.ArgumentParser(prog="python -m experiments.benchmarks", description=__doc__.split("\n")[0])
-    parser.add_argument("ids", nargs="*", metavar="ID", help="for example B6 B7; all if none is given")
-    parser.add_argument("--quick", action="store_true", help="small sizes: does it run; the ratios mean nothing")
-    parser.add_argument("--threads", type=int, default=2, help="threads of torch (2)")
-    parser.add_argument("--repeats", type=int, default=3, help="rounds, at least 3 (3)")
+    parser.add_argument("ids", nargs="*", metavar="ID", help="For example B6 B7; all if none is given.")
+    parser.add_argument("--quick", action="store_true", help="Small sizes: does it run; the ratios mean nothing.")
+    parser.add_argument("--threads", type=int, default=2, help="Threads of torch (2).")
+    parser.add_argument("--repeats", type=int, default=3, help="Rounds, at least 3 (3).")
     parser.add_argument(
-        "--clock", choices=("wall", "cpu"), default="wall", help="cpu: on a busy machine, with --threads 1"
+        "--clock", choices=("wall", "cpu"), default="wall", help="Cpu: on a busy machine, with --threads 1."
     )
-    parser.add_argument("--out", type=Path, help="folder for one JSON record per benchmark")
+    parser.add_argument("--out", type=Path, help="Folder for one JSON record per benchmark.")
     options = parser.parse_args(arguments)
     try:
         chosen = _select(options.ids, modules())

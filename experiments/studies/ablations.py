@@ -119,15 +119,15 @@ def ablation_table(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[li
 
 @app.command()
 def study(
-    out: Annotated[Path, typer.Option(help="folder; a second call goes on where the first one stopped")],
-    seeds: Annotated[str, typer.Option(help="numbers, separated by commas")] = "0",
-    groups: Annotated[str, typer.Option(help="target, values, task, zeros, mask share, size; or all")] = "all",
-    world: Annotated[str, typer.Option(help="a world with labels")] = "pbmc3k",
-    jobs: Annotated[int, typer.Option(help="processes at a time, one thread each")] = 2,
-    steps: Annotated[int, typer.Option(help="training steps")] = 180,
-    width: Annotated[int, typer.Option(help="width of table and encoder")] = Budget.width,
-    parameters: Annotated[int, typer.Option(help="parameters wanted of the encoder")] = Budget.parameters,
-    record: Annotated[bool, typer.Option("--record", help="keep a run record")] = False,
+    out: Annotated[Path, typer.Option(help="Folder; a second call goes on where the first one stopped.")],
+    seeds: Annotated[str, typer.Option(help="Numbers, separated by commas.")] = "0",
+    groups: Annotated[str, typer.Option(help="Target, values, task, zeros, mask share, size; or all.")] = "all",
+    world: Annotated[str, typer.Option(help="A world with labels.")] = "pbmc3k",
+    jobs: Annotated[int, typer.Option(help="Processes at a time, one thread each.")] = 2,
+    steps: Annotated[int, typer.Option(help="Training steps.")] = 180,
+    width: Annotated[int, typer.Option(help="Width of table and encoder.")] = Budget.width,
+    parameters: Annotated[int, typer.Option(help="Parameters wanted of the encoder.")] = Budget.parameters,
+    record: Annotated[bool, typer.Option("--record", help="Keep a run record.")] = False,
 ) -> None:
     """Run the ablations."""
     from grn_cotrain.compare.vary import parse_seeds

@@ -27,7 +27,7 @@ from grn_cotrain.data.io.counts import load_counts
 from grn_cotrain.data.splits import make_split
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError, did_you_mean
-from grn_cotrain.evaluate.metrics import per_tf
+from grn_cotrain.metrics.links import per_tf
 
 __all__ = ["KNOWN", "NETWORKS", "World", "load_world", "main", "measure_control", "table"]
 
@@ -141,8 +141,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--network", default="collectri", help=", ".join(NETWORKS))
     parser.add_argument("--split", default="unseen-target", choices=get_args(SplitKind)[:4])
     parser.add_argument("--track", default="visible", choices=get_args(Track))
-    parser.add_argument("--seeds", default="0,1,2,3,4", help="numbers, separated by commas")
-    parser.add_argument("--controls", default=",".join(_DEFAULT), help="names, separated by commas")
+    parser.add_argument("--seeds", default="0,1,2,3,4", help="Numbers, separated by commas.")
+    parser.add_argument("--controls", default=",".join(_DEFAULT), help="Names, separated by commas.")
     given = parser.parse_args(arguments)
     try:
         seeds = [int(seed) for seed in given.seeds.split(",")]

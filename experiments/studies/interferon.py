@@ -224,15 +224,15 @@ def print_table(table: pd.DataFrame) -> None:
 
 @app.command()
 def study(
-    run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="run folder")] = None,
-    cells: Annotated[Path | None, typer.Option(help="h5ad with obs['condition']; default: Kang's 2,000 PBMCs")] = None,
-    prep: Annotated[Path | None, typer.Option(help="the run's prepared folder, where it has moved")] = None,
+    run: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="Run folder.")] = None,
+    cells: Annotated[Path | None, typer.Option(help="H5ad with obs['condition']; default: Kang's 2,000 PBMCs.")] = None,
+    prep: Annotated[Path | None, typer.Option(help="The run's prepared folder, where it has moved.")] = None,
     train_on_controls_in: Annotated[
-        Path | None, typer.Option("--train-on-controls", metavar="DIR", help="train a run on control cells here")
+        Path | None, typer.Option("--train-on-controls", metavar="DIR", help="Train a run on control cells here.")
     ] = None,
-    rewirings: Annotated[int, typer.Option(help="rewired copies")] = 3,
+    rewirings: Annotated[int, typer.Option(help="Rewired copies.")] = 3,
     out: Annotated[Path | None, typer.Option(help="JSON to write")] = None,
-    record: Annotated[str | None, typer.Option(metavar="NAME", help="keep as a run record of this name")] = None,
+    record: Annotated[str | None, typer.Option(metavar="NAME", help="Keep as a run record of this name.")] = None,
 ) -> None:
     """Print the shift of the interferon regulators under each network."""
     if (run is None) == (train_on_controls_in is None):

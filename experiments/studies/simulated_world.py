@@ -100,11 +100,11 @@ def _lines(finding: dict[str, Any], table: Comparison) -> list[str]:
 
 @app.command()
 def study(
-    out: Annotated[Path, typer.Option(help="folder; a second call goes on where the first one stopped")],
-    seeds: Annotated[str, typer.Option(help="at least 3 for a claim")] = "0,1,2",
-    jobs: Annotated[int, typer.Option(help="runs at a time")] = 1,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="a.b=c, for all arms")] = None,
-    record: Annotated[bool, typer.Option("--record", help="keep a run record")] = False,
+    out: Annotated[Path, typer.Option(help="Folder; a second call goes on where the first one stopped.")],
+    seeds: Annotated[str, typer.Option(help="At least 3 for a claim.")] = "0,1,2",
+    jobs: Annotated[int, typer.Option(help="Runs at a time.")] = 1,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Change one key for all arms.")] = None,
+    record: Annotated[bool, typer.Option("--record", help="Keep a run record.")] = False,
 ) -> None:
     """Run the study."""
     findings = run_study(out, parse_seeds(seeds), jobs=jobs, overrides=set_ or [])

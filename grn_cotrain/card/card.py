@@ -134,7 +134,7 @@ class GeneCard:
 
 @dataclass(frozen=True, kw_only=True)
 class CardOptions(Options):
-    """What goes into a card."""
+    """Contents of a card."""
 
     kind: Kind = option("graph", "Kind of embedding: static, graph or contextual.")
     others: Sequence[str | Path] = option((), "Run folders of other seeds, for stability.")
@@ -145,7 +145,7 @@ class CardOptions(Options):
     chromosomes: str | Path | Mapping[str, str] | None = option(
         None, "TSV or CSV file with the columns gene and chrom, or gene name -> chromosome."
     )
-    prep: str | Path | None = option(None, "New place of the run's prepared folder; default: it is looked for.")
+    prep: str | Path | None = option(None, "New place of the run's prepared folder; default: search for it.")
     seed: int = seed_option()
     replicates: int = option(200, "Number of bootstrap replicates.", low=2)
 
@@ -157,7 +157,7 @@ def build_card(run: str | Path, options: CardOptions, *, say: Say = print) -> Ge
     Parameters
     ----------
     run
-        Run folder. Without its prepared folder the card holds what the model alone can tell, and says so.
+        Run folder. Without its prepared folder the card holds what follows from the model alone, and reports this.
     {options}
     say
         Function that receives lines on progress and on what did not match.

@@ -28,7 +28,7 @@ def finetune(
     from grn_cotrain.finetune.run import finetune_run
     from grn_cotrain.hub import resolve_run
 
-    def told(report: EpochReport) -> None:
+    def show_epoch(report: EpochReport) -> None:
         say(
             f"  epoch {report.epoch}: loss {number(report.train_loss)}, validation {number(report.validation_loss)},"
             f" accuracy {number(report.validation_accuracy)}"
@@ -36,7 +36,7 @@ def finetune(
 
     with exit_code_of_signals():
         table = finetune_run(
-            resolve_run(run, say=say), cells, out, options=options, config=config, say=say, on_epoch=told
+            resolve_run(run, say=say), cells, out, options=options, config=config, say=say, on_epoch=show_epoch
         )
     for shown in table.tables():
         print_table(shown, console())
@@ -47,13 +47,13 @@ def finetune(
 @command(app, "annotate", panel=USE)
 def annotate(
     run: Annotated[
-        str, typer.Argument(metavar="RUN", help="folder of `grn-cotrain finetune`, or hf://NAME/REPOSITORY")
+        str, typer.Argument(metavar="RUN", help="Folder that `grn-cotrain finetune` wrote, or hf://NAME/REPOSITORY.")
     ],
     cells: Cells,
     out: OutCells,
     options: AnnotateOptions,
 ) -> None:
-    """Annotate cells of any file with a fine-tuned model; the file itself is never changed."""
+    """Annotate cells of any file with a fine-tuned model. The file itself is never changed."""
     from grn_cotrain.cli.progress import counted
     from grn_cotrain.export.cell_types import annotate_cells
     from grn_cotrain.hub import resolve_run
@@ -65,7 +65,7 @@ def annotate(
 
 @command(app, "extend", panel=TRAIN)
 def extend(run: Run, out: OutFolder, options: ExtendOptions, cells: OptionalCells = None) -> None:
-    """Append new features or modalities to a model's vocabulary; no old row moves."""
+    """Append new features or modalities to a model's vocabulary. Old rows keep their values and places."""
     from grn_cotrain.export.extend import extend_run
     from grn_cotrain.hub import resolve_run
 

@@ -1,4 +1,4 @@
-"""The typer applications that the commands of this package hang themselves on, in the order of work."""
+"""The typer applications to which the commands of this package are added, in the order of work."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _ORDER = (
 
 
 class _InOrderOfWork(TyperGroup):
-    """Lists commands as they are needed; a new one comes last."""
+    """Lists commands in the order in which they are needed; a new one comes last."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         names = super().list_commands(ctx)
@@ -76,7 +76,7 @@ def progress(text: str) -> None:
 
 @contextmanager
 def exit_code_of_signals() -> Iterator[None]:
-    """Training that a signal stopped ends with one line and the signal's exit code, 130 or 143."""
+    """End training that a signal stopped with one line and the signal's exit code, 130 or 143."""
     from grn_cotrain.train.stopping import TrainingStopped
 
     try:

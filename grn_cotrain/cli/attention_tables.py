@@ -66,12 +66,12 @@ def print_report(report: AttentionReport, say: Callable[[str], None]) -> None:
     numeric = {*range(12)} - {0, 3}
     header += ["- co-expression", "- untrained"]
     _say(table(header, lines, numeric=numeric, caption=caption), say)
-    say("pairs seen: test pairs that are tokens of one cell at least; the others have the expected weight")
-    say("corrected: less what the read gene gets from all its readers; matched, residual: beyond degree")
+    say("pairs seen: test pairs whose genes are tokens of the same cell at least once; others have the expected weight")
+    say("corrected: the mean over all readers of a gene is subtracted; matched, residual: degree is controlled for")
     say("- co-expression, - untrained: paired differences in macro AUROC")
     say("")
     _centrality(report.centrality, say)
-    say("intervals: 95 %, bootstrap over TFs above, over genes here; PageRank stands in attention_centrality.parquet")
+    say("intervals: 95 %, bootstrap over TFs above, over genes here; PageRank is in attention_centrality.parquet")
     for note in [*report.notes, *report.table.audits.values(), *report.table.notes]:
         say(f"note: {note}")
     for warning in report.table.warnings():
@@ -92,8 +92,8 @@ def _centrality(measured: pd.DataFrame, say: Callable[[str], None]) -> None:
     caption = "centrality: the attention that a gene receives, compared with its place in the network"
     header = ["cell type", "encoder", "genes", "TFs", *headings]
     _say(table(header, lines, numeric=range(2, len(header)), caption=caption), say)
-    say("rho: Spearman's; partial: given detection rate and mean expression; AUROC of TF or not: cross-validated")
-    say("  logistic regression on detection and mean, and what centrality adds to it")
+    say("rho: Spearman's correlation; partial: given detection rate and mean; AUROC of TF or not: cross-validated")
+    say("  logistic regression on detection and mean; gained: the increase when centrality is added")
 
 
 def _say(shown: Table, say: Callable[[str], None]) -> None:

@@ -1,4 +1,4 @@
-"""``grn-cotrain card`` and ``diff``: what a run's gene embedding holds, and in what two runs differ."""
+"""``grn-cotrain card`` and ``diff``: the content of a run's gene embedding, and the differences of two runs."""
 
 from __future__ import annotations
 
@@ -22,25 +22,28 @@ def _named(text: str | None) -> list[str]:
 
 @command(app, "card", panel=EVALUATE)
 def card(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
     others: Annotated[
-        str | None, typer.Option(metavar="RUN2,RUN3", help="runs of other seeds, for stability; with commas")
+        str | None, typer.Option(metavar="RUN2,RUN3", help="Runs of other seeds, separated by commas, for stability.")
     ] = None,
-    kind: Annotated[str, typer.Option(help="static, graph or contextual")] = "graph",
+    kind: Annotated[str, typer.Option(help="Kind of embedding: static, graph or contextual.")] = "graph",
     genes: Annotated[
         str | None,
-        typer.Option(metavar="STAT1,IRF9", help="genes whose neighbours are listed; default: hubs and markers"),
+        typer.Option(metavar="STAT1,IRF9", help="Genes whose neighbours are listed; default: hubs and markers."),
     ] = None,
-    pathways: Annotated[Path | None, typer.Option(metavar="FILE.gmt", help="gene sets to probe")] = None,
+    pathways: Annotated[Path | None, typer.Option(metavar="FILE.gmt", help="Gene sets to probe.")] = None,
     annotation: Annotated[
-        Path | None, typer.Option(metavar="FILE.tsv", help="columns gene, chrom: the negative control")
+        Path | None,
+        typer.Option(metavar="FILE.tsv", help="Table of gene and chrom, for the negative control."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="folder for the card; default: RUN")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder for the card; default: RUN.")] = None,
     prep: PrepPlace = None,
     seed: Seed = 0,
 ) -> None:
-    """Write the card of the gene embedding: neighbours, degree, probes and their controls, stability (json, md,
-    html)."""
+    """Write the card of the gene embedding: neighbours, degree, probes with controls, and stability.
+
+    The card is written as JSON, Markdown and HTML.
+    """
     from grn_cotrain.card import build_card
     from grn_cotrain.present.terminal import print_sections
     from grn_cotrain.report.card_page import write_card_page
@@ -51,7 +54,7 @@ def card(
         raise UserError(f"--out '{target}': is a file; give a folder")
     tell_unfinished(run)
 
-    def tell(text: str) -> None:  # steps are for people at a terminal; everything else is for everyone
+    def tell(text: str) -> None:  # steps are shown at a terminal only
         (progress if text.endswith("...") else say)(text)
 
     made = build_card(
@@ -75,11 +78,11 @@ def card(
 
 @command(app, "diff", panel=EVALUATE)
 def diff(
-    run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="run folder")],
-    run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="run folder to compare with it")],
-    kind: Annotated[str, typer.Option(help="embedding to compare: static, graph or contextual")] = "graph",
-    edges: Annotated[bool, typer.Option(help="rank all pairs of both and show what moved most")] = True,
-    json: Annotated[Path | None, typer.Option(metavar="FILE", help="write the difference as JSON too")] = None,
+    run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="Run folder.")],
+    run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="Run folder to compare with RUN_A.")],
+    kind: Annotated[str, typer.Option(help="Embedding to compare: static, graph or contextual.")] = "graph",
+    edges: Annotated[bool, typer.Option(help="Rank all pairs of both runs and show those that moved most.")] = True,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="JSON file to write the difference to.")] = None,
 ) -> None:
     """Compare two runs: recipe, inputs, training, link and cell metrics, embeddings, edges."""
     from grn_cotrain.card import diff_runs

@@ -22,7 +22,7 @@ def compare(
         list[str],
         typer.Option(metavar="KEY=VALUE,VALUE", help="Key of the recipe and its values (YAML); repeatable."),
     ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the grid; a second call goes on with it.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the grid; a second call resumes it.")],
     seeds: Annotated[str, typer.Option(help="Random seeds, separated by commas; at least 3 for a claim.")] = "0,1,2",
     jobs: Annotated[int, typer.Option(help="Number of runs at a time.")] = 1,
     set_: Annotated[
@@ -31,7 +31,7 @@ def compare(
 ) -> None:
     """Train every combination of the given values under every seed; print one table of paired differences.
 
-    The first combination is the one that all others are compared with. Controls are fitted once.
+    All other combinations are compared with the first one. Controls are fitted once.
     """
     from grn_cotrain.compare.vary import make_arms, parse_seeds
 

@@ -29,12 +29,12 @@ def export_edges(
         ),
     ] = "parquet",
     option: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Option of the format; may be repeated.")
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Option of the format; repeatable.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="File to write; default: in the run folder.")] = None,
     raw_text: RawText = False,
 ) -> None:
-    """Score all TF x gene pairs and write the best for another tool; known edges are labelled."""
+    """Score all TF x gene pairs and write the best for another tool. Known edges are labelled."""
     require_out(run, out)
     tell_unfinished(run)
     from grn_cotrain.cli.progress import counted

@@ -30,21 +30,22 @@ __all__ = ["evaluate_attention", "evaluate_cells", "evaluate_links", "score"]
 
 @command(evaluate_app, "links")
 def evaluate_links(
-    target: Annotated[Path, typer.Argument(metavar="RUN|PREP", help="run folder, or prepared folder (controls only)")],
-    split: Annotated[str | None, typer.Option(help="name of the split; a PREP with several needs it")] = None,
-    controls: Annotated[str | None, typer.Option(help="default, all, none, or names with commas")] = None,
+    target: Annotated[Path, typer.Argument(metavar="RUN|PREP", help="Run folder, or prepared folder (controls only).")],
+    split: Annotated[str | None, typer.Option(help="Name of the split; required for a PREP with several.")] = None,
+    controls: Annotated[str | None, typer.Option(help="Controls: default, all, none, or names with commas.")] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="folder for the table's files; default: RUN, or PREP/links/SPLIT")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for the table; default: RUN, or PREP/links/SPLIT."),
     ] = None,
-    bootstrap: Annotated[int | None, typer.Option(help="replicates of the intervals; 0 for none")] = None,
+    bootstrap: Annotated[int | None, typer.Option(help="Number of bootstrap replicates; 0: none.")] = None,
     attention: Annotated[
-        bool, typer.Option("--attention", help="rows for the cell encoder's attention, trained and untrained too")
+        bool, typer.Option("--attention", help="Add rows for the attention of the cell encoder, trained and untrained.")
     ] = False,
     prep: PrepPlace = None,
 ) -> None:
     """Print and write the link-prediction table: model and controls, intervals, prevalence, audit.
 
-    Scores of single TFs and ROC, precision-recall and calibration curves are written too.
+    Scores of single TFs and the ROC, precision-recall and calibration curves are also written.
     """
     if bootstrap is not None and bootstrap < 0:
         raise UserError(f"--bootstrap '{bootstrap}': give 0 or more")
@@ -99,7 +100,7 @@ def evaluate_links(
 
 
 def _tell_kept(run: Path) -> None:
-    """One line about the step whose model was evaluated, where a run was."""
+    """Print one line about the step whose model was evaluated, if a run was."""
     from grn_cotrain.run_folder import RunFolder
     from grn_cotrain.train.kept import kept_step
 
@@ -109,7 +110,7 @@ def _tell_kept(run: Path) -> None:
 
 
 def _tell_cells(run: Path) -> None:
-    """One line about masked values, where the run has them."""
+    """Print one line about masked values, if the run has them."""
     from grn_cotrain.run_folder import RunFolder
 
     folder = RunFolder(run)
@@ -132,18 +133,20 @@ def _tell_cells(run: Path) -> None:
 
 @command(evaluate_app, "cells")
 def evaluate_cells(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
     by_sparsity: Annotated[
-        bool, typer.Option("--by-sparsity", help="at levels of sparsity too: cells_by_sparsity.parquet")
+        bool,
+        typer.Option("--by-sparsity", help="Also evaluate at levels of sparsity: cells_by_sparsity.parquet."),
     ] = False,
     by: Annotated[
-        str | None, typer.Option(help="column of obs, such as cell_type: its groups too (with --by-sparsity)")
+        str | None,
+        typer.Option(help="Column of obs whose groups are also evaluated; needs --by-sparsity."),
     ] = None,
     prep: PrepPlace = None,
 ) -> None:
     """Print and write how well hidden values of held-out cells are predicted, by assay, compared with baselines."""
     if by is not None and not by_sparsity:
-        raise UserError(f"--by '{by}': groups are of --by-sparsity; give it too")
+        raise UserError(f"--by '{by}': groups need --by-sparsity; add that option")
     from grn_cotrain.apply import OpenRun
     from grn_cotrain.evaluate.run import SPARSITY_FILE, evaluate_cells_by_sparsity
     from grn_cotrain.evaluate.run import evaluate_cells as evaluate
@@ -154,7 +157,7 @@ def evaluate_cells(
     folder = opened.folder
     if by is not None:
         data = opened.data(appended=True)
-        column_groups(data.cells, data.cell_split, by)  # a wrong name is told before anything is read or written
+        column_groups(data.cells, data.cell_split, by)  # a wrong name is refused before any work
     frame = evaluate(opened)
     _print_cells(frame)
     _tell_no_row(folder, set(frame["scorer"]))
@@ -216,7 +219,7 @@ def _tell_unscored(run: OpenRun, frame: pd.DataFrame) -> None:
 
 
 def _tell_no_row(run: RunFolder, scorers: set[str]) -> None:
-    """One line where only the baselines were scored: a reader looks for the model, and it is not there."""
+    """Print one line if only the baselines were scored, since a reader looks for the model."""
     from grn_cotrain.evaluate.model_scorer import arm_name
 
     recipe = run.recipe()
@@ -226,17 +229,17 @@ def _tell_no_row(run: RunFolder, scorers: set[str]) -> None:
         why = "no objective predicts values"
         if not schedule.plan.trains_cells:
             why = f"its schedule {schedule.name} trains no values"
-        say(f"no row: {name}, {why}; the rows are of baselines alone")
+        say(f"the model {name} has no row, since {why}; all rows are baselines")
 
 
 _SPARSITY_TITLES = {
-    "dropout": "dropped of what is shown",
-    "own": "cells by their own sparsity",
+    "dropout": "share of shown values dropped",
+    "own": "sparsity of the cells",
 }
 
 
 def _print_sparsity(frame: pd.DataFrame) -> None:
-    """R2 by level, a column a scorer."""
+    """Print R2 by level, one column for each scorer."""
     rows = frame[frame["metric"] == "r2"]
     scorers = list(dict.fromkeys(rows["scorer"]))
     for by, mine in rows.groupby("by", sort=False):
@@ -262,7 +265,9 @@ def evaluate_attention(
     ] = None,
     raw_text: RawText = False,
 ) -> None:
-    """Read who attends to whom, by cell type: TF, target scores compared with model and controls; centrality."""
+    """Score TF, target pairs by the attention of the cell encoder, for each cell type.
+
+    The scores are compared with the model and the controls. The centrality of genes is reported too."""
     if out.exists() and not out.is_dir():
         raise UserError(f"--out '{out}': is a file; give a folder")
     from grn_cotrain.apply import OpenRun
@@ -310,15 +315,16 @@ def evaluate_attention(
 
 @command(app, "score", panel=USE)
 def score(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder")],
-    pairs: Annotated[Path, typer.Option(metavar="PAIRS.tsv", help="TF, target pairs by name")],
-    out: Annotated[Path, typer.Option(metavar="SCORES.tsv", help="file to write")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    pairs: Annotated[Path, typer.Option(metavar="PAIRS.tsv", help="Table of TF, target pairs by name.")],
+    out: Annotated[Path, typer.Option(metavar="SCORES.tsv", help="File to write.")],
     format: Annotated[
-        str, typer.Option(help="as of grn-prep grn; tsv:source=COLUMN,target=COLUMN names the columns")
+        str,
+        typer.Option(help="Format, as in grn-prep grn; tsv:source=COLUMN,target=COLUMN names the columns."),
     ] = "auto",
     raw_text: RawText = False,
 ) -> None:
-    """Score any TF, target pairs; one row out for each row in, unknown genes are named."""
+    """Score any TF, target pairs. The output has one row for each row of the input; unknown genes are named."""
     tell_unfinished(run)
     from grn_cotrain.evaluate.score import score_pairs
 

@@ -52,7 +52,7 @@ def export_genes(
 
 @command(embed_app, "cells")
 def embed_cells(run: Run, cells: Cells, out: OutCells, options: EmbedOptions) -> None:
-    """Embed cells of any file; what the file holds is kept, and the file itself never changed."""
+    """Embed cells of any file and write a copy of it. The file itself is never changed."""
     from grn_cotrain.cli.progress import counted
     from grn_cotrain.export import embed_cells as embed
     from grn_cotrain.hub import resolve_run

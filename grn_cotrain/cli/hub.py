@@ -1,4 +1,4 @@
-"""``grn-cotrain hub``: push a run to a model hub, fetch one."""
+"""``grn-cotrain hub``: push a run to a model hub, or fetch one."""
 
 from __future__ import annotations
 
@@ -13,28 +13,30 @@ from grn_cotrain.commands import command
 
 __all__ = ["fetch", "hub_app", "push"]
 
-hub_app = typer.Typer(no_args_is_help=True, help="Runs on a model hub.")
+hub_app = typer.Typer(no_args_is_help=True, help="Push runs to a model hub and fetch them.")
 app.add_typer(hub_app, name="hub", rich_help_panel=SHARE)
 
-RepoId = Annotated[str, typer.Argument(metavar="NAME/REPOSITORY", help="repository on the hub")]
+RepoId = Annotated[str, typer.Argument(metavar="NAME/REPOSITORY", help="Repository on the hub.")]
 
 
 @command(hub_app, "push")
 def push(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="finished run folder")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
     repo_id: RepoId,
     dry_run: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="write what would be pushed to FOLDER, and push nothing")
+        Path | None, typer.Option(metavar="FOLDER", help="Write the files to FOLDER instead of pushing them.")
     ] = None,
-    public: Annotated[bool, typer.Option("--public", help="make a new repository public; default: private")] = False,
-    revision: Annotated[str | None, typer.Option(help="branch; default: main")] = None,
-    license: Annotated[str | None, typer.Option(metavar="ID", help="licence for the card: mit, cc-by-4.0 ...")] = None,
+    public: Annotated[bool, typer.Option("--public", help="Make a new repository public; default: private.")] = False,
+    revision: Annotated[str | None, typer.Option(help="Branch; default: main.")] = None,
+    license: Annotated[str | None, typer.Option(metavar="ID", help="Licence for the card, such as mit.")] = None,
     include: Annotated[
-        list[str] | None, typer.Option(metavar="FILE", help="one more file of the run: report.html ...; repeatable")
+        list[str] | None, typer.Option(metavar="FILE", help="Further file of the run, such as report.html; repeatable.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Push without asking for confirmation.")] = False,
 ) -> None:
-    """Push model, recipe, records and a generated card; never data, optimiser states or this machine's paths."""
+    """Push a run's model, recipe, records and a generated card.
+
+    Data, optimiser states and paths of this machine are never pushed."""
     from grn_cotrain.hub import push_run, stage_run
     from grn_cotrain.hub.client import check_repo_id
 
@@ -43,7 +45,7 @@ def push(
         staged = stage_run(run, dry_run, repo_id=repo_id, licence=license, include=include or ())
         for line in staged.lines():
             say(line)
-        say(f"nothing was pushed; what would be is stored in {dry_run}")
+        say(f"nothing was pushed; the files are in {dry_run}")
         next_step("grn-cotrain", "hub", "push", run, repo_id)
         return
     ask = console().is_terminal and not yes
@@ -63,10 +65,10 @@ def push(
 @command(hub_app, "fetch")
 def fetch(
     repo_id: RepoId,
-    out: Annotated[Path, typer.Option(metavar="RUN", help="run folder to write")],
-    revision: Annotated[str | None, typer.Option(help="branch, tag or commit; default: main")] = None,
+    out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder to write.")],
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit; default: main.")] = None,
 ) -> None:
-    """Fetch a published run and verify every checksum; every command that takes a RUN accepts it."""
+    """Fetch a published run and verify every checksum. Every command that takes a RUN accepts the result."""
     from grn_cotrain.hub import fetch_run
 
     fetch_run(repo_id, out, revision=revision, say=say)

@@ -36,7 +36,9 @@ def registries() -> dict[str, Any]:
 
 
 @command(app, "list", panel=PREPARE)
-def list_components(kind: Annotated[str | None, typer.Argument(metavar="[KIND]", help="one kind only")] = None) -> None:
+def list_components(
+    kind: Annotated[str | None, typer.Argument(metavar="[KIND]", help="Kind to list; default: all.")] = None,
+) -> None:
     """List components with their papers."""
     chosen = registries()
     if kind is not None:

@@ -14,16 +14,16 @@ from grn_cotrain.text_tables import formula_guard
 
 __all__ = ["Cells", "OptionalCells", "OutCells", "OutFolder", "PrepPlace", "RawText", "Run", "Seed", "tell_unfinished"]
 
-_CELLS = "h5ad, h5mu, loom, zarr, 10x h5, Matrix Market folder or csv; it is never changed"
+_CELLS = "File of cells: h5ad, h5mu, loom, zarr, 10x h5, Matrix Market folder or csv. It is never changed."
 
-Run = Annotated[str, typer.Argument(metavar="RUN", help="run folder, or hf://NAME/REPOSITORY")]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="Run folder, or hf://NAME/REPOSITORY.")]
 Cells = Annotated[Path, typer.Argument(metavar="CELLS", help=_CELLS)]
 OptionalCells = Annotated[Path | None, typer.Argument(metavar="CELLS", help=_CELLS, show_default=False)]
 OutCells = Annotated[Path, typer.Option("--out", metavar="OUT.h5ad", help="File to write: h5ad, zarr, or h5mu.")]
 OutFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder to write.")]
 PrepPlace = Annotated[
     Path | None,
-    typer.Option("--prep", metavar="DIR", help="New place of the run's prepared folder; default: it is looked for."),
+    typer.Option("--prep", metavar="DIR", help="New place of the run's prepared folder; default: search for it."),
 ]
 
 
@@ -37,7 +37,7 @@ RawText = Annotated[
     typer.Option(
         "--raw-text",
         callback=_raw_text,
-        help="Write names that begin with = + - @ as they are, without the apostrophe that keeps spreadsheets from"
+        help="Write names that begin with = + - @ unchanged, without the apostrophe that stops spreadsheets from"
         " running them as formulas.",
     ),
 ]
@@ -54,7 +54,7 @@ Seed = Annotated[int, typer.Option(callback=_seed, help="Random seed.")]
 
 
 def tell_unfinished(*runs: str | Path) -> None:
-    """Print, before anything else, that a run is not finished, where it is not. Other folders are not looked at."""
+    """Print a first line if a run is not finished. Folders that are not runs are ignored."""
     from grn_cotrain.run_folder import RunFolder
 
     for run in runs:

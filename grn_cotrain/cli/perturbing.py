@@ -20,7 +20,7 @@ __all__ = ["perturb"]
 def perturb(
     run: Run,
     gene: Annotated[
-        list[str], typer.Option(metavar="NAME", help="Gene to perturb; repeat it to perturb several together.")
+        list[str], typer.Option(metavar="NAME", help="Gene to perturb; repeat the option to perturb several together.")
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Table of genes to write: .tsv or .parquet.")],
     options: PerturbOptions,
@@ -28,7 +28,9 @@ def perturb(
     cells_out: Annotated[Path | None, typer.Option(metavar="FILE", help="Table of the shift of each cell.")] = None,
     raw_text: RawText = False,
 ) -> None:
-    """Delete or over-express genes in silico: how far cells and other genes move, compared with matched genes.
+    """Delete or over-express genes in silico and measure how far cells and other genes move.
+
+    The shifts are compared with those of matched genes.
 
     Without CELLS, the cells of the run's prepared folder are used.
     """

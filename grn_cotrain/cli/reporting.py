@@ -18,22 +18,22 @@ __all__ = ["report"]
 @command(app, "report", panel=EVALUATE)
 def report(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN [RUN ...]", help="run folders; several stand side by side")
+        list[Path], typer.Argument(metavar="RUN [RUN ...]", help="Run folders; several are shown side by side.")
     ],
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="file to write; default: report.html in the first RUN")
+        Path | None, typer.Option(metavar="FILE.html", help="File to write; default: report.html in the first RUN.")
     ] = None,
-    title: Annotated[str | None, typer.Option(help="title of the page; default: the recipes' names")] = None,
+    title: Annotated[str | None, typer.Option(help="Title of the page; default: the names of the recipes.")] = None,
     table: Annotated[
         list[Path] | None,
-        typer.Option(metavar="DIR", help="a further link table, of folds evaluated together; repeatable"),
+        typer.Option(metavar="DIR", help="Folder of a further link table, of folds evaluated together; repeatable."),
     ] = None,
-    card: Annotated[bool, typer.Option("--card/--no-card", help="the gene-embedding card")] = True,
-    basis: Annotated[str, typer.Option(help="how genes are laid out on maps: umap, or pca, which is quick")] = "umap",
+    card: Annotated[bool, typer.Option("--card/--no-card", help="Include the card of the gene embedding.")] = True,
+    basis: Annotated[str, typer.Option(help="Layout of genes on maps: umap, or pca, which is faster.")] = "umap",
     prep: PrepPlace = None,
-    date: Annotated[str, typer.Option(help="date to show; by default none, so that equal runs give equal files")] = "",
+    date: Annotated[str, typer.Option(help="Date to show; default: none, so that equal runs give equal files.")] = "",
 ) -> None:
-    """Write one self-contained HTML page over one or several runs."""
+    """Write one self-contained HTML page about one or several runs."""
     from grn_cotrain.report import write_report
 
     tell_unfinished(*runs)

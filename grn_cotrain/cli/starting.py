@@ -18,9 +18,9 @@ __all__ = ["init"]
 def init(
     cells: Annotated[str, typer.Argument(metavar="CELLS", help="File or folder of cells: h5ad, h5mu, loom, 10x, csv.")],
     edges: Annotated[str, typer.Argument(metavar="EDGES", help="Edge list of the network, in any format of grn-prep.")],
-    out: Annotated[Path, typer.Option(metavar="PROJECT", help="Folder to make; new or empty.")],
+    out: Annotated[Path, typer.Option(metavar="PROJECT", help="Folder to write; new or empty.")],
 ) -> None:
-    """Look at two files and write a commented recipe for them, with the reasons for every choice."""
+    """Read cells and a network, and write a commented recipe for them with the reasons for every choice."""
     from grn_cotrain.start import start_project
 
     project = start_project(cells, edges, out, say=progress)

@@ -14,7 +14,7 @@ from grn_cotrain.commands import command
 
 __all__ = ["check", "train"]
 
-Recipe = Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="recipe of the run")]
+Recipe = Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="Recipe of the run.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="a.b=c", help="Change one key of the recipe; repeatable.")
 ]
@@ -22,7 +22,7 @@ Overrides = Annotated[
 
 @command(app, "check", panel=PREPARE)
 def check(recipe: Recipe, set_: Overrides = None) -> None:
-    """Parse, load, align, audit, run one step; report what the run will cost."""
+    """Load a recipe and its data, run one step, and report the time and memory that training will take."""
     from grn_cotrain.recipe import load_recipe
 
     resolved = load_recipe(recipe, set_ or [])  # a bad recipe is reported before torch is imported
@@ -54,7 +54,9 @@ def train(
     set_: Overrides = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint of RUN.")] = False,
 ) -> None:
-    """Co-train a recipe. Ctrl-C and SIGTERM save a checkpoint after the step that is going on; --resume goes on."""
+    """Train the model of a recipe.
+
+    Ctrl-C and SIGTERM save a checkpoint after the current step; --resume continues from it."""
     from grn_cotrain.recipe import load_recipe
     from grn_cotrain.train.launchers import is_first, one_voice
 

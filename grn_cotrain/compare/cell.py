@@ -17,8 +17,8 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the recipe and write ``cell.json`` last of all: the file means that the cell is done."""
     parser = argparse.ArgumentParser(prog="python -m grn_cotrain.compare.cell", description=__doc__)
-    parser.add_argument("recipe", type=Path, help="resolved recipe")
-    parser.add_argument("out", type=Path, help="folder of the cell")
+    parser.add_argument("recipe", type=Path, help="Resolved recipe.")
+    parser.add_argument("out", type=Path, help="Folder of the cell.")
     options = parser.parse_args(arguments)
     try:
         _run(options.recipe, options.out)

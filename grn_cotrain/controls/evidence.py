@@ -44,7 +44,7 @@ def build_evidence(
     split, cells
         Training positives and expression; nothing else is read.
     seed
-        Of the folds and sampled negatives.
+        Seed of the folds and of the sampled negatives.
     cache
         Folder of a cache by content, or None.
     """

@@ -17,7 +17,7 @@ from grn_cotrain.errors import UserError
 __all__ = ["TOKENS_PER_BATCH", "CellStream", "one_pass"]
 
 TOKENS_PER_BATCH = 16_384
-"""Tokens of a batch wherever cells are read and not trained on."""
+"""Maximum number of tokens of a batch of cells that are read and not trained on."""
 
 
 def _cut(length_C: np.ndarray, start: int, budget: int, most: int | None = None) -> int:

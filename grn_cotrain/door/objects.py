@@ -127,7 +127,7 @@ def _plain_mudata(given: mudata.MuData, layer: str | None) -> mudata.MuData:
         own = layer if layer is None or layer == "raw" or layer in part.layers else None
         parts[name] = _plain(part, own, f"modality {name}")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of a default that a later mudata changes
+        warnings.simplefilter("ignore", FutureWarning)  # a later mudata changes a default
         plain = mudata.MuData(parts)
     for name in given.obs.columns:
         if name not in plain.obs.columns:

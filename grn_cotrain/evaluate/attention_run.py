@@ -17,6 +17,7 @@ from grn_cotrain.apply import OpenRun
 from grn_cotrain.apply.cells import Progress, shifted
 from grn_cotrain.config import canonical_hash
 from grn_cotrain.controls import CONTROLS, Control, LinkScorer
+from grn_cotrain.controls.select import parse_controls
 from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.pairs import pair_keys
@@ -37,7 +38,6 @@ from grn_cotrain.evaluate.control_cache import ControlCache
 from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.evaluate.links import evaluate_links
 from grn_cotrain.evaluate.model_scorer import ModelScorer
-from grn_cotrain.evaluate.select import parse_controls
 from grn_cotrain.files import staged_files
 from grn_cotrain.jobs.attention import AttentionConfig, AttentionOptions
 from grn_cotrain.options import keywords
@@ -328,7 +328,7 @@ def _seen_edges(recipe: Recipe, data: RunData) -> list[str]:
     return [
         f"the rows that the encoder reads were trained on the training edges too (by {' and '.join(ways)}): only test"
         " pairs judge its attention, and centrality that follows out-degree may be the network's own degree; a run"
-        " with graph.messages: none and train.schedule: mlm_only tells them apart"
+        " with graph.messages: none and train.schedule: mlm_only separates the two"
     ]
 
 

@@ -19,7 +19,7 @@ from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.attention import AttentionScores
 from grn_cotrain.evaluate.bootstrap import interval
-from grn_cotrain.evaluate.metrics import auroc
+from grn_cotrain.metrics.links import auroc
 
 __all__ = ["CENTRALITIES", "centrality_genes", "centrality_table", "partial_spearman"]
 

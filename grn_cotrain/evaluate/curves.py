@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from grn_cotrain.evaluate.blocks import Ranking, block_auroc, block_average_precision, tie_blocks
-from grn_cotrain.evaluate.metrics import MIN_POSITIVES, reliability
+from grn_cotrain.metrics.blocks import Ranking, block_auroc, block_average_precision, tie_blocks
+from grn_cotrain.metrics.links import MIN_POSITIVES, reliability
 
 __all__ = [
     "CURVE_COLUMNS",

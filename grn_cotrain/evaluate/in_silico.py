@@ -176,7 +176,7 @@ def perturb_cells(
     controls = matched_controls(moments, wanted, is_token_G, num_controls=options.num_controls, seed=options.seed)
     members = [wanted, *controls]
     genes_K = np.unique([gene for one in members for gene in one])
-    columns_CK = column_values(cells, rows_C, genes_K)  # of these genes alone: the matrix may not fit into memory
+    columns_CK = column_values(cells, rows_C, genes_K)  # not the whole matrix, which may not fit into memory
     places = [np.searchsorted(genes_K, one) for one in members]
     sample_PC = _samples(columns_CK, places, options.mode == "delete", options.max_cells or None, options.seed)
     sets = _Sets(members, sample_PC, _levels(columns_CK, genes_K.tolist(), options.level))

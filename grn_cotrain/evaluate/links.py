@@ -22,7 +22,6 @@ from grn_cotrain.data.pairs import pair_keys
 from grn_cotrain.data.split_checks import one_sided
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.errors import UserError
-from grn_cotrain.evaluate.blocks import rank_scores
 from grn_cotrain.evaluate.bootstrap import Bootstrap, Sample
 from grn_cotrain.evaluate.control_cache import ControlCache, pairs_hash
 from grn_cotrain.evaluate.curves import (
@@ -34,7 +33,8 @@ from grn_cotrain.evaluate.curves import (
 )
 from grn_cotrain.evaluate.link_table import COLUMNS, LinkTable
 from grn_cotrain.evaluate.measure import Universe, measure
-from grn_cotrain.evaluate.metrics import MIN_POSITIVES, leave_one_out_degree, reliability
+from grn_cotrain.metrics.blocks import rank_scores
+from grn_cotrain.metrics.links import MIN_POSITIVES, leave_one_out_degree, reliability
 from grn_cotrain.options import Options, keywords, option
 
 __all__ = ["LinkSettings", "evaluate_links"]

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from grn_cotrain.evaluate.blocks import (
+from grn_cotrain.evaluate.bootstrap import Bootstrap, Sample
+from grn_cotrain.evaluate.ranks import expected_hits, expected_reciprocal_rank
+from grn_cotrain.metrics.blocks import (
     Ranking,
     TieBlocks,
     block_auroc,
@@ -28,9 +30,7 @@ from grn_cotrain.evaluate.blocks import (
     rank_scores,
     tie_blocks,
 )
-from grn_cotrain.evaluate.bootstrap import Bootstrap, Sample
-from grn_cotrain.evaluate.metrics import MIN_POSITIVES, degree_matched_groups, logit_strata
-from grn_cotrain.evaluate.ranks import expected_hits, expected_reciprocal_rank
+from grn_cotrain.metrics.links import MIN_POSITIVES, degree_matched_groups, logit_strata
 from grn_cotrain.present import LINK_METRICS
 
 __all__ = ["Universe", "measure"]
@@ -52,7 +52,7 @@ class Universe:
     sources_M, targets_M, labels_M
         Gene indices and bool.
     degree_M
-        Other known regulators of the target (:func:`~grn_cotrain.evaluate.metrics.leave_one_out_degree`).
+        Other known regulators of the target (:func:`~grn_cotrain.metrics.links.leave_one_out_degree`).
     logits_M
         The additive model's scores, or None: then there is no residual AUROC.
     """

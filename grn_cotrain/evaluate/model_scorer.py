@@ -16,7 +16,7 @@ from grn_cotrain.apply import OpenRun
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.errors import UserError
-from grn_cotrain.evaluate.platt import PLATT_FILE, Calibration
+from grn_cotrain.metrics.platt import PLATT_FILE, Calibration
 from grn_cotrain.recipe import Recipe
 
 __all__ = ["ModelScorer", "arm_name"]

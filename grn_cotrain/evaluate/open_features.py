@@ -31,7 +31,7 @@ from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.bootstrap import cell_draws
-from grn_cotrain.evaluate.metrics import auroc, average_precision
+from grn_cotrain.metrics.links import auroc, average_precision
 from grn_cotrain.objectives.masking import hide
 
 if TYPE_CHECKING:

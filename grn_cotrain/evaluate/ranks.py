@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import digamma
 
-from grn_cotrain.evaluate.blocks import cumulate, group_sum, rank_scores, tie_blocks
+from grn_cotrain.metrics.blocks import cumulate, group_sum, rank_scores, tie_blocks
 
 __all__ = ["FilteredRanks", "expected_hits", "expected_reciprocal_rank", "filtered_ranks"]
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from grn_cotrain.apply import OpenRun
 from grn_cotrain.config import canonical_hash
 from grn_cotrain.controls import LinkScorer
+from grn_cotrain.controls.select import cost_estimate, parse_controls
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
@@ -24,7 +25,6 @@ from grn_cotrain.evaluate.link_files import LINK_FILES
 from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.evaluate.links import evaluate_links
 from grn_cotrain.evaluate.model_scorer import ModelScorer, arm_name
-from grn_cotrain.evaluate.select import cost_estimate, parse_controls
 from grn_cotrain.evaluate.sparsity import masked_value_by_sparsity
 from grn_cotrain.files import atomic_file, read_json, write_json
 from grn_cotrain.jobs.attention import AttentionConfig

@@ -65,7 +65,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class AssayPart:
-    """What is scored of one assay.
+    """Features and held-out cells of one assay that are scored.
 
     Attributes
     ----------

@@ -1,7 +1,7 @@
-"""Results that are hung on cells: in the copy of a file, or in an AnnData. What is the same for every such job.
+"""Steps that are the same for every job that adds results to cells, in the copy of a file or in an AnnData.
 
-A job says where its results go, computes them for cells that were read, and writes them; reading, refusing and telling
-are done here.
+A job names the place of its results, computes them for the cells that were read, and writes them. Reading, refusing and
+reporting are done here.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Say = Callable[[str], None]
 
 
 class Found(Protocol):
-    """What a job computed, with what there is to know about it in words."""
+    """Results of a job, with the lines to print about them."""
 
     @property
     def notes(self) -> list[str]: ...
@@ -39,7 +39,7 @@ class Found(Protocol):
 
 @dataclass(frozen=True)
 class Written:
-    """What a job has written: in short, and what there is to tell."""
+    """Short description of the results that a job has written, with the lines to print about them."""
 
     what: str
     notes: list[str] = field(default_factory=list)
@@ -59,11 +59,11 @@ class CellJob(Protocol):
         ...
 
     def compute(self, counts: CountsFile, say: Say | None, progress: Progress | None) -> Any:
-        """Results for these cells; ``say`` is told of notes and warnings before the work begins."""
+        """Compute the results of these cells; ``say`` receives notes and warnings before the work begins."""
         ...
 
     def write(self, target: Opened, found: Any) -> Written:
-        """Hang the results on ``target``, whose cells may be more than those that were read."""
+        """Add the results to ``target``, which may have more cells than those that were read."""
         ...
 
 
@@ -77,17 +77,18 @@ def annotate_file(
     Raises
     ------
     UserError
-        Unreadable file; ``out`` is the input or of an unknown format; a key is taken; what the job refuses.
+        The file cannot be read, ``out`` is the input or has an unknown format, a key is taken, or the job refuses the
+        cells.
     """
     check_paths(cells, out)
     counts = job.run.read(cells, job.options)
     whole = open_whole(cells, out, counts.adata)
     refuse_taken(whole, job.slot, job.keys, overwrite=job.options.overwrite)  # type: ignore[attr-defined]
-    with writing(whole, out) as changed:  # opened first: a place that can't be written is told before the work
+    with writing(whole, out) as changed:  # opened first: a place that can't be written is refused before the work
         found = job.compute(counts, say, progress)
         written = job.write(whole, found)
     for note in [*(note for note in changed if note not in found.notes), *written.warnings, *written.notes]:
-        say(note)  # the reader has changed the same columns, and has said so
+        say(note)  # the reader has changed the same columns, and has reported it
     say(f"{written.what} of {out}")
     return whole
 
@@ -100,12 +101,12 @@ def annotate_adata(
     copy: bool,
     logger: logging.Logger,
 ) -> anndata.AnnData | None:
-    """Do a job on an AnnData and hang the results on it, or on a copy, which is returned.
+    """Do a job on an AnnData and add the results to it, or to a copy, which is returned.
 
     Raises
     ------
     UserError
-        A key is taken; the cells cannot be read; what the job refuses. ``adata`` is unchanged then.
+        A key is taken, the cells cannot be read, or the job refuses them. ``adata`` is unchanged then.
     """
     refuse_other(adata, copy=copy)
     done = job(OpenRun(run))

@@ -21,10 +21,10 @@ from grn_cotrain.data.io.name_lists import read_names
 from grn_cotrain.data.vocab import FeatureVocab, name_some
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.model_scorer import ModelScorer
-from grn_cotrain.evaluate.platt import Calibration
 from grn_cotrain.export.best_pairs import BestPairs
 from grn_cotrain.export.known_edges import PARTS, KnownEdges, correlations, known_edges
 from grn_cotrain.jobs.edges import MOST_EDGES, EdgeOptions
+from grn_cotrain.metrics.platt import Calibration
 from grn_cotrain.options import keywords
 
 __all__ = ["COLUMNS", "PredictedEdges", "edge_rows", "predict_edges"]
@@ -168,7 +168,7 @@ class PredictedEdges:
         return "\n".join(lines)
 
 
-_SIGNS = ((1, "activating"), (-1, "repressing"), (0, "of unknown sign"))
+_SIGNS = ((1, "activating"), (-1, "repressing"), (0, "unknown"))
 
 
 @torch.no_grad()
@@ -213,7 +213,7 @@ def predict_edges(
     for note in notes:
         say(note)
     if options.known != "keep" and known.origin == "none":
-        raise UserError(f"--known '{options.known}': the known edges of run '{run}' cannot be told; give --prep")
+        raise UserError(f"--known '{options.known}': the known edges of run '{run}' cannot be determined; give --prep")
     vocab = scorer.model.vocab
     sources_S = known.sources_S if options.tfs is None else _named(vocab, options.tfs, "--tfs", say)
     targets_N = _all_targets(vocab) if options.targets is None else _named(vocab, options.targets, "--targets", say)
@@ -277,7 +277,7 @@ def _most_per_tf(
     if isinstance(top_per_tf, int):
         return np.full(sources_S.size, min(top_per_tf, num_targets))
     if known.origin == "none":
-        raise UserError("--top-per-tf 'training': the training edges cannot be told; give --prep, or a number")
+        raise UserError("--top-per-tf 'training': the training edges cannot be determined; give --prep, or a number")
     return np.bincount(known.train_sources, minlength=known.num_genes)[sources_S]
 
 

@@ -17,10 +17,10 @@ from grn_cotrain.data.io.counts import CountsFile, load_counts
 from grn_cotrain.data.prep_hook import place_for
 from grn_cotrain.data.vocab import MODALITIES, FeatureVocab
 from grn_cotrain.errors import UserError
-from grn_cotrain.evaluate.platt import PLATT_FILE
 from grn_cotrain.files import atomic_folder, write_json
 from grn_cotrain.finetune.classifier import CLASSES_FILE, Classifier
 from grn_cotrain.jobs.extend import ExtendOptions
+from grn_cotrain.metrics.platt import PLATT_FILE
 from grn_cotrain.model_extend import extend_model
 from grn_cotrain.model_io import add_to_model, save_model
 from grn_cotrain.options import keywords

@@ -187,12 +187,12 @@ def write_genes(
     cells: str | Path | None = None,
     into: IntoOptions | None = None,
 ) -> list[str]:
-    """Write embeddings in a format of :data:`FORMATS`; returns what there is to tell.
+    """Write embeddings in a format of :data:`FORMATS` and return the lines to print.
 
     Parameters
     ----------
     cells, into
-        For ``varm``, and for it alone: the h5ad whose copy is written, and how.
+        File of cells whose copy is written, and its options; only for ``varm``.
 
     Raises
     ------

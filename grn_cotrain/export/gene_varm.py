@@ -134,7 +134,7 @@ def _align(
 
 
 def write_varm(embeddings: GeneEmbeddings, path: Path, cells: str | Path, options: IntoOptions) -> list[str]:
-    """Write a copy of the h5ad ``cells`` with the embeddings in ``varm``; returns what there is to tell."""
+    """Write a copy of the h5ad ``cells`` with the embeddings in ``varm``; return the lines to print."""
     import anndata
 
     cells = Path(cells)
@@ -146,7 +146,7 @@ def write_varm(embeddings: GeneEmbeddings, path: Path, cells: str | Path, option
     with reading(f"CELLS '{cells}'"):
         with cells.open("rb") as handle:
             if handle.read(len(HDF5_MAGIC)) != HDF5_MAGIC:
-                raise UserError(f"CELLS '{cells}': is no readable h5ad (it is not HDF5); give an h5ad")
+                raise UserError(f"CELLS '{cells}': is not a readable h5ad (it is not HDF5); give an h5ad")
         adata = anndata.read_h5ad(cells)
     with atomic_file(path) as temporary:
         notes = annotate_genes(adata, embeddings, options=options)

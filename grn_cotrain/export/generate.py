@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["generate_cells", "generate_file"]
 
-_STREAM = 31  # of the draws of known genes
+_STREAM = 31  # random stream that draws the known genes
 
 
 @keywords(GenerateOptions)
@@ -339,7 +339,7 @@ def generate_file(
     refuse_input(out, cells)
     opened = OpenRun.of(run)
     counts = opened.read(cells, options)
-    with atomic_file(out) as temporary:  # opened first: a place that can't be written is told before the work
+    with atomic_file(out) as temporary:  # opened first: a place that can't be written is refused before the work
         result = generate_cells(opened, counts, options=options, say=say, progress=progress)
         changed = write_h5ad(result, temporary)
     for note in changed:

@@ -125,7 +125,7 @@ def _from_split(prep: Prep, split: EdgeSplit) -> KnownEdges:
 
 
 def _from_graph(run: OpenRun, why: str) -> tuple[KnownEdges, list[str]]:
-    """Training edges are the messages of a model on the true graph; a control graph says nothing about them."""
+    """Take the messages of a model on the true graph as training edges; a control graph does not show the network."""
     inputs, num_genes = run.model.inputs, run.model.nodes.num_genes
     messages = run.recipe.graph.messages
     sources = [] if inputs.evidence is None else [np.asarray(inputs.evidence.sources_S, dtype=np.int64)]

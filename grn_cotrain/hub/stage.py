@@ -12,13 +12,13 @@ import yaml
 from grn_cotrain.apply.identity import RunIdentity
 from grn_cotrain.config import load_yaml
 from grn_cotrain.errors import UserError
-from grn_cotrain.evaluate.platt import PLATT_FILE
 from grn_cotrain.files import atomic_folder, read_json, write_json, write_text
 from grn_cotrain.finetune.classifier import CLASSES_FILE, HEAD_FILE
 from grn_cotrain.hub.manifest import MANIFEST, README, accepted, safe_name, write_manifest
 from grn_cotrain.hub.model_card import load_whole, model_card
 from grn_cotrain.hub.scrub import Scrubber
 from grn_cotrain.manifest import MODEL_MANIFEST, RUN_MANIFEST, Manifest
+from grn_cotrain.metrics.platt import PLATT_FILE
 from grn_cotrain.run_folder import RunFolder
 
 __all__ = ["DEFAULT_EXTRAS", "Staged", "stage_run"]

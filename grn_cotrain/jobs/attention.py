@@ -35,8 +35,8 @@ class AttentionConfig(Options):
 
     direction: Direction = option(
         "target_reads_tf",
-        "Weight that is a pair's score: target_reads_tf (the target's token reads the TF's), tf_reads_target, or"
-        " symmetric (the mean of both).",
+        "Attention weight that is used as a pair's score: target_reads_tf (the target's token reads the TF's),"
+        " tf_reads_target, or symmetric (the mean of both).",
     )
     layers: tuple[int, ...] | None = option(
         None, "Layers to average: all, or numbers with commas; -1 is the last.", metavar="all|N,N", parse=_layers
@@ -61,7 +61,7 @@ class AttentionOptions(AttentionConfig):
     min_cells: int | None = option(
         None,
         "Minimum number of cells that show an edge; default: a twentieth of the cells, at least 5, or all cells of a"
-        " group of fewer.",
+        " smaller group.",
         low=1,
     )
     bootstrap: int | None = option(
@@ -69,10 +69,10 @@ class AttentionOptions(AttentionConfig):
     )
     controls: str | None = option(
         None,
-        "Controls to compare with: default, all, none, or names with commas; default: the recipe's. Target degree and"
-        " the product of degrees are always among them.",
+        "Controls to compare with: default, all, none, or names separated by commas; default: the recipe's."
+        " Target degree and the product of degrees are always among them.",
         metavar="NAMES",
     )
     prep: str | Path | None = option(
-        None, "New place of the run's prepared folder; default: it is looked for.", metavar="DIR"
+        None, "New place of the run's prepared folder; default: search for it.", metavar="DIR"
     )

@@ -30,8 +30,7 @@ class EdgeOptions(Options):
         None,
         "Names of the sources, or a file of names, one a line; default: the TFs of the run's split (of the model's own"
         " graph, where the prepared folder"
-        " is gone). A TF without training edges may be named; its scores rest on what the model makes of its"
-        " expression.",
+        " is gone). A TF without training edges may be named; its scores then depend on its expression alone.",
         metavar="FILE|A,B",
     )
     targets: str | Sequence[str] | None = option(
@@ -52,8 +51,8 @@ class EdgeOptions(Options):
     )
     prep: str | Path | None = option(
         None,
-        "New place of the run's prepared folder; default: it is looked for. Known edges and signs come from it; without"
-        " it the model's own graph serves, and what is missing is reported.",
+        "New place of the run's prepared folder; default: search for it. Known edges and signs come from it; without"
+        " it the model's own graph is used, and missing facts are reported.",
         metavar="DIR",
     )
 

@@ -17,5 +17,5 @@ class EmbedOptions(ReadOptions):
     """Options of embedding cells."""
 
     key_added: str = option(OBSM_KEY, "Key in obsm.", metavar="KEY")
-    zero_shot: bool = option(False, "Report what the model was trained on, and whether these cells are new to it.")
+    zero_shot: bool = option(False, "Report the training data of the model, and whether these cells are new to it.")
     overwrite: bool = option(False, "Replace a key of that name in the result.")

@@ -18,10 +18,10 @@ class ExtendOptions(Options):
     """Which features are appended."""
 
     features: str | Path | None = option(
-        None, "List of features, one a line: name, and after tabs id and modality.", metavar="FILE"
+        None, "List of features, one per line: name, id and modality, separated by tabs.", metavar="FILE"
     )
     modality: str | None = option(
-        None, "Modality (gene, peak or protein): of the list's features, or those of the cells to take; default: all."
+        None, "Modality (gene, peak or protein) of the features in the list, or to take from the cells; default: all."
     )
     layer: str | None = option(None, "Layer of the cells that holds the counts; default: X; raw for adata.raw.")
     aliases: AliasTable | str | Path | None = option(None, "Table of old gene symbols.", metavar="FILE")

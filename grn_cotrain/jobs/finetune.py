@@ -20,20 +20,20 @@ class FinetuneConfig(Options):
 
     head: ComponentSpec = option(
         factory=lambda: ComponentSpec("cls_mlp"),
-        help="Classification head: grn-cotrain list head.",
+        help="Classification head; `grn-cotrain list head` lists them.",
         parse=ComponentSpec,
     )
     freeze: FreezeLevel = option(
-        "first_block", "Parts that stay as they were: none, embeddings, first_block (as scMBERT) or encoder."
+        "first_block", "Parts that are not trained: none, embeddings, first_block (as scMBERT) or encoder."
     )
     class_weights: Literal["none", "balanced"] = option(
-        "none", "Weights in the loss: none (every cell weighs the same) or balanced (every class does, however rare)."
+        "none", "Weights in the loss: none (every cell weighs the same) or balanced (every class weighs the same)."
     )
     epochs: int = option(50, "Maximum number of passes over the training cells.")
     patience: int = option(10, "Number of epochs without a lower validation loss after which training stops.")
-    learning_rate: float = option(1e-3, "Peak learning rate of AdamW; a cosine over the epochs lowers it.")
+    learning_rate: float = option(1e-3, "Peak learning rate of AdamW; it decreases along a cosine over the epochs.")
     table_learning_rate: float | None = option(
-        None, "Learning rate of the gene table, where it is trained; default: learning_rate."
+        None, "Learning rate of the gene table, if it is trained; default: learning_rate."
     )
     weight_decay: float = option(0.01, "Weight decay of the encoder's matrices.")
     clip_norm: float = option(1.0, "Largest norm of the gradient.")
@@ -56,9 +56,9 @@ class LabelOptions(ReadOptions):
     """Label that is learned, and the cells that judge it."""
 
     label: str = option(help="Column of obs with the type of each cell.", metavar="OBS")
-    test: float = option(0.2, "Share of each class to judge on, where test_by is not given.")
-    validation: float = option(0.1, "Share of each class of the rest that picks the epoch.")
+    test: float = option(0.2, "Share of each class to test on, if no test group is given.")
+    validation: float = option(0.1, "Share of each class of the other cells that selects the epoch.")
     test_by: tuple[str, str] | None = option(
-        None, "Group to judge on: all cells of one batch or donor.", metavar="COLUMN=VALUE", parse=pair
+        None, "Group to test on: all cells of one batch or donor.", metavar="COLUMN=VALUE", parse=pair
     )
     bootstrap: int = option(1000, "Number of bootstrap replicates of the intervals; 0: none.", low=0)

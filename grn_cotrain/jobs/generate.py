@@ -39,8 +39,8 @@ class GenerateOptions(ReadOptions):
 
     known: float | str | Sequence[str] = option(
         0.5,
-        "Share of each cell's expressed genes that is shown, drawn at random; or names of genes, all others being"
-        " unknown (on the command line: with commas, or a file of names).",
+        "Share of each cell's expressed genes that is shown, drawn at random; or the names of the known"
+        " genes (on the command line: separated by commas, or a file of names).",
         metavar="SHARE|GENES|FILE",
         parse=_known,
     )

@@ -28,7 +28,7 @@ class GeneOptions(Options):
     )
     by: str | None = option(None, "Column of obs: contextual means per group of cells.", metavar="OBS")
     prep: str | Path | None = option(
-        None, "New place of the run's prepared folder; default: it is looked for.", metavar="DIR"
+        None, "New place of the run's prepared folder; default: search for it.", metavar="DIR"
     )
 
     def __post_init__(self) -> None:
@@ -39,7 +39,7 @@ class GeneOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class IntoOptions(Options):
-    """How embeddings of genes are hung on a user's own object."""
+    """How embeddings of genes are added to a user's own object."""
 
     key_added: str = option(VARM_KEY, "Key in varm.", metavar="KEY")
     aliases: AliasTable | str | Path | None = option(None, "Table of old gene symbols.", metavar="FILE")

@@ -61,6 +61,6 @@ class PerturbOptions(PerturbSettings, ReadOptions):
     )
     prep: str | Path | None = option(
         None,
-        "New place of the run's prepared folder, where no cells are given; default: it is looked for.",
+        "New place of the run's prepared folder, if no cells are given; default: search for it.",
         metavar="DIR",
     )

@@ -30,7 +30,7 @@ class CountsOptions(Options):
     layer: str | None = option(None, "Layer that holds the counts; default: X; raw for adata.raw.")
     modality: str | None = option(None, "Modality to read alone, such as rna, prot or atac; default: all.")
     names: str | None = option(
-        None, "Column of the features that holds their names, where the index does not.", metavar="COLUMN"
+        None, "Column of the features that holds their names, if the index does not.", metavar="COLUMN"
     )
     annotations: str | Sequence[str] | None = option(
         None, "Columns that are not genes, separated by commas; they become columns of obs.", metavar="NAMES"
@@ -43,14 +43,14 @@ class CountsOptions(Options):
     orthologs: str | Path | None = option(None, _ORTHOLOGS, metavar="FILE")
     orthologs_policy: Literal["one2one", "sum"] = option("one2one", _POLICY)
     to_species: Literal["human", "mouse"] | None = option(
-        None, "Species wanted, with orthologs: human or mouse; default: the other one."
+        None, "Species to map to by orthologs: human or mouse; default: the other one."
     )
     genes: str = option("all", "Genes to keep: all, or a sum such as hvg:2000+tf+targets.")
     grn: str | Path | None = option(None, "Edge list to add at once.", metavar="EDGES")
     grn_format: str = option("auto", f"Format of the edge list: {_FORMATS}.")
-    tf_list: str | Path | None = option(None, "File of TF symbols, one a line, or a table.", metavar="FILE")
+    tf_list: str | Path | None = option(None, "File of TF symbols, one per line, or a table.", metavar="FILE")
     species: Literal["auto", "human", "mouse"] = option(
-        "auto", "Species of the files: auto (read off the names), human or mouse."
+        "auto", "Species of the files: auto (inferred from the names), human or mouse."
     )
 
     def __post_init__(self) -> None:

@@ -36,7 +36,7 @@ class LabelStyle(Options):
     penalty: float = option(0.02, "Cost of each obstacle that a label covers; a place is free below 1.")
     crowded: Literal["draw", "leave out"] = option(
         "draw",
-        "Treatment of a label whose every place lies on another label, on a labelled point or beyond the axes: draw it"
+        "Treatment of a label whose places are all on another label, on a labelled point or beyond the axes: draw it"
         " at the place that hides least, or leave it out.",
     )
 
@@ -64,7 +64,7 @@ def place_labels(
         Points that labels should not cover where they can help it.
     {options}
     boxes_B4
-        What no label may cover: x and y in data coordinates, half width and half height in points.
+        Boxes that no label may cover: x and y in data coordinates, half width and half height in points.
 
     Returns
     -------

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from grn_cotrain.controls.select import parse_controls
 from grn_cotrain.data.assays import assay_notes
 from grn_cotrain.data.leakage import LeakReport, audit
 from grn_cotrain.data.run_data import load_run_data
 from grn_cotrain.data.split_checks import density_note, split_warnings
-from grn_cotrain.evaluate.select import parse_controls
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.run_folder import RunFolder
 from grn_cotrain.train.build import build_model, weights_note

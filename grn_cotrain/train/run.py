@@ -18,8 +18,8 @@ from grn_cotrain.config import canonical_hash
 from grn_cotrain.data.prep_hook import prepared_place
 from grn_cotrain.data.run_data import RunData, load_run_data
 from grn_cotrain.errors import UserError
-from grn_cotrain.evaluate.platt import PLATT_FILE, Calibration
 from grn_cotrain.files import clear_leftovers
+from grn_cotrain.metrics.platt import PLATT_FILE, Calibration
 from grn_cotrain.model import CoTrainModel
 from grn_cotrain.model_io import add_to_model, read_tensors
 from grn_cotrain.provenance import git_commit

@@ -13,8 +13,8 @@ from torch import nn
 from grn_cotrain.config import canonical_hash
 from grn_cotrain.data.run_data import RunData
 from grn_cotrain.errors import UserError
-from grn_cotrain.evaluate.platt import PLATT_FILE
 from grn_cotrain.manifest import MODEL_MANIFEST, Manifest
+from grn_cotrain.metrics.platt import PLATT_FILE
 from grn_cotrain.model import CoTrainModel
 from grn_cotrain.model_io import load_model, save_model
 from grn_cotrain.recipe import Recipe

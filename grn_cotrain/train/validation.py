@@ -14,7 +14,7 @@ from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.edge_split import EdgeSplit, LabelledPairs
 from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.tokens import Tokenizer
-from grn_cotrain.evaluate.metrics import auroc, average_precision, per_tf
+from grn_cotrain.metrics.links import auroc, average_precision, per_tf
 from grn_cotrain.model import CoTrainModel
 from grn_cotrain.objectives.reading import cell_losses
 from grn_cotrain.train.schedule import Schedule

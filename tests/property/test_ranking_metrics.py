@@ -7,8 +7,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from grn_cotrain.evaluate import metrics
 from grn_cotrain.evaluate.ranks import filtered_ranks
+from grn_cotrain.metrics import links as metrics
 
 MODEST = settings(deadline=None, max_examples=60)
 

@@ -17,7 +17,7 @@ from grn_cotrain.data.leakage import audit
 from grn_cotrain.data.split_published import published_split
 from grn_cotrain.data.splits import make_split
 from grn_cotrain.data.vocab import FeatureVocab
-from grn_cotrain.evaluate.metrics import auroc, average_precision
+from grn_cotrain.metrics.links import auroc, average_precision
 
 pytestmark = pytest.mark.real
 

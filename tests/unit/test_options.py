@@ -274,3 +274,13 @@ def test_an_error_of_an_option_is_spelled_as_the_command_spells_it(capsys: pytes
 def test_tools_load_no_torch() -> None:
     code = "import sys, grn_cotrain.tl, grn_cotrain.cli; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).resolve().parents[2])
+
+
+@pytest.mark.parametrize("app", [GRN, PREP], ids=["grn-cotrain", "grn-prep"])
+def test_every_help_text_is_a_phrase_with_a_capital_and_a_full_stop(app: typer.Typer) -> None:
+    for words, found in leaves(app).items():
+        texts = {"command": found.help}
+        texts |= {item.name: item.help for item in found.params if item.name != "help"}
+        for name, text in texts.items():
+            assert text[0].isupper() or text.startswith("h5ad, "), f"{' '.join(words)}, {name}: '{text}'"
+            assert text.rstrip().endswith("."), f"{' '.join(words)}, {name}: '{text}'"

@@ -28,8 +28,8 @@ from scipy import sparse
 
 from grn_cotrain.card.probes.features import TITLES
 from grn_cotrain.card.ridge import out_of_fold
-from grn_cotrain.evaluate.blocks import block_auroc, block_average_precision, rank_scores, tie_blocks
 from grn_cotrain.evaluate.bootstrap import Bootstrap, Interval, interval
+from grn_cotrain.metrics.blocks import block_auroc, block_average_precision, rank_scores, tie_blocks
 from grn_cotrain.present import measured
 
 __all__ = ["MIN_POSITIVES", "MIN_TASKS", "FeatureScore", "NotRun", "Probe", "ProbeResult", "TaskScore", "run_probe"]

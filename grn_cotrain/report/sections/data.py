@@ -68,7 +68,7 @@ def _cells(prep: Prep) -> list[Block]:
 
 
 def _assays(prep: Prep) -> list[Block]:
-    """What each assay measured and in which cells, where there are several or some cells lack theirs."""
+    """Features, kind, cells and depth of each assay, where there are several or some cells lack theirs."""
     rows = assay_rows(prep.cells.assays)
     if not rows:
         return []

@@ -15,7 +15,7 @@ from grn_cotrain.controls.additive_logistic import GRID, Biases, fit_table
 from grn_cotrain.controls.pair_rows import score_by_rows
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.errors import UserError
-from grn_cotrain.evaluate import metrics
+from grn_cotrain.metrics import links as metrics
 from tests.cases.toy_links import NUM_GENES, toy_cells, toy_split
 
 EVERY_PAIR = np.stack([np.repeat(np.arange(NUM_GENES), NUM_GENES), np.tile(np.arange(NUM_GENES), NUM_GENES)])

@@ -19,7 +19,7 @@ from grn_cotrain.data.leakage import assert_no_leak
 from grn_cotrain.data.pairs import pair_keys
 from grn_cotrain.data.split_published import published_split
 from grn_cotrain.data.splits import make_split
-from grn_cotrain.evaluate.metrics import auroc
+from grn_cotrain.metrics.links import auroc
 from tests.cases.networks import grn_of, random_grn, vocab_of
 
 

@@ -36,7 +36,9 @@ def test_killed_midway_the_next_process_goes_on(server, cache, tmp_path, catalog
     server.files["/x.h5ad"].gate = None
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    path = Path(done.stdout.strip().splitlines()[-1].removeprefix("thing: "))
+    told, following = done.stdout.strip().splitlines()[-2:]
+    assert following.startswith("next: grn-prep counts thing")
+    path = Path(told.removeprefix("thing: "))
     assert path.read_bytes() == BODY
     assert server.ranges()[1] is not None
     assert leftovers(cache) == ["lock.json", "x.h5ad"]

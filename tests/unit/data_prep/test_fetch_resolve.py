@@ -133,7 +133,10 @@ def test_fetch_prints_where_and_copies_or_links(lab, tmp_path, capsys) -> None:
     copied = tmp_path / "out" / "lab.tsv"
     assert copied.read_bytes() == NET
     assert not copied.is_symlink()
-    assert capsys.readouterr().out.splitlines()[-1] == f"lab-net: {copied}"
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        f"lab-net: {copied}",
+        "next: grn-prep grn lab-net --out PREP",
+    ]
     assert run("fetch", "lab-net", "--out", tmp_path / "out") == 0  # the same file: nothing to do
     copied.write_text("mine")
     assert run("fetch", "lab-net", "--out", tmp_path / "out") == 2

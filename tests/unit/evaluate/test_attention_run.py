@@ -16,9 +16,9 @@ from grn_cotrain.data.run_data import load_run_data
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.attention import cell_groups, read_attention
 from grn_cotrain.evaluate.attention_run import EDGE_COLUMNS, attention_edges, attention_of_tfs, evaluate_attention
-from grn_cotrain.evaluate.metrics import auroc
 from grn_cotrain.export.attention_edges import attention_network, check_names, export_attention
 from grn_cotrain.jobs.attention import AttentionConfig
+from grn_cotrain.metrics.links import auroc
 from grn_cotrain.model_io import load_model
 from grn_cotrain.run_folder import RunFolder
 from grn_cotrain.train.run import train

@@ -9,16 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from grn_cotrain.controls.select import parse_controls
 from grn_cotrain.data.pairs import pair_keys
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.attention import cell_groups
 from grn_cotrain.evaluate.attention_scorer import AttentionReadOut, AttentionScorer, split_sources
 from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.evaluate.links import evaluate_links
-from grn_cotrain.evaluate.metrics import auroc
 from grn_cotrain.evaluate.run import evaluate_run
-from grn_cotrain.evaluate.select import parse_controls
 from grn_cotrain.jobs.attention import AttentionConfig
+from grn_cotrain.metrics.links import auroc
 from grn_cotrain.train.build import build_model
 from tests.cases.attention import PlantedModel
 from tests.cases.toy_links import NUM_GENES, toy_cells, toy_grn, toy_split

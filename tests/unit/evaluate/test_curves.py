@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sk
 
+from grn_cotrain.controls.select import parse_controls
 from grn_cotrain.errors import UserError
-from grn_cotrain.evaluate.blocks import rank_scores, tie_blocks
 from grn_cotrain.evaluate.curves import (
     CURVE_COLUMNS,
     MAX_POINTS,
@@ -27,8 +27,8 @@ from grn_cotrain.evaluate.curves import (
 from grn_cotrain.evaluate.link_files import CURVES_FILE, PER_TF_FILE, links_folder, read_curves, read_per_tf
 from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.evaluate.links import evaluate_links
-from grn_cotrain.evaluate.metrics import reliability
-from grn_cotrain.evaluate.select import parse_controls
+from grn_cotrain.metrics.blocks import rank_scores, tie_blocks
+from grn_cotrain.metrics.links import reliability
 from tests.cases.toy_links import toy_cells, toy_splits
 
 

@@ -13,14 +13,14 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from grn_cotrain.controls.select import parse_controls
 from grn_cotrain.data.pairs import pair_keys
 from grn_cotrain.errors import UserError
-from grn_cotrain.evaluate import metrics
 from grn_cotrain.evaluate.bootstrap import beats
 from grn_cotrain.evaluate.control_cache import ControlCache
 from grn_cotrain.evaluate.link_table import COLUMNS, LinkTable
 from grn_cotrain.evaluate.links import evaluate_links
-from grn_cotrain.evaluate.select import parse_controls
+from grn_cotrain.metrics import links as metrics
 from tests.cases.toy_links import toy_cells, toy_split, toy_splits
 
 CONTROLS = "random,target_degree,degree_product,additive_logistic,pearson"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from grn_cotrain.evaluate import metrics
 from grn_cotrain.evaluate.bootstrap import Bootstrap
 from grn_cotrain.evaluate.measure import Universe, measure
 from grn_cotrain.evaluate.ranks import filtered_ranks
+from grn_cotrain.metrics import links as metrics
 from grn_cotrain.present import LINK_METRICS
 
 NUM_TFS, NUM_TARGETS = 7, 30

@@ -224,7 +224,7 @@ def test_a_run_that_predicts_no_values_is_said_to_have_no_row(
     schedule = replace(recipe.train.schedule, name="link_only")
     folder.write_recipe(replace(recipe, train=replace(recipe.train, schedule=schedule)))
     assert run_app(app, ["evaluate", "cells", str(run)]) == 0
-    assert "no row: link_only, its schedule link_only trains no values" in capsys.readouterr().out
+    assert "the model link_only has no row, since its schedule link_only trains no values" in capsys.readouterr().out
 
 
 def test_groups_left_out_are_printed(
@@ -250,7 +250,14 @@ def test_a_run_is_printed_and_written(tiny_run: Path, tmp_path: Path, capsys: py
     assert "--by-sparsity" in capsys.readouterr().err
     assert run_app(app, ["evaluate", "cells", str(run), "--by-sparsity"]) == 0
     printed = capsys.readouterr().out
-    for text in ("joint", "factor_analysis", "dropped of what is shown", "75%", "own sparsity", SPARSITY_FILE):
+    for text in (
+        "joint",
+        "factor_analysis",
+        "share of shown values dropped",
+        "75%",
+        "sparsity of the cells",
+        SPARSITY_FILE,
+    ):
         assert text in printed
     frame = pd.read_parquet(run / SPARSITY_FILE)
     assert set(frame["scorer"]) == {"joint", "gene_mean", "gene_and_cell", "factor_analysis"}

@@ -228,9 +228,9 @@ def test_without_the_prepared_folder_of_a_control_graph(tiny_run: Path, tmp_path
     found = predict_edges(run, top=5, say=quiet)
     assert found.labels == "none"
     assert set(found.frame["known"]) == {""}
-    assert "cannot be told" in found.summary()
+    assert "known edges: unknown (no prepared folder)" in found.summary()
     for options in ({"known": "drop"}, {"top_per_tf": "training"}):
-        with pytest.raises(UserError, match="cannot be told"):
+        with pytest.raises(UserError, match="cannot be determined"):
             predict_edges(run, say=quiet, **options)
 
 

@@ -143,7 +143,7 @@ def test_a_copy_of_the_file_is_written_and_the_file_stays(tmp_path: Path) -> Non
     with pytest.raises(UserError, match="no such file"):
         write_varm(given, tmp_path / "new.h5ad", tmp_path / "no.h5ad", IntoOptions())
     (tmp_path / "bad.h5ad").write_text("not HDF5")
-    with pytest.raises(UserError, match="is no readable h5ad"):
+    with pytest.raises(UserError, match="is not a readable h5ad"):
         write_varm(given, tmp_path / "new.h5ad", tmp_path / "bad.h5ad", IntoOptions())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.h5ad", "cells.h5ad", "out.h5ad"]
 

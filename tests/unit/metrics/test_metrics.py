@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from grn_cotrain.errors import UserError
-from grn_cotrain.evaluate import metrics
+from grn_cotrain.metrics import links as metrics
 
 
 def draw(levels: int = 10, num_pairs: int = 600, num_tfs: int = 8, seed: int = 0) -> tuple[np.ndarray, ...]:

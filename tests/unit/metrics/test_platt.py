@@ -12,7 +12,7 @@ from scipy.special import expit
 from grn_cotrain.data.edge_split import EdgeSplit, LabelledPairs
 from grn_cotrain.data.splits import make_split
 from grn_cotrain.errors import UserError
-from grn_cotrain.evaluate.platt import Calibration, Platt
+from grn_cotrain.metrics.platt import Calibration, Platt
 from tests.cases.networks import labelled_split, random_grn
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from grn_cotrain.controls import CONTROLS
+from grn_cotrain.controls.select import cost_estimate, parse_controls
 from grn_cotrain.errors import UserError
-from grn_cotrain.evaluate.select import cost_estimate, parse_controls
 from tests.cases.toy_links import toy_split
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from grn_cotrain.errors import UserError
-from grn_cotrain.evaluate.blocks import (
+from grn_cotrain.metrics.blocks import (
     block_auroc,
     block_average_precision,
     block_precision_at,
