@@ -51,7 +51,12 @@ _CONFIG_SHAPE = {
     "sha256": {
         str: str,
     },
-    "meta": {"step?": int, "validation?": {str: (float, type(None))}, **{f"{name}?": str for name in _META}},
+    "meta": {
+        "step?": int,
+        "kinds?": {str: str},
+        "validation?": {str: (float, type(None))},
+        **{f"{name}?": str for name in _META},
+    },
 }
 _CONFIG_KEYS = (
     "model",

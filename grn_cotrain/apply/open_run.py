@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from grn_cotrain.apply.cells import Encoder
-from grn_cotrain.apply.coverage import Coverage, training_cells, values_and_species
+from grn_cotrain.apply.coverage import Coverage, in_kinds_of, model_kinds, training_cells, values_and_species
 from grn_cotrain.apply.identity import RunIdentity
 from grn_cotrain.apply.read import read_cells
 from grn_cotrain.data.alignment import AlignmentReport
@@ -210,11 +210,17 @@ class OpenRun:
             The cells cannot be read; too few genes are known; genes of another species; no model.
         """
         options = options or ReadOptions()
-        counts = self.read(cells, options)
+        counts, retaken = in_kinds_of(self.read(cells, options), model_kinds(self.config, self.vocab))
         model = self.model
         aligned, measured_G, report, notes = align_measured(counts, model.vocab, min_mapped=options.min_mapped)
         coverage = Coverage.of(counts, aligned, model.config.tokens)
-        said = [*counts.notes, *notes, *unknown_notes(aligned.obs, model.inputs.covariates), *coverage.notes()]
+        said = [
+            *counts.notes,
+            *retaken,
+            *notes,
+            *unknown_notes(aligned.obs, model.inputs.covariates),
+            *coverage.notes(),
+        ]
         warnings = [*values_and_species(counts, self.config, model.vocab), *coverage.warnings()]
         return AppliedCells(counts, aligned, measured_G, report, coverage, said, warnings)
 

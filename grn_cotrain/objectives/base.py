@@ -29,6 +29,7 @@ __all__ = [
     "Objective",
     "PooledStates",
     "PredictsValues",
+    "PredictsZeros",
     "Step",
     "Sum",
     "ValuePredictor",
@@ -137,6 +138,20 @@ class ValuePredictor(Protocol):
     def predict_values(self, model: ModelView, batch: PackedTokens, genes: GeneStates) -> Tensor:
         """float32 ``[M]`` on the scale of ``batch.values_T``, given that they are not zero, in the order of
         ``nonzero(masked_T)``."""
+        ...
+
+
+@runtime_checkable
+class PredictsZeros(Protocol):
+    """An objective that may predict whether a hidden value is zero."""
+
+    @property
+    def predicts_zeros(self) -> bool:
+        """Whether its settings make it learn this."""
+        ...
+
+    def predict_nonzero(self, model: ModelView, batch: PackedTokens, genes: GeneStates) -> Tensor:
+        """float32 ``[M]`` that rises with the chance of "not zero", in the order of ``nonzero(masked_T)``."""
         ...
 
 

@@ -20,10 +20,10 @@ from grn_cotrain.data.binning import rounded_bins
 from grn_cotrain.data.statistics import Need, Statistics
 from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.errors import UserError
-from grn_cotrain.objectives.base import OBJECTIVES, LossOutput, ModelView, PredictsValues, Step, Sum
+from grn_cotrain.objectives.base import OBJECTIVES, GeneStates, LossOutput, ModelView, PredictsValues, Step, Sum
 from grn_cotrain.objectives.bin_values import BinSums, RoundedClasses, visible_bin_values, visible_class_values
 from grn_cotrain.objectives.masking import MaskBalance, draw_balanced_mask, draw_mask, hide
-from grn_cotrain.objectives.view import View
+from grn_cotrain.objectives.view import Encodings, View
 
 __all__ = ["MaskedValue"]
 
@@ -236,6 +236,19 @@ class MaskedValue(PredictsValues):
         values_BC = self._class_values(view.tokens)
         share_MC = outputs_MK[:, -values_BC.shape[1] :].softmax(dim=-1)
         return (share_MC * values_BC[view.cells_M]).sum(dim=-1)
+
+    @property
+    def predicts_zeros(self) -> bool:
+        """Zeros are hidden in training too."""
+        return self.config.mask_zeros
+
+    @torch.no_grad()
+    def predict_nonzero(self, model: ModelView, batch: PackedTokens, genes: GeneStates) -> Tensor:
+        """See :class:`~grn_cotrain.objectives.base.PredictsZeros`."""
+        outputs_MK = self._outputs(model, Step(genes, (self.asking(batch),), Encodings(model, genes))).float()
+        if self.config.loss == "cross_entropy":
+            return 1 - outputs_MK.softmax(dim=-1)[:, 0]
+        return outputs_MK[:, 0 if self.config.target == "value" else 1]
 
     def _class_values(self, batch: PackedTokens) -> Tensor:
         """Value of each class that a non-zero value may have, in each cell: ``[B, K]``, rounded ``[B, K + 1]``."""

@@ -344,6 +344,7 @@ class Trainer:
                 "run_id": self.run_id,
                 "recipe_hash": self.state.recipe_hash,
                 "values": self.data.cells.kind,
+                "kinds": {name: assay.kind for name, assay in self.data.cells.assays.items()},
                 "split": self.data.split.name,
                 "split_hash": self.data.split.content_hash,
                 "schedule": self.recipe.train.schedule.name,
