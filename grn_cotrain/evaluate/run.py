@@ -251,7 +251,7 @@ def _plain_rows(frame: pd.DataFrame) -> list[dict[Any, Any]]:
 
 
 def _read_baselines(cached: Path) -> pd.DataFrame | None:
-    """The rows of the controls of cells, from the cache; None where there are none, or where they are damaged."""
+    """The rows of the controls of cells, from the cache; None if there are none, or where they are damaged."""
     if not cached.is_file():
         return None
     try:
@@ -303,7 +303,7 @@ def evaluate_cells_by_sparsity(
 
 
 def _predictors(run: OpenRun) -> tuple[dict[str, Predict], Tokenize | None]:
-    """The run's predictor of hidden values by the name of its arm, and how it reads cells; none where it has none."""
+    """The run's predictor of hidden values by the name of its arm, and how it reads cells; none if it has none."""
     model = run.model
     objective = model.value_predictor() if run.recipe.train.schedule.plan.trains_cells else None
     if objective is None:
