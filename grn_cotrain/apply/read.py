@@ -50,21 +50,17 @@ def _table(kind: Any, given: Any) -> Any:
 def refuse_other(adata: Any, *, copy: bool = True) -> None:
     """Refuse what is not an AnnData, and one that cannot take results.
 
-        Parameters
-        ----------
-        adata
-    <<<<<<< HEAD:grn_cotrain/apply/read.py
-            Object that the user gave.
-    =======
-            The user's object.
-    >>>>>>> main:grn_cotrain/tl/_cells.py
-        copy
-            Results go into a copy, or nowhere; False: into ``adata`` itself.
+    Parameters
+    ----------
+    adata
+        Object that the user gave.
+    copy
+        Results go into a copy, or nowhere; False: into ``adata`` itself.
 
-        Raises
-        ------
-        UserError
-            Another kind of object, with the way to an AnnData; a view of an AnnData whose ``X`` is in a file.
+    Raises
+    ------
+    UserError
+        Another kind of object, with the way to an AnnData; a view of an AnnData whose ``X`` is in a file.
     """
     import anndata
 

@@ -192,7 +192,8 @@ class Step:
 class Objective(nn.Module, ABC):
     """``__init__(config, *, width, num_bins, num_genes, covariates)``. May own parameters (heads).
 
-    ``covariates`` maps each of ``tokens.covariates`` to its number of categories (for most objectives: not read).
+    ``covariates`` maps each of ``tokens.covariates`` to its number of categories. Sizes that an objective does not read
+    go into ``**_``.
 
     A cell objective draws its views (:meth:`view`), states by what each term of its loss will be divided
     (:meth:`counts`), and scores the encoded views (:meth:`forward`). All random draws are made in :meth:`view`; what

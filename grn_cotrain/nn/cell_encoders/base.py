@@ -72,8 +72,8 @@ class CellEncoder(nn.Module, ABC):
     """Encoder of packed cells over shared gene features.
 
     ``__init__(config, *, width, num_bins, num_modalities, num_genes, covariates)``; ``covariates`` maps each of
-    ``tokens.covariates`` to its number of categories (for most encoders: not read). Each subclass is one file with a
-    ``Config`` dataclass.
+    ``tokens.covariates`` to its number of categories. Sizes that an encoder does not read go into ``**_``. Each
+    subclass is one file with a ``Config`` dataclass.
 
     Contract (tests/cases/cell_encoders.py): the output of a cell depends neither on the other cells of the batch nor
     on the order of its tokens; hidden values (``batch.masked_T``), hidden modalities (``batch.modality_hidden_T``) and
