@@ -281,7 +281,7 @@ def _listed(folder: Path, config: dict[str, Any]) -> bool:
     Raises
     ------
     UserError
-        A file is missing, differs, or was added by another hand.
+        A file is missing, differs, or was added by another program.
     """
     path = folder / MODEL_MANIFEST
     if not path.is_file():

@@ -77,7 +77,7 @@ class Coverage:
         )
 
     def notes(self) -> list[str]:
-        """In words."""
+        """Lines to print."""
         low, five, median, most, high = np.quantile(self.tokens_C, _QUANTILES)
         said = [
             f"{name}s of the model: {number - missing:,} of {number:,} ({(number - missing) / max(1, number):.0%}) have"
@@ -173,7 +173,7 @@ def values_and_species(counts: CountsFile, config: dict[str, Any], vocab: Featur
 
 
 def training_cells(folder: RunFolder, names: list[str]) -> tuple[int | None, str]:
-    """How many barcodes are also in the run's prepared folder, and a sentence; None where that folder is not available.
+    """How many barcodes are also in the run's prepared folder, and a sentence; None if that folder is not available.
 
     Cells that the run held out count too: a result on them is not a result on data of another origin.
     """

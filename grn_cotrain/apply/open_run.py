@@ -54,7 +54,7 @@ class AppliedCells:
     coverage
         How much of the model the cells have, and of each cell the model sees.
     notes, warnings
-        In words.
+        Lines to print.
     """
 
     counts: CountsFile
@@ -131,7 +131,7 @@ class OpenRun:
 
     @property
     def species(self) -> TargetSpecies | None:
-        """Species that cells must be of, or be mapped to; None where the model's is neither human nor mouse."""
+        """Species that cells must be of, or be mapped to; None if the model's is neither human nor mouse."""
         return self.vocab.species if self.vocab.species in ("human", "mouse") else None
 
     @cached_property
@@ -225,5 +225,5 @@ class OpenRun:
         return AppliedCells(counts, aligned, measured_G, report, coverage, said, warnings)
 
     def training_cells(self, names: list[str]) -> tuple[int | None, str]:
-        """How many barcodes are also in the run's prepared folder, and a sentence; None where that is not available."""
+        """How many barcodes are also in the run's prepared folder, and a sentence; None if that is not available."""
         return training_cells(self.folder, names)

@@ -267,7 +267,7 @@ def _plain_rows(frame: pd.DataFrame) -> list[dict[Any, Any]]:
 
 
 def _read_baselines(cached: Path) -> pd.DataFrame | None:
-    """The rows of the controls of cells, from the cache; None where there are none, or where they are damaged."""
+    """The rows of the controls of cells, from the cache; None if there are none, or where they are damaged."""
     if not cached.is_file():
         return None
     try:

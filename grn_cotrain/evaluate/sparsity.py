@@ -241,7 +241,7 @@ def column_groups(cells: CellStore, split: CellSplit, column: str) -> tuple[list
 def _score(
     found: Mapping[str, np.ndarray], test: HiddenCells, scale: Scale, rows_C: np.ndarray, bootstrap: int, seed: int
 ) -> Iterator[dict[str, object]]:
-    """Rows of every scorer on the hidden entries of some cells; none where they have no counted entry."""
+    """Rows of every scorer on the hidden entries of some cells; none if they have no counted entry."""
     place_C = np.full(test.visible_CG.shape[0], -1)
     place_C[rows_C] = np.arange(len(rows_C))
     kept_N = (place_C[test.cell_N] >= 0) & scale.counted_G[test.gene_N]

@@ -45,7 +45,7 @@ class KnownKeys:
 
     @classmethod
     def of(cls, batch: PackedTokens) -> KnownKeys | None:
-        """Known keys of the batch's hidden values; None where nothing is hidden, when every token reads every other."""
+        """Known keys of the batch's hidden values; None if nothing is hidden, when every token reads every other."""
         if batch.masked_T is None or not bool(batch.masked_T.any()):
             return None
         known_T = ~batch.masked_T

@@ -60,7 +60,7 @@ class LinkDecoder(nn.Module, ABC):
         """Logits ``[S, G]`` of whole TF rows."""
 
     def factors(self, genes_GD: Tensor) -> LinkFactors | None:
-        """The logits as an inner product, or None where they do not factor."""
+        """The logits as an inner product, or None if they do not factor."""
         del genes_GD
         return None
 

@@ -23,8 +23,8 @@ _SHOWN = ("r2", "r2_pooled")
 _SHOWN_RANKED = ("auroc", "auprc")
 _HOW = (
     "15 % of the non-zero entries of held-out cells are hidden and predicted from the rest. R2 is taken on values "
-    "standardised per gene, so that knowing the genes' means earns nothing. Factor analysis is the bar: a cell model "
-    "that learned more than linear co-expression is above it."
+    "standardised per gene, so that knowledge of the genes' means scores 0. Factor analysis is the reference: a "
+    "cell model that learned more than linear co-expression is above it."
 )
 
 

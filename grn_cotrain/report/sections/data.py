@@ -151,7 +151,7 @@ def _split(run: RunInputs) -> list[Block]:
             ]
         )
     headings = ("part", "links", "candidate pairs", "share of links", "TFs", "candidate targets")
-    caption = f"Parts of {name}. {split.withheld_2E.shape[1]:,} links belong to no part: they would give others away."
+    caption = f"Parts of {name}. {split.withheld_2E.shape[1]:,} links belong to no part, as they reveal others."
     name = run.slug("split")
     blocks.append(table(headings, rows, numeric=range(1, 6), name=name, caption=caption, sortable=False))
     return [*blocks, *_audit(run)]
