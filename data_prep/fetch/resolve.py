@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from grn_cotrain import commandline
 from grn_cotrain.errors import UserError, did_you_mean
@@ -90,14 +89,17 @@ def _resolve_url(scheme: str, rest: str, value: str, *, offline: bool, say: Call
 
 def resource_of_url(url: str) -> Resource:
     """An entry for an address that no catalogue knows."""
-    given: dict[str, Any] = {
-        **dict.fromkeys(("what", "licence", "citation"), ""),
-        "name": redact(url),
-        "kind": "cells",
-        "format": "h5ad",
-        "source": "given by the user",
-    }
-    return Resource(**given, url=url, file=file_name(url))
+    return Resource(
+        name=redact(url),
+        what="",
+        kind="cells",
+        format="h5ad",
+        licence="",
+        citation="",
+        source="given by the user",
+        url=url,
+        file=file_name(url),
+    )
 
 
 def find_resource(name: str, entries: dict[str, Resource]) -> Resource:
