@@ -320,7 +320,7 @@ def evaluate_cells_by_sparsity(
 
 def _predictors(run: OpenRun) -> tuple[dict[str, Predict], Tokenize | None]:
     """The run's predictor of hidden values by the name of its arm, of zeros too where an objective learns them, and how
-    it reads cells; none if it has none."""
+    it reads cells."""
     model, name = run.model, arm_name(run.recipe)
     objective = model.value_predictor() if run.recipe.train.schedule.plan.trains_cells else None
     if objective is None:
