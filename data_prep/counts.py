@@ -11,14 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from grn_cotrain.data.assays import assay_notes
+from grn_cotrain.data.backed import BackedStore
 from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.diagnosis import respell
 from grn_cotrain.data.grn import GRN
-from grn_cotrain.data.io.align import align_cells, without_counts
+from grn_cotrain.data.io.align import align_cells, cells_over, without_counts
 from grn_cotrain.data.io.counts import CountsFile, load_counts
 from grn_cotrain.data.io.name_lists import read_names
 from grn_cotrain.data.io.names import AliasTable, OrthologTable, TargetSpecies
-from grn_cotrain.data.io.size_factors import SIZE_FACTOR, size_factors
+from grn_cotrain.data.io.size_factors import size_factors
+from grn_cotrain.data.io.stored_rows import Place
 from grn_cotrain.data.prep import Prep, check_output, write_prep
 from grn_cotrain.data.vocab import AlignmentReport, FeatureVocab, detect_species, is_spike_in, name_some
 from grn_cotrain.errors import UserError
@@ -32,7 +34,8 @@ from .selection import parse_selection, select_genes
 
 __all__ = ["prepare_counts", "source_list"]
 
-_SPECIES = ("auto", "human", "mouse")
+PLACE: Place = "auto"
+"""Where the values of one file are kept while it is prepared; see :func:`~grn_cotrain.data.io.counts.load_counts`."""
 
 
 @keywords(CountsOptions)
@@ -79,6 +82,8 @@ def prepare_counts(
     renaming = None if options.aliases is None else AliasTable.read(resolve_source(options.aliases))
     pairs = None if options.orthologs is None else OrthologTable.read(resolve_source(options.orthologs))
     known: TargetSpecies | None = None if options.species == "auto" else options.species
+    # Several files are joined in memory, and dispersions of highly variable genes are computed there.
+    place: Place = "memory" if len(given) > 1 or selection.num_variable else PLACE
     read = [
         load_counts(
             resolve_source(file),
@@ -91,6 +96,7 @@ def prepare_counts(
             to_species=options.to_species,
             species=known,
             names=options.names,
+            place=place,
         )
         for file in given
     ]
@@ -141,7 +147,7 @@ def prepare_counts(
 
 def _aligned_cells(
     counts: CountsFile, species: str, vocab: FeatureVocab | None, min_mapped: float, notes: list[str]
-) -> tuple[MemoryStore, AlignmentReport]:
+) -> tuple[MemoryStore | BackedStore, AlignmentReport]:
     """Cells over their own vocabulary, or over a given one, with size factors from before any selection."""
     if vocab is not None:
         cells, report, told = align_cells(counts, vocab, min_mapped=min_mapped)
@@ -159,9 +165,10 @@ def _aligned_cells(
         depth, told = size_factors(counts)
         if report.renamed or report.lost or report.duplicated or report.files:
             told = [*told, *(f"names: {line}" for line in report.lines())]
-        obs = adata.obs.drop(columns=SIZE_FACTOR, errors="ignore")
-        X = adata.X if own is given else adata.X[:, order]
-        cells = MemoryStore.build(own, X, kind=counts.kinds, obs=obs, size_factor_C=depth, present=counts.present)
+        same = own is given
+        cells = cells_over(
+            own, counts, lambda part: part if same else part[:, order], counts.kinds, depth, counts.present
+        )
     notes += told
     spikes = [name for name in cells.vocab.symbols if is_spike_in(name)]
     if spikes:

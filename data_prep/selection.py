@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from grn_cotrain.data.backed import BackedStore
 from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.errors import UserError
 
@@ -50,7 +51,7 @@ def parse_selection(text: str) -> GeneSelection:
 
 
 def select_genes(
-    cells: MemoryStore, selection: GeneSelection, *, tf_index: np.ndarray, target_index: np.ndarray
+    cells: MemoryStore | BackedStore, selection: GeneSelection, *, tf_index: np.ndarray, target_index: np.ndarray
 ) -> tuple[np.ndarray, str]:
     """Return the sorted indices of the features that stay, and one line that counts them by kind.
 
@@ -79,7 +80,7 @@ def select_genes(
     return kept, f"{what}: {kept.size:,} of {cells.num_features:,} kept ({' + '.join(said)})"
 
 
-def _variable_genes(cells: MemoryStore, number: int) -> np.ndarray:
+def _variable_genes(cells: MemoryStore | BackedStore, number: int) -> np.ndarray:
     """Scanpy's dispersion-based choice on log-scale values, which suits counts and log-scale data alike."""
     candidates = np.flatnonzero(
         [

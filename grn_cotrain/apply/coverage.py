@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from grn_cotrain.data.assay_kinds import modality_of
-from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.io.counts import CountsFile
 from grn_cotrain.data.statistics import Statistics
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.data.vocab import FeatureVocab, detect_species
 from grn_cotrain.errors import UserError
@@ -52,13 +52,13 @@ class Coverage:
     share_C: np.ndarray
 
     @classmethod
-    def of(cls, counts: CountsFile, aligned: MemoryStore, tokens: TokenConfig) -> Coverage:
+    def of(cls, counts: CountsFile, aligned: CellStore, tokens: TokenConfig) -> Coverage:
         """Compare the file as read with the same cells in the model's vocabulary."""
         statistics = Statistics(aligned)
         shown_G = statistics[Moments()].count_G > 0
         known_C = np.sum([aligned.num_values(name, tokens=True) for name in aligned.assays], axis=0)
         room = tokens.max_values
-        total_C = np.asarray(counts.adata.X.sum(axis=1, dtype=np.float64)).ravel()
+        total_C = counts.of_cells(lambda part_BG: np.asarray(part_BG.sum(axis=1, dtype=np.float64)).ravel())
         seen_C = np.zeros(aligned.num_cells)
         for block in statistics.blocks():
             for raw_BF in block.raw.values():

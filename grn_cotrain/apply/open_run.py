@@ -22,6 +22,7 @@ from grn_cotrain.data.covariates import unknown_notes
 from grn_cotrain.data.io.align import align_measured
 from grn_cotrain.data.io.counts import CountsFile
 from grn_cotrain.data.io.names import TargetSpecies
+from grn_cotrain.data.io.stored_rows import Place
 from grn_cotrain.data.run_data import RunData
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.vocab import FeatureVocab
@@ -195,9 +196,18 @@ class OpenRun:
 
     # ---------------------------------------------------------------- cells of others
 
-    def read(self, cells: str | Path | anndata.AnnData | CountsFile, options: ReadOptions | None = None) -> CountsFile:
-        """Read and validate cells, with their genes in the species of the model."""
-        return read_cells(cells, options, to_species=self.species)
+    def read(
+        self,
+        cells: str | Path | anndata.AnnData | CountsFile,
+        options: ReadOptions | None = None,
+        *,
+        place: Place = "memory",
+    ) -> CountsFile:
+        """Read and validate cells, with their genes in the species of the model.
+
+        ``place`` is where the values of a file are kept: see :func:`~grn_cotrain.data.io.counts.load_counts`.
+        """
+        return read_cells(cells, options, to_species=self.species, place=place)
 
     def apply_to(
         self, cells: str | Path | anndata.AnnData | CountsFile, options: ReadOptions | None = None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from grn_cotrain.data.io.counts import CountsFile, counts_from_anndata, load_counts
 from grn_cotrain.data.io.names import AliasTable, OrthologTable, TargetSpecies
+from grn_cotrain.data.io.stored_rows import Place
 from grn_cotrain.errors import UserError
 from grn_cotrain.jobs.read import ReadOptions
 
@@ -21,8 +22,11 @@ def read_cells(
     options: ReadOptions | None = None,
     *,
     to_species: TargetSpecies | None = None,
+    place: Place = "memory",
 ) -> CountsFile:
     """Read and validate cells of a file, or of an object, which is never changed; ``CountsFile``: as it is.
+
+    ``place`` is where the values of a file are kept: see :func:`~grn_cotrain.data.io.counts.load_counts`.
 
     Raises
     ------
@@ -34,7 +38,7 @@ def read_cells(
     options = options or ReadOptions()
     more: dict[str, Any] = {"modality": options.modality, "to_species": to_species, **tables_of(options)}
     if isinstance(cells, (str, Path)):
-        return load_counts(cells, options.layer, **more)
+        return load_counts(cells, options.layer, place=place, **more)
     return counts_from_anndata(cells, options.layer, **more)
 
 

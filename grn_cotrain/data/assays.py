@@ -16,7 +16,17 @@ from grn_cotrain.data.assay_kinds import ASSAY_KINDS, AssayKind, modality_of
 from grn_cotrain.data.spaces import FeatureSpace
 from grn_cotrain.errors import UserError
 
-__all__ = ["PRESENT", "SIZE_FACTOR_OF", "Assay", "AssayRow", "assay_notes", "assay_rows", "build_assays", "kind_for"]
+__all__ = [
+    "PRESENT",
+    "SIZE_FACTOR_OF",
+    "Assay",
+    "AssayRow",
+    "assay_notes",
+    "assay_rows",
+    "build_assays",
+    "checked_assay",
+    "kind_for",
+]
 
 PRESENT = "present_{}"
 """Column of ``obs`` that marks the cells that have an assay: ``present_rna``, ``present_atac``, ``present_protein``."""
@@ -118,7 +128,7 @@ def assay_notes(assays: Mapping[str, Assay]) -> list[str]:
     return notes
 
 
-def kind_for(modality: str, values: str, values_CF: sparse.csr_matrix | None = None) -> str:
+def kind_for(modality: str, values: str, values_CF: sparse.csr_matrix | None = None, *, only_ones: bool = False) -> str:
     """Kind of an assay whose values were found to be ``counts`` or ``log``.
 
     Parameters
@@ -129,11 +139,14 @@ def kind_for(modality: str, values: str, values_CF: sparse.csr_matrix | None = N
         ``counts`` (whole numbers), ``log``, or the name of a kind, which is taken.
     values_CF
         The values, to see whether they are all 1.
+    only_ones
+        Whether they are, where that is known already.
     """
     if values != "counts":
         return values
     known = modality_of(modality)
-    if known.only_ones and values_CF is not None and values_CF.nnz and bool((values_CF.data == 1).all()):
+    only_ones = only_ones or (values_CF is not None and values_CF.nnz > 0 and bool((values_CF.data == 1).all()))
+    if known.only_ones and only_ones:
         return known.only_ones
     return known.counts
 
@@ -146,7 +159,6 @@ def build_assays(
     present: Mapping[str, np.ndarray] | None,
 ) -> dict[str, Assay]:
     """Make and check the assays of a matrix; see :meth:`~grn_cotrain.data.cells.MemoryStore.build`."""
-    num_cells = values_CG.shape[0]
     given: Mapping[str, Any] = {} if size_factors is None else {"": size_factors}
     if isinstance(size_factors, Mapping):
         given = size_factors
@@ -162,17 +174,28 @@ def build_assays(
         kind = asked if first or not isinstance(kinds, str) else kind_for(space.name, asked, part_CF)
         if kind not in ASSAY_KINDS.names():
             raise UserError(f"cells: kind '{kind}'; choose from {', '.join(ASSAY_KINDS.names())}")
-        nonzero_C = np.diff(part_CF.indptr) > 0
-        present_C = np.ones(num_cells, dtype=bool)
-        if present is not None and name in present:
-            present_C = np.array(present[name], dtype=bool)
-        if present_C.shape != (num_cells,) or bool((nonzero_C & ~present_C).any()):
-            raise UserError(f"cells: {PRESENT.format(name)} is False in cells with {space.name}s; mend the column")
         depth_C = given.get(name)
         depth_C = ASSAY_KINDS.get(kind).depth(part_CF) if depth_C is None else np.array(depth_C, dtype=np.float64)
-        if depth_C.shape != (num_cells,) or not np.isfinite(depth_C).all():
-            raise UserError(f"cells: size factors must be {num_cells} finite numbers; give one total count a cell")
-        if kind == "counts" and bool((depth_C[nonzero_C] <= 0).any()):
-            raise UserError("cells: a cell with counts has a size factor of 0 or less; give its total counts")
-        assays[name] = Assay(name, space, kind, depth_C, present_C)
+        assays[name] = checked_assay(space, kind, np.diff(part_CF.indptr) > 0, depth_C, (present or {}).get(name))
     return assays
+
+
+def checked_assay(
+    space: FeatureSpace, kind: str, nonzero_C: np.ndarray, depth_C: np.ndarray, present: np.ndarray | None
+) -> Assay:
+    """Make an assay and check it against the cells that have values.
+
+    Raises
+    ------
+    UserError
+        Values in cells that do not have the assay; a depth that does not fit.
+    """
+    name, num_cells = modality_of(space.name).assay, len(nonzero_C)
+    present_C = np.ones(num_cells, dtype=bool) if present is None else np.array(present, dtype=bool)
+    if present_C.shape != (num_cells,) or bool((nonzero_C & ~present_C).any()):
+        raise UserError(f"cells: {PRESENT.format(name)} is False in cells with {space.name}s; mend the column")
+    if depth_C.shape != (num_cells,) or not np.isfinite(depth_C).all():
+        raise UserError(f"cells: size factors must be {num_cells} finite numbers; give one total count a cell")
+    if kind == "counts" and bool((depth_C[nonzero_C] <= 0).any()):
+        raise UserError("cells: a cell with counts has a size factor of 0 or less; give its total counts")
+    return Assay(name, space, kind, depth_C, present_C)

@@ -5,7 +5,6 @@ Dimension letters: C cells, B some of them, G features of every modality, F feat
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,7 +16,7 @@ from scipy import sparse
 
 from grn_cotrain.data.assay_kinds import TARGET_SUM
 from grn_cotrain.data.assays import Assay, build_assays
-from grn_cotrain.data.store import StoreBase
+from grn_cotrain.data.store import StoreBase, content_hash_of
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 
@@ -101,21 +100,7 @@ class MemoryStore(StoreBase):
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 (first 16 hex digits) of vocabulary, kinds, values, depth and presence; obs doesn't count."""
-        first, *others = self.assays.values()
-        digest = hashlib.sha256(f"{self.vocab.content_hash}|{first.kind}|{self.values_CG.shape}".encode())
-        for array in (
-            self.values_CG.indptr.astype("<i8"),
-            self.values_CG.indices.astype("<i8"),
-            self.values_CG.data.astype("<f4"),
-            first.size_factor_C.astype("<f8"),
-        ):
-            digest.update(np.ascontiguousarray(array).tobytes())
-        for assay in others:
-            digest.update(f"|{assay.name}|{assay.kind}".encode() + assay.size_factor_C.astype("<f8").tobytes())
-        for assay in self.assays.values():
-            if not assay.present_C.all():
-                digest.update(f"|{assay.name}".encode() + np.packbits(assay.present_C).tobytes())
-        return digest.hexdigest()[:16]
+        return content_hash_of(self)
 
     def rows(self, index_B: np.ndarray) -> dict[str, sparse.csr_matrix]:
         """Values as stored of the cells at ``index_B``, in that order: assay -> CSR float32 ``[B, F]``."""

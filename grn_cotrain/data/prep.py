@@ -18,7 +18,7 @@ from scipy import sparse
 
 from grn_cotrain.config import canonical_hash
 from grn_cotrain.data.alignment import REPORT_SHAPE, name_some
-from grn_cotrain.data.backed import BackedStore, StoredRows
+from grn_cotrain.data.backed import BackedStore
 from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.grn import GRN, EdgeReport
@@ -37,7 +37,8 @@ from grn_cotrain.data.prep_files import (
     read_vocab,
     write_assays,
 )
-from grn_cotrain.data.store import CellStore
+from grn_cotrain.data.rows import StoredRows
+from grn_cotrain.data.store import IN_MEMORY_VALUES, CellStore
 from grn_cotrain.data.vocab import AlignmentReport, FeatureVocab
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.files import atomic_file, atomic_folder, read_json, sha256_file, write_json
@@ -48,8 +49,6 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT_VERSION", "Prep", "check_output", "write_grn", "write_prep", "write_split"]
 
 FORMAT_VERSION = 2
-IN_MEMORY_VALUES = 2**27
-"""Cells of at most so many stored values (about 1 GB) are read into memory; larger ones stay on disk."""
 
 _SHAPE = {
     "format_version?": None,  # another version has other keys, so its number is reported first
@@ -310,7 +309,7 @@ def check_output(folder: str | Path) -> bool:
 def write_prep(
     folder: str | Path,
     vocab: FeatureVocab,
-    cells: MemoryStore,
+    cells: MemoryStore | BackedStore,
     *,
     report: AlignmentReport | None = None,
     grn: GRN | None = None,
@@ -349,7 +348,7 @@ def write_prep(
         "num_cells": cells.num_cells,
         "num_genes": vocab.num_genes,
         "num_features": vocab.num_features,
-        "num_values": int(cells.values_CG.nnz),
+        "num_values": sum(int(cells.num_values(name).sum()) for name in cells.assays),
         "vocab_hash": vocab.content_hash,
         "cells_hash": cells.content_hash,
         "obs_hashes": obs_hashes(obs),

@@ -25,8 +25,9 @@ import pandas as pd
 
 from grn_cotrain.data.assay_kinds import ASSAY_KINDS
 from grn_cotrain.data.assays import PRESENT, SIZE_FACTOR_OF, Assay
+from grn_cotrain.data.cell_blocks import is_in_memory
 from grn_cotrain.data.io.storage_errors import reading
-from grn_cotrain.data.io.write_h5ad import write_h5ad
+from grn_cotrain.data.io.write_h5ad import write_h5ad, write_h5ad_rows
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
@@ -64,7 +65,7 @@ class _StoredAssay:
 
 
 def write_assays(folder: Path, cells: CellStore, obs: pd.DataFrame) -> None:
-    """Write ``obs.parquet`` and every assay of cells in memory."""
+    """Write ``obs.parquet`` and every assay; values of cells on disk are written block by block."""
     import anndata
 
     columns: dict[str, np.ndarray] = {}
@@ -72,7 +73,7 @@ def write_assays(folder: Path, cells: CellStore, obs: pd.DataFrame) -> None:
         columns[PRESENT.format(name)] = assay.present_C
         columns[SIZE_FACTOR_OF.format(name)] = assay.size_factor_C
     obs.drop(columns=list(columns), errors="ignore").assign(**columns).to_parquet(folder / OBS)
-    stored = cells.rows(np.arange(cells.num_cells))
+    stored = cells.rows(np.arange(cells.num_cells)) if is_in_memory(cells) else {}
     for name, assay in cells.assays.items():
         place = folder / ASSAYS / name
         place.mkdir(parents=True)
@@ -87,15 +88,18 @@ def write_assays(folder: Path, cells: CellStore, obs: pd.DataFrame) -> None:
             "kind": assay.kind,
             "modality": space.name,
             "features_hash": sha256_file(place / _FEATURES),
-            "num_values": int(stored[name].nnz),
+            "num_values": int(cells.num_values(name).sum()),
         }
         write_json(place / _META, meta, checked=True)
         adata = anndata.AnnData(
-            X=stored[name],
+            X=stored.get(name),
             obs=pd.DataFrame(index=pd.Index(obs.index.astype(str), dtype=object)),
             var=pd.DataFrame({"gene_ids": list(space.ids)}, index=pd.Index(space.symbols, dtype=object)),
         )
-        write_h5ad(adata, place / VALUES, compression="gzip")
+        if name in stored:
+            write_h5ad(adata, place / VALUES, compression="gzip")
+        else:
+            write_h5ad_rows(adata, cells.stored_blocks(name), cells.num_values(name), place / VALUES)
 
 
 def file_facts(folder: Path) -> dict[str, dict[str, Any]]:

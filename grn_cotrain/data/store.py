@@ -5,6 +5,7 @@ Dimension letters: C cells, B some of them, G features of every modality, F feat
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
@@ -18,10 +19,12 @@ from grn_cotrain.data.vocab import FeatureVocab
 if TYPE_CHECKING:
     from grn_cotrain.data.cells import MemoryStore
 
-__all__ = ["BLOCK_VALUES", "CellStore", "StoreBase"]
+__all__ = ["BLOCK_VALUES", "IN_MEMORY_VALUES", "CellStore", "StoreBase", "content_hash_of"]
 
 BLOCK_VALUES = 2**19
 """Stored values that one block of :meth:`StoreBase.blocks` holds, about: 4 MB, and 20 MB with what is made of them."""
+IN_MEMORY_VALUES = 2**27
+"""Cells of at most so many stored values (about 1 GB) are read into memory; larger ones stay on disk."""
 
 
 @runtime_checkable
@@ -56,6 +59,7 @@ class CellStore(Protocol):
     def blocks(
         self, rows: np.ndarray | None = None, assay: str | None = None, *, size: int | None = None
     ) -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]: ...
+    def stored_blocks(self, assay: str | None = None) -> Iterator[sparse.csr_matrix]: ...
     def take(self, index_B: np.ndarray) -> MemoryStore: ...
     def only(self, assay: str) -> CellStore: ...
     def genes(self) -> CellStore: ...
@@ -189,3 +193,36 @@ class StoreBase:
             return parts[0].normalised(values_CG, index_B)
         blocks = [assay.normalised(values_CG[:, assay.space.columns], index_B) for assay in parts]
         return sparse.hstack(blocks, format="csr")
+
+    def stored_blocks(self, assay: str | None = None) -> Iterator[sparse.csr_matrix]:
+        """Values as stored of all cells, in order, block by block: CSR float32 over all columns, or an assay's."""
+        names = list(self.assays) if assay is None else [assay]
+        number_C = np.sum([self.num_values(name) for name in names], axis=0)
+        size = max(1, int(BLOCK_VALUES / max(1.0, float(number_C.mean()) if self.num_cells else 1.0)))
+        for start in range(0, self.num_cells, size):
+            stored = self.rows(np.arange(start, min(start + size, self.num_cells)))
+            parts = [stored[name] for name in names]
+            yield parts[0] if len(parts) == 1 else sparse.hstack(parts, format="csr")
+
+
+def content_hash_of(cells: StoreBase) -> str:
+    """SHA-256 (first 16 hex digits) of vocabulary, kinds, values, depth and presence; obs doesn't count.
+
+    Values are read twice, block by block, so that memory does not grow with them.
+    """
+    first, *others = cells.assays.values()
+    shape = (cells.num_cells, cells.num_features)
+    digest = hashlib.sha256(f"{cells.vocab.content_hash}|{first.kind}|{shape}".encode())
+    number_C = np.sum([cells.num_values(name) for name in cells.assays], axis=0)
+    digest.update(np.concatenate([[0], np.cumsum(number_C)]).astype("<i8").tobytes())
+    for part_BG in cells.stored_blocks():
+        digest.update(part_BG.indices.astype("<i8").tobytes())
+    for part_BG in cells.stored_blocks():
+        digest.update(part_BG.data.astype("<f4").tobytes())
+    digest.update(first.size_factor_C.astype("<f8").tobytes())
+    for assay in others:
+        digest.update(f"|{assay.name}|{assay.kind}".encode() + assay.size_factor_C.astype("<f8").tobytes())
+    for assay in cells.assays.values():
+        if not assay.present_C.all():
+            digest.update(f"|{assay.name}".encode() + np.packbits(assay.present_C).tobytes())
+    return digest.hexdigest()[:16]

@@ -16,8 +16,9 @@ from grn_cotrain.apply import OpenRun
 from grn_cotrain.apply.cells import Progress
 from grn_cotrain.apply.read import refuse_other, result_of
 from grn_cotrain.data.io.counts import CountsFile
+from grn_cotrain.data.io.stored_rows import Place
 from grn_cotrain.export.annotate import Slot, refuse_taken
-from grn_cotrain.export.cell_files import Opened, check_paths, open_whole, writing
+from grn_cotrain.export.cell_files import Opened, check_paths, open_tables, open_whole, writing
 from grn_cotrain.jobs.read import ReadOptions
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["CellJob", "Say", "Written", "annotate_adata", "annotate_file"]
 
 Say = Callable[[str], None]
+PLACE: Place = "auto"
+"""Where the values of an h5ad are kept that gives an h5ad; see :func:`~grn_cotrain.data.io.counts.load_counts`."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ def annotate_file(
 ) -> Opened:
     """Do a job on the cells of any file and write a copy of the file with the results.
 
-    An h5ad, zarr store or h5mu keeps all that it holds: layers, annotations, embeddings, every cell.
+    An h5ad, zarr store or h5mu keeps all that it holds: layers, annotations, embeddings, every cell. Values of a large
+    h5ad are read block by block and copied with the file; what is returned has no values then.
 
     Raises
     ------
@@ -72,10 +76,14 @@ def annotate_file(
         cells.
     """
     check_paths(cells, out)
-    counts = job.run.read(cells, job.options)
-    whole = open_whole(cells, out, counts.adata)
+    # A copy of an h5ad is a file to which results are added, so its values need not be in memory.
+    place: Place = PLACE if Path(cells).suffix == Path(out).suffix == ".h5ad" else "memory"
+    counts = job.run.read(cells, job.options, place=place)
+    copied = None if counts.rows is None else Path(cells)
+    whole = open_whole(cells, out, counts.adata) if copied is None else open_tables(copied)
     refuse_taken(whole, job.slot, job.keys, overwrite=job.options.overwrite)  # type: ignore[attr-defined]
-    with writing(whole, out) as changed:  # opened first: a place that can't be written is refused before the work
+    # Opened first: a place that can't be written is refused before the work.
+    with writing(whole, out, copied=copied) as changed:
         found = job.compute(counts, say, progress)
         written = job.write(whole, found)
     for note in [*(note for note in changed if note not in found.notes), *written.warnings, *written.notes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import anndata
     import mudata
 
-__all__ = ["Opened", "check_paths", "open_whole", "writing"]
+__all__ = ["Opened", "check_paths", "open_tables", "open_whole", "writing"]
 
 Opened: TypeAlias = "anndata.AnnData | mudata.MuData"
 _SUFFIXES = (".h5ad", ".zarr", ".h5mu")
@@ -76,9 +77,38 @@ def open_whole(cells: str | Path, out: str | Path, read: anndata.AnnData) -> Ope
     return read.copy()
 
 
+def open_tables(cells: Path) -> anndata.AnnData:
+    """``obs``, ``var``, ``obsm`` and ``uns`` of an h5ad; its values are not read."""
+    import anndata
+    import h5py
+    from anndata.io import read_elem
+
+    with reading(f"cells '{cells}'"), h5py.File(cells, "r") as file:
+        return anndata.AnnData(
+            **{name: read_elem(file[name]) for name in ("obs", "var", "obsm", "uns") if name in file}
+        )
+
+
+def _add(whole: anndata.AnnData, path: Path) -> list[str]:
+    """Replace the tables of the copy of an h5ad by those of ``whole``."""
+    import h5py
+    from anndata.io import write_elem
+
+    notes = make_writable(whole)
+    whole.strings_to_categoricals()
+    with h5py.File(path, "r+") as file:
+        for name, part in (("obs", whole.obs), ("obsm", dict(whole.obsm)), ("uns", dict(whole.uns))):
+            if name in file:
+                del file[name]
+            write_elem(file, name, part)
+    return notes
+
+
 @contextmanager
-def writing(whole: Opened, out: str | Path) -> Iterator[list[str]]:
+def writing(whole: Opened, out: str | Path, *, copied: Path | None = None) -> Iterator[list[str]]:
     """Write ``whole`` to ``out`` when the block ends well: whole, or not at all.
+
+    With ``copied``, ``out`` is a copy of that h5ad with the tables of ``whole`` (see :func:`open_tables`).
 
     Gives a list that holds, after the block, what had to change to be written.
     """
@@ -86,7 +116,10 @@ def writing(whole: Opened, out: str | Path) -> Iterator[list[str]]:
     notes: list[str] = []
     with atomic_folder(out) if out.suffix == ".zarr" else atomic_file(out) as temporary:
         yield notes
-        if out.suffix == ".zarr":
+        if copied is not None:
+            shutil.copyfile(copied, temporary)
+            notes += _add(whole, temporary)
+        elif out.suffix == ".zarr":
             notes += make_writable(whole)
             whole.write_zarr(temporary)
         elif out.suffix == ".h5mu":

@@ -6,24 +6,27 @@ Dimension letters: C cells, G genes.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from scipy import sparse
 
 from grn_cotrain.data.alignment import Alignment, AlignmentReport, name_some
 from grn_cotrain.data.assay_kinds import modality_of
+from grn_cotrain.data.backed import BackedStore
 from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.io.counts import CountsFile
 from grn_cotrain.data.io.size_factors import SIZE_FACTOR, size_factors
+from grn_cotrain.data.rows import RowsThrough
 from grn_cotrain.data.vocab import MODALITIES, FeatureVocab
 from grn_cotrain.errors import UserError
 
-__all__ = ["align_cells", "align_features", "align_measured", "without_counts"]
+__all__ = ["align_cells", "align_features", "align_measured", "cells_over", "without_counts"]
 
 
 def align_cells(
     counts: CountsFile, vocab: FeatureVocab, *, min_mapped: float = 0.5
-) -> tuple[MemoryStore, AlignmentReport, list[str]]:
+) -> tuple[MemoryStore | BackedStore, AlignmentReport, list[str]]:
     """Put the columns of ``counts`` in the order of ``vocab``.
 
     Features that the file lacks are zero, and those of an assay that it does not have at all are not measured.
@@ -51,7 +54,7 @@ def align_cells(
 
 def align_measured(
     counts: CountsFile, vocab: FeatureVocab, *, min_mapped: float = 0.5
-) -> tuple[MemoryStore, np.ndarray, AlignmentReport, list[str]]:
+) -> tuple[MemoryStore | BackedStore, np.ndarray, AlignmentReport, list[str]]:
     """As :func:`align_cells`, with which features the file has, bool ``[G]``, after the cells.
 
     Zeros of the others are not measurements. Names do not decide: a gene and its protein may share one.
@@ -62,24 +65,51 @@ def align_measured(
     return cells, measured_G, alignment.report, notes
 
 
-def _aligned(counts: CountsFile, vocab: FeatureVocab, min_mapped: float) -> tuple[MemoryStore, Alignment, list[str]]:
-    adata = counts.adata
+def _aligned(
+    counts: CountsFile, vocab: FeatureVocab, min_mapped: float
+) -> tuple[MemoryStore | BackedStore, Alignment, list[str]]:
     depth, notes = size_factors(counts)
     alignment, more = align_features(counts, vocab, min_mapped=min_mapped)
     found = np.flatnonzero(alignment.index_N >= 0)
-    shape = (adata.n_vars, vocab.num_features)
+    shape = (counts.adata.n_vars, vocab.num_features)
     place = sparse.csr_matrix((np.ones(found.size, np.float32), (found, alignment.index_N[found])), shape=shape)
-    obs = adata.obs.drop(columns=SIZE_FACTOR, errors="ignore")
     assays = [modality_of(space.name).assay for space in vocab.spaces]
     kinds = {name: counts.kinds.get(name, "counts") for name in assays}
-    present = {name: np.full(adata.n_obs, name in counts.kinds) for name in assays} | counts.present
-    cells = MemoryStore.build(vocab, adata.X @ place, kind=kinds, obs=obs, size_factor_C=depth, present=present)
+    present = {name: np.full(counts.adata.n_obs, name in counts.kinds) for name in assays} | counts.present
+    cells = cells_over(vocab, counts, lambda part_BG: part_BG @ place, kinds, depth, present)
     return cells, alignment, [*notes, *more, alignment.report.summary(), *without_counts(cells)]
 
 
-def without_counts(cells: MemoryStore) -> list[str]:
+def cells_over(
+    vocab: FeatureVocab,
+    counts: CountsFile,
+    step: Callable[[sparse.csr_matrix], sparse.csr_matrix],
+    kinds: Mapping[str, str],
+    depth: Mapping[str, np.ndarray],
+    present: Mapping[str, np.ndarray],
+) -> MemoryStore | BackedStore:
+    """Cells of a file over a vocabulary: in memory, or on disk where their values are.
+
+    Parameters
+    ----------
+    step
+        Brings columns of the file to those of the vocabulary.
+    kinds, depth, present
+        Of each assay of the vocabulary, by name.
+    """
+    obs = counts.adata.obs.drop(columns=SIZE_FACTOR, errors="ignore")
+    if counts.rows is None:
+        X = step(counts.adata.X)
+        return MemoryStore.build(vocab, X, kind=kinds, obs=obs, size_factor_C=depth, present=present)
+    rows = RowsThrough(counts.rows, step, vocab.num_features)
+    depth = {name: depth.get(name, np.ones(len(obs))) for name in kinds}
+    return BackedStore.build(vocab, rows, kinds=kinds, obs=obs, size_factors=depth, present=present)
+
+
+def without_counts(cells: MemoryStore | BackedStore) -> list[str]:
     """List the cells that have no value of any feature of the vocabulary; an empty list where every cell has one."""
-    names = [str(name) for name in cells.obs.index[np.diff(cells.values_CG.indptr) == 0]]
+    number_C = np.sum([cells.num_values(name) for name in cells.assays], axis=0)
+    names = [str(name) for name in cells.obs.index[number_C == 0]]
     if not names:
         return []
     return [f"{len(names):,} cells have no value of any feature of the vocabulary: {name_some(names, 3)}"]

@@ -15,13 +15,36 @@ from scipy import sparse
 from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.io.column_words import folded, is_cell_annotation
 from grn_cotrain.data.io.raw_matrix import RawMatrix
+from grn_cotrain.data.rows import row_blocks
 from grn_cotrain.errors import UserError, did_you_mean
 
-__all__ = ["set_annotations_apart"]
+__all__ = ["needs_whole", "set_annotations_apart"]
 
 _SUM_WORDS = {"total", "totals", "sum", "grand_total", "all_cells"}
 _LEAST_CELLS = 5  # a feature that is the sum of the others in fewer cells may be so by chance
 _LEAST_FEATURES = 3
+
+
+def needs_whole(raw: RawMatrix, asked: Sequence[str] = ()) -> bool:
+    """Whether a matrix on disk has to be read whole, because some of its features or cells may not be genes or cells.
+
+    It is read once for this, block by block. What it answers for sure is only that nothing is to be set apart.
+    """
+    rows = raw.rows
+    assert rows is not None
+    names = list(map(str, raw.adata.var_names))
+    if any(name in asked or is_cell_annotation(name) for name in names):
+        return True
+    if sum(folded(name) in _SUM_WORDS for name in raw.adata.obs_names) == 1:
+        return True
+    column_G, fraction_G = np.zeros(len(names)), np.zeros(len(names), dtype=bool)
+    for _, part_BG in row_blocks(rows):
+        column_G += np.asarray(part_BG.sum(axis=0, dtype=np.float64)).ravel()
+        fraction_G[part_BG.indices[part_BG.data != np.rint(part_BG.data)]] = True
+    if bool(np.isclose(2 * column_G, column_G.sum(), rtol=2e-6).any()) and column_G.any():
+        return True
+    suspect_G = np.array([not _like_the_others(name) for name in names])
+    return bool(fraction_G[suspect_G].any() and not fraction_G[~suspect_G].any())
 
 
 def set_annotations_apart(raw: RawMatrix, what: str, asked: Sequence[str] = ()) -> RawMatrix:
@@ -46,6 +69,8 @@ def set_annotations_apart(raw: RawMatrix, what: str, asked: Sequence[str] = ()) 
     adata = raw.adata
     names = [str(name) for name in adata.var_names]
     _refuse_unknown(asked, [*names, *map(str, adata.obs.columns), *map(str, adata.var.columns)], what)
+    if raw.rows is not None:  # nothing is to be set apart: see needs_whole
+        return raw
     moved = np.array([name in asked or is_cell_annotation(name) for name in names], dtype=bool)
     if moved.any() and not moved.all():
         raw = _moved(raw, moved, "are not genes: they were kept as columns of obs")

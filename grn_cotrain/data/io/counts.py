@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -19,7 +19,7 @@ from scipy import sparse
 from grn_cotrain.data.alignment import AlignmentReport, name_some
 from grn_cotrain.data.assay_kinds import modality_of
 from grn_cotrain.data.assays import PRESENT, kind_for
-from grn_cotrain.data.io.annotations import set_annotations_apart
+from grn_cotrain.data.io.annotations import needs_whole, set_annotations_apart
 from grn_cotrain.data.io.column_words import like_a_barcode
 from grn_cotrain.data.io.features import Features, NameTables, TableOptions, resolve_features
 from grn_cotrain.data.io.format_anndata import MemorySource, read_anndata
@@ -27,9 +27,11 @@ from grn_cotrain.data.io.matrix_formats import read_matrix
 from grn_cotrain.data.io.names import AliasTable, TargetSpecies
 from grn_cotrain.data.io.raw_matrix import RawMatrix
 from grn_cotrain.data.io.storage_errors import reading
-from grn_cotrain.data.io.value_kind import ValueKind, detect_value_kind, kind_and_reason
+from grn_cotrain.data.io.stored_rows import Place
+from grn_cotrain.data.io.value_kind import ValueKind, ValueSummary, detect_value_kind, kind_and_reason
 from grn_cotrain.data.io.writable import writable_frame
 from grn_cotrain.data.obs import as_labels
+from grn_cotrain.data.rows import RowSource, RowsThrough, row_blocks
 from grn_cotrain.data.spaces import Interval, intervals_of
 from grn_cotrain.data.vocab import MODALITIES
 from grn_cotrain.errors import UserError
@@ -73,6 +75,8 @@ class CountsFile:
         Chromosome, start and end of the features whose place is known, by name.
     species
         Species of the genes, where a table of orthologs determined it.
+    rows
+        The values, where they stay on disk; ``adata`` has no ``X`` then.
     """
 
     adata: anndata.AnnData
@@ -83,6 +87,18 @@ class CountsFile:
     size_factors: dict[str, np.ndarray] | None = None
     species: TargetSpecies | None = None
     intervals: dict[str, Interval] = field(default_factory=dict)
+    rows: RowSource | None = None
+
+    def blocks(self) -> Iterator[sparse.csr_matrix]:
+        """Values of the cells in order, CSR float32 ``[B, G]``: one block in memory, several from disk."""
+        if self.rows is None:
+            yield self.adata.X
+        else:
+            yield from (part_BG for _, part_BG in row_blocks(self.rows))
+
+    def of_cells(self, compute: Callable[[sparse.csr_matrix], np.ndarray]) -> np.ndarray:
+        """What ``compute`` finds for each cell from its own values, block by block."""
+        return np.concatenate([compute(part_BG) for part_BG in self.blocks()])
 
     @property
     def kind(self) -> str:
@@ -117,6 +133,7 @@ def load_counts(
     *,
     modality: str | None = None,
     annotations: Sequence[str] = (),
+    place: Place = "memory",
     **tables: Unpack[TableOptions],
 ) -> CountsFile:
     """Read cells x features from h5ad, h5mu, loom, zarr, 10x h5, Matrix Market files, or a CSV/TSV table.
@@ -144,6 +161,10 @@ def load_counts(
     annotations
         Names of columns or features that are not genes, beyond those that are known (``n_counts``, ``cluster``): they
         become columns of ``obs``.
+    place
+        ``backed``: a CSR matrix of an h5ad or zarr store stays on disk (:attr:`CountsFile.rows`); ``auto``: where it
+        has more than ``IN_MEMORY_VALUES`` values. Everything else is read into memory, and so is a matrix whose indices
+        are not in order, or in which some features may be annotation.
 
     Raises
     ------
@@ -153,7 +174,10 @@ def load_counts(
         gene names that no Ensembl ids distinguish.
     """
     what = f"counts '{path}'"
-    raw = set_annotations_apart(read_matrix(path, layer, modality, annotations), what, annotations)
+    raw = read_matrix(path, layer, modality, annotations, place)
+    if raw.rows is not None and needs_whole(raw, annotations):
+        raw = read_matrix(path, layer, modality, annotations)
+    raw = set_annotations_apart(raw, what, annotations)
     return _validated(raw, what, layer, modality, NameTables.of(tables))
 
 
@@ -188,9 +212,17 @@ def _validated(raw: RawMatrix, what: str, layer: str | None, modality: str | Non
     # A reader that knows the file's own names of its parts has chosen already.
     features = resolve_features(adata.var, what, modality=None if raw.modality_taken else modality, tables=tables)
     hint = _hint(raw.counts_at)
-    values_CG = features.take(_numbers(adata.X, what, copy=raw.shared))
-    _refuse_bad_values(values_CG, what, hint)
-    kinds, said = _kinds(values_CG, features, what, hint)
+    values_CG: Any = None
+    rows: RowsThrough | None = None
+    if raw.rows is None:
+        values_CG = features.take(_numbers(adata.X, what, copy=raw.shared))
+    else:
+        rows = RowsThrough(RowsThrough(raw.rows, lambda part: part, adata.n_vars), features.take, len(features.var))
+    facts = _Facts(features.var["modality"].to_numpy(), adata.n_obs)
+    for part_BG in [values_CG] if rows is None else (part_BG for _, part_BG in row_blocks(rows)):
+        facts.add(part_BG)
+    _refuse_bad_values(facts, what, hint)
+    kinds, said = _kinds(facts, what, hint)
     on_log_scale = next(iter(kinds.values())) == "log"
     if tables.orthologs is not None and tables.policy == "sum" and on_log_scale and features.report.duplicated:
         raise UserError(f"--orthologs-policy 'sum': {what} is on a log scale, which cannot be summed; give raw counts")
@@ -198,20 +230,24 @@ def _validated(raw: RawMatrix, what: str, layer: str | None, modality: str | Non
     if on_log_scale and hint:
         notes.append(f"raw counts are there too, and were not taken: {hint}")
     present = _presence(adata.obs, features.var, raw, what)
-    notes += _measured_notes(values_CG, features.var, present, what)
+    notes += _measured_notes(facts, present, what)
     columns = {PRESENT.format(name): has_C for name, has_C in present.items()}
     if len(present) == 1 and next(iter(present.values())).all():
         columns = {}
     obs, changed = writable_frame(adata.obs.assign(**columns))
     notes += changed
-    empty_C = np.diff(values_CG.indptr) == 0
+    empty_C = np.sum([facts.number_C(name) for name in facts.modalities], axis=0) == 0
     if empty_C.all():
         fix = hint or "give the layer that holds the counts (--layer)"
         raise UserError(f"{what}: every cell is empty; {fix}")
     if empty_C.any():
         names = list(obs.index[empty_C])
         notes.append(f"{len(names):,} cells without any count were left out: {name_some(names, 3)}")
-        values_CG, obs = values_CG[~empty_C], obs[~empty_C]
+        obs = obs[~empty_C]
+        if rows is None:
+            values_CG = values_CG[~empty_C]
+        else:
+            rows = rows.take(np.flatnonzero(~empty_C))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a gene and its protein may share a name
         result = anndata.AnnData(X=values_CG, obs=obs, var=features.var)
@@ -223,6 +259,7 @@ def _validated(raw: RawMatrix, what: str, layer: str | None, modality: str | Non
         tables.aliases,
         species=features.species,
         intervals=_intervals(adata.var, features),
+        rows=rows,
     )
 
 
@@ -248,33 +285,73 @@ def _numbers(X: Any, what: str, *, copy: bool) -> sparse.csr_matrix:
     return values_CG
 
 
-def _refuse_bad_values(values_CG: sparse.csr_matrix, what: str, hint: str) -> None:
-    for trouble, bad_N in (
-        ("NaN", np.isnan(values_CG.data)),
-        ("infinite", np.isinf(values_CG.data)),
-        ("negative", values_CG.data < 0),
-    ):
-        if bad_N.any():
-            cells = np.unique(np.searchsorted(values_CG.indptr, np.flatnonzero(bad_N), side="right")).size
+class _Facts:
+    """What is to be known of the values of all cells, gathered block by block.
+
+    Attributes
+    ----------
+    modalities
+        Those of the features, in the order of all.
+    bad
+        NaN, infinite, negative: number of values, and of cells that have some.
+    summary
+        Modality -> summary of its values.
+    """
+
+    def __init__(self, modality_G: np.ndarray, num_cells: int) -> None:
+        self.modalities = [name for name in MODALITIES if name in modality_G]
+        self.bad = dict.fromkeys(_BAD, (0, 0))
+        self.summary = {name: ValueSummary(num_cells) for name in self.modalities}
+        self._columns = {name: np.flatnonzero(modality_G == name) for name in self.modalities}
+        self._number: dict[str, list[np.ndarray]] = {name: [] for name in self.modalities}
+        self._first = 0
+
+    def add(self, part_BG: sparse.csr_matrix) -> None:
+        """Add the next cells."""
+        for trouble, is_bad in _BAD.items():
+            bad_N = is_bad(part_BG.data)
+            if bad_N.any():
+                cells = np.unique(np.searchsorted(part_BG.indptr, np.flatnonzero(bad_N), side="right")).size
+                number, before = self.bad[trouble]
+                self.bad[trouble] = (number + int(bad_N.sum()), before + cells)
+        for name, index_F in self._columns.items():
+            part_BF = part_BG if len(index_F) == part_BG.shape[1] else part_BG[:, index_F]
+            self.summary[name].add(part_BF, self._first)
+            self._number[name].append(np.diff(part_BF.indptr))
+        self._first += part_BG.shape[0]
+
+    def number_C(self, modality: str) -> np.ndarray:
+        """Values of each cell in a modality, int64 ``[C]``."""
+        return np.concatenate(self._number[modality])
+
+
+_BAD: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "NaN": np.isnan,
+    "infinite": np.isinf,
+    "negative": lambda values_N: values_N < 0,
+}
+
+
+def _refuse_bad_values(facts: _Facts, what: str, hint: str) -> None:
+    for trouble, (number, cells) in facts.bad.items():
+        if number:
             fix = "repair or remove them"
             if trouble == "negative":
                 fix = "give raw counts or log1p values, not scaled ones" + (f" (raw counts: {hint})" if hint else "")
-            raise UserError(f"{what}: {int(bad_N.sum()):,} {trouble} values in {cells:,} cells; {fix}")
+            raise UserError(f"{what}: {number:,} {trouble} values in {cells:,} cells; {fix}")
 
 
-def _kinds(values_CG: sparse.csr_matrix, features: Features, what: str, hint: str) -> tuple[dict[str, str], list[str]]:
+def _kinds(facts: _Facts, what: str, hint: str) -> tuple[dict[str, str], list[str]]:
     """Kind of each assay, found from the values of its own features; and why, for the reader."""
-    modality_G = features.var["modality"].to_numpy()
-    present = [name for name in MODALITIES if name in modality_G]
+    present = facts.modalities
     kinds: dict[str, str] = {}
     notes = []
-    for name in present:
-        part = values_CG if len(present) == 1 else values_CG[:, np.flatnonzero(modality_G == name)]
+    for name, part in facts.summary.items():
         try:
             values, reason = kind_and_reason(part, what if len(present) == 1 else f"{what} ({name}s)")
         except UserError as error:
             raise UserError(f"{error}{f' (raw counts: {hint})' if hint else ''}") from None
-        kind = kind_for(name, values, part)
+        kind = kind_for(name, values, only_ones=part.only_ones)
         kinds[modality_of(name).assay] = kind
         called = "raw counts" if values == "counts" else "on a log scale, not counts"
         usual = "" if kind == values else f"; taken as {kind}"
@@ -298,15 +375,12 @@ def _presence(obs: pd.DataFrame, var: pd.DataFrame, raw: RawMatrix, what: str) -
     return present
 
 
-def _measured_notes(
-    values_CG: sparse.csr_matrix, var: pd.DataFrame, present: dict[str, np.ndarray], what: str
-) -> list[str]:
+def _measured_notes(facts: _Facts, present: dict[str, np.ndarray], what: str) -> list[str]:
     """Cells with each assay; what the file leaves open is named."""
     notes = []
     for assay, has_C in present.items():
         name = modality_of(assay).name
-        inside_G = np.flatnonzero((var["modality"] == name).to_numpy())
-        number_C = np.diff((values_CG if len(inside_G) == len(var) else values_CG[:, inside_G]).indptr)
+        number_C = facts.number_C(name)
         if (number_C[~has_C] > 0).any():
             raise UserError(
                 f"{what}: obs['{PRESENT.format(assay)}'] is false in {int((number_C[~has_C] > 0).sum()):,} cells that "

@@ -16,10 +16,13 @@ from scipy import sparse
 from grn_cotrain.data.io.raw_matrix import RawMatrix, frame, no_such_layer, whole_numbers
 from grn_cotrain.data.io.sparse_check import checked, refuse_size
 from grn_cotrain.data.io.stored_matrix import read_stored, read_table, refuse_claims, refuse_shape
+from grn_cotrain.data.io.stored_rows import Place, rows_on_disk
 from grn_cotrain.errors import UserError
 
 if TYPE_CHECKING:
     import anndata
+
+    from grn_cotrain.data.rows import StoredRows
 
 __all__ = ["GroupSource", "MemorySource", "read_anndata", "read_h5ad"]
 
@@ -39,6 +42,9 @@ class Source(Protocol):
 
     def matrix(self, layer: str | None, shape: tuple[int, int], what: str) -> tuple[Any, list[str]]:
         """``X``, a layer, or ``raw``, of this shape and of sound structure, None if there is none; and notes."""
+
+    def rows(self, layer: str | None, shape: tuple[int, int]) -> StoredRows | None:
+        """The matrix of :meth:`matrix`, where it can stay on disk and is wanted there."""
 
     def layers(self) -> list[str]:
         """Names that :meth:`matrix` takes in addition to None."""
@@ -91,6 +97,10 @@ class MemorySource:
             return read_stored(node, shape, called)
         raise _not_in_memory(X, called)
 
+    def rows(self, layer: str | None, shape: tuple[int, int]) -> StoredRows | None:
+        """None: what is in memory stays there."""
+        return None
+
     def layers(self) -> list[str]:
         """Layers, and ``raw``."""
         return [*map(str, self._adata.layers), *([_RAW] if self._is_raw(_RAW) else [])]
@@ -110,10 +120,18 @@ class MemorySource:
 
 
 class GroupSource:
-    """A group of an HDF5 file or a zarr store that holds an AnnData."""
+    """A group of an HDF5 file or a zarr store that holds an AnnData.
 
-    def __init__(self, group: Any) -> None:
-        self._group = group
+    Parameters
+    ----------
+    group
+        The open group.
+    path, place
+        The file or store, and where its values are kept; by default in memory.
+    """
+
+    def __init__(self, group: Any, path: Path | None = None, place: Place = "memory") -> None:
+        self._group, self._path, self._kept = group, path, place
 
     def _node(self, path: str) -> Any:
         node: Any = self._group
@@ -154,6 +172,13 @@ class GroupSource:
         node = self._node(self._place(layer))
         return (None, []) if node is None else read_stored(node, shape, f"{what}: {self._place(layer)}")
 
+    def rows(self, layer: str | None, shape: tuple[int, int]) -> StoredRows | None:
+        """Rows on disk, of a CSR matrix in order."""
+        node = self._node(self._place(layer))
+        if self._path is None or not hasattr(node, "keys"):
+            return None
+        return rows_on_disk(self._path, node, shape, self._kept)
+
     def layers(self) -> list[str]:
         """Layers, and ``raw``."""
         return [*self._layer_names(), *([_RAW] if self._is_raw(_RAW) else [])]
@@ -190,13 +215,13 @@ def _not_in_memory(X: Any, what: str) -> UserError:
     return UserError(f"{what}: is a {kind}; {fix}")
 
 
-def read_h5ad(file: Any, path: Path, layer: str | None, what: str) -> RawMatrix:
+def read_h5ad(file: Any, path: Path, layer: str | None, what: str, place: Place = "memory") -> RawMatrix:
     """Read an open h5ad; files of the oldest layouts are read whole by anndata."""
     import anndata
 
     modern = all(name in file and "encoding-type" in file[name].attrs for name in ("obs", "var"))
     if modern:
-        return read_anndata(GroupSource(file), layer, what)
+        return read_anndata(GroupSource(file, path, place), layer, what)
     refuse_claims(file, what)
     return read_anndata(MemorySource(anndata.read_h5ad(path)), layer, what)
 
@@ -216,11 +241,15 @@ def read_anndata(source: Source, layer: str | None, what: str, *, proteins: bool
     if layer is not None and layer not in source.layers():
         raise no_such_layer(layer, source.layers(), what)
     obs, var = _table(source.obs(), "obs", what), _table(source.var(layer), "var", what)
+    others = [name for name in source.layers() if name != layer and _holds_counts(source, name)]
+    beside = proteins and any(source.obsm(key) is not None for key in _PROTEIN_KEYS)  # joined in memory
+    rows = None if beside else source.rows(layer, (len(obs), len(var)))
+    if rows is not None:
+        return RawMatrix(anndata.AnnData(obs=_plain(obs), var=_plain(var)), counts_at=others, rows=rows)
     X, notes = source.matrix(layer, (len(obs), len(var)), what)
     if X is None:
         choices = ", ".join(f"--layer {name}" for name in source.layers())
         raise UserError(f"{what}: X is empty; " + (f"take a layer: {choices}" if choices else "give one with values"))
-    others = [name for name in source.layers() if name != layer and _holds_counts(source, name)]
     if not sparse.issparse(X):
         X = np.asarray(X)
         X = X.reshape(len(obs), len(var)) if X.ndim != 2 else X

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from grn_cotrain.data.io.matrix_market import MATRIX_MARKET
 from grn_cotrain.data.io.packed import DAMAGE, copy_limited, open_unpacked, scratch_folder
 from grn_cotrain.data.io.raw_matrix import RawMatrix
 from grn_cotrain.data.io.storage_errors import reading
+from grn_cotrain.data.io.stored_rows import Place
 from grn_cotrain.data.vocab import name_some
 from grn_cotrain.errors import UserError
 from grn_cotrain.strict import waits
@@ -36,7 +37,11 @@ _ZARR_FILES = ("zarr.json", ".zgroup", ".zattrs")
 
 
 def read_matrix(
-    path: str | Path, layer: str | None = None, modality: str | None = None, annotations: Sequence[str] = ()
+    path: str | Path,
+    layer: str | None = None,
+    modality: str | None = None,
+    annotations: Sequence[str] = (),
+    place: Place = "memory",
 ) -> RawMatrix:
     """Read ``path`` by its content.
 
@@ -48,6 +53,8 @@ def read_matrix(
         Which modality of a file that holds several; formats that keep them as feature types leave this to the caller.
     annotations
         Columns of a text table that are not genes although no known word shows it.
+    place
+        Where the values of an h5ad or zarr store are kept; those of other formats are read into memory.
 
     Raises
     ------
@@ -57,7 +64,7 @@ def read_matrix(
     with warnings.catch_warnings():
         # Repeated names, old layouts: the caller refuses, renames or reads them, and reports it in one line.
         warnings.simplefilter("ignore")
-        return _read_any(Path(path), _Asked(layer, modality, tuple(annotations)), f"counts '{path}'")
+        return _read_any(Path(path), _Asked(layer, modality, tuple(annotations), place), f"counts '{path}'")
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,7 @@ class _Asked:
     layer: str | None
     modality: str | None
     annotations: tuple[str, ...]
+    place: Place
 
 
 def _read_any(path: Path, asked: _Asked, what: str) -> RawMatrix:
@@ -100,7 +108,7 @@ def _read_any(path: Path, asked: _Asked, what: str) -> RawMatrix:
 def _stored(read: Callable[..., RawMatrix], path: Path, asked: _Asked, what: str) -> RawMatrix:
     """Read HDF5 or zarr; what their libraries raise becomes one line."""
     with reading(what):
-        return read(path, asked.layer, asked.modality, what)
+        return read(path, asked, what)
 
 
 def _read_text(path: Path, asked: _Asked, what: str) -> RawMatrix:
@@ -125,7 +133,7 @@ def _read_plain_hdf5(path: Path, kind: FileKind, asked: _Asked, what: str) -> Ra
                 copy_limited(stream, place, path)
         except (*DAMAGE, OSError) as error:
             raise UserError(f"{what}: its compressed data are cut short or damaged ({error}); fetch it again") from None
-        raw = _stored(_read_hdf5, place, asked, what)
+        raw = _stored(_read_hdf5, place, replace(asked, place="memory"), what)  # the file is deleted at once
     raw.notes.insert(0, f"the file is {kind.title}: it was unpacked to a temporary file")
     return raw
 
@@ -141,7 +149,7 @@ def _read_archive(path: Path, kind: FileKind, asked: _Asked, what: str) -> RawMa
             raise UserError(
                 f"{what}: is {kind.title} that holds {inner.title} ({members}); unpack it, and give that one"
             )
-        raw = _read_any(place, asked, f"{what} ({members})")
+        raw = _read_any(place, replace(asked, place="memory"), f"{what} ({members})")
     raw.notes.insert(0, f"the file is {kind.title}: {members} was read")
     return raw
 
@@ -167,8 +175,10 @@ def _refuse_layer(layer: str | None, path: Path) -> None:
         )
 
 
-def _read_hdf5(path: Path, layer: str | None, modality: str | None, what: str) -> RawMatrix:
+def _read_hdf5(path: Path, asked: _Asked, what: str) -> RawMatrix:
     import h5py
+
+    layer = asked.layer
 
     with h5py.File(path, "r") as file:
         if is_loom(file):
@@ -177,20 +187,22 @@ def _read_hdf5(path: Path, layer: str | None, modality: str | None, what: str) -
             _refuse_layer(layer, path)
             return read_10x_h5(file, what)
         if is_mudata(file):
-            return _named(read_mudata(file, layer, modality, what), "h5mu", layer)
+            return _named(read_mudata(file, layer, asked.modality, what), "h5mu", layer)
         if "X" in file or "obs" in file:
-            return _named(read_h5ad(file, path, layer, what), "h5ad", layer)
+            return _named(read_h5ad(file, path, layer, what, asked.place), "h5ad", layer)
         raise _stranger(file, what, "an h5ad, an h5mu, a loom nor a 10x h5")
 
 
-def _read_zarr(path: Path, layer: str | None, modality: str | None, what: str) -> RawMatrix:
+def _read_zarr(path: Path, asked: _Asked, what: str) -> RawMatrix:
     import zarr
+
+    layer = asked.layer
 
     root = zarr.open_group(str(path), mode="r")
     if is_mudata(root):
-        return _named(read_mudata(root, layer, modality, what), "MuData zarr", layer)
+        return _named(read_mudata(root, layer, asked.modality, what), "MuData zarr", layer)
     if "X" in root or "obs" in root:
-        return _named(read_anndata(GroupSource(root), layer, what), "AnnData zarr", layer)
+        return _named(read_anndata(GroupSource(root, path, asked.place), layer, what), "AnnData zarr", layer)
     raise _stranger(root, what, "an AnnData nor a MuData")
 
 

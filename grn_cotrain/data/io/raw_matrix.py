@@ -19,6 +19,8 @@ from grn_cotrain.errors import UserError, did_you_mean
 if TYPE_CHECKING:
     import anndata
 
+    from grn_cotrain.data.rows import StoredRows
+
 __all__ = [
     "RawMatrix",
     "canonical_modality",
@@ -50,6 +52,8 @@ class RawMatrix:
         The values are the caller's: copy before changing them.
     measured
         For each modality, which cells have it: bool ``[C]``; empty where every cell has all.
+    rows
+        The values, where they stay on disk; ``adata`` has no ``X`` then.
     """
 
     adata: anndata.AnnData
@@ -58,6 +62,7 @@ class RawMatrix:
     modality_taken: bool = False
     shared: bool = False
     measured: dict[str, np.ndarray] = field(default_factory=dict)
+    rows: StoredRows | None = None
 
 
 def frame(names: Sequence[Any], columns: dict[str, Any] | None = None) -> pd.DataFrame:

@@ -8,7 +8,7 @@ Dimension letters: C cells, G genes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -60,7 +60,7 @@ def size_factors(counts: CountsFile) -> tuple[dict[str, np.ndarray], list[str]]:
         return counts.size_factors, []
     found: dict[str, np.ndarray] = {}
     for name, kind in counts.kinds.items():
-        depth_C = ASSAY_KINDS.get(kind).depth(_of_assay(counts, name))
+        depth_C = _of_cells(counts, name, ASSAY_KINDS.get(kind).depth)
         found[name] = np.where(depth_C > 0, depth_C, 1.0)  # a cell without a value has nothing to scale
     first = next(iter(found))
     given = counts.adata.obs.get(SIZE_FACTOR)
@@ -71,7 +71,7 @@ def size_factors(counts: CountsFile) -> tuple[dict[str, np.ndarray], list[str]]:
     present_C = counts.present.get(first, np.ones(len(given), dtype=bool))
     values_C = np.ones(len(given))
     values_C[present_C] = _positive(given[present_C], list(map(str, counts.adata.obs_names[present_C])))
-    totals_C = np.asarray(_of_assay(counts, first).sum(axis=1, dtype=np.float64)).ravel()
+    totals_C = _of_cells(counts, first, lambda part_BF: np.asarray(part_BF.sum(axis=1, dtype=np.float64)).ravel())
     factor, said = _scale(values_C[present_C], totals_C[present_C])
     if factor is not None:
         found[first] = np.where(present_C, values_C * factor, 1.0)
@@ -82,9 +82,11 @@ def _scale_of(kind: str) -> str:
     return "on a log scale" if kind == "log" else kind
 
 
-def _of_assay(counts: CountsFile, name: str) -> sparse.csr_matrix:
+def _of_cells(counts: CountsFile, name: str, compute: Callable[[sparse.csr_matrix], np.ndarray]) -> np.ndarray:
+    """What ``compute`` finds for each cell from its values in an assay."""
     inside_G = (counts.adata.var["modality"] == modality_of(name).name).to_numpy()
-    return counts.adata.X if inside_G.all() else counts.adata.X[:, np.flatnonzero(inside_G)]
+    index_F = None if inside_G.all() else np.flatnonzero(inside_G)
+    return counts.of_cells(lambda part_BG: compute(part_BG if index_F is None else part_BG[:, index_F]))
 
 
 def _positive(column: pd.Series, names: Sequence[str]) -> np.ndarray:

@@ -19,7 +19,7 @@ from scipy import sparse
 
 from grn_cotrain.errors import UserError
 
-__all__ = ["ValueKind", "detect_value_kind", "kind_and_reason"]
+__all__ = ["ValueKind", "ValueSummary", "detect_value_kind", "kind_and_reason"]
 
 ValueKind = Literal["counts", "log"]
 
@@ -52,6 +52,48 @@ class _Evidence:
         return max(2.0 * (self.total is not None), self.stepped)
 
 
+class ValueSummary:
+    """What :func:`kind_and_reason` needs to know about values, gathered block by block.
+
+    Parameters
+    ----------
+    num_cells
+        C of all blocks together; the cells of the sample are evenly spaced over them.
+    """
+
+    def __init__(self, num_cells: int) -> None:
+        self.largest = 0.0
+        self.num_values = self.num_whole = self.num_ones = 0
+        self.cells: list[np.ndarray] = []
+        self._sampled = np.unique(np.linspace(0, num_cells - 1, _NUM_CELLS).astype(np.int64))
+
+    @classmethod
+    def of(cls, X: Any) -> ValueSummary:
+        """Summary of one matrix in memory."""
+        values_CG = sparse.csr_matrix(X)
+        summary = cls(values_CG.shape[0])
+        summary.add(values_CG, 0)
+        return summary
+
+    def add(self, values_BG: sparse.csr_matrix, first: int) -> None:
+        """Add the cells ``first``, ``first + 1``, and so on."""
+        values_N = values_BG.data
+        self.largest = max(self.largest, float(values_N.max(initial=0.0)))
+        self.num_values += values_N.size
+        self.num_whole += int(np.count_nonzero(values_N == np.rint(values_N)))
+        self.num_ones += int(np.count_nonzero(values_N == 1))
+        inside = (self._sampled >= first) & (self._sampled < first + values_BG.shape[0])
+        for i in (self._sampled[inside] - first).tolist():
+            values = values_N[values_BG.indptr[i] : values_BG.indptr[i + 1]]
+            if np.any(values):
+                self.cells.append(values[values != 0].astype(np.float64))
+
+    @property
+    def only_ones(self) -> bool:
+        """Whether there are values, and all are 1."""
+        return bool(self.num_values) and self.num_ones == self.num_values
+
+
 def detect_value_kind(X: Any, what: str = "counts") -> ValueKind:
     """Whether a matrix holds raw counts or log-scale values; see :func:`kind_and_reason`."""
     return kind_and_reason(X, what)[0]
@@ -63,7 +105,7 @@ def kind_and_reason(X: Any, what: str) -> tuple[ValueKind, str]:
     Parameters
     ----------
     X
-        Array or sparse matrix ``[C, G]`` without NaN, infinite or negative values.
+        Array or sparse matrix ``[C, G]`` without NaN, infinite or negative values, or the summary of one.
     what
         How errors call it.
 
@@ -73,12 +115,10 @@ def kind_and_reason(X: Any, what: str) -> tuple[ValueKind, str]:
         Neither: normalised but not logged (CPM, TPM, proportions), counts with fractions (corrected for ambient RNA, or
         of pseudo-aligners), or fractions too large for a log scale.
     """
-    values_CG = sparse.csr_matrix(X)
-    values_N = values_CG.data
-    largest = float(values_N.max(initial=0.0))
-    if np.array_equal(values_N, np.rint(values_N)):
+    summary = X if isinstance(X, ValueSummary) else ValueSummary.of(X)
+    largest, cells = summary.largest, summary.cells
+    if summary.num_whole == summary.num_values:
         return "counts", "only 0 and 1" if largest <= 1 else f"whole numbers up to {largest:,.0f}"
-    cells = _sampled_cells(values_CG)
     straight = _evidence(cells, lambda x: x)
     if largest <= _LARGEST_LOG:
         undone = {name: _evidence(cells, undo) for name, undo in _UNDO.items()}
@@ -88,8 +128,8 @@ def kind_and_reason(X: Any, what: str) -> tuple[ValueKind, str]:
         name, evidence = max(undone.items(), key=lambda item: item[1].strength)
         if evidence.strength >= _ENOUGH and evidence.strength > straight.strength:
             return "log", f"{name} of {_scaled(evidence)}, at most {largest:.4g}"
-    whole = float(np.mean(values_N == np.rint(values_N)))
-    if whole >= _HALF_COUNTS and values_N.size >= _LEAST_VALUES and straight.total is None:
+    whole = summary.num_whole / summary.num_values
+    if whole >= _HALF_COUNTS and summary.num_values >= _LEAST_VALUES and straight.total is None:
         raise UserError(
             f"{what}: values are neither raw counts nor on a log scale: counts with fractions "
             f"({whole:.0%} whole numbers, up to {largest:,.6g}), as after correction for ambient RNA or from a "
@@ -123,13 +163,6 @@ def _scaled(evidence: _Evidence) -> str:
     if evidence.total is None:
         return "counts divided by a size factor"
     return f"normalised counts (every cell sums to {evidence.total:,.5g})"
-
-
-def _sampled_cells(values_CG: sparse.csr_matrix) -> list[np.ndarray]:
-    """Non-zero values of up to 200 cells, evenly spaced, in double precision."""
-    rows = np.unique(np.linspace(0, values_CG.shape[0] - 1, _NUM_CELLS).astype(np.int64))
-    pieces = (values_CG.data[values_CG.indptr[i] : values_CG.indptr[i + 1]] for i in rows)
-    return [values[values != 0].astype(np.float64) for values in pieces if np.any(values)]
 
 
 def _evidence(cells: list[np.ndarray], undo: Callable[[np.ndarray], np.ndarray]) -> _Evidence:

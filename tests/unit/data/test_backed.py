@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from grn_cotrain.data.backed import BackedStore, StoredRows
+from grn_cotrain.data.backed import BackedStore
 from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.prep import Prep, write_prep
+from grn_cotrain.data.rows import StoredRows
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.streams import CellStream
 from grn_cotrain.data.tokens import Tokenizer

@@ -17,13 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grn_cotrain.data import factor_analysis, standardised
-from grn_cotrain.data.backed import BackedStore, StoredRows
+from grn_cotrain.data.backed import BackedStore
 from grn_cotrain.data.cell_blocks import Block, Layout, column_values
 from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.factor_analysis import fit_factor_analysis
 from grn_cotrain.data.gene2vec import coexpressed_pairs
 from grn_cotrain.data.loadings import LOADINGS_NEEDS, gene_loadings
 from grn_cotrain.data.read_depth import CountFaults
+from grn_cotrain.data.rows import StoredRows
 from grn_cotrain.data.statistics import Accumulator, Need, Statistics
 from grn_cotrain.data.value_sketch import DepthValues, FeatureValues, PooledValues, ValueSketch
 from grn_cotrain.data.value_statistics import Moments

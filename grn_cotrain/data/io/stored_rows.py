@@ -1,0 +1,77 @@
+"""Matrices that stay on disk while their cells are read: which ones can, after their structure was checked.
+
+Dimension letters: C cells, B some of them, G features.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from scipy import sparse
+
+from grn_cotrain.data.io.sparse_check import refuse_size
+from grn_cotrain.data.rows import StoredRows, row_blocks
+from grn_cotrain.data.store import IN_MEMORY_VALUES
+from grn_cotrain.errors import UserError
+
+__all__ = ["Place", "rows_on_disk"]
+
+Place = Literal["memory", "auto", "backed"]
+"""Where values are kept: in memory, on disk, or on disk where there are more than ``IN_MEMORY_VALUES``."""
+_PARTS = ("data", "indices", "indptr")
+
+
+def rows_on_disk(path: Path, node: Any, shape: tuple[int, int], place: Place) -> StoredRows | None:
+    """Rows of a CSR matrix that can be read block by block, or None where it has to be read whole.
+
+    Read whole is what is small (``auto``), what is not CSR, and what is not in order or is broken: the reader that has
+    the whole matrix knows how to sort it, or what to refuse.
+
+    Parameters
+    ----------
+    path
+        The file or store, which must stay where it is.
+    node
+        Group of the matrix.
+    shape
+        Numbers of cells and features that ``obs`` and ``var`` name.
+    place
+        What the caller wants.
+    """
+    form = str(node.attrs.get("encoding-type", ""))
+    if place == "memory" or form != "csr_matrix" or any(name not in node for name in _PARTS):
+        return None
+    data, indices, pointers = (node[name] for name in _PARTS)
+    if place == "auto" and data.size <= IN_MEMORY_VALUES:
+        return None
+    try:
+        for part in (data, indices, pointers):
+            refuse_size(part, "")
+    except UserError:  # said by the reader that takes memory for it
+        return None
+    claimed = tuple(int(n) for n in np.asarray(node.attrs.get("shape", (-1, -1))).ravel())
+    lost = getattr(data, "nchunks_initialized", None)  # a zarr store with a lost chunk reads as zeros
+    if claimed != tuple(shape) or (lost is not None and lost < data.nchunks) or data.size != indices.size:
+        return None
+    if data.dtype.kind not in "biuf" or indices.dtype.kind not in "iu" or pointers.dtype.kind not in "iu":
+        return None
+    if not data.ndim == indices.ndim == pointers.ndim == 1 or pointers.shape != (shape[0] + 1,):
+        return None
+    indptr = pointers[:].astype(np.int64)
+    if indptr[0] != 0 or indptr[-1] != data.size or bool((np.diff(indptr) < 0).any()):
+        return None
+    rows = StoredRows(path, shape, str(node.name).strip("/"))
+    return rows if all(_in_order(part_BG) for _, part_BG in row_blocks(rows)) else None
+
+
+def _in_order(part_BG: sparse.csr_matrix) -> bool:
+    """Whether indices exist, and increase in every row."""
+    indices = part_BG.indices
+    if not indices.size:
+        return True
+    if int(indices.min()) < 0 or int(indices.max()) >= part_BG.shape[1]:
+        return False
+    row_N = np.repeat(np.arange(part_BG.shape[0]), np.diff(part_BG.indptr))
+    return bool(((np.diff(indices) > 0) | (np.diff(row_N) > 0)).all())
