@@ -161,10 +161,21 @@ def fill(text: str, marker: str, content: str) -> str:
     return pattern.sub(lambda match: f"{match.group(1)}{content}\n{match.group(2)}", text)
 
 
+#: Pages with marked parts.
+_PAGES = ("README.md", "docs/encoders.md", "docs/reading-the-table.md")
+
+
 def write_documents(*, root: Path = ROOT, records: Path = RECORDS) -> list[Path]:
-    """Write RESULTS.md and the marked parts of README.md; returns the two paths."""
+    """Write RESULTS.md and the marked parts of README.md and of pages of ``docs``; return their paths.
+
+    Raises
+    ------
+    UserError
+        A part has markers in none of them.
+    """
     found = read_records(records)
-    results, readme = root / "experiments" / "RESULTS.md", root / "README.md"
+    results = root / "experiments" / "RESULTS.md"
+    pages = {path: path.read_text(encoding="utf-8") for path in (root / name for name in _PAGES) if path.is_file()}
     links = [record for record in found if record["kind"] == "links"]
     comparisons = [record for record in found if record["kind"] == "compare"]
     parts = {
@@ -173,12 +184,13 @@ def write_documents(*, root: Path = ROOT, records: Path = RECORDS) -> list[Path]
         "results:compare": _readme_comparisons(comparisons) or "No run record yet.",
         "results:encoders": _readme_encoders(found),
     }
-    text = readme.read_text(encoding="utf-8")
     for marker, content in parts.items():
-        text = fill(text, marker, content)
+        place = next((path for path, text in pages.items() if f"<!-- {marker} -->" in text), root / "README.md")
+        pages[place] = fill(pages.get(place, ""), marker, content)
     write_text(results, results_text(found))
-    write_text(readme, text)
-    return [results, readme]
+    for path, text in pages.items():
+        write_text(path, text)
+    return [results, *pages]
 
 
 def _readme_comparisons(records: Sequence[Mapping[str, Any]]) -> str:

@@ -161,7 +161,7 @@ def clear_leftovers(folder: str | Path, *, before: float | None = None) -> list[
     folder
         Folder to tidy; one that does not exist holds nothing.
     before
-        Leave alone what changed at this time (seconds since 1970) or later: a write may still be going on.
+        Leave alone files that changed at this time (seconds since 1970) or later, since a write may not be finished.
 
     Raises
     ------

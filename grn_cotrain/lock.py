@@ -105,7 +105,7 @@ def file_lock(place: Path, *, what: str, wait: float | None = 1.0) -> Iterator[b
 
 
 def holder_of(place: Path) -> dict[str, Any] | None:
-    """Who holds the lock ``place``; None where nobody does, and where that cannot be found out."""
+    """Who holds the lock ``place``; None if nobody does, and where that cannot be found out."""
     if _key(place) in _held:
         return _read_holder(place)
     if not place.is_file():

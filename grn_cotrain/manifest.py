@@ -104,7 +104,7 @@ class Manifest:
         Raises
         ------
         UserError
-            A file is missing, differs, or was added by another hand.
+            A file is missing, differs, or was added by another program.
         """
         manifest = cls.read(folder / MODEL_MANIFEST)
         # A README that somebody added is not read by the package; another platt.json would be.
@@ -126,7 +126,7 @@ class Manifest:
                 )
 
     def problem(self, folder: Path, name: str) -> str | None:
-        """Short description of what is wrong with a file; None where it is the file that was listed."""
+        """Short description of what is wrong with a file; None if it is the file that was listed."""
         row = self.files.get(name)
         path = folder / name
         if row is None:

@@ -356,7 +356,7 @@ class CoTrainModel(nn.Module):
         return JointTokenizer({name: of(spec.tokens, spec.reads) for name, spec in specs.items()})
 
     def keep_weights(self) -> Tensor | None:
-        """Weights by which tokens of a cell over the cap are kept, from the encoders that define them; None where none
+        """Weights by which tokens of a cell over the cap are kept, from the encoders that define them; None if none
         does."""
         weights_F = None
         modality_F = np.asarray(self.vocab.modality, dtype=object)
@@ -390,7 +390,7 @@ class CoTrainModel(nn.Module):
         return module
 
     def value_predictor(self) -> ValuePredictor | None:
-        """The first objective of the recipe that predicts hidden values; None where none does."""
+        """The first objective of the recipe that predicts hidden values; None if none does."""
         return next((module for module in self.objectives.values() if isinstance(module, ValuePredictor)), None)
 
     @torch.no_grad()

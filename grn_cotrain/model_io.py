@@ -51,7 +51,12 @@ _CONFIG_SHAPE = {
     "sha256": {
         str: str,
     },
-    "meta": {"step?": int, "validation?": {str: (float, type(None))}, **{f"{name}?": str for name in _META}},
+    "meta": {
+        "step?": int,
+        "kinds?": {str: str},
+        "validation?": {str: (float, type(None))},
+        **{f"{name}?": str for name in _META},
+    },
 }
 _CONFIG_KEYS = (
     "model",
@@ -276,7 +281,7 @@ def _listed(folder: Path, config: dict[str, Any]) -> bool:
     Raises
     ------
     UserError
-        A file is missing, differs, or was added by another hand.
+        A file is missing, differs, or was added by another program.
     """
     path = folder / MODEL_MANIFEST
     if not path.is_file():

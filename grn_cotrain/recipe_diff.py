@@ -11,7 +11,7 @@ _ABSENT = object()
 
 
 def recipe_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Return ``(path, value in a, value in b)`` of every leaf that differs, in order; None where a key is absent.
+    """Return ``(path, value in a, value in b)`` of every leaf that differs, in order; None if a key is absent.
 
     Recipes come as plain values (:func:`grn_cotrain.config.to_dict`). Lists are compared as a whole.
     """
@@ -19,7 +19,7 @@ def recipe_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[tuple
 
 
 def differing_keys(recipes: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Keys in which any of the recipes differs from the first, with the value of every recipe; None where absent."""
+    """Keys in which any of the recipes differs from the first, with the value of every recipe; None if absent."""
     keys = dict.fromkeys(key for other in recipes[1:] for key, _, _ in recipe_differences(recipes[0], other))
     return {key: [_value(recipe, key) for recipe in recipes] for key in keys}
 

@@ -145,7 +145,7 @@ class TrainConfig:
     select_on
         Side whose validation metric picks the checkpoint; ``auto``: links where the schedule trains them.
     checkpoint_every
-        Steps from checkpoint to checkpoint; ``--resume`` goes on from the last.
+        Steps from checkpoint to checkpoint; ``--resume`` continues from the last.
     keep_checkpoints
         Checkpoints that are kept, the latest ones.
     log_every

@@ -262,7 +262,7 @@ class RunFiles:
                 self.warn(f"{name} {problem}; {fix}")
 
     def require_record(self) -> None:
-        """Refuse a run.json that was changed by another hand: numbers would be attributed to another run.
+        """Refuse a run.json that another program changed: its numbers would be attributed to another run.
 
         Raises
         ------
@@ -277,7 +277,7 @@ class RunFiles:
             )
 
     def record_problem(self) -> str | None:
-        """In what run.json differs from its row in the manifest; None where it does not."""
+        """In what run.json differs from its row in the manifest; None if it does not."""
         manifest, name = self._manifest(), self.record_file.name
         return None if manifest is None or name not in manifest.files else manifest.problem(self.folder, name)
 
@@ -331,7 +331,7 @@ class RunFiles:
                     parent.rmdir()
 
     def holder(self) -> Busy | None:
-        """The process that writes into the run now, in words that fit a message; None where there is none."""
+        """The process that writes into the run now, in words that fit a message; None if there is none."""
         held = holder_of(self.folder / _LOCK)
         return None if held is None else Busy(held)
 

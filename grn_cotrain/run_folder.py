@@ -80,7 +80,7 @@ class RunFolder(RunFiles):
         return manifest is not None and manifest.facts.get("finished") is False
 
     def how_to_resume(self) -> str:
-        """The command that goes on with the run."""
+        """The command that continues with the run."""
         return f"grn-cotrain train {shlex.quote(str(self.recipe_file))} --out {shlex.quote(str(self.folder))} --resume"
 
     def tell_unfinished(self, say: Callable[[str], None] | None = None) -> None:
@@ -95,7 +95,7 @@ class RunFolder(RunFiles):
     # ---------------------------------------------------------------- data
 
     def find_prep(self, prep: str | Path | None = None) -> Prep | None:
-        """The prepared folder of the run, opened, from any working folder; None where it is gone.
+        """The prepared folder of the run, opened, from any working folder; None if it is gone.
 
         See :func:`~grn_cotrain.data.prep_hook.find_prepared`; ``prep`` is the only place to look at, if given.
         """

@@ -231,7 +231,7 @@ def _value(key: str, value: Any, label: str) -> Any:
 
 
 def _faults(resource: Resource, shipped: bool) -> Iterator[str]:
-    """What is wrong with one entry on its own, the first reason first."""
+    """Return what is wrong with one entry on its own, the first reason first."""
     if not _NAME.fullmatch(resource.name):
         yield "a name has lower-case letters, digits, '-' and '.' only"
     formats = FORMATS_BY_KIND.get(resource.kind, ())

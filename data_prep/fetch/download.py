@@ -244,7 +244,7 @@ class ResumingDownloader:
             if total is None and headers.get("Transfer-Encoding", "").lower() != "chunked" and not self.has_checksum:
                 self.say("the server does not report the length of the file: a cut-off end would not be detected")
         free = shutil.disk_usage(next(folder for folder in self.part.parents if folder.exists())).free
-        if total is not None and total - offset > free:  # said at once rather than after an hour
+        if total is not None and total - offset > free:  # reported at once rather than after an hour
             needed = human_size(total - offset)
             raise DownloadError(
                 f"needs {needed} at {self.part.parent}, where {human_size(free)} are free", elsewhere=False

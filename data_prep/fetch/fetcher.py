@@ -166,13 +166,8 @@ class Fetcher:
         fresh = slot.folder / f".{slot.path.name}.new"
         fresh.unlink(missing_ok=True)
         with download_meter(f"  {resource.name}", self.say) as meter:
-            downloader = ResumingDownloader(
-                slot.part,
-                meter,
-                lambda line: self.say(f"  {line}"),
-                has_checksum=expected is not None,
-                **(self.options or {}),
-            )
+            more = {"has_checksum": expected is not None, **(self.options or {})}
+            downloader = ResumingDownloader(slot.part, meter, lambda line: self.say(f"  {line}"), **more)
 
             def bring(address: str, output_file: str, caller: object) -> None:
                 nonlocal found
@@ -229,8 +224,8 @@ class Fetcher:
         if is_made():
             return slot.path
         with slot.locked(resource.name, self.say):
-            if is_made():  # by another process meanwhile
-                return slot.path
+            if is_made():
+                return slot.path  # another process has made it meanwhile
             if slot.record.get("made_of") == made_of:
                 self.say(f"{resource.name}: {slot.path.name} is damaged; made again from {download}")
             if slot.path.is_dir():

@@ -98,7 +98,7 @@ def run(context: Context) -> list[Row]:
 
 
 def _peer(context: Context, num_genes: int) -> Callable[[], float] | None:
-    """A step of the peer; None where it is not installed."""
+    """A step of the peer; None if it is not installed."""
     sizes = {"width": 200, "depth": 6, "heads": 10, "head_width": 64, "features": 266}
     if context.quick:
         sizes = {"width": 32, "depth": 1, "heads": 2, "head_width": 16, "features": 32}

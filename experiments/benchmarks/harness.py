@@ -44,7 +44,7 @@ class Row:
     """One line of a table.
 
     ``seconds`` is a median; ``ratio`` states how many times slower than ours the rival is, measured in this run (None
-    where there is nothing to compare); ``note`` states what agreed, what differs, or why the row is absent.
+    if there is nothing to compare); ``note`` states what agreed, what differs, or why the row is absent.
     """
 
     name: str

@@ -119,7 +119,7 @@ def ablation_table(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[li
 
 @app.command()
 def study(
-    out: Annotated[Path, typer.Option(help="Folder; a second call goes on where the first one stopped.")],
+    out: Annotated[Path, typer.Option(help="Folder; a second call continues where the first one stopped.")],
     seeds: Annotated[str, typer.Option(help="Numbers, separated by commas.")] = "0",
     groups: Annotated[str, typer.Option(help="Target, values, task, zeros, mask share, size; or all.")] = "all",
     world: Annotated[str, typer.Option(help="A world with labels.")] = "pbmc3k",

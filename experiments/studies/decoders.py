@@ -170,7 +170,7 @@ class StudyOptions(Options):
 
 @command(app, "study")
 def study(
-    out: Annotated[Path, typer.Option(help="Folder; a second call goes on where the first one stopped.")],
+    out: Annotated[Path, typer.Option(help="Folder; a second call continues where the first one stopped.")],
     options: StudyOptions,
 ) -> None:
     """Run the study."""

@@ -1,7 +1,7 @@
 """Every encoder of the field under one contract, one budget, one table.
 
 ``python -m experiments.studies.encoders --out DIR [--jobs 2] [--seeds 0,1,2] [--record]``, with ``GRN_COTRAIN_DATA``
-set. ``--estimate`` reports how long it would take and stops. A second call goes on where the first one stopped.
+set. ``--estimate`` reports how long it would take and stops. A second call continues where the first one stopped.
 
 ``--update WHY`` trains some rows again (``--systems``, ``--worlds``, ``--no-common``) and puts them into the records
 that are there, at the recorded learning rates; with ``--no-train`` what is not done yet is taken out of the records.
@@ -181,7 +181,7 @@ class StudyOptions(Options):
 
 @command(app, "study")
 def study(
-    out: Annotated[Path, typer.Option(help="Folder; a second call goes on where the first one stopped.")],
+    out: Annotated[Path, typer.Option(help="Folder; a second call continues where the first one stopped.")],
     options: StudyOptions,
 ) -> None:
     """Run the study."""

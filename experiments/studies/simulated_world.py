@@ -100,7 +100,7 @@ def _lines(finding: dict[str, Any], table: Comparison) -> list[str]:
 
 @app.command()
 def study(
-    out: Annotated[Path, typer.Option(help="Folder; a second call goes on where the first one stopped.")],
+    out: Annotated[Path, typer.Option(help="Folder; a second call continues where the first one stopped.")],
     seeds: Annotated[str, typer.Option(help="At least 3 for a claim.")] = "0,1,2",
     jobs: Annotated[int, typer.Option(help="Runs at a time.")] = 1,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Change one key for all arms.")] = None,

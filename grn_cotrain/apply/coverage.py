@@ -6,11 +6,12 @@ Dimension letters: C cells.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from grn_cotrain.data.assay_kinds import modality_of
 from grn_cotrain.data.io.counts import CountsFile
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.store import CellStore
@@ -20,7 +21,7 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.recipe import TokenConfig
 from grn_cotrain.run_folder import RunFolder
 
-__all__ = ["Coverage", "trained_on", "training_cells", "values_and_species"]
+__all__ = ["Coverage", "in_kinds_of", "model_kinds", "trained_on", "training_cells", "values_and_species"]
 
 _QUANTILES = (0.0, 0.05, 0.5, 0.95, 1.0)
 _FEW_GENES = 0.5  # share of the model's genes; below it the model reads cells unlike those it was trained on
@@ -33,8 +34,9 @@ class Coverage:
 
     Attributes
     ----------
-    num_tokens_of_model, num_missing
-        Features that can be tokens, and those of them that no cell of the file has a value of.
+    features
+        Modality -> its features that can be tokens, and those of them that no cell of the file has a value of; of the
+        assays that were measured in some cell. What was not measured is not missing, and no model reads it as zero.
     tokens_C
         int64 values of each cell that become tokens (CLS and sampled zeros not counted).
     cut
@@ -43,8 +45,7 @@ class Coverage:
         Share of each cell's total that is in features known to the model.
     """
 
-    num_tokens_of_model: int
-    num_missing: int
+    features: dict[str, tuple[int, int]]
     tokens_C: np.ndarray
     cut: int
     max_tokens: int
@@ -62,9 +63,13 @@ class Coverage:
         for block in statistics.blocks():
             for raw_BF in block.raw.values():
                 seen_C[block.rows_B] += np.asarray(raw_BF.sum(axis=1, dtype=np.float64)).ravel()
+        features = {}
+        for assay in aligned.assays.values():
+            if assay.present_C.any():
+                token_F, shown_F = assay.space.is_token_F, shown_G[assay.space.columns]
+                features[assay.space.name] = (int(token_F.sum()), int((token_F & ~shown_F).sum()))
         return cls(
-            num_tokens_of_model=int(statistics.layout.is_token_G.sum()),
-            num_missing=int((statistics.layout.is_token_G & ~shown_G).sum()),
+            features=features,
             tokens_C=np.minimum(known_C, room),
             cut=int((known_C > room).sum()),
             max_tokens=tokens.max_tokens,
@@ -72,12 +77,14 @@ class Coverage:
         )
 
     def notes(self) -> list[str]:
-        """In words."""
-        found = self.num_tokens_of_model - self.num_missing
-        share = found / max(1, self.num_tokens_of_model)
+        """Lines to print."""
         low, five, median, most, high = np.quantile(self.tokens_C, _QUANTILES)
         said = [
-            f"genes of the model: {found:,} of {self.num_tokens_of_model:,} ({share:.0%}) have values in these cells",
+            f"{name}s of the model: {number - missing:,} of {number:,} ({(number - missing) / max(1, number):.0%}) have"
+            " values in these cells"
+            for name, (number, missing) in self.features.items()
+        ]
+        said += [
             f"tokens a cell: median {median:,.0f}, 5 to 95 % {five:,.0f} to {most:,.0f}, least {low:,.0f}, most"
             f" {high:,.0f}; they hold {np.median(self.share_C):.0%} of a cell's total (median)",
         ]
@@ -87,16 +94,21 @@ class Coverage:
 
     def warnings(self) -> list[str]:
         """Reasons against using the embeddings."""
-        share = self.num_missing / max(1, self.num_tokens_of_model)
-        if share <= 1 - _FEW_GENES:
-            return []
-        return [f"{share:.0%} of the model's genes have no value in any of these cells: it reads them all as zero"]
+        found = []
+        for name, (number, missing) in self.features.items():
+            share = missing / max(1, number)
+            # Panels of proteins and sets of peaks differ from file to file, so they are judged only without genes.
+            if share > 1 - _FEW_GENES and (name == "gene" or "gene" not in self.features):
+                found.append(
+                    f"{share:.0%} of the model's {name}s have no value in any of these cells: it reads them all as zero"
+                )
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """Numbers for ``uns``."""
         return {
-            "model_genes": self.num_tokens_of_model,
-            "model_genes_without_values": self.num_missing,
+            "model_genes": sum(number for number, _ in self.features.values()),
+            "model_genes_without_values": sum(missing for _, missing in self.features.values()),
             "tokens_quantiles": [float(value) for value in np.quantile(self.tokens_C, _QUANTILES)],
             "quantiles": list(_QUANTILES),
             "share_of_total_median": float(np.median(self.share_C)),
@@ -122,12 +134,38 @@ def trained_on(folder: RunFolder, config: dict[str, Any], vocab: FeatureVocab) -
     )
 
 
+def model_kinds(config: dict[str, Any], vocab: FeatureVocab) -> dict[str, str]:
+    """Assay -> kind of the values that the model was trained on; those of its genes alone where the run is older."""
+    meta = config["meta"]
+    first = {modality_of(vocab.spaces[0].name).assay: meta["values"]} if meta.get("values") else {}
+    return {**first, **meta.get("kinds", {})}
+
+
+def in_kinds_of(counts: CountsFile, kinds: dict[str, str]) -> tuple[CountsFile, list[str]]:
+    """The file with its whole numbers taken as what the model was trained on, and lines about what changed.
+
+    Whether whole numbers are counts or binary is not seen in every file: in a few cells all counts may be 1.
+    """
+    taken = {
+        name: kinds[name] if name in kinds and "log" not in (kind, kinds[name]) else kind
+        for name, kind in counts.kinds.items()
+    }
+    notes = [
+        f"{name}: taken as {kind}, as the model was trained; the file alone looked like {counts.kinds[name]}"
+        for name, kind in taken.items()
+        if kind != counts.kinds[name]
+    ]
+    return replace(counts, kinds=taken), notes
+
+
 def values_and_species(counts: CountsFile, config: dict[str, Any], vocab: FeatureVocab) -> list[str]:
     """Warnings where the file's values or species are not the model's."""
     found = []
-    values = config["meta"].get("values")
-    if values is not None and counts.kind != values:
-        found.append(f"these values are {counts.kind}, the model was trained on {values}: scales may differ")
+    kinds = model_kinds(config, vocab)
+    for name, kind in counts.kinds.items():
+        if kinds.get(name, kind) != kind:
+            which = "these values are" if len(kinds) == 1 else f"the values of {name} are"
+            found.append(f"{which} {kind}, the model was trained on {kinds[name]}: scales may differ")
     species, evidence = detect_species(list(map(str, counts.adata.var_names)))
     if species is not None and vocab.species in ("human", "mouse") and species != vocab.species:
         found.append(f"the genes look like {species} ({evidence}), the model was trained on {vocab.species}")
@@ -135,7 +173,7 @@ def values_and_species(counts: CountsFile, config: dict[str, Any], vocab: Featur
 
 
 def training_cells(folder: RunFolder, names: list[str]) -> tuple[int | None, str]:
-    """How many barcodes are also in the run's prepared folder, and a sentence; None where that folder is not available.
+    """How many barcodes are also in the run's prepared folder, and a sentence; None if that folder is not available.
 
     Cells that the run held out count too: a result on them is not a result on data of another origin.
     """

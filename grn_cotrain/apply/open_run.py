@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from grn_cotrain.apply.cells import Encoder
-from grn_cotrain.apply.coverage import Coverage, training_cells, values_and_species
+from grn_cotrain.apply.coverage import Coverage, in_kinds_of, model_kinds, training_cells, values_and_species
 from grn_cotrain.apply.identity import RunIdentity
 from grn_cotrain.apply.read import read_cells
 from grn_cotrain.data.alignment import AlignmentReport
@@ -55,7 +55,7 @@ class AppliedCells:
     coverage
         How much of the model the cells have, and of each cell the model sees.
     notes, warnings
-        In words.
+        Lines to print.
     """
 
     counts: CountsFile
@@ -132,7 +132,7 @@ class OpenRun:
 
     @property
     def species(self) -> TargetSpecies | None:
-        """Species that cells must be of, or be mapped to; None where the model's is neither human nor mouse."""
+        """Species that cells must be of, or be mapped to; None if the model's is neither human nor mouse."""
         return self.vocab.species if self.vocab.species in ("human", "mouse") else None
 
     @cached_property
@@ -220,14 +220,20 @@ class OpenRun:
             The cells cannot be read; too few genes are known; genes of another species; no model.
         """
         options = options or ReadOptions()
-        counts = self.read(cells, options)
+        counts, retaken = in_kinds_of(self.read(cells, options), model_kinds(self.config, self.vocab))
         model = self.model
         aligned, measured_G, report, notes = align_measured(counts, model.vocab, min_mapped=options.min_mapped)
         coverage = Coverage.of(counts, aligned, model.config.tokens)
-        said = [*counts.notes, *notes, *unknown_notes(aligned.obs, model.inputs.covariates), *coverage.notes()]
+        said = [
+            *counts.notes,
+            *retaken,
+            *notes,
+            *unknown_notes(aligned.obs, model.inputs.covariates),
+            *coverage.notes(),
+        ]
         warnings = [*values_and_species(counts, self.config, model.vocab), *coverage.warnings()]
         return AppliedCells(counts, aligned, measured_G, report, coverage, said, warnings)
 
     def training_cells(self, names: list[str]) -> tuple[int | None, str]:
-        """How many barcodes are also in the run's prepared folder, and a sentence; None where that is not available."""
+        """How many barcodes are also in the run's prepared folder, and a sentence; None if that is not available."""
         return training_cells(self.folder, names)

@@ -57,7 +57,7 @@ def refuse_other(adata: Any, *, copy: bool = True) -> None:
     Parameters
     ----------
     adata
-        The user's object.
+        Object that the user gave.
     copy
         Results go into a copy, or nowhere; False: into ``adata`` itself.
 

@@ -61,7 +61,7 @@ SCHEMA_VERSION = 1
 Say = Callable[[str], None]
 
 _LINK_METRICS = ("macro_auroc", "macro_ap", "auroc", "auprc", "degree_matched_auroc", "residual_auroc")
-_CELL_METRICS = ("r2", "r2_pooled")
+_CELL_METRICS = ("r2", "r2_pooled", "auroc", "auprc")
 _INPUTS = {
     "vocabulary": "vocab_hash",
     "cells": "cells_hash",
@@ -269,7 +269,17 @@ def _cells(a: RunFolder, b: RunFolder) -> dict[str, Any]:
     tables = []
     for path in paths:
         rows = read_json(path, what="table of masked values", shape=CELLS_SHAPE)
-        tables.append({(row["scorer"], row["metric"]): row["value"] for row in rows if row["metric"] in _CELL_METRICS})
+        first = next((row.get("assay", "") for row in rows), "")
+        tables.append(
+            {
+                (
+                    row["scorer"] if row.get("assay", "") == first else f"{row['scorer']} ({row['assay']})",
+                    row["metric"],
+                ): (row["value"])
+                for row in rows
+                if row["metric"] in _CELL_METRICS
+            }
+        )
     rows = [
         {
             "scorer": key[0],

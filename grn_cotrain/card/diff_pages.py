@@ -52,8 +52,8 @@ def _metrics(key: str, title: str, part: Mapping[str, Any]) -> Section:
     paragraphs = []
     if key == "links":
         paragraphs.append(
-            "Paired differences with 95 % intervals over the same bootstrap draws. One run an arm: no claim that one "
-            "recipe beats another rests on a single seed."
+            "Paired differences with 95 % intervals over the same bootstrap draws. Each arm has one run, and a claim "
+            "that one recipe is better than another needs several seeds."
             if part["status"] == "paired"
             else f"Unpaired: {part['reason']}."
         )

@@ -19,7 +19,7 @@ _CHROMOSOME = ("chrom", "chromosome", "chr", "seqname", "seqnames")
 def pathways_of(
     given: str | Path | Mapping[str, Sequence[str]] | None, vocab: FeatureVocab, *, say: Say = print
 ) -> dict[str, list[int]] | None:
-    """Gene sets from a GMT file or from memory, as gene indices; None where nothing was given."""
+    """Gene sets from a GMT file or from memory, as gene indices; None if nothing was given."""
     if given is None or isinstance(given, (str, Path)):
         return None if given is None else read_pathways(given, vocab, say=say)
     found = {name: [vocab.get(gene) for gene in genes] for name, genes in given.items()}
@@ -29,7 +29,7 @@ def pathways_of(
 def chromosomes_of(
     given: str | Path | Mapping[str, str] | None, vocab: FeatureVocab, *, say: Say = print
 ) -> dict[int, str] | None:
-    """Chromosomes from a table or from memory, by gene index; None where nothing was given."""
+    """Chromosomes from a table or from memory, by gene index; None if nothing was given."""
     if given is None or isinstance(given, (str, Path)):
         return None if given is None else read_chromosomes(given, vocab, say=say)
     found = {vocab.get(gene): place for gene, place in given.items()}

@@ -253,7 +253,7 @@ def read_inputs(
 def _data(
     folder: RunFolder, model: CoTrainModel, config: Mapping[str, Any], prep: str | Path | None, say: Say
 ) -> tuple[RunData | None, str]:
-    """Cells, split and TFs of the run; where they cannot be had the card goes on without them, and reports it."""
+    """Cells, split and TFs of the run; where they cannot be had the card continues without them, and reports it."""
     try:
         # The folder is opened as it is: a card reads, it never prepares anything again.
         data = load_run_data(folder.recipe(), folder.require_prep(prep))

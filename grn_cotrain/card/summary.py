@@ -101,8 +101,8 @@ def _stability(stability: list[Mapping[str, Any]], start: float | None) -> str:
     found = means["neighbours_10"]
     if start is not None and found is not None and found <= start:
         words += (
-            f". No more than with neighbours by expression alone ({number(start)}): what training added to "
-            "neighbourhoods, another seed does not find again"
+            f". This is not more than with neighbours by expression alone ({number(start)}): another seed does not "
+            "find the neighbourhoods that training added"
         )
     if any(one["differs_in"] for one in usable):
         words += ". BUT some differ in more than the seed, see the table"

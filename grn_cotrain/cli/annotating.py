@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -72,14 +72,3 @@ def extend(run: Run, out: OutFolder, options: ExtendOptions, cells: OptionalCell
     extend_run(resolve_run(run, say=say), cells, out, options=options, say=say)
     say(f"extended run: {out}")
     next_step("grn-cotrain", "finetune", out, cells or "CELLS.h5ad", "--label", "OBS", "--out", f"{out}-types")
-
-
-def _print(title: str, frame: Any) -> None:
-    from rich.table import Table
-
-    table = Table(title=title)
-    for name in frame.columns:
-        table.add_column(str(name), justify="left" if frame[name].dtype == object else "right")
-    for row in frame.itertuples(index=False):
-        table.add_row(*map(str, row))
-    console().print(table)

@@ -15,12 +15,13 @@ from grn_cotrain.commandline import console, next_step, say
 from grn_cotrain.commands import command
 from grn_cotrain.errors import UserError
 from grn_cotrain.jobs.attention import AttentionOptions
-from grn_cotrain.present import figure, number, table, whole
+from grn_cotrain.present import figure, metric, number, table, whole
 from grn_cotrain.present.terminal import print_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from grn_cotrain.apply import OpenRun
     from grn_cotrain.data.vocab import FeatureVocab
     from grn_cotrain.run_folder import RunFolder
 
@@ -116,7 +117,18 @@ def _tell_cells(run: Path) -> None:
     cells = folder.record().get("cells") if folder.record_file.is_file() else None
     if isinstance(cells, dict):  # runs that were fine-tuned by earlier versions kept a file's name there
         others = ", ".join(f"{k[:-3].replace('_', ' ')} {number(v)}" for k, v in cells.items() if k != "r2")
-        say(f"masked values of held-out cells, R2: {number(cells['r2'])}; compared with {others}")
+        by_assay = folder.record().get("cells_by_assay")
+        if not isinstance(by_assay, dict):
+            say(f"masked values of held-out cells, R2: {number(cells['r2'])}; compared with {others}")
+            return
+        from grn_cotrain.evaluate.model_scorer import arm_name
+
+        arm = arm_name(folder.recipe())
+        for assay, values in by_assay.items():
+            heading = metric(values["metric"]).heading
+            shown = (f"{k.replace('_', ' ')} {number(v)}" for k, v in values.items() if k not in ("metric", arm))
+            mine = number(values[arm]) if arm in values else "no row of the model"
+            say(f"masked values of held-out cells, {assay}, {heading}: {mine}; compared with {', '.join(shown)}")
 
 
 @command(evaluate_app, "cells")
@@ -132,7 +144,7 @@ def evaluate_cells(
     ] = None,
     prep: PrepPlace = None,
 ) -> None:
-    """Print and write the R2 of hidden values of held-out cells: model, gene mean and factor analysis."""
+    """Print and write how well hidden values of held-out cells are predicted, by assay, compared with baselines."""
     if by is not None and not by_sparsity:
         raise UserError(f"--by '{by}': groups need --by-sparsity; add that option")
     from grn_cotrain.apply import OpenRun
@@ -147,14 +159,9 @@ def evaluate_cells(
         data = opened.data(appended=True)
         column_groups(data.cells, data.cell_split, by)  # a wrong name is refused before any work
     frame = evaluate(opened)
-    rows = frame[frame["metric"] == "r2"]
-    caption = "R2 of hidden values of held-out cells, standardised by gene; 95 % intervals over cells"
-    shown = [
-        (str(row["scorer"]), figure(row["value"], row["low"], row["high"]), str(row["note"] or ""))
-        for row in rows.to_dict("records")
-    ]
-    print_table(table(("scorer", "R2", "note"), shown, numeric=(1,), caption=caption), console())
-    _tell_no_row(folder, set(rows["scorer"]))
+    _print_cells(frame)
+    _tell_no_row(folder, set(frame["scorer"]))
+    _tell_unscored(opened, frame)
     _tell_kept(run)
     if by_sparsity:
         levels = evaluate_cells_by_sparsity(opened, by=by)
@@ -164,6 +171,51 @@ def evaluate_cells(
     more = f", {SPARSITY_FILE}" if by_sparsity else ""
     say(f"written to {folder.folder}: cells.parquet, cells.json{more}")
     next_step("grn-cotrain", "report", run)
+
+
+def _print_cells(frame: pd.DataFrame) -> None:
+    """One table an assay."""
+    several = frame["assay"].nunique() > 1
+    for assay, rows in frame.groupby("assay", sort=False):
+        ranked = "auroc" in set(rows["metric"])
+        names = ("auroc", "auprc") if ranked else ("r2",)
+        what = (
+            "open features among hidden entries of held-out cells, open and closed"
+            if ranked
+            else "R2 of hidden values of held-out cells, standardised by gene"
+        )
+        first = rows.iloc[0]
+        which = f"{assay}: " if several or ranked else ""
+        also = f" {first['num_genes']:,} features, {first['num_cells']:,} cells;" if which else ""
+        shown = [
+            (
+                str(scorer),
+                *(figure(*one.set_index("metric").loc[name, ["value", "low", "high"]]) for name in names),
+                str(one["note"].iloc[0] or ""),
+            )
+            for scorer, one in rows.groupby("scorer", sort=False)
+        ]
+        header = ("scorer", *(metric(name).heading for name in names), "note")
+        caption = f"{which}{what};{also} 95 % intervals over cells"
+        print_table(table(header, shown, numeric=range(1, len(header) - 1), caption=caption), console())
+
+
+def _tell_unscored(run: OpenRun, frame: pd.DataFrame) -> None:
+    """Assays without a row of the model, or without any, and why."""
+    from grn_cotrain.data.assay_kinds import modality_of
+    from grn_cotrain.evaluate.model_scorer import arm_name
+    from grn_cotrain.evaluate.value_errors import MIN_DETECTED
+
+    name = arm_name(run.recipe)
+    for assay in (modality_of(space.name).assay for space in run.vocab.spaces):
+        rows = frame[frame["assay"] == assay]
+        if not len(rows):
+            say(f"note: {assay} has no row: no held-out entry of a feature that {MIN_DETECTED:.0%} of its cells show")
+        elif "auroc" in set(rows["metric"]) and name not in set(rows["scorer"]) and name in set(frame["scorer"]):
+            say(
+                f"note: {assay} has no row of {name}: its values are all alike, and no objective learns which are zero;"
+                " train with objectives.masked_value.mask_zeros: true"
+            )
 
 
 def _tell_no_row(run: RunFolder, scorers: set[str]) -> None:

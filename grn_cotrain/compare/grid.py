@@ -1,8 +1,8 @@
 """A resumable grid: arms x seeds; each cell is a process of its own, so that a crash ends one cell.
 
-``grid.json`` holds the recipe of the grid and the hashes of its splits: a folder is one grid, and goes on with the same
+``grid.json`` holds the recipe of the grid and the hashes of its splits: a folder is one grid, and resumes with the same
 recipe and data only. A cell's folder is named after arm, seed and a hash of its resolved recipe and split. A finished
-cell is not run again; a cell that was interrupted goes on from its last checkpoint.
+cell is not run again; a cell that was interrupted continues from its last checkpoint.
 """
 
 from __future__ import annotations

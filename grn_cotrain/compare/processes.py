@@ -1,7 +1,7 @@
 """Jobs of a grid, each a process of its own: a crash ends one job only, and peak memory is measured for each job.
 
 A job owns a folder. It is done when the file that its process writes last exists; until then it is run again, and it
-may go on from what it left behind (checkpoints, for example).
+may continue from what it left behind (checkpoints, for example).
 """
 
 from __future__ import annotations

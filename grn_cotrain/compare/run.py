@@ -50,8 +50,7 @@ def compare(
     seeds
         Seeds of every arm.
     out
-        Folder of the grid. A second call with the same recipe goes on where the first one stopped, and may add arms and
-        seeds.
+        Folder of the grid. A second call with the same recipe resumes it, and may add arms and seeds.
     jobs
         Number of processes at a time.
     overrides

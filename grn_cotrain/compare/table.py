@@ -246,7 +246,7 @@ def _cells(member: CellResult) -> dict[str, Any]:
 
 
 def _r2(member: CellResult) -> float | None:
-    """Held-out R2 of masked values; None where no step trained them."""
+    """Held-out R2 of masked values; None if no step trained them."""
     return finite(_cells(member).get("r2"))
 
 

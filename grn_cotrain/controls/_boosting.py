@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from grn_cotrain.config import require
 from grn_cotrain.controls._edge_table import EdgeTable
 from grn_cotrain.controls.base import Control
 from grn_cotrain.controls.pair_features import Group, PairFeatures
@@ -91,10 +92,8 @@ class PairBooster(Control):
 
         def __post_init__(self) -> None:
             for name in ("max_negatives", "max_trees", "learning_rate", "min_leaf", "patience"):
-                if not getattr(self, name) > 0:
-                    raise UserError(f"{name}: got {getattr(self, name)}; give a positive number")
-            if self.max_leaves < 2:
-                raise UserError(f"max_leaves: got {self.max_leaves}; give at least 2")
+                require(getattr(self, name) > 0, f"{name}: got {getattr(self, name)}; give a positive number")
+            require(self.max_leaves >= 2, f"max_leaves: got {self.max_leaves}; give at least 2")
 
     features: PairFeatures
     model: Any

@@ -85,7 +85,7 @@ class NeighbourFinder:
         position_G[pool] = np.arange(len(pool))
         for start in range(0, len(queries_N) if most else 0, _BLOCK):
             queries_B = queries_N[start : start + _BLOCK]
-            # Rounded, so that the ties of duplicated profiles do not hang on the blocking of a matrix product.
+            # Rounded, so that the ties of duplicated profiles do not depend on the blocking of a matrix product.
             cosine_BP = np.round(self.unit_GR[queries_B] @ pool_RP, 5)
             own_B = position_G[queries_B]
             cosine_BP[np.flatnonzero(own_B >= 0), own_B[own_B >= 0]] = -np.inf

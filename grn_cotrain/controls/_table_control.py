@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from grn_cotrain.config import require
 from grn_cotrain.controls._edge_table import EdgeTable
 from grn_cotrain.controls._selection import macro_auroc, sample_entries
 from grn_cotrain.controls.base import Control
@@ -19,7 +20,7 @@ from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.errors import UserError
 
-__all__ = ["TableControl"]
+__all__ = ["TableControl", "require_candidates"]
 
 _FOLDS = 5
 
@@ -105,3 +106,10 @@ class TableControl(Control):
         group_M = rows_M * (number_M.max(initial=0) + 1) + number_M
         quality_O = [macro_auroc(scores_M[scored], labels_M[scored], group_M[scored]) for scores_M in scores_OM]
         return options[int(np.argmax(quality_O))]
+
+
+def require_candidates(config: Any, *names: str) -> None:
+    """Refuse lists of candidates that are empty, or hold a number that is not positive."""
+    for name in names:
+        values = getattr(config, name)
+        require(bool(values) and min(values) > 0, f"{name}: got {list(values)}; give one or more positive numbers")

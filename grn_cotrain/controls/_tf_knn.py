@@ -15,12 +15,11 @@ import numpy as np
 from grn_cotrain.controls._edge_table import EdgeTable
 from grn_cotrain.controls._neighbours import RANK, NeighbourFinder, unit_loadings
 from grn_cotrain.controls._smoothing import LastSums, relative_rate, same_family, shrink, smooth_sources
-from grn_cotrain.controls._table_control import TableControl
+from grn_cotrain.controls._table_control import TableControl, require_candidates
 from grn_cotrain.controls.out_of_fold import Fold
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.families import tf_family
 from grn_cotrain.data.store import CellStore
-from grn_cotrain.errors import UserError
 
 __all__ = ["TFNeighbours", "TFOption"]
 
@@ -72,10 +71,7 @@ class TFNeighbours(TableControl):
         rank: int = RANK
 
         def __post_init__(self) -> None:
-            for name in ("num_neighbours", "prior_weights", "family_weights"):
-                values = getattr(self, name)
-                if not values or min(values) <= 0:
-                    raise UserError(f"{name}: got {list(values)}; give one or more positive numbers")
+            require_candidates(self, "num_neighbours", "prior_weights", "family_weights")
 
     family_S: np.ndarray
     finder: NeighbourFinder

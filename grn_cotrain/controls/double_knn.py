@@ -15,11 +15,10 @@ from scipy import sparse
 from grn_cotrain.controls._edge_table import EdgeTable
 from grn_cotrain.controls._neighbours import RANK, NeighbourFinder, unit_loadings
 from grn_cotrain.controls._smoothing import relative_rate, shrink, smooth_targets
-from grn_cotrain.controls._table_control import TableControl
+from grn_cotrain.controls._table_control import TableControl, require_candidates
 from grn_cotrain.controls.base import CONTROLS
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.store import CellStore
-from grn_cotrain.errors import UserError
 
 __all__ = ["DoubleKnn"]
 
@@ -61,10 +60,7 @@ class DoubleKnn(TableControl):
         rank: int = RANK
 
         def __post_init__(self) -> None:
-            for name in ("num_sources", "num_targets", "prior_weights"):
-                values = getattr(self, name)
-                if not values or min(values) <= 0:
-                    raise UserError(f"{name}: got {list(values)}; give one or more positive numbers")
+            require_candidates(self, "num_sources", "num_targets", "prior_weights")
 
     finder: NeighbourFinder
 

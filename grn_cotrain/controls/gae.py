@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from grn_cotrain.config import require
 from grn_cotrain.controls._boosting import validation_pairs
 from grn_cotrain.controls._edge_table import EdgeTable
 from grn_cotrain.controls._neighbours import RANK, unit_loadings
@@ -60,8 +61,7 @@ class GraphAutoEncoder(Control):
 
         def __post_init__(self) -> None:
             for name in ("width", "epochs", "learning_rate", "every"):
-                if not getattr(self, name) > 0:
-                    raise UserError(f"{name}: got {getattr(self, name)}; give a positive number")
+                require(getattr(self, name) > 0, f"{name}: got {getattr(self, name)}; give a positive number")
 
     embedding_GD: np.ndarray
 

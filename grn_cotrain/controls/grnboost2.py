@@ -10,6 +10,7 @@ from typing import Self
 
 import numpy as np
 
+from grn_cotrain.config import require
 from grn_cotrain.controls.base import CONTROLS, Control
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.store import CellStore
@@ -47,8 +48,7 @@ class GRNBoost2(Control):
 
         def __post_init__(self) -> None:
             for name in ("max_trees", "learning_rate", "window"):
-                if not getattr(self, name) > 0:
-                    raise UserError(f"{name}: got {getattr(self, name)}; give a positive number")
+                require(getattr(self, name) > 0, f"{name}: got {getattr(self, name)}; give a positive number")
 
     sources_S: np.ndarray
     profiles_CS: np.ndarray

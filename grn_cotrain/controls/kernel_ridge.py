@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from grn_cotrain.config import require
 from grn_cotrain.controls._edge_table import EdgeTable
 from grn_cotrain.controls._neighbours import RANK, unit_loadings
 from grn_cotrain.controls._table_control import TableControl
@@ -57,8 +58,7 @@ class KernelRidge(TableControl):
         target_penalty: float | None = None
 
         def __post_init__(self) -> None:
-            if self.rank < 1:
-                raise UserError(f"rank: got {self.rank}; give at least 1")
+            require(self.rank >= 1, f"rank: got {self.rank}; give at least 1")
             for name in ("source_penalty", "target_penalty"):
                 value = getattr(self, name)
                 if value is not None and not value > 0:

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from grn_cotrain.config import require
 from grn_cotrain.controls._boosting import training_entries
 from grn_cotrain.controls.base import CONTROLS, Control
 from grn_cotrain.controls.pair_features import PairFeatures
@@ -48,8 +49,7 @@ class LogisticCombination(Control):
 
         def __post_init__(self) -> None:
             for name in ("C", "max_negatives"):
-                if not getattr(self, name) > 0:
-                    raise UserError(f"{name}: got {getattr(self, name)}; give a positive number")
+                require(getattr(self, name) > 0, f"{name}: got {getattr(self, name)}; give a positive number")
 
     features: PairFeatures
     model: Any

@@ -14,10 +14,9 @@ from scipy.linalg import eigh
 
 from grn_cotrain.controls._edge_table import EdgeTable
 from grn_cotrain.controls._smoothing import relative_rate
-from grn_cotrain.controls._table_control import TableControl
+from grn_cotrain.controls._table_control import TableControl, require_candidates
 from grn_cotrain.controls.base import CONTROLS
 from grn_cotrain.controls.out_of_fold import Fold
-from grn_cotrain.errors import UserError
 
 __all__ = ["MatrixFactorisation"]
 
@@ -49,8 +48,7 @@ class MatrixFactorisation(TableControl):
         weights: tuple[float, ...] = (0.3, 1.0)
 
         def __post_init__(self) -> None:
-            if not self.ranks or min(self.ranks) < 1:
-                raise UserError(f"ranks: got {list(self.ranks)}; give one or more positive numbers")
+            require_candidates(self, "ranks")
 
     _factors: tuple[EdgeTable, np.ndarray, np.ndarray] | None = None
 

@@ -11,12 +11,12 @@ from typing import Any, Self
 import numpy as np
 from scipy import sparse
 
+from grn_cotrain.config import require
 from grn_cotrain.controls._boosting import training_entries
 from grn_cotrain.controls._edge_table import EdgeTable
 from grn_cotrain.controls.base import CONTROLS, Control
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.store import CellStore
-from grn_cotrain.errors import UserError
 
 __all__ = ["NetMF"]
 
@@ -70,8 +70,7 @@ class NetMF(Control):
 
         def __post_init__(self) -> None:
             for name in ("dimensions", "window", "negatives", "C", "max_negatives"):
-                if not getattr(self, name) > 0:
-                    raise UserError(f"{name}: got {getattr(self, name)}; give a positive number")
+                require(getattr(self, name) > 0, f"{name}: got {getattr(self, name)}; give a positive number")
 
     table: EdgeTable
     embedding_GR: np.ndarray

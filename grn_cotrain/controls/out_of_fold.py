@@ -50,7 +50,7 @@ class Fold:
 class Folds:
     """A partition of the training table's entries; iterate to get each :class:`Fold` (the tables are made again).
 
-    ``row_fold_S`` and ``column_fold_G`` number the folds of held-out rows and columns (-1: in none of them); None where
+    ``row_fold_S`` and ``column_fold_G`` number the folds of held-out rows and columns (-1: in none of them); None if
     that side is not held out. Without either, pairs are drawn: an edge and its reverse fall into one fold.
     """
 

@@ -16,7 +16,17 @@ from grn_cotrain.data.assay_kinds import ASSAY_KINDS, AssayKind, modality_of
 from grn_cotrain.data.spaces import FeatureSpace
 from grn_cotrain.errors import UserError
 
-__all__ = ["PRESENT", "SIZE_FACTOR_OF", "Assay", "assay_notes", "build_assays", "checked_assay", "kind_for"]
+__all__ = [
+    "PRESENT",
+    "SIZE_FACTOR_OF",
+    "Assay",
+    "AssayRow",
+    "assay_notes",
+    "assay_rows",
+    "build_assays",
+    "checked_assay",
+    "kind_for",
+]
 
 PRESENT = "present_{}"
 """Column of ``obs`` that marks the cells that have an assay: ``present_rna``, ``present_atac``, ``present_protein``."""
@@ -76,17 +86,44 @@ class Assay:
         return replace(self, size_factor_C=self.size_factor_C[index_B], present_C=self.present_C[index_B])
 
 
-def assay_notes(assays: Mapping[str, Assay]) -> list[str]:
-    """One line an assay, where there are several or some cells lack theirs: kind, cells that have it, median depth."""
+@dataclass(frozen=True)
+class AssayRow:
+    """Cells of one assay, or those that have several: number of its features, kind and median depth, where known."""
+
+    what: str
+    cells: int
+    features: int | None = None
+    kind: str = ""
+    depth: float | None = None
+
+
+def assay_rows(assays: Mapping[str, Assay]) -> list[AssayRow]:
+    """A row an assay, then one of the cells that have all; no row where every cell has the one assay that there is."""
     if len(assays) == 1 and all(assay.present_C.all() for assay in assays.values()):
         return []
-    notes = []
+    rows = []
     for name, assay in assays.items():
         depth_B = assay.size_factor_C[assay.present_C]
-        depth = "" if assay.kind == "log" or not depth_B.size else f", median depth {np.median(depth_B):,.4g}"
+        depth = None if assay.kind == "log" or not depth_B.size else float(np.median(depth_B))
+        rows.append(AssayRow(name, int(depth_B.size), len(assay.space), assay.kind, depth))
+    if len(assays) > 1:
+        every_C = np.logical_and.reduce([assay.present_C for assay in assays.values()])
+        rows.append(AssayRow(" and ".join(assays), int(every_C.sum())))
+    return rows
+
+
+def assay_notes(assays: Mapping[str, Assay]) -> list[str]:
+    """The same in words, a line a row."""
+    num_cells = next(iter(assays.values())).present_C.size
+    notes = []
+    for row in assay_rows(assays):
+        if row.features is None:
+            notes.append(f"cells with {row.what}: {row.cells:,} of {num_cells:,}")
+            continue
+        depth = "" if row.depth is None else f", median depth {row.depth:,.4g}"
         notes.append(
-            f"assay {name}: {len(assay.space):,} {assay.space.name}s, {assay.kind}, measured in "
-            f"{depth_B.size:,} of {assay.present_C.size:,} cells{depth}"
+            f"assay {row.what}: {row.features:,} {assays[row.what].space.name}s, {row.kind}, measured in "
+            f"{row.cells:,} of {num_cells:,} cells{depth}"
         )
     return notes
 

@@ -51,7 +51,7 @@ class AssayBatch(_Moved):
     modality
         Code of the assay's features (0 gene, 1 peak, 2 protein).
     total_A
-        float32 total counts of each cell in this assay, before features were selected; None where values are not reads.
+        float32 total counts of each cell in this assay, before features were selected; None if values are not reads.
     """
 
     feature_ids_T: Tensor
@@ -190,7 +190,7 @@ class PackedTokens(_Moved):
     cell_index_B
         int64 row of each cell in its :class:`~grn_cotrain.data.store.CellStore`.
     masked_T
-        bool, True where the value is hidden from the encoder; None where nothing is hidden. Targets are
+        bool, True where the value is hidden from the encoder; None if nothing is hidden. Targets are
         ``values_T`` / ``bins_T`` themselves: an encoder must never read them where ``masked_T`` is True.
     modality_hidden_T
         bool, True where the modality is hidden too; an encoder must never read ``modality_T`` there, nor guess it from
@@ -200,7 +200,7 @@ class PackedTokens(_Moved):
         :meth:`~grn_cotrain.nn.cell_encoders.CellEncoder.prepare_batch` before names are hidden. Else None.
     total_B
         float32 total counts of each cell in the first assay that has reads, before features were selected; 0 for a cell
-        that lacks this assay. None where no assay has reads.
+        that lacks this assay. None if no assay has reads.
     total_modality
         Code of the modality whose reads ``total_B`` counts.
     depth_B2
@@ -212,7 +212,7 @@ class PackedTokens(_Moved):
         State of each cell that stands in the place of its CLS at the input (cell-prompted generation), for encoders
         that read it (:attr:`~grn_cotrain.nn.cell_encoders.CellEncoder.reads_prompt`). Else None.
     cells_B
-        int64 rows of the :class:`CellBatch` that these cells are; None where the sequence was not packed from one.
+        int64 rows of the :class:`CellBatch` that these cells are; None if the sequence was not packed from one.
     """
 
     feature_ids_T: Tensor

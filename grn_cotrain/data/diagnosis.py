@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterable, Sequence
 from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.gene_names import clean_name, detect_species, make_name, name_kind, without_version
 
-__all__ = ["diagnose", "find_cause", "respell"]
+__all__ = ["INTERVALS", "diagnose", "find_cause", "main_kind", "respell"]
 
+INTERVALS = "genomic intervals"
+"""Kind of the names of peaks, as :func:`main_kind` names it."""
 _MOST = 20_000  # names of each side that are looked at
 _TABLE = "a table that has both, such as HGNC's complete set (columns symbol and ensembl_gene_id)"
 _INDEX = "give the column of names, not the row numbers"
 _HELP = {
-    "genomic intervals": "give genes, not peaks",
+    INTERVALS: "give genes, not peaks",
     "UniProt accessions": "take the file's column of symbols, or translate them first",
     "RefSeq accessions": "translate them to symbols first",
     "Ensembl transcripts or proteins": "translate them to genes first",
@@ -166,6 +168,11 @@ def _main_kind(names: Sequence[str]) -> tuple[str, str]:
     kinds = Counter(name_kind(name) for name in names)
     kind = kinds.most_common(1)[0][0]
     return kind, next(name for name in names if name_kind(name) == kind)
+
+
+def main_kind(names: Sequence[str]) -> str:
+    """Kind of most of these names."""
+    return _main_kind([str(name) for name in names[:_MOST]])[0]
 
 
 def _spelling(lost: Sequence[str], known: set[str], here: str) -> str:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from grn_cotrain.data.diagnosis import find_cause
 from grn_cotrain.data.edge_report import EdgeReport
 from grn_cotrain.data.grn_frame import align_ends, name_relations, standard_frame
 from grn_cotrain.data.io.edge_list import EDGE_COLUMNS, EdgeList, merge_pairs
@@ -382,6 +381,6 @@ def _hints(report: EdgeReport, given: pd.DataFrame, vocab: FeatureVocab) -> list
     notes = []
     for what, end, lost in (("TFs", "source", report.unknown_sources), ("targets", "target", report.unknown_targets)):
         if lost and 2 * len(lost) > given[end].nunique():
-            cause = find_cause(lost, vocab.symbols, vocab.ids, here=f"the column of {what}")
+            cause = vocab.find_cause(lost, f"the column of {what}")
             notes += [f"most {what} are not found: {cause}"] if cause else []
     return notes

@@ -57,6 +57,9 @@ def align_ends(
 ) -> tuple[np.ndarray, np.ndarray, list[tuple[str, str]]]:
     """Feature index of both ends of every edge, -1 where there is none, and the names that were renamed.
 
+    A name without a space in an edge of regulation is the name of a gene, or that of a peak where it is an interval: a
+    surface protein is not found by the name of its gene.
+
     Raises
     ------
     UserError
@@ -84,7 +87,18 @@ def align_ends(
         for row, end in enumerate(_ENDS):
             index_2E[row, at[end]] = given.loc[at[end], end].map(index_of).to_numpy(np.int64)
         renamed += alignment.report.renamed
+    if vocab.num_genes:
+        only_names = ~np.isin(np.asarray(vocab.modality, dtype=object), ("gene", "peak"))
+        regulates = _is_regulation(given["relation"]) | (given["relation"].str.strip() == "").to_numpy()
+        for row, end in enumerate(_ENDS):
+            plain = regulates & (given[f"{end}_space"] == "").to_numpy() & (index_2E[row] >= 0)
+            index_2E[row, plain & only_names[index_2E[row]]] = -1
     return index_2E[0], index_2E[1], renamed
+
+
+def _is_regulation(relation: pd.Series) -> np.ndarray:
+    """Relations that are other words for regulation, bool ``[E]``."""
+    return relation.astype(str).str.strip().str.lower().isin(_SAME_AS_REGULATES).to_numpy()
 
 
 def name_relations(indexed: pd.DataFrame, vocab: FeatureVocab, what: str) -> tuple[np.ndarray, list[str]]:
@@ -104,7 +118,7 @@ def name_relations(indexed: pd.DataFrame, vocab: FeatureVocab, what: str) -> tup
     is_gene = {end: (space[end] == "gene") | (vocab.num_genes == 0) for end in _ENDS}
     between_genes = is_gene["source"] & is_gene["target"]
     relation = indexed["relation"].astype(str).str.strip().to_numpy(dtype=object)
-    folded = np.array([value.lower() in _SAME_AS_REGULATES for value in relation], dtype=bool)
+    folded = _is_regulation(indexed["relation"])
     relation[folded] = REGULATES
     wrong = np.flatnonzero(folded & ~between_genes)
     if wrong.size:

@@ -105,11 +105,6 @@ class Nodes:
         """N."""
         return int(self.feature_N.size)
 
-    @property
-    def are_leading(self) -> bool:
-        """Whether node ``i`` is feature ``i``."""
-        return self.num_nodes == 0 or int(self.feature_N[-1]) == self.num_nodes - 1
-
     @cached_property
     def node_F(self) -> np.ndarray:
         """int64 ``[F]``: the node of each feature, -1 where it is not a node."""

@@ -58,7 +58,7 @@ def place_for(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def find_prepared(run: Path, recipe: Recipe, record: Mapping[str, Any], given: str | Path | None = None) -> Prep | None:
-    """Open the prepared folder of a run, from any working folder; None where none is found.
+    """Open the prepared folder of a run, from any working folder; None if none is found.
 
     It is looked for at its path from the run folder, at the absolute path of training, at the recipe's path from the
     working folder, and from the folders above the run; where somebody wrote a new place into the recipe, there alone.

@@ -150,7 +150,7 @@ class RelationEdges:
 
 
 def relative_weights(weight_E: np.ndarray) -> np.ndarray | None:
-    """Weights over their mean, so that confidences and importances of any scale act alike; None where all are equal.
+    """Weights over their mean, so that confidences and importances of any scale act alike; None if all are equal.
 
     The sign of a weight is not read: it is kept apart.
     """

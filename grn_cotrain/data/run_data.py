@@ -51,10 +51,10 @@ class Messages:
     pairs_2E, sign_E
         Message edges of regulation (gene indices) and signs -1, 0, 1.
     weight_E
-        float32 weights relative to the mean weight of the training edges; None where all are equal. In a control graph,
+        float32 weights relative to the mean weight of the training edges; None if all are equal. In a control graph,
         a stand-in has the sign and the weight of the training edge that it stands for.
     given_weights
-        Least and largest weight of the network, and its edges of weight 0; None where all weights are equal.
+        Least and largest weight of the network, and its edges of weight 0; None if all weights are equal.
     train_keys_E
         Sorted keys of the training edges, where a control graph replaced them: message edge ``i`` stands for training
         edge ``i``. None for the true graph.
@@ -196,7 +196,7 @@ def _spread(grn: GRN) -> tuple[float, float, int] | None:
 
 
 def _relative(weight_E: np.ndarray, found_E: np.ndarray) -> np.ndarray | None:
-    """Weights of the training edges over their mean; None where all are equal.
+    """Weights of the training edges over their mean; None if all are equal.
 
     A training edge that the network does not hold (a published file's) has the mean weight.
     """

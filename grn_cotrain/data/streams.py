@@ -92,7 +92,7 @@ class CellStream(Iterator[CellBatch]):
         return mine
 
     def share(self, count: int) -> list[CellBatch]:
-        """This process' batches of the next ``count`` of the common order; none where ``count`` is too small."""
+        """This process' batches of the next ``count`` of the common order; none if ``count`` is too small."""
         batches = []
         for number in range(count):
             if self.position >= len(self._order_C):

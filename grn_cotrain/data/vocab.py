@@ -21,7 +21,7 @@ import numpy as np
 from grn_cotrain.config import canonical_hash
 from grn_cotrain.data.alignment import Alignment, AlignmentReport, name_some
 from grn_cotrain.data.assay_kinds import MODALITIES
-from grn_cotrain.data.diagnosis import diagnose
+from grn_cotrain.data.diagnosis import INTERVALS, diagnose, find_cause, main_kind
 from grn_cotrain.data.gene_names import detect_species, is_ensembl_id, is_spike_in, without_version
 from grn_cotrain.data.spaces import FeatureSpace, Interval
 from grn_cotrain.errors import UserError, did_you_mean
@@ -321,9 +321,21 @@ class FeatureVocab:
 
     def diagnose(self, lost: Sequence[str], what: str = "the list", *, aliases: bool = True) -> str:
         """Explain why names are not found here, and how to fix it; see :func:`~grn_cotrain.data.diagnosis.diagnose`."""
-        genes = [i for i, modality in enumerate(self.modality) if modality == "gene"] or range(len(self))
-        symbols, ids = [self.symbols[i] for i in genes], [self.ids[i] for i in genes]
+        symbols, ids = self._compared_with(lost)
         return diagnose(lost, symbols, ids, here=what, there="the data", aliases=aliases)
+
+    def find_cause(self, lost: Sequence[str], what: str) -> str:
+        """The same where the names show a cause, else an empty text; see
+        :func:`~grn_cotrain.data.diagnosis.find_cause`."""
+        symbols, ids = self._compared_with(lost)
+        return find_cause(lost, symbols, ids, here=what)
+
+    def _compared_with(self, lost: Sequence[str]) -> tuple[list[str], list[str]]:
+        """Symbols and ids of the features that these names could mean: peaks for intervals, otherwise genes."""
+        wanted = "peak" if lost and main_kind(lost) == INTERVALS else "gene"
+        chosen = [i for i, modality in enumerate(self.modality) if modality == wanted]
+        chosen = chosen or [i for i, modality in enumerate(self.modality) if modality == "gene"] or [*range(len(self))]
+        return [self.symbols[i] for i in chosen], [self.ids[i] for i in chosen]
 
     # -- growing, saving ---------------------------------------------------------------------------------------------
 

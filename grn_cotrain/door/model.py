@@ -130,16 +130,26 @@ class CoTrainModel:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Open a project that :meth:`save` wrote.
+        """Open a project that :meth:`save` wrote, or the folder of a run.
+
+        Embeddings of a run need the run alone; :meth:`evaluate_links` needs its prepared folder, and searches for it.
 
         Raises
         ------
         UserError
-            No such project.
+            The folder is neither a project nor a run.
         """
         home = Path(path)
+        if RunFolder(home).record_file.is_file():
+            run = RunFolder.open(home)
+            run.require_model()
+            model = cls(run.recipe(), home)
+            model._run = run
+            return model
         if not (home / _RECIPE).is_file():
-            raise UserError(f"path '{path}': is not a saved model (it has no {_RECIPE}); give the folder of model.save")
+            raise UserError(
+                f"path '{path}': is not a saved model (it has no {_RECIPE}); give the folder of model.save, or a run"
+            )
         recipe = load_recipe(home / _RECIPE)
         model = cls(replace(recipe, data=replace(recipe.data, prep=str(home.resolve() / _PREP))), home)
         if (home / _RUN).is_dir():
@@ -222,9 +232,7 @@ class CoTrainModel:
                 f"split='{split}': the model was trained with '{name}'; set up another model with split='{split}'"
             )
         with _python_words(run.folder):
-            table = evaluate_run(
-                run.folder, controls=controls, bootstrap=bootstrap, prep=self._prepared().folder, out=run.folder
-            )
+            table = evaluate_run(run.folder, controls=controls, bootstrap=bootstrap, prep=self._place(), out=run.folder)
         return links_frame(table)
 
     def embed_genes(self, kind: str = "graph") -> pd.DataFrame:
@@ -244,7 +252,7 @@ class CoTrainModel:
 
         run = self._trained()
         with _python_words(run.folder):
-            frame = gene_embeddings(run.folder, kind=kind, prep=self._prepared().folder).frame
+            frame = gene_embeddings(run.folder, kind=kind, prep=self._place()).frame
         values = frame.loc[:, [name for name in frame.columns if name[0] == "d" and name[1:].isdigit()]]
         return values.set_axis(pd.Index(frame["symbol"], name="gene"), axis=0)
 
@@ -312,7 +320,15 @@ class CoTrainModel:
         state = "trained" if self._run is not None else "not trained"
         return f"CoTrainModel({self.recipe.name}, {self.recipe.data.split}, {state})"
 
+    def _place(self) -> Path | None:
+        """The prepared folder; None for the folder of a run, which searches for its own."""
+        if self._run is not None and self._run.folder == self._home:
+            return None
+        return self._prepared().folder
+
     def _prepared(self) -> Prep:
+        if self._run is not None and self._run.folder == self._home:
+            return self._run.require_prep()
         return open_prepared(self.recipe)
 
     def _trained(self) -> RunFolder:
@@ -361,6 +377,4 @@ def _python_words(home: Path) -> Iterator[None]:
         for private, public in (("edges.parquet", "grn"), ("cells.h5ad", "cells"), ("cells.h5mu", "cells")):
             text = text.replace(f"edge list '{home / private}'", public).replace(f"counts '{home / private}'", public)
             text = text.replace(str(home / private), public)
-        for option in ("split", "controls", "genes", "layer", "kind", "species", "out"):
-            text = text.replace(f"--{option} '", f"{'path' if option == 'out' else option}='")
-        raise UserError(text) from None
+        raise UserError(re.sub(r"\bout='", "path='", text)) from None

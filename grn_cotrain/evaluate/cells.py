@@ -9,6 +9,10 @@ over the *non-zero* values of training cells. With ``MSE_g`` the mean squared er
 so every gene weighs the same, the gene mean scores exactly 0, and genes with few hidden entries cannot blow up a
 ratio of their own. ``r2_pooled`` weighs every entry the same instead. Intervals: bootstrap over held-out cells.
 
+Every assay has rows of its own, over its features and the held-out cells that have it. Factor analysis reads all assays
+of a cell, as a model may; what a cell lacks is missing. An assay whose values are all alike (binary peaks) has no R2:
+see :mod:`grn_cotrain.evaluate.open_features`.
+
 Dimension letters: C cells, G genes, N hidden entries, B bootstrap replicates.
 """
 
@@ -26,41 +30,41 @@ from torch import Tensor
 
 from grn_cotrain.data.batch import CellBatch, PackedTokens
 from grn_cotrain.data.cells import CellSplit
-from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.streams import TOKENS_PER_BATCH, one_pass
 from grn_cotrain.data.tokens import Tokenizer
-from grn_cotrain.data.value_statistics import Moments, ValueStatistics
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.bootstrap import cell_draws
 from grn_cotrain.evaluate.cell_baselines import FactorAnalysis, GeneAndCell, GeneMean, ValueBaseline
+from grn_cotrain.evaluate.open_features import OpenEntries, open_rows, quantile
+from grn_cotrain.evaluate.value_errors import AssayPart, EntryErrors, Scale, assay_parts, weighted_r2
 from grn_cotrain.objectives.masking import hide
 from grn_cotrain.recipe import TokenConfig
 
 __all__ = [
     "CELLS_SHAPE",
+    "HEAD_METRICS",
     "HIDDEN_SHARE",
-    "MIN_DETECTED",
-    "EntryErrors",
     "HiddenCells",
     "Predict",
-    "Scale",
     "Tokenize",
+    "ValuesAndZeros",
     "fit_baseline",
     "hidden_cells",
     "masked_value_table",
     "predictions",
     "r2_replicates",
-    "weighted_r2",
 ]
 
 HIDDEN_SHARE = 0.15
-MIN_DETECTED = 0.05
+HEAD_METRICS = ("r2", "auroc")
+"""The metric that stands for an assay: R2, or AUROC where its values are all alike."""
 CELLS_SHAPE = [
     {
         "scorer": str,
         "metric": str,
+        "assay?": str,
         **{f"{name}?": float for name in ("value", "low", "high", "seconds")},
         **{f"{name}?": int for name in ("num_genes", "num_entries", "num_cells", "seed")},
         "note?": str,
@@ -73,6 +77,19 @@ _RANKS = (2, 4, 8, 16, 32)
 Predict = Callable[[PackedTokens], "Tensor | np.ndarray"]
 """Batch with ``masked_T`` -> values of its hidden tokens, on the scale of ``values_T``, in the order of
 ``nonzero(masked_T)``: :meth:`grn_cotrain.objectives.ValuePredictor.predict_values`, its model bound."""
+
+
+@dataclass(frozen=True)
+class ValuesAndZeros:
+    """A :data:`Predict` that knows about zeros too: ``nonzero`` rises with the chance that a hidden entry is not 0."""
+
+    values: Predict
+    nonzero: Predict
+
+    def __call__(self, batch: PackedTokens) -> Tensor | np.ndarray:
+        """Values, given that they are not zero."""
+        return self.values(batch)
+
 
 Tokenize = Callable[[CellStore], Tokenizer]
 """Cells -> their tokens as a model was trained to read them, no non-zero value left out."""
@@ -153,7 +170,8 @@ def masked_value_table(
     Parameters
     ----------
     predictors
-        Scorer name -> function; see :data:`Predict`. May be empty: baselines alone.
+        Scorer name -> function; see :data:`Predict`. May be empty: baselines alone. A :class:`ValuesAndZeros` is scored
+        at assays whose values are all alike too.
     seed
         Chooses the hidden entries.
     bootstrap
@@ -168,8 +186,9 @@ def masked_value_table(
     Returns
     -------
     pandas.DataFrame
-        One row per scorer x metric: ``scorer, metric, value, low, high, num_genes, num_entries, num_cells, seconds,
-        seed, note``.
+        One row per assay x scorer x metric: ``assay, scorer, metric, value, low, high, num_genes, num_entries,
+        num_cells, seconds, seed, note``. An assay none of whose features counts has no row. ``num_cells`` are the
+        held-out cells that have the assay.
 
     Raises
     ------
@@ -182,29 +201,53 @@ def masked_value_table(
     if not scale.counted_G[test.gene_N].any():
         raise UserError("cells: the held-out cells have no hidden entry of a detected gene; give more test cells")
 
+    parts = [part for part in assay_parts(cells, split, scale) if part.columns_G[test.gene_N].any()]
+    found: list[tuple[str, np.ndarray, float, str]] = []  # scorer, deviations [N], seconds, note
+    if any(not part.alike for part in parts):
+        for name, predict in predictors.items():
+            start = time.perf_counter()
+            value_N = predictions(name, predict, test)
+            found.append((name, scale.deviations(value_N, test.gene_N), time.perf_counter() - start, ""))
+        if baselines:
+            visible_CG = scale.matrix(test.visible_CG)
+            for kind in (GeneMean, GeneAndCell, FactorAnalysis):
+                start = time.perf_counter()
+                baseline = fit_baseline(kind, cells, split, scale, seed=seed, num_bins=num_bins, ranks=ranks)
+                note = f"rank {baseline.rank}" if isinstance(baseline, FactorAnalysis) else ""
+                found_N = _predicted(baseline, visible_CG, test, parts)
+                found.append((baseline.name, found_N, time.perf_counter() - start, note))
+    asked = {name: one.nonzero for name, one in predictors.items() if isinstance(one, ValuesAndZeros)}
     frames = []
-    for name, predict in predictors.items():
-        start = time.perf_counter()
-        value_N = predictions(name, predict, test)
-        frames.append(
-            _rows(name, scale.deviations(value_N, test.gene_N), test, scale, bootstrap, seed).assign(
-                seconds=time.perf_counter() - start, note=""
-            )
-        )
-    if not baselines:
-        return pd.concat(frames, ignore_index=True).assign(seed=seed)
-    visible_CG = scale.matrix(test.visible_CG)
-    for kind in (GeneMean, GeneAndCell, FactorAnalysis):
-        start = time.perf_counter()
-        baseline = fit_baseline(kind, cells, split, scale, seed=seed, num_bins=num_bins, ranks=ranks)
-        note = f"rank {baseline.rank}" if isinstance(baseline, FactorAnalysis) else ""
-        found_N = baseline.predict(visible_CG, test.cell_N, test.gene_N)
-        frames.append(
-            _rows(baseline.name, found_N, test, scale, bootstrap, seed).assign(
-                seconds=time.perf_counter() - start, note=note
-            )
-        )
+    for part in parts:
+        if part.alike:
+            entries = OpenEntries.of(test, part.columns_G, part.rows_C, seed=seed, share=HIDDEN_SHARE)
+            frequency_G = scale.statistics.detected_G if baselines else None
+            rows = open_rows(entries, asked, frequency_G, bootstrap=bootstrap, seed=seed, num_bins=num_bins)
+            frames.append(rows.assign(assay=part.assay))
+            continue
+        errors = {name: EntryErrors.of(found_N, test, scale, part) for name, found_N, _, _ in found}
+        for name, _, seconds, note in found:
+            rows = _rows(name, errors[name], bootstrap, seed)
+            frames.append(rows.assign(seconds=seconds, note=note, assay=part.assay))
+    frames = [frame for frame in frames if len(frame)]
+    if not frames:
+        return pd.DataFrame(columns=["scorer", "metric", "value", "low", "high", "assay", "note", "seed"])
     return pd.concat(frames, ignore_index=True).assign(seed=seed)
+
+
+def _predicted(
+    baseline: ValueBaseline, visible_CG: sparse.csr_matrix, test: HiddenCells, parts: Sequence[AssayPart]
+) -> np.ndarray:
+    """Deviations ``[N]``. A cell's general level is that of one assay: depths of two have nothing to do with each
+    other."""
+    if not isinstance(baseline, GeneAndCell) or len(parts) == 1:
+        return baseline.predict(visible_CG, test.cell_N, test.gene_N)
+    found_N = np.zeros(len(test.gene_N))
+    for part in parts:
+        mine_N = part.columns_G[test.gene_N]
+        own_CG = visible_CG[:, np.flatnonzero(part.columns_G)]
+        found_N[mine_N] = baseline.predict(own_CG, test.cell_N[mine_N], test.gene_N[mine_N])
+    return found_N
 
 
 def fit_baseline(
@@ -237,7 +280,8 @@ def r2_replicates(
     bootstrap: int = 1000,
     tokenize: Tokenize | None = None,
 ) -> np.ndarray:
-    """``r2`` on the test cells, then on bootstrap replicates of them: float64 ``[B + 1]``.
+    """``r2`` on the test cells, then on bootstrap replicates of them: float64 ``[B + 1]``; of the first assay that has
+    one.
 
     Replicates depend on ``seed`` and the number of test cells alone, so two predictors' are paired: the quantiles of
     their differences are an interval of the difference. Arguments as in :func:`masked_value_table`.
@@ -245,44 +289,13 @@ def r2_replicates(
     scale = Scale.of(cells, split)
     test = hidden_cells(cells, split.test_C, seed=seed, num_bins=num_bins, tokenize=tokenize)
     found_N = scale.deviations(predictions("model", predict, test), test.gene_N)
-    errors = EntryErrors.of(found_N, test, scale)
-    num_cells = test.visible_CG.shape[0]
+    part = next((part for part in assay_parts(cells, split, scale) if not part.alike), None)
+    if part is None:
+        raise UserError("cells: all values that are not zero are alike, so there is no R2; give counts")
+    errors = EntryErrors.of(found_N, test, scale, part)
+    num_cells = len(part.rows_C)
     weights_BC = np.concatenate([np.ones((1, num_cells)), cell_draws(num_cells, bootstrap, seed)])
     return weighted_r2(errors, weights_BC)[0]
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Per-gene standardisation over non-zero values of training cells, and which genes count."""
-
-    statistics: ValueStatistics
-    counted_G: np.ndarray
-
-    @classmethod
-    def of(cls, cells: CellStore, split: CellSplit) -> Scale:
-        """Scale of the training cells; raises UserError where no gene is detected in 5 % of them."""
-        statistics = Statistics(cells, split.train_C)[Moments()].nonzero(prior=0.0)
-        counted_G = (statistics.detected_G >= MIN_DETECTED) & np.asarray(cells.vocab.is_token)
-        if not counted_G.any():
-            raise UserError(
-                "cells: no gene is detected in 5 % of the training cells, so there is no R2; give more cells"
-            )
-        return cls(statistics, counted_G)
-
-    def deviations(self, value_N: np.ndarray, gene_N: np.ndarray) -> np.ndarray:
-        """``(value - mean) / std`` in float64."""
-        return (value_N - self.statistics.mean_G[gene_N].astype(np.float64)) / self.statistics.std_G[gene_N]
-
-    def matrix(self, values_CG: sparse.csr_matrix) -> sparse.csr_matrix:
-        """Deviations of the stored entries of counted genes; the other genes become missing."""
-        rows_C = np.repeat(np.arange(values_CG.shape[0]), np.diff(values_CG.indptr))
-        kept_N = self.counted_G[values_CG.indices]
-        gene_N = values_CG.indices[kept_N]
-        deviation_N = self.deviations(values_CG.data[kept_N], gene_N)
-        # Built by row pointers: a constructor from triples would be free to drop deviations that are exactly 0.
-        indptr = np.zeros(values_CG.shape[0] + 1, dtype=np.int64)
-        np.cumsum(np.bincount(rows_C[kept_N], minlength=values_CG.shape[0]), out=indptr[1:])
-        return sparse.csr_matrix((deviation_N, gene_N, indptr), shape=values_CG.shape)
 
 
 def predictions(name: str, predict: Predict, test: HiddenCells) -> np.ndarray:
@@ -316,41 +329,8 @@ def _choose_rank(
     return best
 
 
-@dataclass(frozen=True)
-class EntryErrors:
-    """Squared errors, squared deviations and counts of hidden entries, per held-out cell and counted gene."""
-
-    residual_CG: sparse.csr_matrix
-    total_CG: sparse.csr_matrix
-    count_CG: sparse.csr_matrix
-
-    @classmethod
-    def of(cls, found_N: np.ndarray, hidden: HiddenCells, scale: Scale) -> EntryErrors:
-        kept_N = scale.counted_G[hidden.gene_N]
-        gene_N = (np.cumsum(scale.counted_G) - 1)[hidden.gene_N[kept_N]]
-        truth_N = scale.deviations(hidden.value_N, hidden.gene_N)[kept_N]
-        shape = (hidden.visible_CG.shape[0], int(scale.counted_G.sum()))
-        where = (hidden.cell_N[kept_N], gene_N)
-        return cls(
-            sparse.csr_matrix(((found_N[kept_N] - truth_N) ** 2, where), shape=shape),
-            sparse.csr_matrix((truth_N**2, where), shape=shape),
-            sparse.csr_matrix((np.ones(len(gene_N)), where), shape=shape),
-        )
-
-
-def weighted_r2(errors: EntryErrors, weights_BC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """``r2`` and ``r2_pooled`` ``[B]`` with each cell counted as often as its weight."""
-    residual_BG = np.asarray((errors.residual_CG.T @ weights_BC.T).T)
-    total_BG = np.asarray((errors.total_CG.T @ weights_BC.T).T)
-    count_BG = np.asarray((errors.count_CG.T @ weights_BC.T).T)
-    share_BG = np.divide(1.0, count_BG, out=np.zeros_like(count_BG), where=count_BG > 0)
-    macro_B = 1 - (residual_BG * share_BG).sum(axis=1) / (total_BG * share_BG).sum(axis=1)
-    return macro_B, 1 - residual_BG.sum(axis=1) / total_BG.sum(axis=1)
-
-
-def _rows(name: str, found_N: np.ndarray, test: HiddenCells, scale: Scale, bootstrap: int, seed: int) -> pd.DataFrame:
-    errors = EntryErrors.of(found_N, test, scale)
-    num_cells = test.visible_CG.shape[0]
+def _rows(name: str, errors: EntryErrors, bootstrap: int, seed: int) -> pd.DataFrame:
+    num_cells = errors.count_CG.shape[0]
     values = weighted_r2(errors, np.ones((1, num_cells)))
     replicates = weighted_r2(errors, cell_draws(num_cells, bootstrap, seed)) if bootstrap else (np.full(1, np.nan),) * 2
     return pd.DataFrame(
@@ -359,8 +339,8 @@ def _rows(name: str, found_N: np.ndarray, test: HiddenCells, scale: Scale, boots
                 "scorer": name,
                 "metric": metric,
                 "value": float(value[0]),
-                "low": float(np.quantile(replicate_B, 0.025)),
-                "high": float(np.quantile(replicate_B, 0.975)),
+                "low": quantile(replicate_B, 0.025),
+                "high": quantile(replicate_B, 0.975),
                 "num_genes": int((np.asarray(errors.count_CG.sum(axis=0)) > 0).sum()),
                 "num_entries": int(errors.count_CG.sum()),
                 "num_cells": num_cells,

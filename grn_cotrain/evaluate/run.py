@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from torch import Tensor
 
 from grn_cotrain.apply import OpenRun
 from grn_cotrain.config import canonical_hash
 from grn_cotrain.controls import LinkScorer
 from grn_cotrain.controls.select import cost_estimate, parse_controls
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.attention_scorer import InitialModel, attention_scorers
-from grn_cotrain.evaluate.cells import Predict, Tokenize, masked_value_table
+from grn_cotrain.evaluate.cells import HEAD_METRICS, Predict, Tokenize, ValuesAndZeros, masked_value_table
 from grn_cotrain.evaluate.control_cache import ControlCache
 from grn_cotrain.evaluate.link_files import LINK_FILES
 from grn_cotrain.evaluate.link_table import LinkTable
@@ -26,6 +28,7 @@ from grn_cotrain.evaluate.model_scorer import ModelScorer, arm_name
 from grn_cotrain.evaluate.sparsity import masked_value_by_sparsity
 from grn_cotrain.files import atomic_file, read_json, write_json
 from grn_cotrain.jobs.attention import AttentionConfig
+from grn_cotrain.objectives import PredictsZeros
 from grn_cotrain.provenance import git_commit
 from grn_cotrain.run_folder import RunFolder
 
@@ -191,7 +194,10 @@ def evaluate_prep(
 
 
 def evaluate_cells(run: str | Path | RunFolder | OpenRun) -> pd.DataFrame:
-    """Compare held-out masked-value R2 with gene mean and factor analysis; written to ``cells.parquet`` and run.json.
+    """Compare held-out masked values with baselines, assay by assay; written to ``cells.parquet`` and run.json.
+
+    ``cells`` of run.json holds the R2 of the first assay that has one, and ``cells_by_assay`` those of all where there
+    are several (AUROC where the values of an assay are all alike).
 
     A run whose schedule never trains masked values has no row of its own: its R2 would mean nothing.
 
@@ -207,7 +213,7 @@ def evaluate_cells(run: str | Path | RunFolder | OpenRun) -> pd.DataFrame:
     name = arm_name(recipe)
     predictors, tokenize = _predictors(opened)
     options: dict[str, Any] = {"seed": data.split.seed, "num_bins": recipe.model.tokens.num_bins}
-    key = canonical_hash([2, data.cells.content_hash, data.cell_split.test_C.tolist(), options])
+    key = canonical_hash([3, data.cells.content_hash, data.cell_split.test_C.tolist(), options])
     cached = data.prep.folder / "controls" / f"cells-{key}.json"
     bootstrap = recipe.evaluate.bootstrap
     baselines = _read_baselines(cached)
@@ -230,16 +236,26 @@ def evaluate_cells(run: str | Path | RunFolder | OpenRun) -> pd.DataFrame:
             ),
         )
     frame = pd.concat(frames, ignore_index=True)
-    values = frame[frame["metric"] == "r2"].set_index("scorer")["value"]
+    heads = frame[frame["metric"].isin(HEAD_METRICS)]
+    first = next(iter(heads.loc[heads["metric"] == "r2", "assay"]), None)
+    values = heads[(heads["metric"] == "r2") & (heads["assay"] == first)].set_index("scorer")["value"]
     cells: dict[str, Any] = {
         f"{str(scorer).replace(' ', '_')}_r2": float(value) for scorer, value in values.items() if scorer != name
     }
     cells["r2"] = float(values[name]) if name in values else None
+    by_assay = {
+        str(assay): {
+            "metric": str(rows["metric"].iloc[0]),
+            **{str(scorer): float(value) for scorer, value in zip(rows["scorer"], rows["value"], strict=True)},
+        }
+        for assay, rows in heads.groupby("assay", sort=False)
+    }
     with folder.lock(_WHAT):
         with atomic_file(folder.folder / "cells.parquet") as temporary:
             frame.to_parquet(temporary, index=False)
         record = folder.record() if folder.record_file.is_file() else {}
-        folder.write_record(record | {"cells": cells})
+        several = {"cells_by_assay": by_assay} if len(data.cells.assays) > 1 else {}
+        folder.write_record(record | {"cells": cells} | several)
         write_json(folder.folder / "cells.json", _plain_rows(frame))
         folder.register(("cells.parquet", "cells.json"))
     return frame
@@ -251,7 +267,7 @@ def _plain_rows(frame: pd.DataFrame) -> list[dict[Any, Any]]:
 
 
 def _read_baselines(cached: Path) -> pd.DataFrame | None:
-    """The rows of the controls of cells, from the cache; None where there are none, or where they are damaged."""
+    """The rows of the controls of cells, from the cache; None if there are none, or where they are damaged."""
     if not cached.is_file():
         return None
     try:
@@ -303,13 +319,21 @@ def evaluate_cells_by_sparsity(
 
 
 def _predictors(run: OpenRun) -> tuple[dict[str, Predict], Tokenize | None]:
-    """The run's predictor of hidden values by the name of its arm, and how it reads cells; none where it has none."""
-    model = run.model
+    """The run's predictor of hidden values by the name of its arm, of zeros too where an objective learns them, and how
+    it reads cells; none if it has none."""
+    model, name = run.model, arm_name(run.recipe)
     objective = model.value_predictor() if run.recipe.train.schedule.plan.trains_cells else None
     if objective is None:
         return {}, None
     genes = run.encoder.genes
-    return (
-        {arm_name(run.recipe): lambda batch: objective.predict_values(model, batch, genes)},
-        partial(model.tokenizer, every_value=True),
-    )
+    asked = [module for module in model.objectives.values() if isinstance(module, PredictsZeros)]
+    asked = [module for module in asked if module.predicts_zeros]
+
+    def values(batch: PackedTokens) -> Tensor:
+        return objective.predict_values(model, batch, genes)
+
+    def nonzero(batch: PackedTokens) -> Tensor:
+        return asked[0].predict_nonzero(model, batch, genes)
+
+    predict = ValuesAndZeros(values, nonzero) if asked else values
+    return {name: predict}, partial(model.tokenizer, every_value=True)

@@ -1,6 +1,7 @@
 """Masked values by sparsity: how predictions hold where more of a cell is zero (xTrimoGene, section 5.3 and figure 3).
 
-Sparsity is the share of zeros among the features that can be tokens. Three ways to vary it, named in ``by``:
+Sparsity is the share of zeros among the features that can be tokens and were measured in the cell. Three ways to vary
+it, named in ``by``:
 
 ``dropout``
     The same cells and the same hidden entries at every level; of each cell's *visible* non-zeros a share (0, 25, 50,
@@ -38,17 +39,8 @@ from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.bootstrap import cell_draws
 from grn_cotrain.evaluate.cell_baselines import FactorAnalysis, GeneAndCell, GeneMean
-from grn_cotrain.evaluate.cells import (
-    EntryErrors,
-    HiddenCells,
-    Predict,
-    Scale,
-    Tokenize,
-    fit_baseline,
-    hidden_cells,
-    predictions,
-    weighted_r2,
-)
+from grn_cotrain.evaluate.cells import HiddenCells, Predict, Tokenize, fit_baseline, hidden_cells, predictions
+from grn_cotrain.evaluate.value_errors import EntryErrors, Scale, weighted_r2
 from grn_cotrain.objectives.masking import hide
 
 __all__ = ["LEVELS", "METRICS", "column_groups", "drop_values", "masked_value_by_sparsity"]
@@ -109,7 +101,7 @@ def masked_value_by_sparsity(
     whole = hidden_cells(cells, split.test_C, seed=seed, num_bins=num_bins, tokenize=tokenize)
     if not scale.counted_G[whole.gene_N].any():
         raise UserError("cells: the held-out cells have no hidden entry of a detected gene; give more test cells")
-    num_features = int(np.asarray(cells.vocab.is_token).sum())
+    num_features = _measured(cells, split.test_C)
     own_C = _sparsity(whole, num_features)
     groups = [("own", name, rows_C) for name, rows_C in _by_sparsity(own_C)]
     if by is not None:
@@ -139,16 +131,18 @@ def masked_value_by_sparsity(
 
 
 def drop_values(
-    test: HiddenCells, level: float, *, num_features: int, seed: int = 0, num_bins: int = 16
+    test: HiddenCells, level: float, *, num_features: int | np.ndarray, seed: int = 0, num_bins: int = 16
 ) -> HiddenCells:
     """Make a share of the visible non-zeros zero; hidden entries stay.
 
     The token of a dropped value goes; in a cell whose zeros are all tokens it stays, as one of them. What is left is
-    binned again. Values do not change: totals of cells stay as measured.
+    binned again. Values do not change: totals of cells stay as measured. ``num_features``: token features that were
+    measured, of all cells or of each (``[C]``).
     """
     if level == 0:
         return test
     num_genes = test.visible_CG.shape[1]
+    measured_C = np.broadcast_to(num_features, test.visible_CG.shape[:1])
     batches, parts = [], []
     for batch in test.batches:
         cell_T = batch.cell_index_B.numpy()[batch.cell_of_token_T.numpy()]
@@ -164,17 +158,18 @@ def drop_values(
         gone_T = seen_T & (draw_T < level)
         kept_T = seen_T & ~gone_T
         parts.append((cell_T[kept_T], gene_T[kept_T], value_T[kept_T]))
-        batches.append(_without(batch, torch.from_numpy(gone_T), num_features, num_bins))
+        batches.append(_without(batch, torch.from_numpy(gone_T), measured_C, num_bins))
     cell_T, gene_T, value_T = (np.concatenate(column) for column in zip(*parts, strict=True))
     visible_CG = sparse.csr_matrix((value_T.astype(np.float64), (cell_T, gene_T)), shape=test.visible_CG.shape)
     return replace(test, batches=batches, visible_CG=visible_CG)
 
 
-def _without(batch: PackedTokens, gone_T: Tensor, num_features: int, num_bins: int) -> PackedTokens:
+def _without(batch: PackedTokens, gone_T: Tensor, measured_C: np.ndarray, num_bins: int) -> PackedTokens:
     """The batch with these values zero: their tokens leave cells that do not show all of their zeros."""
     values_T = batch.values_T.masked_fill(gone_T, 0.0)
     batch = replace(batch, values_T=values_T, bins_T=batch.bins_T.masked_fill(gone_T, 0))
-    shows_all_B = batch.cu_lens.diff() == 1 + num_features
+    measured_B = torch.from_numpy(measured_C[batch.cell_index_B.numpy()].copy())
+    shows_all_B = batch.cu_lens.diff() == 1 + measured_B
     kept_T = ~gone_T | shows_all_B[batch.cell_of_token_T]
     left_B = torch.bincount(batch.cell_of_token_T[kept_T], minlength=batch.num_cells)
     columns = {
@@ -187,11 +182,17 @@ def _without(batch: PackedTokens, gone_T: Tensor, num_features: int, num_bins: i
     return hide(shorter, shorter.hidden_T, num_bins=num_bins)
 
 
+def _measured(cells: CellStore, rows_C: np.ndarray) -> np.ndarray:
+    """Token features that were measured in each cell, int64 ``[C]``; at least 1."""
+    parts = [assay.present_C[rows_C] * sum(assay.space.is_token) for assay in cells.assays.values()]
+    return np.maximum(np.sum(parts, axis=0), 1)
+
+
 def _deviations(name: str, predict: Predict, test: HiddenCells, scale: Scale) -> np.ndarray:
     return scale.deviations(predictions(name, predict, test), test.gene_N)
 
 
-def _sparsity(test: HiddenCells, num_features: int) -> np.ndarray:
+def _sparsity(test: HiddenCells, num_features: int | np.ndarray) -> np.ndarray:
     """Share of zeros of each cell ``[C]``; a hidden entry is known not to be zero."""
     num_cells = test.visible_CG.shape[0]
     values_C = np.diff(test.visible_CG.indptr) + np.bincount(test.cell_N, minlength=num_cells)
@@ -240,7 +241,7 @@ def column_groups(cells: CellStore, split: CellSplit, column: str) -> tuple[list
 def _score(
     found: Mapping[str, np.ndarray], test: HiddenCells, scale: Scale, rows_C: np.ndarray, bootstrap: int, seed: int
 ) -> Iterator[dict[str, object]]:
-    """Rows of every scorer on the hidden entries of some cells; none where they have no counted entry."""
+    """Rows of every scorer on the hidden entries of some cells; none if they have no counted entry."""
     place_C = np.full(test.visible_CG.shape[0], -1)
     place_C[rows_C] = np.arange(len(rows_C))
     kept_N = (place_C[test.cell_N] >= 0) & scale.counted_G[test.gene_N]

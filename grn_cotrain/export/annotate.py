@@ -1,4 +1,4 @@
-"""How results are hung on an AnnData: under documented keys only, never over what is there, with their origin in uns.
+"""How results are added to an AnnData: under documented keys only, never over what is there, with their origin in uns.
 
 ``varm[key]`` or ``obsm[key]`` holds the vectors, or ``obs[key]`` a column, ``uns["grn_cotrain"][key]`` where they came
 from. Nothing else of the object is touched.

@@ -24,20 +24,11 @@ from grn_cotrain.jobs.read import ReadOptions
 if TYPE_CHECKING:
     import anndata
 
-__all__ = ["CellJob", "Found", "Say", "Written", "annotate_adata", "annotate_file"]
+__all__ = ["CellJob", "Say", "Written", "annotate_adata", "annotate_file"]
 
 Say = Callable[[str], None]
 PLACE: Place = "auto"
 """Where the values of an h5ad are kept that gives an h5ad; see :func:`~grn_cotrain.data.io.counts.load_counts`."""
-
-
-class Found(Protocol):
-    """Results of a job, with the lines to print about them."""
-
-    @property
-    def notes(self) -> list[str]: ...
-    @property
-    def warnings(self) -> list[str]: ...
 
 
 @dataclass(frozen=True)

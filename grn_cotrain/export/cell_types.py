@@ -45,7 +45,7 @@ class CellTypes:
     origin
         Run, hashes, classes, alignment and coverage: what ``uns["grn_cotrain"][KEY]`` records.
     notes, warnings
-        In words.
+        Lines to print.
     """
 
     names: list[str]

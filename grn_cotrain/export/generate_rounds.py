@@ -73,7 +73,7 @@ class Drawn:
     round_T
         int64: the round in which the token was generated, from 1; 0 where it was known.
     chance_T
-        float32: chance, when it was generated, that the value is not zero; None where the model has none.
+        float32: chance, when it was generated, that the value is not zero; None if the model has none.
     """
 
     values_T: Tensor
@@ -168,7 +168,8 @@ def guesser(
     """The predictor bound to its model; one that returns no confidence is judged by its stability.
 
     Then the spread of a value is the root mean square by which its prediction changes when half of the known values
-    (drawn again, twice) are hidden too: what hangs on few of them is uncertain. Where nothing is known all are equal.
+    (drawn again, twice) are hidden too: a value that depends on few of them is uncertain. Where nothing is known all
+    are equal.
     """
     if isinstance(predictor, ConfidentPredictor):
         return lambda batch: predictor.guess_values(model, batch, genes)

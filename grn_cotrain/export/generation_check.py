@@ -49,7 +49,7 @@ class Accuracy:
     num_unmeasured_genes: int = 0
 
     def line(self) -> str:
-        """In words."""
+        """Lines to print."""
         unmeasured = ""
         if self.num_unmeasured:
             unmeasured = (

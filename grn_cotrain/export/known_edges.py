@@ -48,7 +48,7 @@ class KnownEdges:
     sources_S
         Gene indices of the TFs that the split has (training, validation and test), or the model's graph.
     cells
-        The run's cells, or None where the prepared folder is not available.
+        The run's cells, or None if the prepared folder is not available.
     """
 
     origin: Literal["split", "graph", "none"]

@@ -195,13 +195,17 @@ def _results_section(folder: RunFolder, config: dict[str, Any]) -> list[str]:
         )
     else:
         sections += _links(folder, config)
-    cells = folder.record().get("cells") if folder.record_file.is_file() else None
+    record = folder.record() if folder.record_file.is_file() else {}
+    cells = record.get("cells")
     # Fine-tuned runs of earlier versions hold the name of a file there.
     if isinstance(cells, dict) and cells.get("r2") is not None:
         others = ", ".join(
             f"{escape(name[:-3].replace('_', ' '))} {number(value)}" for name, value in cells.items() if name != "r2"
         )
-        sections.append(f"Masked values of held-out cells, R2: **{number(cells['r2'])}**, compared with {others}.")
+        first = "" if not record.get("cells_by_assay") else f" ({next(iter(record['cells_by_assay']))})"
+        sections.append(
+            f"Masked values of held-out cells{first}, R2: **{number(cells['r2'])}**, compared with {others}."
+        )
     return sections
 
 

@@ -60,7 +60,7 @@ class Scrubber:
 
 
 def _sentence(text: str) -> bool:
-    """Whether a text that begins like a path goes on in words."""
+    """Whether a text that begins like a path continues in words."""
     return ": " in text or "; " in text or ", " in text
 
 

@@ -29,16 +29,13 @@ __all__ = [
     "auroc",
     "average_precision",
     "brier_score",
-    "degree_matched_auroc",
     "degree_matched_groups",
     "degree_strata",
-    "early_precision_ratio",
     "leave_one_out_degree",
     "logit_strata",
     "per_tf",
     "precision_at_k",
     "reliability",
-    "stratified_auroc",
 ]
 
 MIN_POSITIVES = 3
@@ -71,12 +68,6 @@ def precision_at_k(scores_M: np.ndarray, labels_M: np.ndarray, k: int) -> float:
         return float("nan")
     value_B = block_precision_at(blocks.positive_K[None], blocks.negative_K[None], np.array([float(k)]))
     return float(value_B[0])
-
-
-def early_precision_ratio(scores_M: np.ndarray, labels_M: np.ndarray) -> float:
-    """Precision among as many pairs as there are positives, over prevalence (BEELINE's EPR; 1 is chance)."""
-    num_positives = int(labels_M.sum())
-    return precision_at_k(scores_M, labels_M, num_positives) / float(labels_M.mean())
 
 
 @dataclass(frozen=True)
@@ -147,19 +138,6 @@ def logit_strata(logits_M: np.ndarray, labels_M: np.ndarray) -> np.ndarray:
     return np.searchsorted(edges_Q, logits_M, side="right")
 
 
-def stratified_auroc(scores_M: np.ndarray, labels_M: np.ndarray, strata_M: np.ndarray) -> float:
-    """Mean over positives of the share of negatives *of their stratum* that they outrank.
-
-    With strata of the additive model's logit this is the residual AUROC: what a scorer knows beyond one bias a TF and
-    one a target. Positives whose stratum has no negative are left out. NaN where none is left.
-    """
-    blocks = tie_blocks(rank_scores(scores_M), labels_M, strata_M)
-    if not len(blocks.first_R):
-        return float("nan")
-    auroc_R = block_auroc(blocks.positive_K[None], blocks.negative_K[None], blocks.first_R)[0]
-    return float(np.average(auroc_R, weights=np.add.reduceat(blocks.positive_K, blocks.first_R)))
-
-
 def leave_one_out_degree(
     pairs_2M: np.ndarray, labels_M: np.ndarray, known_2E: np.ndarray, num_genes: int
 ) -> np.ndarray:
@@ -182,36 +160,6 @@ def degree_matched_groups(sources_M: np.ndarray, degree_M: np.ndarray) -> np.nda
     """One number per TF x degree stratum: ``[M]``."""
     strata_M = degree_strata(degree_M)
     return sources_M.astype(np.int64) * (int(strata_M.max(initial=0)) + 1) + strata_M
-
-
-def degree_matched_auroc(
-    scores_M: np.ndarray,
-    labels_M: np.ndarray,
-    sources_M: np.ndarray,
-    degree_M: np.ndarray,
-    *,
-    min_positives: int = MIN_POSITIVES,
-) -> float:
-    """Concordance of positives and negatives of one TF whose targets have the same in-degree; .5: nothing but degree.
-
-    Mean over the positives of a TF, then over TFs with at least ``min_positives`` positives that have a match.
-
-    Parameters
-    ----------
-    degree_M
-        From :func:`leave_one_out_degree`.
-    """
-    strata = int(degree_strata(degree_M).max(initial=0)) + 1
-    blocks = tie_blocks(rank_scores(scores_M), labels_M, degree_matched_groups(sources_M, degree_M))
-    if not len(blocks.first_R):
-        return float("nan")
-    positive_R = np.add.reduceat(blocks.positive_K, blocks.first_R)
-    auroc_R = block_auroc(blocks.positive_K[None], blocks.negative_K[None], blocks.first_R)[0]
-    source_R = blocks.group_R // strata
-    positive_S = np.bincount(source_R, weights=positive_R)
-    won_S = np.bincount(source_R, weights=positive_R * auroc_R)
-    enough_S = positive_S >= max(min_positives, 1)
-    return float((won_S[enough_S] / positive_S[enough_S]).mean()) if enough_S.any() else float("nan")
 
 
 def brier_score(probability_M: np.ndarray, labels_M: np.ndarray) -> float:

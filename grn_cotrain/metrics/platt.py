@@ -131,7 +131,7 @@ class Calibration:
 
     @classmethod
     def fit(cls, scores_M: np.ndarray, pairs: LabelledPairs, split: EdgeSplit, *, sampled: float = 1.0) -> Self | None:
-        """Fit each kind of validation pair that has both classes; None where no kind has.
+        """Fit each kind of validation pair that has both classes; None if no kind has.
 
         Parameters
         ----------

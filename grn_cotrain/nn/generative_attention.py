@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from grn_cotrain.data.batch import PackedTokens
-from grn_cotrain.nn.packed_transformer import Activation, PackedBlocks, TransformerBlock, chosen_layers
+from grn_cotrain.nn.packed_transformer import PackedTransformer, TransformerBlock
 from grn_cotrain.nn.ragged_attention import ragged_attention
 
 __all__ = ["GenerativeBlock", "GenerativeTransformer", "KnownKeys", "generative_attention"]
@@ -46,7 +45,7 @@ class KnownKeys:
 
     @classmethod
     def of(cls, batch: PackedTokens) -> KnownKeys | None:
-        """Known keys of the batch's hidden values; None where nothing is hidden, when every token reads every other."""
+        """Known keys of the batch's hidden values; None if nothing is hidden, when every token reads every other."""
         if batch.masked_T is None or not bool(batch.masked_T.any()):
             return None
         known_T = ~batch.masked_T
@@ -141,35 +140,10 @@ class GenerativeBlock(TransformerBlock):
         return (share_HLL @ v_LHK.transpose(0, 1)).transpose(0, 1), share_HLL.mean(0)
 
 
-class GenerativeTransformer(PackedBlocks):
-    """A stack of :class:`GenerativeBlock`, and a final norm.
+class GenerativeTransformer(PackedTransformer):
+    """A stack of :class:`GenerativeBlock`, and a final norm."""
 
-    Parameters
-    ----------
-    width, num_layers, num_heads, ffn_width
-        Sizes.
-    dropout
-        After each sub-layer.
-    post_norm, activation
-        See :class:`~grn_cotrain.nn.packed_transformer.TransformerBlock`.
-    """
-
-    def __init__(
-        self,
-        width: int,
-        num_layers: int,
-        num_heads: int,
-        ffn_width: int,
-        dropout: float,
-        *,
-        post_norm: bool = False,
-        activation: Activation = "gelu",
-    ) -> None:
-        blocks = (
-            GenerativeBlock(width, num_heads, ffn_width, dropout, post_norm=post_norm, activation=activation)
-            for _ in range(num_layers)
-        )
-        super().__init__(blocks, width)
+    block = GenerativeBlock
 
     def generate(
         self,
@@ -185,7 +159,6 @@ class GenerativeTransformer(PackedBlocks):
             tokens_TD = block.generate(tokens_TD, cu_lens, max_len, keys, bias_TR)
         return self.final_norm(tokens_TD)
 
-    @torch.no_grad()
     def generative_weights(
         self,
         tokens_TD: Tensor,
@@ -196,18 +169,12 @@ class GenerativeTransformer(PackedBlocks):
         layers: Sequence[int] | None = None,
     ) -> Iterator[Tensor]:
         """Yield each cell's weights ``[L, L]``, the mean over heads and layers; what may not be read has 0."""
-        wanted = chosen_layers(layers, len(self.blocks))
-        for start, end in pairwise(cu_lens.tolist()):
-            state_LD = tokens_TD[start:end]
-            factors = None if bias_TR is None else (bias_TR[0][start:end], bias_TR[1][start:end])
-            allowed_LL = known_T[start:end].expand(end - start, -1) | torch.eye(
-                end - start, dtype=torch.bool, device=known_T.device
-            )
-            total_LL = state_LD.new_zeros(allowed_LL.shape, dtype=torch.float32)
-            for index, block in enumerate(self.blocks[: max(wanted) + 1]):
-                assert isinstance(block, GenerativeBlock)
-                read_LHK, share_LL = block.read_allowed(*block.heads(state_LD, factors), allowed_LL)
-                if index in wanted:
-                    total_LL += share_LL.float()
-                state_LD = block.after_attention(state_LD, read_LHK)
-            yield total_LL / len(wanted)
+
+        def read(
+            block: GenerativeBlock, segment: slice, q_LHK: Tensor, k_LHK: Tensor, v_LHK: Tensor
+        ) -> tuple[Tensor, Tensor]:
+            known_L = known_T[segment]
+            own_LL = torch.eye(len(known_L), dtype=torch.bool, device=known_L.device)
+            return block.read_allowed(q_LHK, k_LHK, v_LHK, known_L | own_LL)
+
+        return self.weights_by(read, tokens_TD, cu_lens, bias_TR, layers)

@@ -42,7 +42,7 @@ def inductive_features(
     vocab
         Genes, in the order of the rows.
     statistics
-        Statistics of the training cells; None where no source reads them.
+        Statistics of the training cells; None if no source reads them.
     feature_matrix
         File for the source ``matrix``, which it switches on by itself.
     seed

@@ -22,7 +22,7 @@ _RIDGE = 1e-3  # penalty, relative to the mean squared feature, of the regressio
 
 
 def loadings_method(config: TableConfig) -> LoadingsMethod | None:
-    """Which loadings ``init_GD`` must hold for this table; None where it starts from random rows."""
+    """Which loadings ``init_GD`` must hold for this table; None if it starts from random rows."""
     if config.mode == "frozen_pca":
         return "pca"
     return None if config.mode == "random" or config.init == "random" else config.init

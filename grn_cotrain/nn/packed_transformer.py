@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -173,7 +173,6 @@ class PackedBlocks(nn.Module):
             tokens_TD = block(tokens_TD, cu_lens, max_len, bias_TR)
         return before_TD, self.final_norm(tokens_TD)
 
-    @torch.no_grad()
     def attention(
         self,
         tokens_TD: Tensor,
@@ -183,25 +182,40 @@ class PackedBlocks(nn.Module):
         layers: Sequence[int] | None = None,
     ) -> Iterator[Tensor]:
         """Yield each segment's attention weights ``[L, L]``, the mean over heads and over ``layers`` (default: all)."""
+
+        def read(block: TransformerBlock, segment: slice, *heads: Tensor) -> tuple[Tensor, Tensor]:
+            del segment
+            return block.read_and_weights(*heads)
+
+        return self.weights_by(read, tokens_TD, cu_lens, bias_TR, layers)
+
+    @torch.no_grad()
+    def weights_by(
+        self,
+        read: Callable[..., tuple[Tensor, Tensor]],
+        tokens_TD: Tensor,
+        cu_lens: Tensor,
+        bias_TR: tuple[Tensor, Tensor] | None,
+        layers: Sequence[int] | None,
+    ) -> Iterator[Tensor]:
+        """:meth:`attention` by any way to read: ``read(block, segment, q, k, v)`` gives what was read, and weights."""
         wanted = chosen_layers(layers, len(self.blocks))
         for start, end in pairwise(cu_lens.tolist()):
-            state_LD = tokens_TD[start:end]
-            factors = None if bias_TR is None else (bias_TR[0][start:end], bias_TR[1][start:end])
+            segment = slice(start, end)
+            state_LD = tokens_TD[segment]
+            factors = None if bias_TR is None else (bias_TR[0][segment], bias_TR[1][segment])
             total_LL = state_LD.new_zeros(end - start, end - start, dtype=torch.float32)
-            for index, block in enumerate(self.blocks):
+            for index, block in enumerate(self.blocks[: max(wanted) + 1]):
                 assert isinstance(block, TransformerBlock)
-                q_LHK, k_LHK, v_LHK = block.heads(state_LD, factors)
-                read_LHK, share_LL = block.read_and_weights(q_LHK, k_LHK, v_LHK)
+                read_LHK, share_LL = read(block, segment, *block.heads(state_LD, factors))
                 if index in wanted:
                     total_LL += share_LL.float()
-                if index >= max(wanted):
-                    break
                 state_LD = block.after_attention(state_LD, read_LHK)
             yield total_LL / len(wanted)
 
 
 class PackedTransformer(PackedBlocks):
-    """A stack of blocks of full attention, and a final norm.
+    """A stack of blocks of full attention (subclasses: of another ``block``), and a final norm.
 
     Parameters
     ----------
@@ -212,6 +226,8 @@ class PackedTransformer(PackedBlocks):
     post_norm, activation
         See :class:`TransformerBlock`.
     """
+
+    block: ClassVar[type[TransformerBlock]] = TransformerBlock
 
     def __init__(
         self,
@@ -225,7 +241,7 @@ class PackedTransformer(PackedBlocks):
         activation: Activation = "gelu",
     ) -> None:
         blocks = (
-            TransformerBlock(width, num_heads, ffn_width, dropout, post_norm=post_norm, activation=activation)
+            self.block(width, num_heads, ffn_width, dropout, post_norm=post_norm, activation=activation)
             for _ in range(num_layers)
         )
         super().__init__(blocks, width)

@@ -138,7 +138,7 @@ def all_pairs_bce(
     allowed
         bool ``[G]`` or ``[S, G]``: candidates for negatives; all if None.
     self_S
-        Column of each row's own gene, left out of the negatives; None where rows and columns are different things.
+        Column of each row's own gene, left out of the negatives; None if rows and columns are different things.
     tile
         Rows and columns of a tile.
 

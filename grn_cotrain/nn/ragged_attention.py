@@ -12,7 +12,7 @@ from torch import Tensor
 
 from grn_cotrain.nn.precision import cpu_has_bf16
 
-__all__ = ["ragged_attention", "reference_attention"]
+__all__ = ["ragged_attention"]
 
 _HALF = (torch.float16, torch.bfloat16)
 
@@ -122,21 +122,3 @@ def _explicit(q_THK: Tensor, k_SHK: Tensor, v_SHW: Tensor, cu_q: Tensor, cu_k: T
             share = torch.softmax(q.transpose(0, 1) @ k.permute(1, 2, 0), dim=-1)
             parts.append((share @ v.transpose(0, 1)).transpose(0, 1))
     return torch.cat(parts) if parts else q_THK.new_zeros(0, q_THK.shape[1], v_SHW.shape[-1])
-
-
-def reference_attention(
-    q_THK: Tensor, k_SHK: Tensor, v_SHW: Tensor, cu_q: Tensor, cu_k: Tensor, *, scale: float | None = None
-) -> Tensor:
-    """The same function the plain way, for tests: pad to the longest segment, mask, float64."""
-    scale = q_THK.shape[-1] ** -0.5 if scale is None else scale
-    len_q, len_k = _lengths(cu_q), _lengths(cu_k)
-
-    def pad(x_THK: Tensor, lengths: list[int]) -> Tensor:
-        return torch.nn.utils.rnn.pad_sequence(list(x_THK.double().split(lengths)), batch_first=True)
-
-    q_BLHK, k_BLHK, v_BLHW = pad(q_THK, len_q), pad(k_SHK, len_k), pad(v_SHW, len_k)
-    logits_BHLL = torch.einsum("bqhk,bshk->bhqs", q_BLHK, k_BLHK) * scale
-    valid_BL = torch.arange(k_BLHK.shape[1], device=k_SHK.device) < torch.tensor(len_k, device=k_SHK.device)[:, None]
-    logits_BHLL = logits_BHLL.masked_fill(~valid_BL[:, None, None, :], float("-inf"))
-    out_BLHW = torch.einsum("bhqs,bshw->bqhw", logits_BHLL.softmax(dim=-1), v_BLHW)
-    return torch.cat([out[:length] for out, length in zip(out_BLHW, len_q, strict=True)])

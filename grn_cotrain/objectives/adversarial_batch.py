@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from grn_cotrain.config import require
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.covariates import UNKNOWN
 from grn_cotrain.errors import UserError, did_you_mean
@@ -129,25 +130,13 @@ class AdversarialCovariate(Objective):
         speed: float = 10.0
 
         def __post_init__(self) -> None:
-            if not self.strength >= 0:
-                raise UserError(f"strength: got {self.strength}; give 0 or more")
-            if not self.speed > 0:
-                raise UserError(f"speed: got {self.speed}; give a positive number")
+            require(self.strength >= 0, f"strength: got {self.strength}; give 0 or more")
+            require(self.speed > 0, f"speed: got {self.speed}; give a positive number")
             for name in ("ramp_steps", "num_layers"):
-                if getattr(self, name) < 0:
-                    raise UserError(f"{name}: got {getattr(self, name)}; give 0 or more")
+                require(getattr(self, name) >= 0, f"{name}: got {getattr(self, name)}; give 0 or more")
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        width: int,
-        num_bins: int,
-        num_genes: int,
-        covariates: Mapping[str, int] = NO_COVARIATES,
-    ) -> None:
+    def __init__(self, config: Config, *, width: int, covariates: Mapping[str, int] = NO_COVARIATES, **_: Any) -> None:
         super().__init__()
-        del num_bins, num_genes
         if config.covariate not in covariates:
             names = list(covariates)
             raise UserError(
@@ -164,7 +153,7 @@ class AdversarialCovariate(Objective):
             )
         self.standard = nn.BatchNorm1d(width, affine=False) if config.standardise else None
         layers: list[nn.Module] = []
-        for _ in range(config.num_layers):
+        for _layer in range(config.num_layers):
             layers += [_QuickLinear(width, width, config.speed), nn.LeakyReLU(), nn.LayerNorm(width)]
         self.classifier = nn.Sequential(*layers, _QuickLinear(width, self.num_categories, config.speed))
         self.register_buffer("calls", torch.zeros((), dtype=torch.long))

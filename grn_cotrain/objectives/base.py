@@ -29,6 +29,7 @@ __all__ = [
     "Objective",
     "PooledStates",
     "PredictsValues",
+    "PredictsZeros",
     "Step",
     "Sum",
     "ValuePredictor",
@@ -140,6 +141,20 @@ class ValuePredictor(Protocol):
         ...
 
 
+@runtime_checkable
+class PredictsZeros(Protocol):
+    """An objective that may predict whether a hidden value is zero."""
+
+    @property
+    def predicts_zeros(self) -> bool:
+        """Whether its settings make it learn this."""
+        ...
+
+    def predict_nonzero(self, model: ModelView, batch: PackedTokens, genes: GeneStates) -> Tensor:
+        """float32 ``[M]`` that rises with the chance of "not zero", in the order of ``nonzero(masked_T)``."""
+        ...
+
+
 @dataclass(frozen=True)
 class PooledStates:
     """States of all cells of a step that one view shows, for objectives that compare cells with each other.
@@ -192,7 +207,8 @@ class Step:
 class Objective(nn.Module, ABC):
     """``__init__(config, *, width, num_bins, num_genes, covariates)``. May own parameters (heads).
 
-    ``covariates`` maps each of ``tokens.covariates`` to its number of categories (for most objectives: not read).
+    ``covariates`` maps each of ``tokens.covariates`` to its number of categories. Sizes that an objective does not read
+    go into ``**_``.
 
     A cell objective draws its views (:meth:`view`), states by what each term of its loss will be divided
     (:meth:`counts`), and scores the encoded views (:meth:`forward`). All random draws are made in :meth:`view`; what

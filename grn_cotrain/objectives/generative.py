@@ -5,18 +5,17 @@ Dimension letters: T packed tokens, M hidden tokens, D width, B cells, G genes, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from grn_cotrain.config import require
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.statistics import Need, Statistics
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
-from grn_cotrain.nn.cell_encoders import NO_COVARIATES
 from grn_cotrain.objectives.base import OBJECTIVES, GeneStates, LossOutput, ModelView, PredictsValues, Step, Sum
 from grn_cotrain.objectives.masking import hide
 from grn_cotrain.objectives.value_target import BinScale, Guess, Target, ValueTarget, require_bin_scale
@@ -90,20 +89,10 @@ class Generative(PredictsValues):
             if not self.shares or not all(0 < share <= 1 for share in self.shares):
                 given = ", ".join(map(str, self.shares)) or "none"
                 raise UserError(f"shares: got {given}; give shares above 0 and at most 1, such as 0.25, 0.5, 0.75")
-            if not self.cell_prompt_weight >= 0:
-                raise UserError(f"cell_prompt_weight: got {self.cell_prompt_weight}; give 0 or more")
+            require(self.cell_prompt_weight >= 0, f"cell_prompt_weight: got {self.cell_prompt_weight}; give 0 or more")
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        width: int,
-        num_bins: int,
-        num_genes: int,
-        covariates: Mapping[str, int] = NO_COVARIATES,
-    ) -> None:
+    def __init__(self, config: Config, *, width: int, num_bins: int, num_genes: int, **_: Any) -> None:
         super().__init__()
-        del covariates
         self.config, self.num_bins = config, num_bins
         self.target = ValueTarget(config.target, num_bins=num_bins, num_genes=num_genes, bin_scale=config.bin_scale)
         last = nn.Linear(width, 2 if config.hide_zeros else 1)  # the value; the logit of "not zero"

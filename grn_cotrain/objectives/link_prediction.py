@@ -5,16 +5,15 @@ Dimension letters: D width, G genes, M pairs, N negative pairs, P positive pairs
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from grn_cotrain.config import ComponentSpec
+from grn_cotrain.config import ComponentSpec, require
 from grn_cotrain.data.negatives import SupervisionMode
 from grn_cotrain.errors import UserError
-from grn_cotrain.nn.cell_encoders import NO_COVARIATES
 from grn_cotrain.nn.link_losses import LINK_LOSSES, LinkLoss
 from grn_cotrain.objectives.base import OBJECTIVES, LossOutput, ModelView, Objective, Step, Sum
 
@@ -45,8 +44,6 @@ class LinkPrediction(Objective):
         ``loss``: one of ``grn-cotrain list link_loss``, with its options. ``positives_per_step``,
         ``negatives_per_positive``: sampling in pairs mode. ``source_share``: share of the TFs whose rows are supervised
         in a step in rows mode. The trainer draws ``step.links`` by these.
-    width, num_bins, num_genes, covariates
-        Not used.
     """
 
     @dataclass(frozen=True, kw_only=True)
@@ -72,8 +69,7 @@ class LinkPrediction(Objective):
 
         def __post_init__(self) -> None:
             for name in ("positives_per_step", "negatives_per_positive"):
-                if getattr(self, name) < 1:
-                    raise UserError(f"{name}: got {getattr(self, name)}; give at least 1")
+                require(getattr(self, name) >= 1, f"{name}: got {getattr(self, name)}; give at least 1")
             if not 0 < self.source_share <= 1:
                 raise UserError(f"source_share: got {self.source_share}; give a share above 0, at most 1")
             self.build_loss()  # an unknown loss or option is found when the recipe is read
@@ -89,17 +85,8 @@ class LinkPrediction(Objective):
 
     reads_links = True
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        width: int,
-        num_bins: int,
-        num_genes: int,
-        covariates: Mapping[str, int] = NO_COVARIATES,
-    ) -> None:
+    def __init__(self, config: Config, **_: Any) -> None:
         super().__init__()
-        del width, num_bins, num_genes, covariates
         self.config = config
         self.loss = config.build_loss()
 

@@ -5,7 +5,6 @@ Dimension letters: T packed tokens, M chosen tokens, G genes (features), D width
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from grn_cotrain.config import require
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.statistics import Need, Statistics
 from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
-from grn_cotrain.nn.cell_encoders import NO_COVARIATES
 from grn_cotrain.nn.packed_transformer import ACTIVATIONS
 from grn_cotrain.nn.vocabulary_loss import vocabulary_cross_entropy
 from grn_cotrain.objectives.base import OBJECTIVES, LossOutput, ModelView, Objective, Step, Sum
@@ -83,27 +82,16 @@ class MaskedGene(Objective):
         activation: Literal["relu", "gelu"] = "relu"
 
         def __post_init__(self) -> None:
-            if not 0 < self.share < 1:
-                raise UserError(f"share: got {self.share}; give a share between 0 and 1")
+            require(0 < self.share < 1, f"share: got {self.share}; give a share between 0 and 1")
             for name in ("mask_share", "random_share"):
-                if not 0 <= getattr(self, name) <= 1:
-                    raise UserError(f"{name}: got {getattr(self, name)}; give a share in [0, 1]")
+                require(0 <= getattr(self, name) <= 1, f"{name}: got {getattr(self, name)}; give a share in [0, 1]")
             if self.mask_share + self.random_share > 1 + 1e-9:
                 raise UserError(
                     f"mask_share {self.mask_share}, random_share {self.random_share}: sum to more than 1; lower one"
                 )
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        width: int,
-        num_bins: int,
-        num_genes: int,
-        covariates: Mapping[str, int] = NO_COVARIATES,
-    ) -> None:
+    def __init__(self, config: Config, *, width: int, num_genes: int, **_: Any) -> None:
         super().__init__()
-        del num_bins, covariates
         self.config = config
         self.transform = nn.Linear(width, width)
         self.activation = ACTIVATIONS[config.activation]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -15,16 +14,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from grn_cotrain.config import require
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.binning import rounded_bins
 from grn_cotrain.data.statistics import Need, Statistics
 from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.errors import UserError
-from grn_cotrain.nn.cell_encoders import NO_COVARIATES
-from grn_cotrain.objectives.base import OBJECTIVES, LossOutput, ModelView, PredictsValues, Step, Sum
+from grn_cotrain.objectives.base import OBJECTIVES, GeneStates, LossOutput, ModelView, PredictsValues, Step, Sum
 from grn_cotrain.objectives.bin_values import BinSums, RoundedClasses, visible_bin_values, visible_class_values
 from grn_cotrain.objectives.masking import MaskBalance, draw_balanced_mask, draw_mask, hide
-from grn_cotrain.objectives.view import View
+from grn_cotrain.objectives.view import Encodings, View
 
 __all__ = ["MaskedValue"]
 
@@ -104,8 +103,7 @@ class MaskedValue(PredictsValues):
         classes: Literal["quantile", "rounded"] = "quantile"
 
         def __post_init__(self) -> None:
-            if not 0 < self.mask_share < 1:
-                raise UserError(f"mask_share: got {self.mask_share}; give a share between 0 and 1")
+            require(0 < self.mask_share < 1, f"mask_share: got {self.mask_share}; give a share between 0 and 1")
             if self.mask_balance != "same" and not self.mask_zeros:
                 raise UserError(f"mask_balance: got {self.mask_balance} and no zeros are hidden; set mask_zeros: true")
             for name, default in (("target", "standardised"), ("loss_norm", "masked_count")):
@@ -114,17 +112,8 @@ class MaskedValue(PredictsValues):
             if self.classes != "quantile" and self.loss != "cross_entropy":
                 raise UserError(f"classes: got {self.classes}, which is of loss: cross_entropy; leave it out")
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        width: int,
-        num_bins: int,
-        num_genes: int,
-        covariates: Mapping[str, int] = NO_COVARIATES,
-    ) -> None:
+    def __init__(self, config: Config, *, width: int, num_bins: int, num_genes: int, **_: Any) -> None:
         super().__init__()
-        del covariates
         self.config = config
         self.num_bins = num_bins
         self.num_features = num_genes  # until statistics show which of them can be tokens
@@ -247,6 +236,19 @@ class MaskedValue(PredictsValues):
         values_BC = self._class_values(view.tokens)
         share_MC = outputs_MK[:, -values_BC.shape[1] :].softmax(dim=-1)
         return (share_MC * values_BC[view.cells_M]).sum(dim=-1)
+
+    @property
+    def predicts_zeros(self) -> bool:
+        """Zeros are hidden in training too."""
+        return self.config.mask_zeros
+
+    @torch.no_grad()
+    def predict_nonzero(self, model: ModelView, batch: PackedTokens, genes: GeneStates) -> Tensor:
+        """See :class:`~grn_cotrain.objectives.base.PredictsZeros`."""
+        outputs_MK = self._outputs(model, Step(genes, (self.asking(batch),), Encodings(model, genes))).float()
+        if self.config.loss == "cross_entropy":
+            return 1 - outputs_MK.softmax(dim=-1)[:, 0]
+        return outputs_MK[:, 0 if self.config.target == "value" else 1]
 
     def _class_values(self, batch: PackedTokens) -> Tensor:
         """Value of each class that a non-zero value may have, in each cell: ``[B, K]``, rounded ``[B, K + 1]``."""

@@ -6,7 +6,6 @@ Dimension letters: T packed tokens, M hidden tokens, G features, D width, K valu
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -15,12 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from grn_cotrain.config import require
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.statistics import Need, Statistics
 from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.data.vocab import MODALITIES
-from grn_cotrain.errors import UserError
-from grn_cotrain.nn.cell_encoders import NO_COVARIATES
 from grn_cotrain.objectives.base import OBJECTIVES, LossOutput, ModelView, PredictsValues, Step, Sum
 from grn_cotrain.objectives.bin_values import visible_bin_values
 from grn_cotrain.objectives.masking import draw_mask, hide
@@ -72,22 +70,11 @@ class Modality(PredictsValues):
         modality_input: Literal["masked", "visible"] = "masked"
 
         def __post_init__(self) -> None:
-            if not 0 < self.mask_share < 1:
-                raise UserError(f"mask_share: got {self.mask_share}; give a share between 0 and 1")
-            if self.modality_weight < 0:
-                raise UserError(f"modality_weight: got {self.modality_weight}; give 0 or more")
+            require(0 < self.mask_share < 1, f"mask_share: got {self.mask_share}; give a share between 0 and 1")
+            require(self.modality_weight >= 0, f"modality_weight: got {self.modality_weight}; give 0 or more")
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        width: int,
-        num_bins: int,
-        num_genes: int,
-        covariates: Mapping[str, int] = NO_COVARIATES,
-    ) -> None:
+    def __init__(self, config: Config, *, width: int, num_bins: int, num_genes: int, **_: Any) -> None:
         super().__init__()
-        del covariates
         self.config = config
         self.num_bins = num_bins
         self.decoder = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width))

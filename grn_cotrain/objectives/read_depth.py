@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
+from grn_cotrain.config import require
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.read_depth import CountFaults, check_counts, draw_rates, thin
 from grn_cotrain.data.statistics import Need, Statistics
-from grn_cotrain.errors import UserError
 from grn_cotrain.objectives.base import OBJECTIVES, LossOutput, ModelView, Step
 from grn_cotrain.objectives.masked_value import MaskedValue
 from grn_cotrain.objectives.masking import hide
@@ -70,13 +70,10 @@ class ReadDepth(MaskedValue):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            if not 0 <= self.thin_share <= 1:
-                raise UserError(f"thin_share: got {self.thin_share}; give a share from 0 to 1")
+            require(0 <= self.thin_share <= 1, f"thin_share: got {self.thin_share}; give a share from 0 to 1")
             for name in ("rate_alpha", "rate_beta"):
-                if not getattr(self, name) > 0:
-                    raise UserError(f"{name}: got {getattr(self, name)}; give a number above 0")
-            if not self.min_total >= 0:
-                raise UserError(f"min_total: got {self.min_total}; give 0 or more counts")
+                require(getattr(self, name) > 0, f"{name}: got {getattr(self, name)}; give a number above 0")
+            require(self.min_total >= 0, f"min_total: got {self.min_total}; give 0 or more counts")
 
     config: Config
 

@@ -57,7 +57,7 @@ class Guess:
     deviation_M
         float32 expected error on the scale of the values.
     nonzero_M
-        float32 chance that the value is not zero; None where zeros were not part of the training.
+        float32 chance that the value is not zero; None if zeros were not part of the training.
     """
 
     values_M: Tensor

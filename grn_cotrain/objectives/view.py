@@ -40,7 +40,7 @@ class View:
     where_M
         int64 positions of the tokens that are asked for.
     masked_M
-        bool, True where an asked token shows MASK in the place of its name; None where no name is hidden.
+        bool, True where an asked token shows MASK in the place of its name; None if no name is hidden.
     """
 
     tokens: PackedTokens

@@ -40,7 +40,7 @@ class Network:
 
     @cached_property
     def expression(self) -> pd.Series | None:
-        """Mean normalised value of each gene; None where the cells are gone."""
+        """Mean normalised value of each gene; None if the cells are gone."""
         if self.cells is None:
             return None
         mean_G = Statistics(self.cells)[Moments()].mean_of_cells_G

@@ -28,7 +28,7 @@ class Metric:
     direction
         Whether higher or lower values are better.
     chance
-        Value of a random order; ``prevalence``: the share of positives; None where there is no such value.
+        Value of a random order; ``prevalence``: the share of positives; None if there is no such value.
     """
 
     name: str

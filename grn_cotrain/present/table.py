@@ -83,7 +83,7 @@ class Table:
     sorted_by
         Column by which ``rows`` come sorted, and the direction, which assistive software reports.
     filter
-        Label of a filter box on a page; none where empty.
+        Label of a filter box on a page; none if empty.
     sortable
         Whether headers sort on a page.
     compact

@@ -87,7 +87,7 @@ def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
 def _rich_tables(table: Table, width: int) -> Iterator[RichTable]:
     """Yield tables for a terminal of ``width`` characters that cut nothing.
 
-    One table where there is room; else intervals move below their values and names fold; else the columns go on in
+    One table where there is room; else intervals move below their values and names fold; else the columns continue in
     further tables. Words wrap, so a column of words asks for little room.
     """
     from rich.table import Table as RichTable

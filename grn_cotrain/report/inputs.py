@@ -117,7 +117,7 @@ class RunInputs:
             return ""
         who = f"Run {self.label}" if self.label else "The run"
         status = str(self.record.get("status") or "")
-        state = "it failed" if status == "failed" else "it was interrupted, or still goes on"
+        state = "it failed" if status == "failed" else "it was interrupted, or is still running"
         steps, most = reached_step(self.run), self.recipe.train.max_steps
         return f"{who} is not finished: it has reached step {steps:,} of at most {most:,}, and {state}."
 

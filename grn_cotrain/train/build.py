@@ -109,7 +109,7 @@ def _nodes(recipe: Recipe, data: RunData) -> Nodes:
 
 
 def weights_note(recipe: Recipe, data: RunData) -> str | None:
-    """Use of the network's edge weights in this run, in a line; None where all edges weigh alike."""
+    """Use of the network's edge weights in this run, in a line; None if all edges weigh alike."""
     if data.messages.given_weights is None:
         return None
     least, most, zero = data.messages.given_weights

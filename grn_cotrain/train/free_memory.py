@@ -1,4 +1,4 @@
-"""Give freed memory back to the system while a run goes on.
+"""Give freed memory back to the system while a run continues.
 
 Tokens of a step differ in number, so its buffers differ in size, and glibc keeps the holes between them: the same run
 held 1,107 MiB after 30 steps and 1,940 MiB after 300 (``experiments/configs/kang_collectri.yaml``); with trims it holds

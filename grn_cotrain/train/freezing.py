@@ -92,7 +92,7 @@ def freeze(model: CoTrainModel, level: FreezeLevel, batch: PackedTokens) -> list
 
 
 def first_block(encoder: nn.Module, run: Callable[[], None]) -> tuple[nn.Module, list[Tensor]] | None:
-    """The block that ``run`` enters first, and the tensors its parts are given; None where there is no block.
+    """The block that ``run`` enters first, and the tensors its parts are given; None if there is no block.
 
     Blocks are the items of a ``ModuleList`` of the name ``blocks``, or transformer blocks by class. A block counts as
     entered when one of its parts is, since some encoders call a block's parts one by one; what its parts are given

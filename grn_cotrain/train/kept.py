@@ -37,7 +37,7 @@ class KeptStep:
 
 
 def kept_step(run: RunFolder) -> KeptStep | None:
-    """Return the step whose model a run kept, finished or not; None where none was kept yet.
+    """Return the step whose model a run kept, finished or not; None if none was kept yet.
 
     Where validation has too few links of each TF for a macro AUROC, the AUROC of all pairs stands in for it; the words
     name the one that was used.

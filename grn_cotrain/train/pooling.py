@@ -116,7 +116,7 @@ def pool_states(
                     name: [(encodings.of(view).cells_BD.cpu(), view.tokens.cell_index_B.cpu()) for view in read[name]]
                     for name in names
                 }
-        random.set(start)  # micro-batch 0 goes on where the graph encoder stopped
+        random.set(start)  # micro-batch 0 continues where the graph encoder stopped
         return found
 
     by_index = {index: found for part in group.gather(group.together(encode)) for index, found in part.items()}

@@ -55,7 +55,7 @@ def peak_memory_mb() -> float:
 def train(recipe: Recipe, out: str | Path, *, resume: bool = False, reporter: Reporter | None = None) -> RunFolder:
     """Train ``recipe`` in the folder ``out``.
 
-    Ctrl-C and SIGTERM save a checkpoint after the step that is going on. Where ``torchrun`` started several processes,
+    Ctrl-C and SIGTERM save a checkpoint after the current step. Where ``torchrun`` started several processes,
     they share every step: the same recipe gives the same numbers up to rounding. Process 0 writes and reports.
 
     Parameters
@@ -65,7 +65,7 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, reporter: Re
     out
         Run folder; must be empty or absent unless ``resume``. One process at a time trains in it.
     resume
-        Go on from the last checkpoint of ``out``; a finished run is left as it is.
+        Continue from the last checkpoint of ``out``; a finished run is left as it is.
     reporter
         Receives progress.
 
@@ -75,7 +75,7 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, reporter: Re
         ``out`` holds something else, or another process trains in it; the recipe or data do not fit, or are not those
         that the run began with; the loss is not finite; this process is one of several that do not know each other.
     TrainingStopped
-        A signal came; the message shows how to go on.
+        A signal came; the message shows how to continue.
     """
     with one_voice(os.environ):
         launch = Launch.of(os.environ, recipe.train)
@@ -119,7 +119,7 @@ def _train(run: RunFolder, recipe: Recipe, resume: bool, reporter: Reporter, fab
     before = group.first(lambda: run.record() if run.record_file.is_file() else {})
 
     def load() -> tuple[RunData, CoTrainModel]:
-        # A run that goes on finds its prepared folder from any working folder, and needs no raw files.
+        # A run that continues finds its prepared folder from any working folder, and needs no raw files.
         same = run.find_prep() if resume and "prep" in before else None
         if same is not None and same.content_hash != before["prep"].get("content_hash"):
             same = None
@@ -194,7 +194,7 @@ def _failure_recorded(run: RunFolder, record: dict[str, Any], reporter: Reporter
     except KeyboardInterrupt as stopped:
         write("interrupted")
         if not isinstance(stopped, TrainingStopped):  # that one has a message itself
-            reporter.note(f"stopped at once; go on from the last checkpoint with: {run.how_to_resume()}")
+            reporter.note(f"stopped at once; continue from the last checkpoint with: {run.how_to_resume()}")
         raise
     except PeerFailed as failed:
         write("failed", error=failed.text)
@@ -228,7 +228,7 @@ def _already_finished(run: RunFolder, recipe: Recipe, resume: bool, reporter: Re
     if not run.recipe_file.is_file():
         raise UserError(f"--out '{folder}': holds other files; give an empty or new folder")
     if not resume:
-        raise UserError(f"--out '{folder}': holds a run already; add --resume to go on with it, or give another folder")
+        raise UserError(f"--out '{folder}': holds a run already; add --resume to continue it, or give another folder")
     if canonical_hash(run.recipe()) != canonical_hash(recipe):
         raise UserError(f"--resume '{folder}': the run was made by another recipe; resume with its own recipe.yaml")
     if run.is_finished:

@@ -71,14 +71,14 @@ class StepInputs:
     cells
         Micro-batches of this process; empty where no cell objective acts.
     links
-        Supervised pairs, the same in every process, one of which scores them; None where no link objective acts.
+        Supervised pairs, the same in every process, one of which scores them; None if no link objective acts.
     table_generator
         Draws the id-dropout, once for all micro-batches.
     num_micro_batches
         Micro-batches of the step over all processes.
     reseed
         Called with the number of a micro-batch before it is computed, and with None before what is computed once:
-        seeds dropout. Not called for micro-batch 0, which goes on where the graph encoder stopped.
+        seeds dropout. Not called for micro-batch 0, which continues where the graph encoder stopped.
     """
 
     graph: MessageGraph

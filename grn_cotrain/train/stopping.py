@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: stop where nothing is lost, and report how to go on."""
+"""Ctrl-C and SIGTERM: stop where nothing is lost, and report how to continue."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TrainingStopped(KeyboardInterrupt):
     ----------
     exit_code
         128 and the number of the signal: 130 after Ctrl-C, 143 after SIGTERM. Never 0: ``train && evaluate`` must not
-        go on with a model that is not finished.
+        continue with a model that is not finished.
     """
 
     def __init__(self, number: int, text: str) -> None:

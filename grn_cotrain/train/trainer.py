@@ -149,13 +149,13 @@ class Trainer:
         changed = differences(self.state.environment, now)
         if changed:
             self.reporter.note(
-                f"resumed under another environment ({'; '.join(changed)}): the numbers go on, but not bit for bit"
+                f"resumed under another environment ({'; '.join(changed)}): the numbers continue, but not bit for bit"
             )
         self.state.environment = now
         return True
 
     def _check_best(self) -> None:
-        """Refuse a best model that another hand changed: a run that goes on keeps it until a better one comes.
+        """Refuse a best model that another program changed: a run that continues keeps it until a better one comes.
 
         platt.json is left: it is fitted again at the end, and a kill may fall between it and the manifest.
         """
@@ -179,7 +179,7 @@ class Trainer:
         Raises
         ------
         TrainingStopped
-            Ctrl-C or SIGTERM came; the step that was going on is finished and a checkpoint is saved.
+            Ctrl-C or SIGTERM came; the current step is finished and a checkpoint is saved.
         """
         config, state, group = self.config, self.state, self.group
         self.reporter.start(f"train {self.recipe.name}", total=config.max_steps, done=state.step)
@@ -221,7 +221,7 @@ class Trainer:
     def _stopped(self, number: int) -> None:
         text = (
             f"stopped by {Stop(number).by} after step {self.state.step:,} of {self.config.max_steps:,}, and a"
-            f" checkpoint was saved; go on with: {self.run.how_to_resume()}"
+            f" checkpoint was saved; continue with: {self.run.how_to_resume()}"
         )
         stopped = TrainingStopped(number, text)
         if not self.group.is_first:
@@ -344,6 +344,7 @@ class Trainer:
                 "run_id": self.run_id,
                 "recipe_hash": self.state.recipe_hash,
                 "values": self.data.cells.kind,
+                "kinds": {name: assay.kind for name, assay in self.data.cells.assays.items()},
                 "split": self.data.split.name,
                 "split_hash": self.data.split.content_hash,
                 "schedule": self.recipe.train.schedule.name,

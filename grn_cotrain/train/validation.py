@@ -5,8 +5,6 @@ Dimension letters: M pairs, C cells.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 
@@ -25,12 +23,6 @@ __all__ = ["Validator"]
 
 _MAX_CELLS = 128
 _MAX_PAIRS = 1_000_000
-
-
-@dataclass(frozen=True)
-class _Links:
-    pairs: LabelledPairs
-    is_macro: bool
 
 
 class Validator:

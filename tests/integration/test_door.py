@@ -7,6 +7,7 @@ import hashlib
 import json
 import pickle
 import re
+import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from grn_cotrain.cli import app
 from grn_cotrain.commandline import run_app
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
+from grn_cotrain.export.genes import gene_embeddings
 from grn_cotrain.recipe import PrepConfig, Recipe, SplitConfig, load_recipe
 from grn_cotrain.run_folder import RunFolder
 from tests.worlds import tiny_recipe, write_recipe
@@ -159,6 +161,30 @@ def test_nothing_is_written_unless_it_is_saved(
         again.embed_cells()
     assert run_app(app, ["evaluate", "links", str(moved / "run"), "--controls", "random", "--bootstrap", "0"]) == 0
     assert load_recipe(moved / "recipe.yaml").prep is None
+
+
+def test_the_folder_of_a_run_loads(adata: anndata.AnnData, tiny_run: Path, tmp_path: Path) -> None:
+    """As documents and the card of a published run show it; its prepared folder is needed for links alone."""
+    model = gc.CoTrainModel.load(tiny_run)
+    assert model.recipe == RunFolder(tiny_run).recipe()
+    pd.testing.assert_frame_equal(model.embed_genes(), gene_frame(tiny_run))
+    assert len(model.embed_cells(adata)) == adata.n_obs
+    alone = tmp_path / "alone"
+    shutil.copytree(tiny_run, alone)
+    links = gc.CoTrainModel.load(alone).evaluate_links(controls="random", bootstrap=0)
+    assert links.index[0] == "joint"
+    saved = model.save(tmp_path / "project")
+    pd.testing.assert_frame_equal(gc.CoTrainModel.load(saved).embed_genes(), model.embed_genes())
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"is not a saved model .*, or a run$"):
+        gc.CoTrainModel.load(tmp_path / "empty")
+
+
+def gene_frame(run: Path) -> pd.DataFrame:
+    """Graph embeddings as ``export genes`` gives them."""
+    frame = gene_embeddings(run).frame
+    values = frame.loc[:, [name for name in frame.columns if name[0] == "d" and name[1:].isdigit()]]
+    return values.set_axis(pd.Index(frame["symbol"], name="gene"), axis=0)
 
 
 def test_every_kind_of_object(adata: anndata.AnnData, edges: pd.DataFrame, recipe: Recipe, tmp_path: Path) -> None:

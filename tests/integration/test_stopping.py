@@ -55,7 +55,7 @@ def test_a_signal_saves_a_checkpoint_and_the_printed_command_finishes_the_run(
     (checkpoint,) = run.checkpoints.glob("step-*")
     step = int(checkpoint.name[5:])
     assert 0 < step < 150
-    expected = f"stopped by {name} after step {step} of 150, and a checkpoint was saved; go on with: "
+    expected = f"stopped by {name} after step {step} of 150, and a checkpoint was saved; continue with: "
     assert expected + run.how_to_resume() in told
     assert f"{name}: training stops after this step" in error
     assert run.record()["status"] == "interrupted"

@@ -7,8 +7,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from grn_cotrain.evaluate.ranks import filtered_ranks
 from grn_cotrain.metrics import links as metrics
+from tests import references
+from tests.references import filtered_ranks
 
 MODEST = settings(deadline=None, max_examples=60)
 
@@ -29,9 +30,9 @@ def every_metric(scores: np.ndarray, labels: np.ndarray, groups: np.ndarray, str
         metrics.auroc(scores, labels),
         metrics.average_precision(scores, labels),
         metrics.precision_at_k(scores, labels, 5),
-        metrics.early_precision_ratio(scores, labels),
-        metrics.stratified_auroc(scores, labels, strata),
-        metrics.degree_matched_auroc(scores, labels, groups, strata, min_positives=1),
+        references.early_precision_ratio(scores, labels),
+        references.stratified_auroc(scores, labels, strata),
+        references.degree_matched_auroc(scores, labels, groups, strata, min_positives=1),
         per_tf.macro_auroc,
         per_tf.macro_ap,
         float(ranks.realistic_P.sum()),

@@ -37,11 +37,11 @@ def model_of(world: Path, **changes) -> CoTrainModel:
 def test_genes_are_nodes_and_peaks_those_that_an_edge_names() -> None:
     vocab = multiome_vocab()
     genes = Nodes.of(vocab)
-    assert (genes.num_nodes, genes.num_genes, genes.are_leading) == (24, 24, True)
+    assert (genes.num_nodes, genes.num_genes) == (24, 24)
     assert genes.others_P.tolist() == list(range(24, 36))
     chosen = Nodes.of(vocab, ("gene", "peak"), np.array([[26, 3], [1, 30]]))
     assert chosen.feature_N.tolist() == [*range(24), 26, 30]
-    assert (chosen.num_genes, chosen.are_leading) == (24, False)
+    assert chosen.num_genes == 24
     assert chosen.pairs(np.array([[26], [1]])).tolist() == [[24], [1]]
     with pytest.raises(UserError, match="without a row in the table"):
         chosen.pairs(np.array([[25], [1]]))

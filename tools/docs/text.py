@@ -82,7 +82,7 @@ def to_markdown(text: str) -> str:
 
 
 def _table(match: re.Match[str]) -> str:
-    """A simple table of reStructuredText; a line that does not begin in the first column goes on with the last row."""
+    """A simple table of reStructuredText; a line that does not begin in the first column belongs to the last row."""
     border, *lines = match.group(0).rstrip("\n").split("\n")
     starts = [found.start() for found in re.finditer(r"=+", border)]
     rows: list[list[str]] = []

@@ -50,7 +50,7 @@ class Probe:
     Attributes
     ----------
     name, title, question
-        For files, for tables, in words.
+        Name in files, name in tables, and description.
     kind
         ``claim``; ``negative control`` (should be at chance); ``circular`` (training showed the answer).
     tasks

@@ -32,7 +32,7 @@ def chromosome_probe(inputs: CardInputs, chromosomes: Mapping[int, str] | None, 
     Parameters
     ----------
     chromosomes
-        Gene index of the vocabulary -> chromosome; None where no annotation was given.
+        Gene index of the vocabulary -> chromosome; None if no annotation was given.
     """
     if chromosomes is None:
         return NotRun(_NAME, _TITLE, _QUESTION, "give --annotation FILE.tsv with columns gene, chrom")

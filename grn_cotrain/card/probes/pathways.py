@@ -28,7 +28,7 @@ def pathway_probe(inputs: CardInputs, pathways: Mapping[str, Sequence[int]] | No
     Parameters
     ----------
     pathways
-        Name -> gene indices of the vocabulary; None where no file was given.
+        Name -> gene indices of the vocabulary; None if no file was given.
     """
     if pathways is None:
         return NotRun(_NAME, _TITLE, _QUESTION, "give --pathways FILE.gmt")

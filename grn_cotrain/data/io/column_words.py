@@ -159,7 +159,7 @@ def are_numbers(names: Sequence[str]) -> bool:
 
 
 def corner_says_genes(corner: str) -> bool | None:
-    """Whether the rows of a table are genes (True) or cells (False) by its first cell; None where that does not
+    """Whether the rows of a table are genes (True) or cells (False) by its first cell; None if that does not
     decide."""
     word = folded(corner)
     if word in _CORNER_GENES:

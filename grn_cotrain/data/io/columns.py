@@ -60,7 +60,7 @@ def fold_column(name: object) -> str:
 
 @lru_cache(maxsize=4096)
 def _words(folded: str) -> tuple[str, ...] | None:
-    """The known words that a folded name consists of, longest first; None where anything else is in it."""
+    """The known words that a folded name consists of, longest first; None if anything else is in it."""
     if not folded:
         return ()
     for size in range(min(len(folded), 20), 0, -1):
@@ -76,7 +76,7 @@ class _Reading:
 
 
 def end_of(name: object) -> End | None:
-    """Which end of an edge a column of this name holds, or None where the name does not decide."""
+    """Which end of an edge a column of this name holds, or None if the name does not decide."""
     reading = _reading(fold_column(name))
     return None if reading is None else reading.end
 

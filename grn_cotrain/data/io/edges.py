@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,10 +22,8 @@ __all__ = [
     "load_edges",
     "load_pairs",
     "parse_format",
-    "read_edges",
 ]
 
-logger = logging.getLogger(__name__)
 
 _BEELINE_KEYS = ("network", "cell", "set")
 _OTHERS = ("auto", "gmt")
@@ -40,21 +37,6 @@ class PairList:
 
     frame: pd.DataFrame
     notes: list[str] = field(default_factory=list)
-
-
-def read_edges(path: str | Path, format: str = "auto") -> pd.DataFrame:
-    """Read an edge list; see :func:`load_edges`, which also returns what was left out.
-
-    Returns
-    -------
-    DataFrame
-        ``source, target`` (names as written), ``weight`` float32, ``sign`` int8 (-1, 0, 1), ``evidence`` text; one row
-        for each distinct pair.
-    """
-    edges = load_edges(path, format)
-    for note in edges.notes:
-        logger.info("%s: %s", path, note)
-    return edges.frame
 
 
 def parse_format(text: str) -> tuple[str, frozenset[str]]:

@@ -120,12 +120,12 @@ _INSIDE_ZIP: tuple[tuple[str, FileKind], ...] = (
 
 
 def kind_of_head(head: bytes) -> FileKind | None:
-    """The kind of a file by its first :data:`HEAD_BYTES` bytes, unpacked; None where it may be text."""
+    """The kind of a file by its first :data:`HEAD_BYTES` bytes, unpacked; None if it may be text."""
     return next((kind for kind in _KINDS if kind.matches(head)), None)
 
 
 def kind_of(path: Path) -> FileKind | None:
-    """The kind of a file by its content, looked at through its compression; None where it may be text.
+    """The kind of a file by its content, looked at through its compression; None if it may be text.
 
     Raises
     ------

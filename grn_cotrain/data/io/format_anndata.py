@@ -41,7 +41,7 @@ class Source(Protocol):
         """One row a feature of ``X``, or of ``raw``."""
 
     def matrix(self, layer: str | None, shape: tuple[int, int], what: str) -> tuple[Any, list[str]]:
-        """``X``, a layer, or ``raw``, of this shape and of sound structure, None where there is none; and notes."""
+        """``X``, a layer, or ``raw``, of this shape and of sound structure, None if there is none; and notes."""
 
     def rows(self, layer: str | None, shape: tuple[int, int]) -> StoredRows | None:
         """The matrix of :meth:`matrix`, where it can stay on disk and is wanted there."""
@@ -53,10 +53,10 @@ class Source(Protocol):
         """Some values of a layer, to see whether they are counts."""
 
     def obsm(self, key: str) -> Any:
-        """An array or frame of the cells; None where there is none."""
+        """An array or frame of the cells; None if there is none."""
 
     def uns(self, key: str) -> Any:
-        """An unstructured entry; None where there is none."""
+        """An unstructured entry; None if there is none."""
 
 
 class MemorySource:

@@ -21,13 +21,13 @@ class Renamed:
     Attributes
     ----------
     names
-        One for each name given; None where it has no counterpart.
+        One for each name given; None if it has no counterpart.
     notes
         Lines to report.
     unchanged
         No name was to be changed: they are of the wanted species already.
     species
-        Species of the names after the change; None where it was not asked for.
+        Species of the names after the change; None if it was not asked for.
     """
 
     names: list[str | None]

@@ -95,7 +95,7 @@ def name_features(var: pd.DataFrame, what: str, column: str | None = None) -> tu
 
 
 def symbols_of(var: pd.DataFrame) -> list[str] | None:
-    """Symbols of features whose index holds ids: of the first column known by its word; None where there is none."""
+    """Symbols of features whose index holds ids: of the first column known by its word; None if there is none."""
     found = {folded(str(name)): name for name in reversed(var.columns)}
     for word in GENE_NAME_WORDS:
         values = var[found[word]] if word in found else None

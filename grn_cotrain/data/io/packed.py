@@ -177,7 +177,7 @@ def _visible(names: Iterable[str]) -> list[str]:
 
 
 def open_archive(archive: Path, stack: ExitStack) -> Archive | None:
-    """Open a zip, or a tar in any compression; None where the file is neither.
+    """Open a zip, or a tar in any compression; None if the file is neither.
 
     The declared sizes are summed before anything is read, so that an archive of too much is refused at once.
     """

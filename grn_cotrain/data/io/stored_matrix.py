@@ -36,7 +36,7 @@ def read_stored(node: Any, shape: tuple[int, int], what: str) -> tuple[Any, list
     Returns
     -------
     csr_matrix, array or None, and list of str
-        None where the file states that there is no matrix; lines to report.
+        None if the file states that there is no matrix; lines to report.
 
     Raises
     ------

@@ -254,7 +254,7 @@ def _after(text: str, lines: int) -> str:
 
 
 def split_selector(path: str | Path) -> tuple[Path, str | None]:
-    """``edges.tsv.gz:string/hESC/TFs+500`` -> the file, and what to take from it (None where nothing is named)."""
+    """``edges.tsv.gz:string/hESC/TFs+500`` -> the file, and what to take from it (None if nothing is named)."""
     text = str(path)
     if not Path(text).exists() and ":" in text:
         file, _, selector = text.rpartition(":")

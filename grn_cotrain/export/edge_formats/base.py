@@ -81,7 +81,7 @@ class EdgeFormat(ABC):
 
     @staticmethod
     def lost(edges: PredictedEdges, what: str) -> list[str]:
-        """A note on what the format cannot hold, such as ``signs``; none where no edge has a sign."""
+        """A note on what the format cannot hold, such as ``signs``; none if no edge has a sign."""
         if what == "signs" and not (edges.frame["sign"] != 0).any():
             return []
         return [f"the format holds no {what}: they do not come back when the file is read"]

@@ -50,7 +50,3 @@ class MessageBackend(ABC):
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Copies of a model share the back end: it holds no weights, but perhaps a library."""
         return self
-
-    def attention_aggregate(self, logits_EH: Tensor, values_GHK: Tensor, graph: MessageGraph) -> Tensor:
-        """Edge softmax, then the weighted sum of values. ``[G, H, K]``."""
-        return self.aggregate_heads(values_GHK, graph, self.edge_softmax(logits_EH, graph))

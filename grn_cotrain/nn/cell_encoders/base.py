@@ -35,7 +35,7 @@ class AttentionBias:
 
 
 def token_bias(batch: PackedTokens, bias: AttentionBias | None) -> tuple[Tensor, Tensor] | None:
-    """Query and key factors ``[T, R]`` of each token; None where there is no bias."""
+    """Query and key factors ``[T, R]`` of each token; None if there is no bias."""
     if bias is None:
         return None
     return F.embedding(batch.feature_ids_T, bias.query_VR), F.embedding(batch.feature_ids_T, bias.key_VR)
@@ -53,7 +53,7 @@ class CellStates:
         One state per cell.
     repool
         The cells' states again, ``[B, D]``, from the same states of tokens but without some of them: a function of a
-        bool ``[T]`` that is True where a token is left out. None where no single token's state is pooled.
+        bool ``[T]`` that is True where a token is left out. None if no single token's state is pooled.
     """
 
     tokens_TD: Tensor
@@ -72,8 +72,8 @@ class CellEncoder(nn.Module, ABC):
     """Encoder of packed cells over shared gene features.
 
     ``__init__(config, *, width, num_bins, num_modalities, num_genes, covariates)``; ``covariates`` maps each of
-    ``tokens.covariates`` to its number of categories (for most encoders: not read). Each subclass is one file with a
-    ``Config`` dataclass.
+    ``tokens.covariates`` to its number of categories. Sizes that an encoder does not read go into ``**_``. Each
+    subclass is one file with a ``Config`` dataclass.
 
     Contract (tests/cases/cell_encoders.py): the output of a cell depends neither on the other cells of the batch nor
     on the order of its tokens; hidden values (``batch.masked_T``), hidden modalities (``batch.modality_hidden_T``) and

@@ -6,7 +6,6 @@ Dimension letters: C cells, G genes, T packed tokens, B cells of a batch, V voca
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from grn_cotrain.config import require_number
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cell_blocks import Layout
 from grn_cotrain.data.ranks import ranks_within_cells
@@ -22,9 +22,9 @@ from grn_cotrain.data.statistics import Need, Statistics
 from grn_cotrain.data.value_sketch import FeatureValues, SketchedValues
 from grn_cotrain.data.vocab import MASK_ID, NUM_SPECIAL
 from grn_cotrain.errors import UserError
-from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS, NO_COVARIATES, AttentionBias, CellStates, token_bias
+from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS, AttentionBias, CellStates, token_bias
 from grn_cotrain.nn.cell_encoders.trunk import TrunkConfig, TrunkEncoder, prompted
-from grn_cotrain.nn.packed_transformer import PackedTransformer, default_num_heads
+from grn_cotrain.nn.packed_transformer import PackedTransformer
 from grn_cotrain.nn.pooling import pool_cells
 from grn_cotrain.nn.token_subset import only_tokens
 
@@ -109,8 +109,7 @@ class GeneformerEncoder(TrunkEncoder):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            if self.max_ranks is not None and self.max_ranks < 1:
-                raise UserError(f"max_ranks: got {self.max_ranks}; give at least 1, or leave it out")
+            require_number(self, "max_ranks", "at least 1, or leave it out", lambda value: value >= 1)
             if self.cell_layer not in (-2, -1):
                 raise UserError(f"cell_layer: got {self.cell_layer}; give -2 (the last but one) or -1 (the last)")
             if self.cell_layer == -2 and self.num_layers < 2:
@@ -121,28 +120,10 @@ class GeneformerEncoder(TrunkEncoder):
 
         def build(self, width: int) -> PackedTransformer:
             """The stack of blocks of these sizes."""
-            return PackedTransformer(
-                width,
-                self.num_layers,
-                self.num_heads or default_num_heads(width),
-                max(1, round(self.ffn_multiplier * width)),
-                self.dropout,
-                post_norm=self.norm == "post",
-                activation=self.activation,
-            )
+            return PackedTransformer(*self.sizes(width), post_norm=self.norm == "post", activation=self.activation)
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        width: int,
-        num_bins: int,
-        num_modalities: int,
-        num_genes: int,
-        covariates: Mapping[str, int] = NO_COVARIATES,
-    ) -> None:
+    def __init__(self, config: Config, *, width: int, num_genes: int, **_: Any) -> None:
         super().__init__()
-        del num_bins, num_modalities, covariates
         self.config = config
         self.max_ranks = config.max_ranks or max(1, min(_PUBLISHED_RANKS, num_genes))
         self.unknown, self.not_expressed = self.max_ranks, self.max_ranks + 1

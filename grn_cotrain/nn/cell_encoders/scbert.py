@@ -5,21 +5,20 @@ Dimension letters: T packed tokens, V vocabulary, D width, B cells.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from grn_cotrain.config import require
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.binning import rounded_bins
 from grn_cotrain.data.vocab import MASK_ID, NUM_SPECIAL
-from grn_cotrain.errors import UserError
-from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS, NO_COVARIATES
+from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS
 from grn_cotrain.nn.cell_encoders.trunk import TrunkConfig, TrunkEncoder
-from grn_cotrain.nn.packed_transformer import PackedBlocks, default_num_heads
+from grn_cotrain.nn.packed_transformer import PackedBlocks
 from grn_cotrain.nn.performer import PackedPerformer
 from grn_cotrain.nn.pooling import Pooling, pool_cells
 
@@ -97,34 +96,14 @@ class ScBERTEncoder(TrunkEncoder):
             super().__post_init__()
             for name in ("head_width", "num_features", "redraw_every"):
                 value = getattr(self, name)
-                if value is not None and value < 1:
-                    raise UserError(f"{name}: got {value}; give at least 1, or leave it out")
+                require(value is None or value >= 1, f"{name}: got {value}; give at least 1, or leave it out")
 
         def build(self, width: int) -> PackedBlocks:
             """The stack of Performer blocks of these sizes."""
-            return PackedPerformer(
-                width,
-                self.num_layers,
-                self.num_heads or default_num_heads(width),
-                max(1, round(self.ffn_multiplier * width)),
-                self.dropout,
-                self.num_features,
-                self.redraw_every,
-                head_width=self.head_width,
-            )
+            return PackedPerformer(*self.sizes(width), self.num_features, self.redraw_every, head_width=self.head_width)
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        width: int,
-        num_bins: int,
-        num_modalities: int,
-        num_genes: int,
-        covariates: Mapping[str, int] = NO_COVARIATES,
-    ) -> None:
+    def __init__(self, config: Config, *, width: int, num_bins: int, **_: Any) -> None:
         super().__init__()
-        del num_modalities, num_genes, covariates
         self.config, self.num_bins = config, num_bins
         self.values = nn.Embedding(NUM_SPECIAL + num_bins + 1, width)
         nn.init.normal_(self.values.weight, std=0.02)  # BERT's; rows as long as the genes' drown them at the start

@@ -6,7 +6,7 @@ V vocabulary, D width, R rank of the attention bias, B cells, L tokens of one ce
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.statistics import Need, Statistics
 from grn_cotrain.data.value_sketch import DepthValues
-from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS, NO_COVARIATES, AttentionBias, CellStates
+from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS, AttentionBias, CellStates
 from grn_cotrain.nn.cell_encoders.xtrimogene import XTrimoGeneEncoder
 from grn_cotrain.nn.value_decoders import Decoded
 
@@ -66,24 +66,8 @@ class ScFoundationEncoder(XTrimoGeneEncoder):
 
     config: Config
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        width: int,
-        num_bins: int,
-        num_modalities: int,
-        num_genes: int,
-        covariates: Mapping[str, int] = NO_COVARIATES,
-    ) -> None:
-        super().__init__(
-            config,
-            width=width,
-            num_bins=num_bins,
-            num_modalities=num_modalities,
-            num_genes=num_genes,
-            covariates=covariates,
-        )
+    def __init__(self, config: Config, *, width: int, **sizes: Any) -> None:
+        super().__init__(config, width=width, **sizes)
         self.depth_rows_2D = nn.Parameter(torch.randn(2, width))
         self.unknown_depth_D = nn.Parameter(torch.randn(width))
         self.depth = config.build_values(width)

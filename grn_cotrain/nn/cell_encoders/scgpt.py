@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,7 @@ from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS, NO_COVARIATES, Atte
 from grn_cotrain.nn.cell_encoders.trunk import TrunkConfig, TrunkEncoder, prompted
 from grn_cotrain.nn.condition_embedding import ConditionEmbedding
 from grn_cotrain.nn.generative_attention import GenerativeTransformer, KnownKeys
-from grn_cotrain.nn.packed_transformer import Activation, default_num_heads
+from grn_cotrain.nn.packed_transformer import Activation
 
 __all__ = ["ScGPTEncoder"]
 
@@ -102,28 +102,12 @@ class ScGPTEncoder(TrunkEncoder):
 
         def build(self, width: int) -> GenerativeTransformer:
             """The stack of blocks of these sizes."""
-            return GenerativeTransformer(
-                width,
-                self.num_layers,
-                self.num_heads or default_num_heads(width),
-                max(1, round(self.ffn_multiplier * width)),
-                self.dropout,
-                post_norm=self.post_norm,
-                activation=self.activation,
-            )
+            return GenerativeTransformer(*self.sizes(width), post_norm=self.post_norm, activation=self.activation)
 
     def __init__(
-        self,
-        config: Config,
-        *,
-        width: int,
-        num_bins: int,
-        num_modalities: int,
-        num_genes: int,
-        covariates: Mapping[str, int] = NO_COVARIATES,
+        self, config: Config, *, width: int, num_bins: int, covariates: Mapping[str, int] = NO_COVARIATES, **_: Any
     ) -> None:
         super().__init__()
-        del num_modalities, num_genes
         self.config, self.num_bins = config, num_bins
         self.hidden_value_D = nn.Parameter(0.02 * torch.randn(width))
         if config.values == "bins":

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.vocab import CLS_ID, PAD_ID
-from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS, NO_COVARIATES
+from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS
 from grn_cotrain.nn.cell_encoders.trunk import TrunkConfig, TrunkEncoder
 
 __all__ = ["ScMBERTEncoder"]
@@ -53,18 +53,8 @@ class ScMBERTEncoder(TrunkEncoder):
             Share of units dropped after each sub-layer in training.
         """
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        width: int,
-        num_bins: int,
-        num_modalities: int,
-        num_genes: int,
-        covariates: Mapping[str, int] = NO_COVARIATES,
-    ) -> None:
+    def __init__(self, config: Config, *, width: int, num_bins: int, num_modalities: int, **_: Any) -> None:
         super().__init__()
-        del num_genes, covariates
         self.mask_bin, self.mask_modality = num_bins + 1, num_modalities
         self.bins = nn.Embedding(num_bins + 2, width)  # 0..K, MASK
         self.modality = nn.Embedding(num_modalities + 1, width)  # each modality, MASK

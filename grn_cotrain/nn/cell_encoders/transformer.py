@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,7 +10,7 @@ from torch import Tensor
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.statistics import Need, Statistics
 from grn_cotrain.data.value_statistics import Moments
-from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS, NO_COVARIATES
+from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS
 from grn_cotrain.nn.cell_encoders.trunk import TrunkConfig, TrunkEncoder
 from grn_cotrain.nn.token_embedding import TokenEmbedding
 
@@ -46,17 +45,9 @@ class TransformerEncoder(TrunkEncoder):
         values: Literal["bins", "continuous"] = "continuous"
 
     def __init__(
-        self,
-        config: Config,
-        *,
-        width: int,
-        num_bins: int,
-        num_modalities: int,
-        num_genes: int,
-        covariates: Mapping[str, int] = NO_COVARIATES,
+        self, config: Config, *, width: int, num_bins: int, num_modalities: int, num_genes: int, **_: Any
     ) -> None:
         super().__init__()
-        del covariates
         self.embedding = TokenEmbedding(
             width=width, num_bins=num_bins, num_modalities=num_modalities, num_genes=num_genes, values=config.values
         )

@@ -10,8 +10,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from grn_cotrain.config import require, require_number
 from grn_cotrain.data.batch import PackedTokens
-from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders.base import AttentionBias, CellEncoder, CellStates, token_bias
 from grn_cotrain.nn.packed_transformer import PackedBlocks, PackedTransformer, default_num_heads
 from grn_cotrain.nn.token_subset import only_tokens
@@ -41,24 +41,19 @@ class TrunkConfig:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.num_layers < 1:
-            raise UserError(f"num_layers: got {self.num_layers}; give at least 1")
-        if self.num_heads is not None and self.num_heads < 1:
-            raise UserError(f"num_heads: got {self.num_heads}; give at least 1, or leave it out")
-        if not self.ffn_multiplier > 0:
-            raise UserError(f"ffn_multiplier: got {self.ffn_multiplier}; give a positive number")
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"dropout: got {self.dropout}; give a share in [0, 1)")
+        require(self.num_layers >= 1, f"num_layers: got {self.num_layers}; give at least 1")
+        require_number(self, "num_heads", "at least 1, or leave it out", lambda value: value >= 1)
+        require(self.ffn_multiplier > 0, f"ffn_multiplier: got {self.ffn_multiplier}; give a positive number")
+        require(0 <= self.dropout < 1, f"dropout: got {self.dropout}; give a share in [0, 1)")
+
+    def sizes(self, width: int) -> tuple[int, int, int, int, float]:
+        """Width, layers, heads, width of the feed-forward part and dropout of the stack."""
+        num_heads = self.num_heads or default_num_heads(width)
+        return width, self.num_layers, num_heads, max(1, round(self.ffn_multiplier * width)), self.dropout
 
     def build(self, width: int) -> PackedBlocks:
         """The stack of blocks of these sizes."""
-        return PackedTransformer(
-            width,
-            self.num_layers,
-            self.num_heads or default_num_heads(width),
-            max(1, round(self.ffn_multiplier * width)),
-            self.dropout,
-        )
+        return PackedTransformer(*self.sizes(width))
 
 
 class TrunkEncoder(CellEncoder):

@@ -26,7 +26,7 @@ from grn_cotrain.nn.auto_discretisation import (
     build_value_embedding,
     embedding_reads_cells,
 )
-from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS, NO_COVARIATES, AttentionBias, CellEncoder, CellStates
+from grn_cotrain.nn.cell_encoders.base import CELL_ENCODERS, AttentionBias, CellEncoder, CellStates
 from grn_cotrain.nn.packed_transformer import Activation, PackedTransformer, chosen_layers, default_num_heads
 from grn_cotrain.nn.token_subset import TokenSubset
 from grn_cotrain.nn.value_decoders import CrossDecoder, Decoded, Encoded, FullLengthDecoder, LatentDecoder, ValueDecoder
@@ -287,18 +287,8 @@ class XTrimoGeneEncoder(CellEncoder):
 
     config: Config
 
-    def __init__(
-        self,
-        config: Config,
-        *,
-        width: int,
-        num_bins: int,
-        num_modalities: int,
-        num_genes: int,
-        covariates: Mapping[str, int] = NO_COVARIATES,
-    ) -> None:
+    def __init__(self, config: Config, *, width: int, **_: Any) -> None:
         super().__init__()
-        del num_bins, num_modalities, num_genes, covariates
         self.config = config
         num_heads = config.num_heads or default_num_heads(width)
         self.values = config.build_values(width)

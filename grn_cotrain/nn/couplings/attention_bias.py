@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from grn_cotrain.errors import UserError
+from grn_cotrain.config import require
 from grn_cotrain.nn.cell_encoders.base import AttentionBias
 from grn_cotrain.nn.couplings.base import COUPLINGS, Coupled, Coupling
 
@@ -35,8 +35,7 @@ class AttentionBiasCoupling(Coupling):
         rank: int = 8
 
         def __post_init__(self) -> None:
-            if self.rank < 1:
-                raise UserError(f"rank: got {self.rank}; give at least 1")
+            require(self.rank >= 1, f"rank: got {self.rank}; give at least 1")
 
     def __init__(self, config: Config, *, width: int) -> None:
         super().__init__()

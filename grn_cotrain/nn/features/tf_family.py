@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from grn_cotrain.config import require
 from grn_cotrain.data.families import tf_family
-from grn_cotrain.errors import UserError
 from grn_cotrain.nn.features.base import FEATURE_SOURCES, FeatureContext, FeatureSource
 
 __all__ = ["TFFamilyFeatures"]
@@ -46,8 +46,7 @@ class TFFamilyFeatures(FeatureSource):
         buckets: int = 256
 
         def __post_init__(self) -> None:
-            if self.buckets < 1:
-                raise UserError(f"buckets: got {self.buckets}; give at least 1")
+            require(self.buckets >= 1, f"buckets: got {self.buckets}; give at least 1")
 
     def features(self, context: FeatureContext) -> np.ndarray:
         """See :class:`FeatureSource`."""

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from grn_cotrain.config import require
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.backends import MessageBackend
 from grn_cotrain.nn.graph_encoders.base import GRAPH_ENCODERS
@@ -66,8 +67,7 @@ class GatV2(StackedEncoder):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            if self.heads < 1:
-                raise UserError(f"heads: got {self.heads}; give at least 1")
+            require(self.heads >= 1, f"heads: got {self.heads}; give at least 1")
             if not 0 <= self.attention_dropout < 1:
                 raise UserError(f"attention_dropout: got {self.attention_dropout}; give a share in [0, 1)")
 

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from grn_cotrain.config import require
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.backends import MessageBackend
 from grn_cotrain.nn.graph_encoders.base import GraphEncoder
@@ -57,8 +58,7 @@ class StackConfig:
     def __post_init__(self) -> None:
         if self.num_layers < 1:
             raise UserError(f"num_layers: got {self.num_layers}; give at least 1 (the encoder 'identity' has none)")
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"dropout: got {self.dropout}; give a share in [0, 1)")
+        require(0 <= self.dropout < 1, f"dropout: got {self.dropout}; give a share in [0, 1)")
 
 
 class MessageLayer(nn.Module):

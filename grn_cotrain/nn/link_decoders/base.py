@@ -5,6 +5,7 @@ Dimension letters: G genes, D width, M pairs, S sources, R rank, X any number of
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -59,7 +60,7 @@ class LinkDecoder(nn.Module, ABC):
         """Logits ``[S, G]`` of whole TF rows."""
 
     def factors(self, genes_GD: Tensor) -> LinkFactors | None:
-        """The logits as an inner product, or None where they do not factor."""
+        """The logits as an inner product, or None if they do not factor."""
         del genes_GD
         return None
 
@@ -82,11 +83,25 @@ class LearnedDecoder(LinkDecoder):
 
 
 class FactoredDecoder(LearnedDecoder):
-    """``logit[s, t] = query(s) . t + bias``: a row-wise map of the source, and the target's row as it is."""
+    """``logit[s, t] = query(s) . t + bias``: a row-wise map of the source, and the target's row as it is.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    config
+        No options.
+    width
+        D, width of the gene rows.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """No options."""
+
+    def __init__(self, config: Config, *, width: int, **_: Any) -> None:
         super().__init__()
+        del config
         self.bias = nn.Parameter(torch.zeros(()))
+        self._norm = 1.0 / math.sqrt(width)
 
     @abstractmethod
     def query(self, rows_XD: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ Dimension letters: D width, X any number of rows.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,26 +23,11 @@ class BilinearDecoder(FactoredDecoder):
     .. math:: z_{st} = \frac{1}{\sqrt{D}}\, g_s^\top W g_t + \beta
 
     ``W`` starts as N(0, 1/D), so that rows of unit RMS give logits of unit variance.
-
-    Parameters
-    ----------
-    config
-        No options.
-    width
-        D, width of the gene rows.
-    num_genes
-        Not used.
     """
 
-    @dataclass(frozen=True, kw_only=True)
-    class Config:
-        """No options."""
-
-    def __init__(self, config: Config, *, width: int, num_genes: int) -> None:
-        super().__init__()
-        del config, num_genes
+    def __init__(self, config: FactoredDecoder.Config, *, width: int, **_: Any) -> None:
+        super().__init__(config, width=width)
         self.weight_DD = nn.Parameter(torch.randn(width, width) / math.sqrt(width))
-        self._norm = 1.0 / math.sqrt(width)
 
     def query(self, rows_XD: Tensor) -> Tensor:
         """See :class:`FactoredDecoder`."""

@@ -5,8 +5,7 @@ Dimension letters: D width, X any number of rows.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,26 +22,11 @@ class DistMultDecoder(FactoredDecoder):
     .. math:: z_{st} = \frac{1}{\sqrt{D}} \sum_d w_d\, g_{sd}\, g_{td} + \beta
 
     Symmetric, as in the paper; equal to ``inner`` at the start (w = 1), then free to use or ignore dimensions.
-
-    Parameters
-    ----------
-    config
-        No options.
-    width
-        D, width of the gene rows.
-    num_genes
-        Not used.
     """
 
-    @dataclass(frozen=True, kw_only=True)
-    class Config:
-        """No options."""
-
-    def __init__(self, config: Config, *, width: int, num_genes: int) -> None:
-        super().__init__()
-        del config, num_genes
+    def __init__(self, config: FactoredDecoder.Config, *, width: int, **_: Any) -> None:
+        super().__init__(config, width=width)
         self.weight_D = nn.Parameter(torch.ones(width))
-        self._norm = 1.0 / math.sqrt(width)
 
     def query(self, rows_XD: Tensor) -> Tensor:
         """See :class:`FactoredDecoder`."""

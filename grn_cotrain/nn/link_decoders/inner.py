@@ -5,8 +5,7 @@ Dimension letters: D width, X any number of rows.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,26 +23,11 @@ class InnerDecoder(FactoredDecoder):
 
     Symmetric by construction: it cannot distinguish TF -> target from target -> TF. Rows of unit RMS give logits of
     unit variance at the start (alpha = 1).
-
-    Parameters
-    ----------
-    config
-        No options.
-    width
-        D, width of the gene rows.
-    num_genes
-        Not used.
     """
 
-    @dataclass(frozen=True, kw_only=True)
-    class Config:
-        """No options."""
-
-    def __init__(self, config: Config, *, width: int, num_genes: int) -> None:
-        super().__init__()
-        del config, num_genes
+    def __init__(self, config: FactoredDecoder.Config, *, width: int, **_: Any) -> None:
+        super().__init__(config, width=width)
         self.scale = nn.Parameter(torch.ones(()))
-        self._norm = 1.0 / math.sqrt(width)
 
     def query(self, rows_XD: Tensor) -> Tensor:
         """See :class:`FactoredDecoder`."""

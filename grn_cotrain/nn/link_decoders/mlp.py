@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from grn_cotrain.errors import UserError
+from grn_cotrain.config import require
 from grn_cotrain.nn.link_decoders.base import LINK_DECODERS, LearnedDecoder
 
 __all__ = ["MLPDecoder"]
@@ -54,8 +54,7 @@ class MLPDecoder(LearnedDecoder):
         hidden: int = 64
 
         def __post_init__(self) -> None:
-            if self.hidden < 1:
-                raise UserError(f"hidden: got {self.hidden}; give at least 1")
+            require(self.hidden >= 1, f"hidden: got {self.hidden}; give at least 1")
 
     def __init__(self, config: Config, *, width: int, num_genes: int) -> None:
         super().__init__()

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from grn_cotrain.config import require
 from grn_cotrain.data.negatives import LinkSupervision, SupervisionMode
-from grn_cotrain.errors import UserError
 from grn_cotrain.nn.link_decoders.base import LinkDecoder, LinkFactors
 from grn_cotrain.nn.link_losses.base import (
     LINK_LOSSES,
@@ -61,8 +61,7 @@ class AllPairs(LinkLoss):
         balanced: bool = True
 
         def __post_init__(self) -> None:
-            if self.block_rows < 1:
-                raise UserError(f"block_rows: got {self.block_rows}; give at least 1")
+            require(self.block_rows >= 1, f"block_rows: got {self.block_rows}; give at least 1")
 
     @property
     def mode(self) -> SupervisionMode:

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from grn_cotrain.config import require
 from grn_cotrain.data.negatives import LinkSupervision, SupervisionMode
-from grn_cotrain.errors import UserError
 from grn_cotrain.nn.link_decoders.base import LinkDecoder
 from grn_cotrain.nn.link_losses.base import (
     LINK_LOSSES,
@@ -97,8 +97,7 @@ class Ranking(LinkLoss):
         block_rows: int = 64
 
         def __post_init__(self) -> None:
-            if self.block_rows < 1:
-                raise UserError(f"block_rows: got {self.block_rows}; give at least 1")
+            require(self.block_rows >= 1, f"block_rows: got {self.block_rows}; give at least 1")
 
     @property
     def mode(self) -> SupervisionMode:

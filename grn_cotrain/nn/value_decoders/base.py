@@ -81,7 +81,7 @@ class Decoded:
     summary_PD, summary_cu
         The rows that stand for each cell where its state is pooled, and their int32 cumulative counts ``[B + 1]``.
     summary_P
-        int64 token that each of these rows is the state of; None where they are states of latents.
+        int64 token that each of these rows is the state of; None if they are states of latents.
     """
 
     tokens_TD: Tensor
@@ -122,7 +122,7 @@ class ValueDecoder(nn.Module, ABC):
 
 
 def bias_factors(encoded: Encoded, asked_Q: Tensor, keys_S: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Factors ``[Q, R]`` and ``[S, R]`` of the bias between two sets of tokens; None where there is no bias."""
+    """Factors ``[Q, R]`` and ``[S, R]`` of the bias between two sets of tokens; None if there is no bias."""
     if encoded.bias is None:
         return None
     ids_T = encoded.batch.feature_ids_T

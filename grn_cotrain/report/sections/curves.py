@@ -24,21 +24,21 @@ _KINDS = {
         "ROC",
         "false positive rate",
         "true positive rate",
-        "All candidate pairs in one list, from the likeliest down. The left edge matters most: the rest of the list "
-        "is never looked at.",
+        "All candidate pairs in one list, with the most likely first. The left edge matters most, since only the "
+        "first pairs of a list are followed up.",
     ),
     "pr": (
         "Precision and recall",
         "recall",
         "precision",
-        "Share of true links among the pairs called, as more and more are called. Links are rare, so precision is low "
-        "where AUROC looks high.",
+        "Share of true links among the pairs predicted, as more pairs are predicted. Links are rare, so precision is "
+        "low where AUROC looks high.",
     ),
     "calibration": (
         "Calibration",
         "predicted probability",
         "share of true links",
-        "Whether a probability of 1 % means one link in a hundred. Bars are 95 % intervals. Probabilities come from "
+        "A calibrated probability of 1 % means one link in a hundred. Bars are 95 % intervals. Probabilities come from "
         "Platt scaling on validation pairs.",
     ),
 }

@@ -8,6 +8,7 @@ from typing import get_args
 from markupsafe import Markup
 
 from grn_cotrain.data.alignment import AlignmentReport
+from grn_cotrain.data.assays import assay_rows
 from grn_cotrain.data.edge_split import Part
 from grn_cotrain.data.grn import EdgeReport
 from grn_cotrain.data.prep import Prep
@@ -59,10 +60,22 @@ def _cells(prep: Prep) -> list[Block]:
     blocks: list[Block] = [Heading("Cells and genes"), Facts(facts)]
     if meta.get("notes"):
         blocks.append(Points([without_paths(str(note)) for note in meta["notes"]]))
+    blocks += _assays(prep)
     blocks += _alignment(alignment, "gene names given")
     for label, one in alignment.files.items():
         blocks.append(Details(f"File {without_paths(label)}", _alignment(one, "gene names of this file")))
     return blocks
+
+
+def _assays(prep: Prep) -> list[Block]:
+    """Features, kind, cells and depth of each assay, where there are several or some cells lack theirs."""
+    rows = assay_rows(prep.cells.assays)
+    if not rows:
+        return []
+    shown = [[row.what, whole(row.features), row.kind, whole(row.cells), figure(row.depth, digits=1)] for row in rows]
+    caption = "Assays. A zero of a cell that lacks the assay is not a measurement and is read nowhere."
+    headings = ("assay", "features", "kind", "cells", "median depth")
+    return [table(headings, shown, numeric=(1, 3, 4), name="assays", caption=caption, sortable=False)]
 
 
 def _alignment(alignment: AlignmentReport, what: str) -> list[Block]:
@@ -138,7 +151,7 @@ def _split(run: RunInputs) -> list[Block]:
             ]
         )
     headings = ("part", "links", "candidate pairs", "share of links", "TFs", "candidate targets")
-    caption = f"Parts of {name}. {split.withheld_2E.shape[1]:,} links belong to no part: they would give others away."
+    caption = f"Parts of {name}. {split.withheld_2E.shape[1]:,} links belong to no part, as they reveal others."
     name = run.slug("split")
     blocks.append(table(headings, rows, numeric=range(1, 6), name=name, caption=caption, sortable=False))
     return [*blocks, *_audit(run)]

@@ -26,7 +26,7 @@ def section(report: ReportInputs) -> Section:
 
 
 def largest_regulon(run: RunInputs) -> str | None:
-    """The TF with most edges in the run's split; None where the split is out of reach."""
+    """The TF with most edges in the run's split; None if the split is out of reach."""
     if run.split.value is None or run.prep.value is None:
         return None
     sources_E = run.split.value.all_positives()[0]

@@ -30,9 +30,9 @@ _KNOWN = {
     "": "new",
 }
 _HOW = (
-    "The edges to which the model gives the highest scores, at most four of a TF so that a few hubs do not fill the "
-    "picture. The score of a training edge is a fit, not a prediction. A new edge is one that the network lacks: a "
-    "suggestion to look at, no finding."
+    "The edges to which the model gives the highest scores, at most four of each TF, so that a few hubs do not fill "
+    "the picture. The score of a training edge is a fit, not a prediction. A new edge is one that the network lacks. "
+    "It is a suggestion, not a finding."
 )
 
 
@@ -56,7 +56,7 @@ def _of(report: ReportInputs, run: RunInputs) -> list[Block]:
     edges = best.value
     blocks: list[Block] = [Text(without_paths(note), tone="note") for note in dict.fromkeys(notes)]
     blocks.insert(0, _network(run, edges))
-    blocks.append(_table(run.slug("drawn-edges"), edges.frame, "The edges of the drawn network, by falling score."))
+    blocks.append(_table(run.slug("drawn-edges"), edges.frame, "The edges of the drawn network, by decreasing score."))
     blocks += _regulon(run)
     new = Part.attempt(lambda: predict_edges(run.run.folder, top=_NEW, known="drop", say=lambda text: None).frame)
     if new.value is not None:
@@ -101,10 +101,10 @@ def _regulon(run: RunInputs) -> list[Block]:
         size=(4.6, 5.0),
         name=run.slug(f"regulon-{tf}"),
         title=f"{tf} and its best targets",
-        description=f"By falling probability: {names}.",
+        description=f"By decreasing probability: {names}.",
         caption=f"{tf}, the TF with most edges, and the {len(found.frame)} genes with its highest scores, clockwise "
         "from the top.",
-        data=_table(run.slug(f"regulon-{tf}"), found.frame, f"Targets of {tf} by falling score."),
+        data=_table(run.slug(f"regulon-{tf}"), found.frame, f"Targets of {tf} by decreasing score."),
     )
     return [drawn]
 

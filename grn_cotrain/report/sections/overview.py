@@ -13,9 +13,10 @@ from grn_cotrain.report.verdict import verdicts
 __all__ = ["section", "verdict_blocks"]
 
 _ABOUT = (
-    "A gene regulatory network and single cells were trained together over one table of gene embeddings: masked values "
-    "of expression on one side, prediction of regulatory links on the other. Results are compared with controls that "
-    "need no deep model; a gain counts only where the interval of the paired difference is above zero."
+    "A transformer on single cells and a graph neural network on a gene regulatory network were trained over one "
+    "shared table of gene embeddings. The transformer predicts masked values of expression, and the graph network "
+    "predicts regulatory links. Results are compared with controls that need no deep model. A gain counts only if the "
+    "interval of the paired difference is above zero."
 )
 
 
@@ -35,7 +36,7 @@ def _unfinished(run: RunInputs) -> Text:
         shown = f"Results are those of the model kept so far, of step {run.kept.step:,}; they may change."
     else:
         shown = "It has kept no model yet, so there are no results."
-    command = Markup("Go on with <code>grn-cotrain train RECIPE.yaml --out {} --resume</code>.").format(run.place)
+    command = Markup("Continue with <code>grn-cotrain train RECIPE.yaml --out {} --resume</code>.").format(run.place)
     return Text(Markup("<strong>{}</strong> {} {}").format(run.unfinished, shown, command), tone="caution")
 
 

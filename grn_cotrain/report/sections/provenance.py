@@ -38,13 +38,13 @@ def section(report: ReportInputs) -> Section:
     columns[0] = Column("what", numeric=False)
     for name, title, rows in (
         ("hashes", "Hashes: two runs with equal hashes read and did the same", named),
-        ("machine", "The machine that trained", machine),
-        ("versions", "Versions of what the result rests on", versions),
+        ("machine", "Machine of the training", machine),
+        ("versions", "Versions of the packages that were used", versions),
     ):
         shown = [row for row in rows if any(value != MISSING for value in row[1])]
         if shown:
             blocks.append(Table(columns, [_row(*row) for row in shown], name=name, caption=f"{title}.", sortable=False))
-    blocks.append(Heading("To make it again"))
+    blocks.append(Heading("How to repeat the run"))
     blocks.append(Text("The recipe is in this report (as YAML, above) and in the run folder as recipe.yaml."))
     blocks.append(Code("\n".join(_commands(report))))
     return Section("provenance", "Provenance", "Provenance", tuple(blocks))

@@ -78,7 +78,7 @@ def test_a_changed_recipe_or_changed_data_are_refused(tmp_path: Path) -> None:
 
 def test_a_wrong_grid_writes_nothing(tmp_path: Path) -> None:
     for vary, match in (
-        (["model.cell_encodr=scgpt"], r"--vary model\.cell_encodr=scgpt: unknown key .*did you mean 'cell_encoder'"),
+        (["model.cell_encodr=scgpt"], r"vary model\.cell_encodr=scgpt: unknown key .*did you mean 'cell_encoder'"),
         (["model.cell_encoder=transformer,scgptt"], r"unknown 'scgptt' for cell_encoder.*did you mean 'scgpt'"),
         (["model.cell_encoder.num_layer=1"], r"unknown key 'model\.cell_encoder\.num_layer'.*did you mean"),
         (["objectives.masked_value.mask_shar=0.1"], r"unknown key 'objectives\.masked_value\.mask_shar'"),

@@ -66,14 +66,14 @@ def test_short_names_tell_keys_apart() -> None:
 @pytest.mark.parametrize(
     ("vary", "match"),
     [
-        ([], "--vary: not given"),
+        ([], "vary: not given"),
         (["train.max_steps"], "not of the form KEY=VALUE"),
         (["=3"], "not of the form KEY=VALUE"),
-        (["seed=0,1"], "give them with --seeds"),
+        (["seed=0,1"], "give them with seeds"),
         (["train.max_steps=5,,7"], "has an empty value"),
         (["train.max_steps="], "has an empty value"),
         (["train.max_steps=5,5"], "'5' is given twice"),
-        (["train.max_steps=5", "train.max_steps=7"], "list all its values in one --vary"),
+        (["train.max_steps=5", "train.max_steps=7"], "list all its values in one vary"),
         (["model.table.inductive=[a"], "is not a YAML value"),
         ([f"train.{key}={','.join(map(str, range(1, 20)))}" for key in ("max_steps", "accumulate")], "more than 200"),
     ],

@@ -7,8 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from grn_cotrain.data.io.edges import load_edges, read_edges
+from grn_cotrain.data.io.edges import load_edges
 from grn_cotrain.errors import UserError
+
+
+def read_edges(path, format: str = "auto"):
+    return load_edges(path, format).frame
+
 
 TRRUST = (
     "TF\ttarget\tmode\tpmid\nA1\tB1\tActivation\t1\nA1\tB1\tUnknown\t2\nA1\tB2\tRepression\t3\nA1\tB2\tActivation\t4\n"

@@ -77,6 +77,32 @@ def test_a_name_of_two_spaces_is_told_by_its_space() -> None:
         GRN.from_frame(frame, vocab)
 
 
+def test_a_target_is_not_found_by_the_name_of_its_protein() -> None:
+    """CD86 is measured as a protein alone: a plain list of TFs and targets says nothing about surface proteins."""
+    vocab = FeatureVocab.from_symbols(["CD3E", "TBX21", "CD86"], modality=["gene", "gene", "protein"], species="human")
+    rows = [("TBX21", "CD3E", ""), ("TBX21", "CD86", ""), ("TBX21", "CD86", "regulates")]
+    grn = GRN.from_frame(pd.DataFrame(rows, columns=["source", "target", "relation"]), vocab)
+    assert grn.pairs_2E.tolist() == [[1], [0]]
+    assert not grn.others
+    assert grn.report.unknown_targets == ["CD86"]
+    assert grn.report.outside_edges == 2
+    rows[1:] = [("TBX21", "CD86", "binds")]  # a relation of its own may have any end
+    grn = GRN.from_frame(pd.DataFrame(rows, columns=["source", "target", "relation"]), vocab)
+    assert grn.others.counts == {"binds": 1}
+
+
+def test_lost_genes_are_compared_with_genes_however_many_peaks_there_are() -> None:
+    """A few genes and thousands of peaks: the names that are not found are not blamed on the peaks."""
+    peaks = [f"chr1-{1000 * i}-{1000 * i + 500}" for i in range(400)]
+    genes = ["TBX21", "CD3E", "STAT1", "IRF1"]
+    vocab = FeatureVocab.from_symbols(genes + peaks, modality=["gene"] * 4 + ["peak"] * 400, species="human")
+    rows = [("TBX21", "CD3E"), *((f"AHR{i}", f"MYC{i}") for i in range(6))]
+    grn = GRN.from_frame(pd.DataFrame(rows, columns=["source", "target"]), vocab, min_mapped=0.0)
+    assert not any("interval" in note or "peak" in note for note in grn.report.notes)
+    assert "symbols" in vocab.diagnose(["AHR", "MYC"], "the list")
+    assert "both sides hold genomic intervals" in vocab.diagnose(["chr7-1-20", "chr8-5-90"], "the list")
+
+
 def test_relations_without_a_name_are_named_by_their_spaces() -> None:
     grn = network([(GENES[0], GENES[1], ""), (PEAKS[0], GENES[2], ""), (GENES[0], PEAKS[3], "")])
     assert grn.others.names == ("gene_peak", "peak_gene")

@@ -20,7 +20,7 @@ Path("file.txt").write_text("from python")
 ```
 
 ```bash run
-cat file.txt; echo; pwd; ls experiments/configs | head -n 1
+cat file.txt; echo; pwd; ls experiments/configs/*.yaml | head -n 1
 ```
 
 ```python

@@ -7,9 +7,10 @@ import pytest
 
 from grn_cotrain.evaluate.bootstrap import Bootstrap
 from grn_cotrain.evaluate.measure import Universe, measure
-from grn_cotrain.evaluate.ranks import filtered_ranks
 from grn_cotrain.metrics import links as metrics
 from grn_cotrain.present import LINK_METRICS
+from tests import references
+from tests.references import filtered_ranks
 
 NUM_TFS, NUM_TARGETS = 7, 30
 TFS, TARGETS = np.arange(NUM_TFS) * 2 + 1, np.arange(NUM_TARGETS) * 3 + 100
@@ -49,7 +50,7 @@ def plain(u: Universe, scores: np.ndarray, copy: np.ndarray, probability: np.nda
         "hits_at_10": ranks.hits_at(10),
         "hits_at_10_adjusted": ranks.hits_at(10, adjusted=True),
         "mean_rank_adjusted": ranks.adjusted_mean_rank_index(),
-        "degree_matched_auroc": metrics.degree_matched_auroc(scores, u.labels_M, sources, u.degree_M),
+        "degree_matched_auroc": references.degree_matched_auroc(scores, u.labels_M, sources, u.degree_M),
         "brier": metrics.brier_score(probability, u.labels_M),
     }
 
@@ -61,7 +62,7 @@ def test_values_equal_the_plain_metrics() -> None:
         found = measure(u, scores, Bootstrap(u.sources_M, targets, replicates=0), probability_M=probability)
         expected = plain(u, scores, np.zeros(u.num_pairs, dtype=int), probability)
         strata = metrics.logit_strata(u.logits_M, u.labels_M)  # type: ignore[arg-type]
-        expected["residual_auroc"] = metrics.stratified_auroc(scores, u.labels_M, strata)
+        expected["residual_auroc"] = references.stratified_auroc(scores, u.labels_M, strata)
         assert set(found) == set(expected) == set(LINK_METRICS)
         for name, value in expected.items():
             assert found[name].values_C[0] == pytest.approx(value, abs=1e-9), name
@@ -93,11 +94,11 @@ def test_replicates_equal_metrics_of_repeated_pairs(two_way: bool) -> None:
         expected = plain(again, scores[repeated], which, probability[repeated])
         per_tf = metrics.per_tf(scores[repeated], again.labels_M, again.sources_M * 100 + which, min_positives=1)
         expected["macro_auroc"], expected["macro_ap"] = per_tf.macro_auroc, per_tf.macro_ap
-        expected["degree_matched_auroc"] = metrics.degree_matched_auroc(
+        expected["degree_matched_auroc"] = references.degree_matched_auroc(
             scores[repeated], again.labels_M, again.sources_M * 100 + which, again.degree_M, min_positives=1
         )
         strata = metrics.logit_strata(u.logits_M, u.labels_M)[repeated]  # type: ignore[arg-type]
-        expected["residual_auroc"] = metrics.stratified_auroc(scores[repeated], again.labels_M, strata)
+        expected["residual_auroc"] = references.stratified_auroc(scores[repeated], again.labels_M, strata)
         for name, value in expected.items():
             assert found[name].values_C[column] == pytest.approx(value, abs=1e-5), (name, column)
 

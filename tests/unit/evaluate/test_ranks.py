@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from grn_cotrain.evaluate.ranks import expected_hits, expected_reciprocal_rank, filtered_ranks
+from grn_cotrain.evaluate.ranks import expected_hits, expected_reciprocal_rank
+from tests.references import filtered_ranks
 
 
 def brute_force(

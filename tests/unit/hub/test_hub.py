@@ -263,7 +263,8 @@ def test_a_run_comes_back_as_it_was(evaluated: Path, fake: FakeHub, tiny_world: 
         )
     origin, mine = gene_embeddings(out).identity, gene_embeddings(evaluated).identity
     assert origin == mine
-    from grn_cotrain import CoTrainModel, tl
+    from grn_cotrain import tl
+    from grn_cotrain.model import CoTrainModel
 
     assert CoTrainModel.load(out).meta == CoTrainModel.load(evaluated).meta
     adata = Prep.open(tiny_world).to_anndata()[:10].copy()

@@ -24,7 +24,7 @@ from grn_cotrain.nn.favor import (
 )
 from grn_cotrain.nn.packed_transformer import TransformerBlock
 from grn_cotrain.nn.performer import PackedPerformer, PerformerBlock
-from grn_cotrain.nn.ragged_attention import reference_attention
+from tests.references import reference_attention
 
 
 def _cu(lengths: list[int]) -> Tensor:

@@ -9,8 +9,9 @@ from torch import Tensor
 from grn_cotrain.nn import precision
 from grn_cotrain.nn import ragged_attention as module
 from grn_cotrain.nn.precision import fast_fp32
-from grn_cotrain.nn.ragged_attention import ragged_attention, reference_attention
+from grn_cotrain.nn.ragged_attention import ragged_attention
 from tests.cases.skips import listed
+from tests.references import reference_attention
 
 
 def _cu(lengths: list[int]) -> Tensor:

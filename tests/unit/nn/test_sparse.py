@@ -117,7 +117,7 @@ def test_primitives_agree_with_the_default(name: str) -> None:
                 backend.aggregate_heads(v, graph, z),
                 backend.edge_softmax(z, graph),
                 backend.gatv2_logits(v, s, a, graph),
-                backend.attention_aggregate(z, v, graph),
+                backend.aggregate_heads(v, graph, backend.edge_softmax(z, graph)),
             ]
             loss = sum((o * torch.randn(o.shape, generator=generator)).sum() for o in outputs)
             assert isinstance(loss, torch.Tensor)

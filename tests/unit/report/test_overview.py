@@ -38,7 +38,7 @@ def test_an_unfinished_run_says_so_before_anything_else(tiny_run: Path, tmp_path
     stopped_at_six(run, "running")
     said = first_words([run])
     assert said.startswith(
-        "The run is not finished: it has reached step 6 of at most 8, and it was interrupted, or still goes on."
+        "The run is not finished: it has reached step 6 of at most 8, and it was interrupted, or is still running."
     )
     assert "Results are those of the model kept so far, of step 4; they may change." in said
     assert f"grn-cotrain train RECIPE.yaml --out {run.name} --resume" in said
