@@ -10,7 +10,7 @@ from typing import Self
 __all__ = ["MissingExtraError", "UserError", "did_you_mean", "in_python"]
 
 # A command that is quoted whole keeps its flags in every place where the error is read.
-_COMMAND = r"`[^`]*`|(?<![\w-])(?:grn-cotrain|grn-prep|python -m \w+) [^;`]*"
+_COMMAND = r"`[^`]*`|(?<![\w-])(?:grn-cotrain|grn-prep|torchrun|python -m \w+) [^;`]*"
 _FLAG = re.compile(
     rf"(?P<command>{_COMMAND})|(?<![\w-])(?:--(?P<name>[a-z][a-z0-9]*(?:-[a-z0-9]+)*)|(?P<place>CELLS|RUN)(?= '))"
     r"(?: '(?P<quoted>[^']*)'| (?!(?:and|or) )(?P<word>[\w./:+-]*\w)(?=$|[;,)]| --))?"

@@ -155,7 +155,7 @@ class StoredRows(_Changed):
 
     @cached_property
     def _indptr(self) -> np.ndarray | None:
-        """int64 pointers to the stored rows; None where the matrix is an array."""
+        """int64 pointers to the stored rows; None if the matrix is an array."""
         if not hasattr(self._node, "keys"):
             return None
         with reading(self._what, _FIX):

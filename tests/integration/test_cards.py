@@ -244,8 +244,8 @@ def test_a_run_on_other_genes_is_refused(run: Path, other: Path, capsys) -> None
 def test_other_files_are_no_cards(tmp_path: Path, card: GeneCard) -> None:
     path = tmp_path / "card.json"
     for content, message in (
-        ("{}", "no gene-embedding card"),
-        ("[1]", "no gene-embedding card"),
+        ("{}", "not a gene-embedding card"),
+        ("[1]", "not a gene-embedding card"),
         ("{", "damaged"),
         (json.dumps({**card.to_dict(), "schema_version": 99}), "schema_version 99"),
     ):

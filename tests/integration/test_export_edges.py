@@ -47,7 +47,7 @@ def test_counts_and_labels(run: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     expected = predict_edges(run, top=12, known="drop", say=lambda line: None)
     pd.testing.assert_frame_equal(frame, expected.frame, check_dtype=False)
     assert "12 of" in said
-    assert "of them no known edge; 12 new" in said
+    assert "known: no edge; 12 new" in said
     assert "kept by default" not in said
 
 

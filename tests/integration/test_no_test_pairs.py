@@ -59,7 +59,7 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def load(recipe: Recipe, prep: Prep | None = None) -> RunData:
         data = load_run_data(recipe, prep)
-        folder: Any = SimpleNamespace(folder=data.prep.folder, content_hash=data.prep.content_hash)
+        folder: Any = SimpleNamespace(folder=data.prep.folder, content_hash=data.prep.content_hash, grn=data.prep.grn)
         return replace(data, prep=folder, split=PoisonedSplit.of(data.split))
 
     monkeypatch.setattr(grn_cotrain.train.run, "load_run_data", load)

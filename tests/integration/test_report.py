@@ -376,11 +376,11 @@ def test_an_unfinished_run_shows_the_losses_so_far(evaluated: Path, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_command_writes_into_the_run_and_tells_the_path_last(evaluated: Path, tmp_path: Path, capsys) -> None:
+def test_command_writes_into_the_run_and_prints_the_path(evaluated: Path, tmp_path: Path, capsys) -> None:
     run = copied(evaluated, tmp_path / "run")
     assert run_app(app, ["report", str(run), "--no-card", "--basis", "pca"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[-1].startswith(f"report: {run / 'report.html'} (")
+    assert lines[-2].startswith(f"report: {run / 'report.html'} (")
     assert lines[0] == "  1/11 overview"
     assert (run / "report.html").is_file()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import anndata
 import pytest
 
 import data_prep.cli
@@ -22,7 +21,7 @@ def place(tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     raw = home / "raw"
     raw.mkdir()
-    adata = anndata.read_h5ad(tiny_world / "cells.h5ad")
+    adata = Prep.open(tiny_world).to_anndata()
     adata.obs["cell_type"] = ["a", "b"] * 80
     adata.write_h5ad(raw / "cells.h5ad")
     prep = Prep.open(tiny_world)

@@ -69,7 +69,7 @@ FILES = {
         "counts",
         "human",
         {("mod/rna", "GRID2"): 2.0, ("mod/atac", "chr2-148881654-148881927"): 1.0},
-        ("modalities taken: rna (8,595 genes), atac (36,954 peaks)", "peaks: only 0 and 1"),
+        ("modalities taken: rna (8,595 genes), atac (36,954 peaks)", "peaks: values are raw counts: only 0 and 1"),
         obs=("present_rna", "present_atac"),
     ),
     "mouse cortex": Stranger(
@@ -79,7 +79,7 @@ FILES = {
         "counts",
         "mouse",
         {("mod/rna", "Malat1"): 12.0, ("mod/atac", "chr1-73933206-73933488"): 1.0},
-        ("names are capitalised like", "peaks: whole numbers up to 5"),
+        ("names are capitalised like", "peaks: values are raw counts: whole numbers up to 5"),
         obs=("cell_type", "batch"),
     ),
     "mixology": Stranger(
@@ -205,7 +205,7 @@ def test_prepared_without_flags_and_with_a_right_report(case: str, real_data: Pa
     out = capsys.readouterr().out
     prep = Prep.open(tmp_path / "prep")
     num_features = sum(stranger.features.values())
-    assert (prep.meta["num_cells"], prep.meta["num_genes"]) == (stranger.cells, num_features)
+    assert (prep.meta["num_cells"], prep.vocab.num_features) == (stranger.cells, num_features)
     assert Counter(prep.vocab.modality) == stranger.features
     assert (prep.kind, prep.vocab.species) == (stranger.kind, stranger.species)
     report = prep.alignment

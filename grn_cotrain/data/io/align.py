@@ -95,7 +95,7 @@ def cells_over(
     step
         Brings columns of the file to those of the vocabulary.
     kinds, depth, present
-        Of each assay of the vocabulary, by name.
+        Kind, depths and presence by assay of the vocabulary.
     """
     obs = counts.adata.obs.drop(columns=SIZE_FACTOR, errors="ignore")
     if counts.rows is None:

@@ -97,7 +97,7 @@ class CountsFile:
             yield from (part_BG for _, part_BG in row_blocks(self.rows))
 
     def of_cells(self, compute: Callable[[sparse.csr_matrix], np.ndarray]) -> np.ndarray:
-        """What ``compute`` finds for each cell from its own values, block by block."""
+        """Apply ``compute`` to the values of the cells, block by block, and join its results."""
         return np.concatenate([compute(part_BG) for part_BG in self.blocks()])
 
     @property
@@ -286,7 +286,7 @@ def _numbers(X: Any, what: str, *, copy: bool) -> sparse.csr_matrix:
 
 
 class _Facts:
-    """What is to be known of the values of all cells, gathered block by block.
+    """Facts about the values of all cells, gathered block by block.
 
     Attributes
     ----------

@@ -83,7 +83,7 @@ def _scale_of(kind: str) -> str:
 
 
 def _of_cells(counts: CountsFile, name: str, compute: Callable[[sparse.csr_matrix], np.ndarray]) -> np.ndarray:
-    """What ``compute`` finds for each cell from its values in an assay."""
+    """Results of ``compute`` on the values of an assay, for each cell."""
     inside_G = (counts.adata.var["modality"] == modality_of(name).name).to_numpy()
     index_F = None if inside_G.all() else np.flatnonzero(inside_G)
     return counts.of_cells(lambda part_BG: compute(part_BG if index_F is None else part_BG[:, index_F]))

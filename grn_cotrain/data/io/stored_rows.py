@@ -24,10 +24,10 @@ _PARTS = ("data", "indices", "indptr")
 
 
 def rows_on_disk(path: Path, node: Any, shape: tuple[int, int], place: Place) -> StoredRows | None:
-    """Rows of a CSR matrix that can be read block by block, or None where it has to be read whole.
+    """Rows of a CSR matrix that can be read block by block, or None if it has to be read whole.
 
-    Read whole is what is small (``auto``), what is not CSR, and what is not in order or is broken: the reader that has
-    the whole matrix knows how to sort it, or what to refuse.
+    A matrix is read whole if it is small (``auto``), is not CSR, is not in order, or is broken: the reader that has the
+    whole matrix sorts it, or refuses it.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def rows_on_disk(path: Path, node: Any, shape: tuple[int, int], place: Place) ->
     shape
         Numbers of cells and features that ``obs`` and ``var`` name.
     place
-        What the caller wants.
+        Place that the caller asks for.
     """
     form = str(node.attrs.get("encoding-type", ""))
     if place == "memory" or form != "csr_matrix" or any(name not in node for name in _PARTS):
@@ -49,7 +49,7 @@ def rows_on_disk(path: Path, node: Any, shape: tuple[int, int], place: Place) ->
     try:
         for part in (data, indices, pointers):
             refuse_size(part, "")
-    except UserError:  # said by the reader that takes memory for it
+    except UserError:  # the reader that takes memory for it reports this
         return None
     claimed = tuple(int(n) for n in np.asarray(node.attrs.get("shape", (-1, -1))).ravel())
     lost = getattr(data, "nchunks_initialized", None)  # a zarr store with a lost chunk reads as zeros

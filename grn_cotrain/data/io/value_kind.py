@@ -53,7 +53,7 @@ class _Evidence:
 
 
 class ValueSummary:
-    """What :func:`kind_and_reason` needs to know about values, gathered block by block.
+    """Facts about values for :func:`kind_and_reason`, gathered block by block.
 
     Parameters
     ----------

@@ -102,6 +102,7 @@ def test_an_undirected_network_is_noticed_said_and_cold_on_both_tracks(caplog: p
 def test_self_loops_leave_with_a_count(caplog: pytest.LogCaptureFixture) -> None:
     class Loopy:
         vocab = random_grn().vocab
+        num_genes = random_grn().num_genes
         content_hash = "x"
         pairs_2E = np.concatenate([random_grn().pairs_2E, [[3], [3]]], axis=1)
 

@@ -115,7 +115,7 @@ def test_attributes_of_a_loom(tmp_path, numbered) -> None:
     if numbered:
         assert "column 'gene_short_name'" in notes_of(path)
     else:
-        with pytest.raises(UserError, match="names='mine'"):
+        with pytest.raises(UserError, match="grn-prep counts --names 'mine'"):
             load_counts(path)
         assert notes_of(path, names="mine")
 

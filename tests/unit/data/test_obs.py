@@ -23,7 +23,7 @@ def test_a_wrong_name_is_told_with_the_option_the_choices_and_the_nearest() -> N
     with pytest.raises(UserError) as caught:
         obs_column(obs, "celltype", "--test-by")
     assert str(caught.value) == (
-        "--test-by 'celltype': no such column of obs; choose from cell_type, batch (did you mean 'cell_type'?)"
+        "test_by='celltype': no such column of obs; choose from cell_type, batch (did you mean 'cell_type'?)"
     )
     with pytest.raises(UserError, match="choose from none, obs is empty"):
         obs_column(pd.DataFrame(index=["a"]), "batch", "--by")

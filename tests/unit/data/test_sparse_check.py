@@ -241,8 +241,8 @@ def test_one_wrong_entry_of_a_prepared_folder_is_refused(tmp_path: Path, wrong: 
     folder = tmp_path / "prep"
     prepare_counts(hdf5(tmp_path), folder)
     part, at, value = WRONG[wrong]
-    damage(folder / "cells.h5ad", "X", part, at, value if value is not None else G)
-    with pytest.raises(UserError, match=r"cells\.h5ad': X: its structure is broken"):
+    damage(folder / "assays" / "rna" / "values.h5ad", "X", part, at, value if value is not None else G)
+    with pytest.raises(UserError, match=r"values\.h5ad does not belong to it"):
         _ = Prep.open(folder).cells
 
 

@@ -117,8 +117,8 @@ MOUSE = [f"Gene{i}" for i in range(30)]
         ([A, table(["XX", "YY"], ["d1"])], {}, "f1 has no gene in common with f0"),
         ([table(HUMAN, ["c1"]), table(MOUSE, ["c2"])], {}, "differ in case"),
         ([table(["HLA-A", *HUMAN], ["c1"]), table(MOUSE, ["c2"])], {}, r"files of different species \(f0: human, f1"),
-        ([A, B], {"join": "left"}, r"--join 'left': choose from outer, inner"),
-        ([A, table(["AA"], ["d"])], {"join": "inner", "source_key": "batch"}, "--source-key 'batch': f0 has a column"),
+        ([A, B], {"join": "left"}, r"join='left': choose from outer, inner"),
+        ([A, table(["AA"], ["d"])], {"join": "inner", "source_key": "batch"}, "source_key='batch': f0 has a column"),
     ],
 )
 def test_mixtures_are_refused(files: list[pd.DataFrame], options: dict, message: str) -> None:

@@ -206,7 +206,7 @@ def test_a_transfer_split_needs_its_source(folder: Path, tmp_path: Path) -> None
     [
         ("unseen_tf", {}, "did you mean 'unseen-tf'"),
         ("random", {"train": "x.tsv"}, "train: only a published split"),
-        ("random", {"source_prep": "x"}, "from: only a transfer split"),
+        ("random", {"source_prep": "x"}, "source_prep: only a transfer split"),
         ("published", {"train": "x.tsv"}, "test: a published split needs it"),
     ],
 )

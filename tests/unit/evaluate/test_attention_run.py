@@ -263,7 +263,7 @@ def test_only_the_default_fewest_cells_is_lowered_and_told(tiny_run: Path, tmp_p
     data = load_run_data(RunFolder.open(run).recipe())
     few = int((data.cells.obs["group"] == "few").sum())
     assert few < 5, "the group must have fewer cells than the default asks for"
-    assert f"of fewer than 5 cells, all must show an edge, and no more: few ({few})" in default.notes
+    assert f"groups of fewer than 5 cells, where all cells must show an edge: few ({few})" in default.notes
     assert set(default.edges.loc[default.edges["group"] == "few", "num_cells"]) == {few}
     asked = evaluate_attention(run, min_cells=5, **options)
     assert set(asked.edges["group"]) == {"many"}

@@ -122,7 +122,7 @@ def test_splits(labels: np.ndarray) -> None:
     with pytest.raises(UserError) as caught:
         held_out_group(donors, "doner17", given="--test-by 'donor=doner17'")
     text = str(caught.value)
-    assert text.startswith("--test-by 'donor=doner17': none of 200 cells is of this group; choose from donor0, donor1")
+    assert text.startswith("test_by='donor=doner17': none of 200 cells is of this group; choose from donor0, donor1")
     assert text.endswith("and 192 more (did you mean 'donor17'?)")
     with pytest.raises(UserError, match="held-out group 'x': all 3 cells are of this group, so none is left"):
         held_out_group(["x"] * 3, "x")

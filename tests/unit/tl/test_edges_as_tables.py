@@ -92,7 +92,7 @@ def test_unknown_genes_are_logged_and_have_no_score(
     [
         ([("nobody", "noone")], "no pair has both genes"),
         ([], "no pair has both genes"),
-        ([("a", "b", "c")], "no \\(TF, target\\) pair"),
+        ([("a", "b", "c")], "not a \\(TF, target\\) pair"),
         (pd.DataFrame({"tf": ["a"]}), "no column 'source'"),
         (pd.DataFrame({"source": ["a"], "target": ["b"], "score": [1]}), "column 'score' already"),
         ("nowhere.tsv", "nowhere.tsv"),
