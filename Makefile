@@ -81,7 +81,7 @@ lint: $(CORE)
 # Pages, then the tutorial's own code; warnings are errors. Everything the docs need comes with setup-ci.
 docs: $(BACKENDS)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tools.run_notebooks
-	NO_MKDOCS_2_WARNING=1 OMP_NUM_THREADS=1 $(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 OMP_NUM_THREADS=1 $(BIN)/python -m mkdocs build --strict
 	OMP_NUM_THREADS=1 $(BIN)/python -m tools.tutorial
 
 format: $(CORE)
