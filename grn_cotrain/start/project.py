@@ -100,6 +100,8 @@ def _absolute(given: str | Path, argument: str) -> str:
     for path, rest in ((text, ""), (file, f"{colon}{selector}")):
         if Path(path).exists():
             return f"{Path(path).resolve()}{rest}"
+    if "/" in text and "://" not in text:  # a path, for names that can be fetched have no folders
+        raise UserError(f"{argument} '{text}': no such file; correct the path")
     return text
 
 

@@ -95,7 +95,11 @@ def test_nothing_half_written(files: tuple[Path, Path], tmp_path: Path, capsys: 
     alien.write_text("TF\ttarget\nalpha\tbeta\ngamma\tdelta\n")
     small = tmp_path / "small.tsv"
     small.write_text("\n".join(edges.read_text().splitlines()[:2]) + "\n")
-    for network, match in ((tmp_path / "absent.tsv", "absent.tsv"), (alien, "alien.tsv"), (small, "cannot be split")):
+    for network, match in (
+        (tmp_path / "absent.tsv", "absent.tsv': no such file; correct the path"),
+        (alien, "alien.tsv"),
+        (small, "cannot be split"),
+    ):
         assert run_app(app, ["init", str(cells), str(network), "--out", str(out)]) == 2
         error = capsys.readouterr().err
         assert error.startswith("error: ")
