@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from click.testing import Result
 from safetensors.torch import load_file
 from scipy import sparse
 from typer.testing import CliRunner
@@ -94,7 +93,7 @@ def recipe(world: Path, **model: Any) -> Recipe:
     return tiny_recipe(world, **changes, model={"tokens": TOKENS, **model})
 
 
-def invoke(*arguments: str) -> Result:
+def invoke(*arguments: str) -> Any:
     return CliRunner().invoke(app, arguments)
 
 

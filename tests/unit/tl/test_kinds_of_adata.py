@@ -135,11 +135,16 @@ def test_repeated_names_and_an_empty_X_end_in_one_line(path: Path, tiny_run: Pat
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_values_that_are_not_computed_or_masked_are_refused(path: Path, tiny_run: Path) -> None:
     adata = anndata.read_h5ad(path, backed="r")
-    source = MemorySource(SimpleNamespace(X=_Lazy(), layers={}, raw=None, obs=adata.obs, var=adata.var))
+    source = MemorySource(SimpleNamespace(X=_Lazy(), layers={}, raw=None, obs=adata.obs, var=adata.var, obsm={}))
     with pytest.raises(UserError, match=r"adata: X: is a .* _Lazy; .*adata\.X\.compute\(\)"):
         read_anndata(source, None, "adata")
     masked = SimpleNamespace(
-        X=np.ma.masked_array(np.ones(adata.shape), mask=False), layers={}, raw=None, obs=adata.obs, var=adata.var
+        X=np.ma.masked_array(np.ones(adata.shape), mask=False),
+        layers={},
+        raw=None,
+        obs=adata.obs,
+        var=adata.var,
+        obsm={},
     )
     with pytest.raises(UserError, match=r"MaskedArray; fill its masked values first"):
         read_anndata(MemorySource(masked), None, "adata")
