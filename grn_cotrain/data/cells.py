@@ -139,6 +139,9 @@ class MemoryStore(StoreBase):
             return whole_CG if assay is None or len(self.assays) == 1 else whole_CG[:, self.assays[assay].space.columns]
         return super().normalised(index, assay)
 
+    def verify(self) -> None:
+        """There is no file to check."""
+
     def take(self, index_B: np.ndarray) -> MemoryStore:
         """The cells at ``index_B``, in that order, in memory."""
         index_B = np.asarray(index_B)

@@ -172,6 +172,14 @@ class _Columns(StoreBase):
         assays = {name: assay.take(index_B) for name, assay in self.assays.items()}
         return MemoryStore(self.vocab, values_BG, self.obs.iloc[index_B], assays)
 
+    def only(self, assay: str) -> _Columns:
+        """The cells that have an assay, with the nodes of this assay alone."""
+        chosen = self.assays[assay]
+        part = self._cells.only(assay)
+        vocab = self.vocab.select(np.arange(chosen.space.start, chosen.space.stop))
+        assays = {assay: replace(part.assays[assay], space=vocab.spaces[0])}
+        return _Columns(part, vocab, assays, {assay: self._columns[assay]})
+
     def verify(self) -> None:
         """See :class:`~grn_cotrain.data.store.CellStore`."""
         self._cells.verify()

@@ -6,6 +6,7 @@ Dimension letters: C cells, B some of them, G features of every modality, F feat
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
 
@@ -65,23 +66,24 @@ class CellStore(Protocol):
     def genes(self) -> CellStore: ...
     def permuted_genes(self, tf_index: np.ndarray, seed: int) -> CellStore: ...
     def permuted_cells(self, seed: int) -> CellStore: ...
+    @abstractmethod
     def verify(self) -> None: ...
 
 
-class StoreBase:
+class StoreBase(ABC):
     """Methods that follow from rows and assays, for every store."""
 
     vocab: FeatureVocab
     obs: pd.DataFrame
     assays: Mapping[str, Assay]
 
+    @abstractmethod
     def rows(self, index_B: np.ndarray) -> dict[str, sparse.csr_matrix]:
         """Values as stored of the cells at ``index_B``, in that order: assay -> CSR float32 ``[B, F]``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def num_values(self, assay: str, *, tokens: bool = False) -> np.ndarray:
         """Stored values of each cell in an assay, int64 ``[C]``; ``tokens``: of features that can be tokens."""
-        raise NotImplementedError
 
     @property
     def num_cells(self) -> int:
@@ -123,16 +125,17 @@ class StoreBase:
         parts = [self.assays[name].normalised(stored[name], index_B) for name in names]
         return parts[0] if len(parts) == 1 else sparse.hstack(parts, format="csr")
 
+    @abstractmethod
     def verify(self) -> None:
-        """Check what is stored against what was recorded of it; nothing to do for cells in memory."""
+        """Check what is stored against what was recorded of it."""
 
+    @abstractmethod
     def only(self, assay: str) -> CellStore:
         """The cells that have an assay, with the features of this assay alone."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take(self, index_B: np.ndarray) -> MemoryStore:
         """The cells at ``index_B``, in that order, in memory."""
-        raise NotImplementedError
 
     def permuted_genes(self, tf_index: np.ndarray, seed: int) -> CellStore:
         """See :meth:`~grn_cotrain.data.cells.MemoryStore.permuted_genes`; the result is in memory."""

@@ -10,6 +10,7 @@ which is what a regression means that puts it there.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -120,8 +121,9 @@ class _Binning(Accumulator[BinSums]):
         self._count_K += np.bincount(bin_N, minlength=self._num_bins + 1)
         self._sum_K += np.bincount(bin_N, value_N.astype(np.float64), minlength=self._num_bins + 1)
 
+    @abstractmethod
     def _bins(self, value_N: Tensor, group_N: Tensor) -> Tensor:
-        raise NotImplementedError
+        """Bin of each value, int64 ``[N]``, among the values of its group."""
 
     def result(self) -> BinSums:
         """See :class:`Accumulator`."""

@@ -56,6 +56,17 @@ class GeneratedStore(StoreBase):
         del assay, tokens
         return np.full(self.num_cells, self.per_cell)
 
+    def only(self, assay: str) -> GeneratedStore:
+        """The store itself, which has one assay in every cell."""
+        assert list(self.assays) == [assay]
+        return self
+
+    def take(self, index_B: np.ndarray) -> MemoryStore:
+        """The cells at ``index_B``, in that order, in memory."""
+        (values_BG,) = self.rows(index_B).values()
+        assays = {name: entry.take(index_B) for name, entry in self.assays.items()}
+        return MemoryStore(self.vocab, values_BG, self.obs.iloc[index_B], assays)
+
     def verify(self) -> None:
         """There is no file to check."""
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from grn_cotrain.data.nodes import Nodes
+from grn_cotrain.data.nodes import Nodes, node_cells
 from grn_cotrain.data.run_data import load_run_data
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
@@ -16,7 +16,7 @@ from grn_cotrain.model import CoTrainModel
 from grn_cotrain.model_io import load_model, save_model
 from grn_cotrain.train.build import build_model
 from grn_cotrain.train.run import train
-from tests.multiome import GENES, PEAKS, edges, make_multiome, multiome_recipe, multiome_vocab
+from tests.multiome import GENES, PEAKS, edges, make_multiome, multiome_recipe, multiome_vocab, opened
 
 
 @pytest.fixture(scope="module")
@@ -148,3 +148,16 @@ def test_extended_by_genes_and_peaks(plain: Path) -> None:
     assert torch.equal(rows_PD[:12], model.feature_rows["cells"].rows_PD)
     assert rows_PD.shape == (13, 16)
     assert {GENES[0], PEAKS[0]} < set(wide.vocab.symbols)
+
+
+def test_nodes_of_cells_on_disk_are_those_of_cells_in_memory(tmp_path: Path) -> None:
+    prep = opened(make_multiome(tmp_path / "prep", atac_only=9, rna_only=7))
+    vocab = prep.vocab
+    nodes = Nodes.of(vocab, ("gene", "peak"), np.array([24, 27, 30]))
+    memory, disk = (node_cells(prep.store(how), nodes) for how in ("memory", "backed"))
+    assert np.array_equal(memory.normalised().toarray(), disk.normalised().toarray())
+    for assay in ("rna", "atac"):
+        alone, other = disk.only(assay), memory.only(assay)
+        assert alone.vocab == other.vocab
+        assert alone.num_cells == int(prep.store("memory").present(assay).sum())
+        assert np.array_equal(alone.normalised().toarray(), other.normalised().toarray())

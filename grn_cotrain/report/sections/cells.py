@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pandas as pd
 
 from grn_cotrain.present import Cell, Column, Row, Table, figure, metric, whole
@@ -100,31 +102,45 @@ def _as_number(value: float | str | None) -> float:
 
 def _verdict(run: RunInputs, frame: pd.DataFrame) -> Text | None:
     ranked = "auroc" in set(frame["metric"])
-    values = frame[frame["metric"] == ("auroc" if ranked else "r2")].set_index("scorer")
+    judged = _RANKING if ranked else _VALUES
+    values = frame[frame["metric"] == judged.metric].set_index("scorer")
     mine = [scorer for scorer in values.index if scorer not in (_RANKED if ranked else _WHAT)]
     who = f"Run {run.label}: the model" if run.label else "The model"
-    if ranked:
-        return _ranked_verdict(who, values, mine)
     if not mine:
-        return Text(f"{who} was not trained on masked values, so it has no row here.", tone="note")
-    if "factor_analysis" not in values.index:
+        return Text(f"{who} {judged.untrained}, so it has no row here.", tone="note")
+    if judged.bar not in values.index:
         return None
-    model, bar = values.loc[mine[0]], values.loc["factor_analysis"]
+    model, bar = values.loc[mine[0]], values.loc[judged.bar]
     if model["low"] > bar["high"]:
-        return Text(f"{who} explains more of the hidden values than factor analysis.", tone="good")
+        return Text(f"{who} {judged.better}.", tone="good")
     if model["high"] < bar["low"] or model["value"] < bar["value"]:
-        return Text(f"{who} explains less of the hidden values than factor analysis.", tone="caution")
-    return Text(f"{who} and factor analysis cannot be distinguished: their intervals overlap.", tone="caution")
+        return Text(f"{who} {judged.worse}.", tone="caution")
+    named = judged.bar.replace("_", " ")
+    return Text(f"{who} and {named} cannot be distinguished: their intervals overlap.", tone="caution")
 
 
-def _ranked_verdict(who: str, values: pd.DataFrame, mine: list[str]) -> Text | None:
-    if not mine:
-        return Text(f"{who} has no objective that learns which features are zero, so it has no row here.", tone="note")
-    if "frequency_and_depth" not in values.index:
-        return None
-    model, bar = values.loc[mine[0]], values.loc["frequency_and_depth"]
-    if model["low"] > bar["high"]:
-        return Text(f"{who} ranks open features better than frequency and depth do.", tone="good")
-    if model["high"] < bar["low"] or model["value"] < bar["value"]:
-        return Text(f"{who} ranks open features worse than frequency and depth do.", tone="caution")
-    return Text(f"{who} and frequency and depth cannot be distinguished: their intervals overlap.", tone="caution")
+@dataclass(frozen=True)
+class _Judged:
+    """A metric, the baseline that a model is compared with, and the words for each outcome."""
+
+    metric: str
+    bar: str
+    untrained: str
+    better: str
+    worse: str
+
+
+_VALUES = _Judged(
+    "r2",
+    "factor_analysis",
+    "was not trained on masked values",
+    "explains more of the hidden values than factor analysis",
+    "explains less of the hidden values than factor analysis",
+)
+_RANKING = _Judged(
+    "auroc",
+    "frequency_and_depth",
+    "has no objective that learns which features are zero",
+    "ranks open features better than frequency and depth do",
+    "ranks open features worse than frequency and depth do",
+)

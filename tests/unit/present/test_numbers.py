@@ -1,4 +1,4 @@
-"""Every number has one spelling, whoever prints it; every metric one name."""
+"""A number has one spelling in every place that prints it; a metric has one name."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def test_a_borrowed_view_is_the_view_of_its_owner(world: Path) -> None:
 
     views = draw("masked_value", "gene_from_cell", "adversarial_covariate")
     assert len({view for (view,) in views.values()}) == 1
-    alone = draw("gene_from_cell")  # whoever acts, the draws are those of the owner
+    alone = draw("gene_from_cell")  # the owner of a view draws the same, alone or with others
     assert torch.equal(alone["gene_from_cell"][0].where_M, views["masked_value"][0].where_M)
     generator = torch.Generator().manual_seed(3)
     outputs = cell_losses(model, model.objectives, genes, batch.tokens, generator, ("gene_from_cell", "masked_value"))
