@@ -26,6 +26,7 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.model_inputs import ModelInputs, assays_read, message_graph
 from grn_cotrain.nn.backends import get_backend
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS, AttentionBias, CellEncoder, CellStates
+from grn_cotrain.nn.cell_skip import CellSkip
 from grn_cotrain.nn.couplings import COUPLINGS
 from grn_cotrain.nn.encoder_parts import TokenPart, joined_states, token_part, unpacked
 from grn_cotrain.nn.feature_rows import FeatureRows
@@ -153,6 +154,8 @@ class CoTrainModel(nn.Module):
             self.feature_rows = nn.ModuleDict(
                 {name: FeatureRows(self.nodes, self._own_features(name), width) for name in encoders}
             )
+            skips = [name for name in encoders if config.cell_state == "skip" and not encoders[name].owns_tokens()]
+            self.cell_skips = nn.ModuleDict({name: CellSkip(width, self.vocab, self.reads[name]) for name in skips})
         views_read(self.objectives)  # a view that nobody draws is refused here
 
     @classmethod
@@ -216,6 +219,8 @@ class CoTrainModel(nn.Module):
         """
         for name, encoder in self.encoders.items():
             encoder.prepare(statistics.reading([modality_of(space).assay for space in self.reads[name]]))
+        for skip in self.cell_skips.values():
+            skip.prepare(statistics)
         for name in self.objectives:
             self.objective(name).prepare(statistics)
 
@@ -233,6 +238,9 @@ class CoTrainModel(nn.Module):
     def encode(self, name: str, tokens: PackedTokens, genes: GeneStates) -> CellStates:
         """Encode the tokens of one encoder over the coupled rows.
 
+        ``model.cell_state`` decides whether the values are added to the states of the cells; an encoder that makes
+        tokens of its own gives its states as they are.
+
         Parameters
         ----------
         name
@@ -249,7 +257,12 @@ class CoTrainModel(nn.Module):
                 " objectives.generative.cell_prompt_weight: 0"
             )
         features_VD, bias = self._features(name, genes)
-        return encoder(tokens, features_VD, bias)
+        states: CellStates = encoder(tokens, features_VD, bias)
+        if name not in self.cell_skips:
+            return states
+        skip = self.cell_skips[name]
+        assert isinstance(skip, CellSkip)
+        return skip.added(states, tokens, features_VD)
 
     def encode_cells(self, batch: PackedTokens, genes: GeneStates) -> CellStates:
         """Encode packed cells of all assays: each encoder reads its own.

@@ -18,6 +18,7 @@ from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.model import CoTrainModel, ModelInputs
+from grn_cotrain.nn.cell_skip import CellSkip
 from grn_cotrain.nn.feature_rows import FeatureRows
 from grn_cotrain.nn.features import FEATURE_SOURCES, FeatureContext
 from grn_cotrain.nn.node_table import NodeTable
@@ -35,6 +36,7 @@ def extend_model(
     - New genes get rows in the table: :meth:`~grn_cotrain.nn.node_table.NodeTable.grow_from`. Other new features, which
       have no edges, get rows in the encoder that reads them:
       :meth:`~grn_cotrain.nn.feature_rows.FeatureRows.grow_from`.
+    - The skip from values to states: :meth:`~grn_cotrain.nn.cell_skip.CellSkip.grow_from`.
     - Tensors with ``G`` among the letters that end their name (``mean_G``): statistics of ``cells`` where these are
       given and the component prepares the tensor from cells; else the median of the old entries, for a new feature is a
       typical one. Whole numbers and flags: as in a new model.
@@ -152,6 +154,8 @@ def _grow(
             module.grow_from(before, torch.from_numpy(kept_N), generator=generator)
         elif isinstance(module, FeatureRows) and isinstance(before, FeatureRows):
             module.grow_from(before, model.table.eval()(), generator=generator)
+        elif isinstance(module, CellSkip) and isinstance(before, CellSkip):
+            module.grow_from(before)
         else:
             continue
         done |= {f"{path}.{name}" for name in module.state_dict()}

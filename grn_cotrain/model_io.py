@@ -244,7 +244,8 @@ def load_model(folder: str | Path, *, backend: str | None = None) -> tuple[CoTra
     if config["evidence"] is not None:
         arrays = read_tensors(folder / "evidence.safetensors", sha256=sums.get("evidence.safetensors"), numpy=True)
         evidence = PairEvidence.from_arrays(arrays, names=tuple(config["evidence"]))
-    model_config = parse(ModelConfig, config["model"], path="model")
+    # Models of before the key existed have the states that their encoders gave.
+    model_config = parse(ModelConfig, {"cell_state": "encoder", **config["model"]}, path="model")
     _check_sizes(config, model_config.width, nodes.num_nodes, state, where)
     inputs = ModelInputs(
         vocab=vocab,

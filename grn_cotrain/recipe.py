@@ -263,7 +263,9 @@ class Recipe:
     prep: PrepConfig | None = None
     graph: GraphConfig = field(default_factory=GraphConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
-    objectives: dict[str, dict[str, Any]] = field(default_factory=lambda: {"masked_value": {}, "link_prediction": {}})
+    objectives: dict[str, dict[str, Any]] = field(
+        default_factory=lambda: {"masked_value": {}, "profile_from_cell": {}, "link_prediction": {}}
+    )
     train: TrainConfig = field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
 

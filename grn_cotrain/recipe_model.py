@@ -138,6 +138,9 @@ class ModelConfig:
     encoders
         Several encoders by name, each with the assays that it ``reads``, its ``tokens`` and its options; then
         ``cell_encoder`` is left out. The state of a cell is the mean over the encoders that can read it.
+    cell_state
+        State of a cell. ``encoder``: the encoder's own, as systems are published. ``skip``: the visible values of the
+        cell are added to it, as the weighted sum of their features' rows.
     link_decoder
         Scorer of (TF, target) pairs, with its options.
     tokens
@@ -150,6 +153,7 @@ class ModelConfig:
     coupling: ComponentSpec = field(default_factory=lambda: ComponentSpec("residual"))
     cell_encoder: ComponentSpec = field(default=_NOT_GIVEN, metadata={"omit_default": True})
     encoders: dict[str, ComponentSpec] | None = field(default=None, metadata={"omit_default": True})
+    cell_state: Literal["skip", "encoder"] = "skip"
     link_decoder: ComponentSpec = field(default_factory=lambda: ComponentSpec("residual"))
     tokens: TokenConfig = field(default_factory=TokenConfig)
 

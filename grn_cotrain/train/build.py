@@ -17,6 +17,7 @@ from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.model import CoTrainModel, ModelInputs
 from grn_cotrain.model_inputs import unread_assays
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
+from grn_cotrain.nn.cell_skip import CellSkip
 from grn_cotrain.nn.graph_encoders import GRAPH_ENCODERS
 from grn_cotrain.nn.inductive import feature_needs, inductive_features
 from grn_cotrain.nn.link_decoders import LINK_DECODERS
@@ -46,6 +47,8 @@ def build_needs(recipe: Recipe) -> frozenset[Need[Any]]:
     needs: set[Need[Any]] = set()
     if _has_known_nodes(recipe):
         needs.add(Moments())
+    if model.cell_state == "skip":
+        needs |= CellSkip.needs()
     for spec in model.encoder_specs.values():
         name, options = spec.component.name, spec.component.options
         needs |= CELL_ENCODERS.get(name).needs(CELL_ENCODERS.config(name, options, path=spec.path))

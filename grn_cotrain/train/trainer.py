@@ -100,7 +100,8 @@ class Trainer:
         # A probe starts from these weights: a resumed run may find a fitted probe in its model folder.
         self.initial_decoder = {key: value.clone() for key, value in model.link_decoder.state_dict().items()}
         for part in self.schedule.frozen_parts:
-            for module in model.encoders.values() if part == "cell_encoder" else [getattr(model, part)]:
+            cells = [*model.encoders.values(), *model.cell_skips.values()]
+            for module in cells if part == "cell_encoder" else [getattr(model, part)]:
                 module.requires_grad_(False)
         self.weighting = build_weighting(self.config.weighting, tuple(model.objectives)).to(fabric.device)
         self.optimizer = build_optimizer(model, self.weighting, self.config)

@@ -100,6 +100,17 @@ class TestGeneFromCellOverBinsWithZeros(CellObjectiveCase):
     options = {"target": "bin", "hide_zeros": True}
 
 
+class TestProfileFromCell(CellObjectiveCase):
+    name = "profile_from_cell"
+    draws = False  # the head starts at zero, and what is hidden is predicted as what is not
+
+
+class TestProfileFromCellOfItsOwnView(CellObjectiveCase):
+    name = "profile_from_cell"
+    options = {"view": "own", "mask_share": 0.5}
+    draws = False
+
+
 class TestAdversarialCovariate(CellObjectiveCase):
     name = "adversarial_covariate"
     options = {"covariate": "donor", "strength": 0.1}
