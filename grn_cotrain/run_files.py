@@ -23,7 +23,7 @@ from grn_cotrain.lock import Busy, file_lock, holder_of
 from grn_cotrain.manifest import MODEL_MANIFEST, RUN_MANIFEST, Manifest
 from grn_cotrain.recipe import Recipe
 
-__all__ = ["TRAIN", "RunFiles"]
+__all__ = ["SIDES", "TRAIN", "RunFiles"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +32,12 @@ TRAIN = "train"
 _LOCK = ".lock"
 _WAIT = 60.0  # seconds that writers of tables wait for each other
 _MODEL = f"model/{MODEL_MANIFEST}"
+SIDES = ("cells", "links")
+"""Sides of a run. ``model/`` is the best model of the side that selects; the other side's is ``model_SIDE/``."""
+_SIDE_MODELS = tuple(f"model_{side}/{MODEL_MANIFEST}" for side in SIDES)
 # These files define a run; the other files are made from them, and only their readers need them whole.
-_CORE = ("recipe.yaml", "run.json", "classes.json", "head.safetensors", _MODEL)
-_NOT_LISTED = ("checkpoints", "model")  # they have checksums of their own
+_CORE = ("recipe.yaml", "run.json", "classes.json", "head.safetensors", _MODEL, *_SIDE_MODELS)
+_NOT_LISTED = ("checkpoints", "model", *(f"model_{side}" for side in SIDES))  # they have checksums of their own
 # Suffixes of files that are compared when a run is opened, but only warned of, and what mends them.
 _WARNED = {".json": "evaluate the run again", ".jsonl": "it is not what training wrote: copy the run again"}
 _TEXTS = (
@@ -51,9 +54,12 @@ _TEXTS = (
     "error",
 )
 _RECORD_SHAPE = {
-    **{f"{name}?": str for name in (*_TEXTS, "split_hash", "criterion", "weights_sha256")},
-    **{f"{name}?": int for name in ("seed", "num_cells", "num_genes", "message_edges", "steps", "best_step")},
-    **{f"{name}?": float for name in ("best_value", "seconds", "peak_memory_mb")},
+    **{f"{name}?": str for name in (*_TEXTS, "split_hash", "criterion", "side", "weights_sha256")},
+    **{
+        f"{name}?": int
+        for name in ("seed", "num_cells", "num_genes", "message_edges", "steps", "best_step", "side_step")
+    },
+    **{f"{name}?": float for name in ("best_value", "side_value", "seconds", "peak_memory_mb")},
     "parameters?": {str: int},
     "environment?": {str: None},
     "prep?": {str: str},
@@ -96,6 +102,21 @@ class RunFiles:
     def has_model(self) -> bool:
         """Whether a best model was saved and is still there."""
         return (self.model / "config.json").is_file()
+
+    def side_model(self, side: str) -> Path:
+        """Folder of the best model of a side that did not select ``model/``."""
+        return self.folder / f"model_{side}"
+
+    def model_for(self, side: str | None) -> Path:
+        """The best model of a side (:data:`SIDES`): one of its own where the run has one, else ``model/``."""
+        own = None if side is None else self.side_model(side)
+        return self.model if own is None or not (own / "config.json").is_file() else own
+
+    @property
+    def model_folders(self) -> list[Path]:
+        """Every model folder that is there, ``model/`` first."""
+        folders = [self.model, *(self.side_model(side) for side in SIDES)]
+        return [folder for folder in folders if (folder / "config.json").is_file()]
 
     @property
     def checkpoints(self) -> Path:
@@ -252,10 +273,11 @@ class RunFiles:
             )
         stranger = self._stranger(manifest)
         if stranger:
-            raise UserError(f"run '{self.folder}': model/ does not belong to it{stranger}: copy the run again")
-        if self.has_model and (self.folder / _MODEL).is_file():
-            # Those who load the model compare these two as well, and report what is wrong with their content.
-            Manifest.check_model(self.model, leave=("config.json", "vocab.json"))
+            raise UserError(f"run '{self.folder}': a model does not belong to it{stranger}: copy the run again")
+        for model in self.model_folders:
+            if (model / MODEL_MANIFEST).is_file():
+                # Those who load the model compare these two as well, and report what is wrong with their content.
+                Manifest.check_model(model, leave=("config.json", "vocab.json"))
         for name in manifest.files:
             fix = _WARNED.get(Path(name).suffix)
             if name not in _CORE and fix is not None and (problem := manifest.problem(self.folder, name)):
@@ -282,12 +304,16 @@ class RunFiles:
         return None if manifest is None or name not in manifest.files else manifest.problem(self.folder, name)
 
     def _stranger(self, manifest: Manifest) -> str:
-        """Words for a model folder that names another run than this one; empty where it does not."""
-        path = self.folder / _MODEL
-        if not path.is_file():
-            return ""
-        mine, found = manifest.facts.get("run_id"), Manifest.read(path).facts.get("run_id")
-        return "" if mine is None or found == mine else f" (the model is of run {found}, this is run {mine})"
+        """Words for a model folder that names another run than this one; empty where none does."""
+        mine = manifest.facts.get("run_id")
+        for name in (_MODEL, *_SIDE_MODELS):
+            path = self.folder / name
+            if mine is None or not path.is_file():
+                continue
+            found = Manifest.read(path).facts.get("run_id")
+            if found != mine:
+                return f" ({path.parent.name}/ is of run {found}, this is run {mine})"
+        return ""
 
     def warn(self, text: str, *, told: bool = False) -> None:
         """Log a warning about the run, once a process; ``told``: the user has read it already."""

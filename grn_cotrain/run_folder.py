@@ -134,15 +134,18 @@ class RunFolder(RunFiles):
     def _known(self) -> dict[str, Any]:
         return self.record() if self.record_file.is_file() else {}
 
-    def require_model(self) -> Path:
-        """The model folder, or an error that names the fix. An unfinished run causes a warning."""
+    def require_model(self, side: str | None = None) -> Path:
+        """The model folder, or an error that names the fix. An unfinished run causes a warning.
+
+        ``side`` asks for the best model of cells or of links; see :meth:`model_for`.
+        """
         if not self.has_model:
             raise UserError(
                 f"run '{self.folder}': it holds no model yet; finish it with"
                 f" `grn-cotrain train RECIPE --out {self.folder} --resume`"
             )
         self.tell_unfinished()
-        return self.model
+        return self.model_for(side)
 
     def check_data(
         self,

@@ -99,6 +99,8 @@ class OpenRun:
         Run folder; it is compared with its manifest once, here.
     prep
         New place of the run's prepared folder; default: it is looked for.
+    side
+        ``cells`` or ``links``: the best model of that side, where the run kept one of its own.
 
     Raises
     ------
@@ -106,14 +108,24 @@ class OpenRun:
         Anything but a run folder; a file that is missing, was changed, or belongs to another run.
     """
 
-    def __init__(self, run: str | Path | RunFolder, *, prep: str | Path | None = None) -> None:
+    def __init__(self, run: str | Path | RunFolder, *, prep: str | Path | None = None, side: str | None = None) -> None:
         self.folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
-        self.prep = prep
+        self.prep, self.side = prep, side
 
     @classmethod
-    def of(cls, run: str | Path | RunFolder | OpenRun, *, prep: str | Path | None = None) -> OpenRun:
-        """Return ``run`` as it is where it is open already."""
-        return run if isinstance(run, OpenRun) else cls(run, prep=prep)
+    def of(
+        cls, run: str | Path | RunFolder | OpenRun, *, prep: str | Path | None = None, side: str | None = None
+    ) -> OpenRun:
+        """Return ``run`` as it is where it is open already with the model of that side."""
+        if not isinstance(run, OpenRun):
+            return cls(run, prep=prep, side=side)
+        same = side is None or run.folder.model_for(side) == run.model_folder
+        return run if same else cls(run.folder, prep=run.prep if prep is None else prep, side=side)
+
+    @property
+    def model_folder(self) -> Path:
+        """Folder of the model that is applied."""
+        return self.folder.model_for(self.side)
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -128,7 +140,7 @@ class OpenRun:
     @cached_property
     def vocab(self) -> FeatureVocab:
         """Features of the model; its weights are not read for them."""
-        return FeatureVocab.load(self.folder.require_model() / "vocab.json")
+        return FeatureVocab.load(self.folder.require_model(self.side) / "vocab.json")
 
     @property
     def species(self) -> TargetSpecies | None:
@@ -137,11 +149,11 @@ class OpenRun:
 
     @cached_property
     def _loaded(self) -> tuple[CoTrainModel, dict[str, Any]]:
-        return load_model(self.folder.require_model())
+        return load_model(self.folder.require_model(self.side))
 
     @property
     def model(self) -> CoTrainModel:
-        """The best model, in evaluation mode."""
+        """The best model of the side, in evaluation mode."""
         return self._loaded[0]
 
     @property

@@ -104,7 +104,7 @@ def knn_accuracy_C(near_CK: np.ndarray, labels_C: Sequence[object] | np.ndarray)
     votes_CL = np.zeros((len(code_C), int(code_C.max(initial=0)) + 1))
     for rank in range(near_CK.shape[1]):
         # The nearer a neighbour, the more its vote is above 1; all of them together never outweigh one more vote.
-        votes_CL[np.arange(len(code_C)), code_C[near_CK[:, rank]]] += 1 + 0.5**(rank + 2)
+        votes_CL[np.arange(len(code_C)), code_C[near_CK[:, rank]]] += 1 + 0.5 ** (rank + 2)
     return np.asarray(votes_CL.argmax(axis=1) == code_C)
 
 

@@ -45,7 +45,7 @@ def changed_edges(a: RunFolder, b: RunFolder, *, top: int = TOP, shown: int = SH
     UserError
         A run has no model, they share no TF or gene, or too many pairs for memory.
     """
-    opened = [OpenRun(run) for run in (a, b)]
+    opened = [OpenRun(run, side="links") for run in (a, b)]
     scorers = [ModelScorer(run) for run in opened]
     vocab_a, vocab_b = (scorer.model.vocab for scorer in scorers)
     known, _ = known_edges(opened[0])

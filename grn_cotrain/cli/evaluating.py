@@ -102,11 +102,13 @@ def evaluate_links(
 def _tell_kept(run: Path) -> None:
     """Print one line about the step whose model was evaluated, if a run was."""
     from grn_cotrain.run_folder import RunFolder
-    from grn_cotrain.train.kept import kept_step
+    from grn_cotrain.train.kept import kept_side, kept_step
 
-    kept = kept_step(RunFolder(run))
+    kept, second = kept_step(RunFolder(run)), kept_side(RunFolder(run))
     if kept is not None:
         say(f"model kept: {kept}")
+    if second is not None:
+        say(f"model kept for {second[0]}: {second[1]}")
 
 
 def _tell_cells(run: Path) -> None:

@@ -63,7 +63,7 @@ def train(
     with one_voice(os.environ):
         resolved = load_recipe(recipe, set_ or [])
     from grn_cotrain.cli.progress import TerminalReporter
-    from grn_cotrain.train.kept import kept_step
+    from grn_cotrain.train.kept import kept_side, kept_step
     from grn_cotrain.train.run import train as run_training
 
     with exit_code_of_signals():
@@ -74,4 +74,9 @@ def train(
     say(f"{record['steps']} steps in {record['seconds']:.0f} s; peak {record['peak_memory_mb']:.0f} MiB")
     say(f"model kept: {kept_step(run)}")
     say(f"model: {run.model}")
+    second = kept_side(run)
+    if second is not None:
+        side, step = second
+        say(f"model kept for {side}: {step}")
+        say(f"model for {side}: {run.side_model(side)}")
     next_step("grn-cotrain", "evaluate", "links", run.folder)

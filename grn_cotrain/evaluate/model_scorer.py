@@ -56,12 +56,12 @@ class ModelScorer:
     """
 
     def __init__(self, run: str | Path | OpenRun) -> None:
-        opened = OpenRun.of(run)
+        opened = OpenRun.of(run, side="links")
         self.model, self.config = opened.model, opened.config
         arm = arm_name(opened.recipe)
         self.kind = "model" if arm == "joint" else "ablation"
         self.name = f"{arm} probe" if self.config["meta"]["links"] == "probe" else arm
-        platt = opened.folder.model / PLATT_FILE
+        platt = opened.model_folder / PLATT_FILE
         self.calibration = Calibration.load(platt) if platt.is_file() else None
         self.probability: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = (
             None if self.calibration is None else self.calibration.probability

@@ -89,7 +89,7 @@ def evaluate_run(
         No model, other data than it was trained on, a leak: in the split, or in the messages that the model was saved
         with. Another process is training the run whose folder the table would go to.
     """
-    runs = [OpenRun(one, prep=prep) for one in ([run] if isinstance(run, (str, Path)) else run)]
+    runs = [OpenRun(one, prep=prep, side="links") for one in ([run] if isinstance(run, (str, Path)) else run)]
     if not runs:
         raise UserError("RUN: none given; give a run folder")
     folders, recipes = [one.folder for one in runs], [one.recipe for one in runs]
@@ -206,7 +206,7 @@ def evaluate_cells(run: str | Path | RunFolder | OpenRun) -> pd.DataFrame:
     UserError
         No model, other data than it was trained on (:meth:`~grn_cotrain.run_folder.RunFolder.check_data`).
     """
-    opened = OpenRun.of(run)
+    opened = OpenRun.of(run, side="cells")
     recipe, folder = opened.recipe, opened.folder
     folder.require_free(_WHAT)
     data = opened.data(appended=True)
@@ -299,7 +299,7 @@ def evaluate_cells_by_sparsity(
         No model, other data than it was trained on (:meth:`~grn_cotrain.run_folder.RunFolder.check_data`), no such
         column.
     """
-    opened = OpenRun.of(run)
+    opened = OpenRun.of(run, side="cells")
     recipe, data = opened.recipe, opened.data(appended=True)
     predictors, tokenize = _predictors(opened)
     frame = masked_value_by_sparsity(

@@ -71,7 +71,8 @@ def cell_embeddings(
 ) -> CellEmbeddings:
     """Embed validated cells with the model of a run; nothing is written.
 
-    ``model/`` and ``run.json`` of the run are read, never its data: a published run is enough. Only where the run's
+    The model is the best one on validation cells, where the run kept one (``model_cells/``), else ``model/``.
+    Models and ``run.json`` of the run are read, never its data: a published run is enough. Only where the run's
     prepared folder is found are its barcodes compared with those given.
 
     Parameters
@@ -97,7 +98,7 @@ def cell_embeddings(
     UserError
         No model; too few genes known; genes of another species.
     """
-    opened = OpenRun.of(run)
+    opened = OpenRun.of(run, side="cells")
     applied = opened.apply_to(counts, options)
     seen, overlap = opened.training_cells(applied.names)
     if options.zero_shot:
@@ -137,7 +138,7 @@ class EmbedCells:
     slot: Slot = "obsm"
 
     def __init__(self, run: OpenRun, options: EmbedOptions) -> None:
-        self.run, self.options, self.keys = run, options, [options.key_added]
+        self.run, self.options, self.keys = OpenRun.of(run, side="cells"), options, [options.key_added]
 
     def compute(self, counts: CountsFile, say: Say | None, progress: Progress | None) -> CellEmbeddings:
         """See :func:`cell_embeddings`."""

@@ -52,7 +52,7 @@ def export_edges(
     UserError
         As :func:`~grn_cotrain.export.edges.predict_edges`; unknown format or option; names that the format cannot hold.
     """
-    opened = OpenRun.of(run, prep=options.prep)
+    opened = OpenRun.of(run, prep=options.prep, side="links")
     writer: EdgeFormat = EDGE_FORMATS.build(format, format_options)
     chosen = writer.selection.unless(options.top, options.top_per_tf, options.min_probability)
     if chosen is writer.selection:

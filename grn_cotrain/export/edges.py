@@ -200,7 +200,7 @@ def predict_edges(
         No model; no name known; numbers out of range; a probability asked for where there is none; known edges left
         out where they are unknown; more rows than :data:`MOST_EDGES`.
     """
-    opened = OpenRun.of(run, prep=options.prep)
+    opened = OpenRun.of(run, prep=options.prep, side="links")
     scorer = ModelScorer(opened)
     run, top, min_probability = opened.folder.folder, options.top, options.min_probability
     calibration = scorer.calibration

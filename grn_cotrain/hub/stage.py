@@ -19,6 +19,7 @@ from grn_cotrain.hub.model_card import load_whole, model_card
 from grn_cotrain.hub.scrub import Scrubber
 from grn_cotrain.manifest import MODEL_MANIFEST, RUN_MANIFEST, Manifest
 from grn_cotrain.metrics.platt import PLATT_FILE
+from grn_cotrain.run_files import SIDES
 from grn_cotrain.run_folder import RunFolder
 
 __all__ = ["DEFAULT_EXTRAS", "Staged", "stage_run"]
@@ -70,7 +71,8 @@ def stage_run(
 ) -> Staged:
     """Write the folder that a push would upload.
 
-    It holds ``model/``, ``recipe.yaml``, ``run.json``, of a fine-tuned run ``classes.json`` and ``head.safetensors``,
+    It holds ``model/``, ``model_cells/`` or ``model_links/`` where the run has one, ``recipe.yaml``, ``run.json``, of a
+    fine-tuned run ``classes.json`` and ``head.safetensors``,
     the results in :data:`DEFAULT_EXTRAS` that are there, what ``include`` names, a generated ``README.md`` and
     ``manifest.json`` with checksums. Prepared data, checkpoints and metrics stay at home. ``model/graph.safetensors``
     holds the training edges of the network, without which the graph encoder can't be run: mind the network's licence.
@@ -109,16 +111,15 @@ def stage_run(
             record.pop("prep", None)  # where the data are on this machine
             names_alone = {key: record.pop(key) for key in _NAMES_IN_RECORD if key in record}
             write_json(temporary / "run.json", scrubber.value(record) | names_alone)
-        (temporary / "model").mkdir()
-        model_files = [
-            name for name in (*config["sha256"], "config.json", PLATT_FILE) if (source.model / name).is_file()
-        ]
-        for name in model_files:
-            _copy(source.model / name, temporary / "model" / name, scrubber, source)
-        # Hashes of the files as they are pushed: a path that was replaced changes the hash of its file.
         facts = {"run_id": config["meta"].get("run_id"), "vocab_hash": config["vocab_hash"]}
-        listed = Manifest(facts).with_files(temporary / "model", model_files)
-        listed.write(temporary / "model" / MODEL_MANIFEST)
+        for model in source.model_folders:
+            to = temporary / model.name
+            to.mkdir()
+            model_files = [name for name in (*config["sha256"], "config.json", PLATT_FILE) if (model / name).is_file()]
+            for name in model_files:
+                _copy(model / name, to / name, scrubber, source)
+            # Hashes of the files as they are pushed: a path that was replaced changes the hash of its file.
+            Manifest(facts).with_files(to, model_files).write(to / MODEL_MANIFEST)
         for name in extras:
             _copy(source.folder / name, temporary / name, scrubber, source)
         card = model_card(run, repo_id=repo_id, licence=licence, num_scrubbed=len(scrubber.replaced))
@@ -143,7 +144,9 @@ def _extras(folder: Path, include: Sequence[str]) -> list[str]:
         found += [CLASSES_FILE, HEAD_FILE]
     made_here = {"recipe.yaml", "run.json", README, MANIFEST, RUN_MANIFEST}
     return [
-        name for name in dict.fromkeys([*found, *include]) if name not in made_here and name.split("/")[0] != "model"
+        name
+        for name in dict.fromkeys([*found, *include])
+        if name not in made_here and name.split("/")[0] not in ("model", *(f"model_{side}" for side in SIDES))
     ]
 
 
@@ -155,7 +158,7 @@ def _copy(source: Path, target: Path, scrubber: Scrubber, run: RunFolder) -> Non
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     suffix = source.suffix.lower()
-    names_alone = (run.model / "vocab.json", run.folder / CLASSES_FILE)
+    names_alone = (*(model / "vocab.json" for model in run.model_folders), run.folder / CLASSES_FILE)
     if suffix == ".safetensors" or source in names_alone:
         shutil.copyfile(source, target)
     elif suffix == ".json":

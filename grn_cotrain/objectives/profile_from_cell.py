@@ -47,7 +47,9 @@ class _Profiles:
     space_P: Tensor
 
 
-@OBJECTIVES.register("profile_from_cell", paper="softmax over genes as in topic models (Blei et al. 2003) and scVI's decoder")
+@OBJECTIVES.register(
+    "profile_from_cell", paper="softmax over genes as in topic models (Blei et al. 2003) and scVI's decoder"
+)
 class ProfileFromCell(Objective):
     r"""The proportions of a cell's measurements, over all features, from the state of the cell.
 

@@ -22,7 +22,7 @@ from grn_cotrain.evaluate.model_scorer import arm_name
 from grn_cotrain.files import read_json
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.run_folder import RunFolder
-from grn_cotrain.train.kept import KeptStep, kept_step, reached_step
+from grn_cotrain.train.kept import KeptStep, kept_side, kept_step, reached_step
 from grn_cotrain.train.records import RunRecords
 
 __all__ = ["Part", "ReportInputs", "RunInputs", "open_runs", "without_paths"]
@@ -109,6 +109,11 @@ class RunInputs:
     def kept(self) -> KeptStep | None:
         """The step whose model was kept; None before there is one."""
         return kept_step(self.run)
+
+    @cached_property
+    def kept_side(self) -> tuple[str, KeptStep] | None:
+        """The side that has a model of its own, and the step of that model; None where there is one model."""
+        return kept_side(self.run)
 
     @property
     def unfinished(self) -> str:

@@ -33,6 +33,8 @@ _SHAPE = {
         "best_value?": float,
         "best_step": int,
         "stale": int,
+        "side_value?": float,
+        "side_step?": int,
         "seconds": float,
         "recipe_hash": str,
         "records_sha256?": str,
@@ -63,6 +65,8 @@ class TrainState:
         Position of the cell stream.
     best_value, best_step, stale
         Early stopping: best validation value, its step, validations since.
+    side_value, side_step
+        Best validation value of the side that does not select, and its step; None and 0 where there is none.
     seconds
         Training time so far.
     records_sha256
@@ -76,6 +80,8 @@ class TrainState:
     best_value: float | None = None
     best_step: int = 0
     stale: int = 0
+    side_value: float | None = None
+    side_step: int = 0
     seconds: float = 0.0
     recipe_hash: str = ""
     records_sha256: str = ""

@@ -172,6 +172,9 @@ def _finish(trainer: Trainer, record: dict[str, Any], resumed: bool) -> None:
             "best_step": state.best_step,
             "best_value": state.best_value,
             "criterion": trainer.validator.criterion,
+            "side": trainer.validator.side,
+            "side_step": state.side_step,
+            "side_value": state.side_value,
             "probe": validation,
             "seconds": round(state.seconds, 2),
             "peak_memory_mb": round(peak_memory_mb(), 1),
@@ -206,18 +209,19 @@ def _failure_recorded(run: RunFolder, record: dict[str, Any], reporter: Reporter
 
 
 def calibrate(trainer: Trainer) -> Calibration | None:
-    """Fit Platt scaling of the best model's logits on validation pairs, by kind of pair; None without such pairs."""
+    """Fit Platt scaling of the logits of the best model of links, by kind of validation pair; None without pairs."""
     pairs = trainer.validator.pairs
     if pairs is None or pairs.labels_M.all() or not pairs.labels_M.any():
         return None
-    trainer.model.load_state_dict(read_tensors(trainer.run.model / "model.safetensors"))
+    folder = trainer.run.model_for("links")
+    trainer.model.load_state_dict(read_tensors(folder / "model.safetensors"))
     trainer.model.eval()
     with torch.no_grad():
         scores_M = trainer.model.link_logits(trainer.model.encode_graph(), pairs.pairs_2M)
     calibration = Calibration.fit(scores_M, pairs, trainer.data.split, sampled=trainer.validator.sampled)
     if calibration is not None:
-        calibration.save(trainer.run.model / PLATT_FILE)
-        add_to_model(trainer.run.model, PLATT_FILE)
+        calibration.save(folder / PLATT_FILE)
+        add_to_model(folder, PLATT_FILE)
     return calibration
 
 

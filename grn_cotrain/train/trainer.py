@@ -6,6 +6,7 @@ import contextlib
 import math
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -160,19 +161,17 @@ class Trainer:
 
         platt.json is left: it is fitted again at the end, and a kill may fall between it and the manifest.
         """
-        model = self.run.model
-        if not self.run.has_model:
-            return
-        if not (model / MODEL_MANIFEST).is_file():  # an earlier version wrote it: its config.json has checksums
-            load_model(model)
-            return
-        Manifest.check_model(model, leave=(PLATT_FILE,))
-        found = Manifest.read(model / MODEL_MANIFEST).facts.get("run_id")
-        if found != self.run_id:
-            raise UserError(
-                f"--resume '{self.run.folder}': model/ belongs to another run ({found}, this is run {self.run_id});"
-                " copy the run again, or train in another folder"
-            )
+        for model in self.run.model_folders:
+            if not (model / MODEL_MANIFEST).is_file():  # an earlier version wrote it: its config.json has checksums
+                load_model(model)
+                continue
+            Manifest.check_model(model, leave=(PLATT_FILE,))
+            found = Manifest.read(model / MODEL_MANIFEST).facts.get("run_id")
+            if found != self.run_id:
+                raise UserError(
+                    f"--resume '{self.run.folder}': {model.name}/ belongs to another run ({found}, this is run"
+                    f" {self.run_id}); copy the run again, or train in another folder"
+                )
 
     def fit(self) -> TrainState:
         """Train to ``max_steps``, ``patience`` or ``max_minutes``; the best model by validation is in ``model/``.
@@ -325,7 +324,8 @@ class Trainer:
             self.save_best(metrics)
         else:
             state.stale += 1
-        self._write("validation", state.step, {**metrics, "best_step": state.best_step})
+        steps = {"best_step": state.best_step} | self._keep_side(metrics)
+        self._write("validation", state.step, {**metrics, **steps})
         self.reporter.note(
             f"step {state.step}: {self.validator.criterion} {value:.4f} (best at step {state.best_step})"
         )
@@ -334,10 +334,22 @@ class Trainer:
         if told:
             self.reporter.note(f"  {', '.join(told)}")
 
-    def save_best(self, metrics: dict[str, float], **more: Any) -> None:
-        """Write the model folder."""
+    def _keep_side(self, metrics: dict[str, float]) -> dict[str, int]:
+        """Keep the best model of the side that does not select; returns its step for the record."""
+        state, side = self.state, self.validator.side
+        if side is None:
+            return {}
+        value = metrics[f"validation/{side}/selection"]
+        lost = not (self.run.side_model(side) / "config.json").is_file()
+        if lost or (math.isfinite(value) and (state.side_value is None or value > state.side_value)):
+            state.side_value, state.side_step = (value if math.isfinite(value) else None), state.step
+            self.save_best(metrics, to=self.run.side_model(side))
+        return {"side_step": state.side_step}
+
+    def save_best(self, metrics: dict[str, float], *, to: Path | None = None, **more: Any) -> None:
+        """Write the model folder, or another one."""
         save_model(
-            self.run.model,
+            to or self.run.model,
             self.model,
             backend=self.recipe.graph.backend,
             meta={

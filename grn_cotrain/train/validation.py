@@ -65,6 +65,13 @@ class Validator:
         """Name of the metric that picks the checkpoint; higher is better (cell losses are negated)."""
         return "validation/links/selection" if self.selects_on_links else "validation/cells/selection"
 
+    @property
+    def side(self) -> str | None:
+        """The side that is trained and validated, but does not select: its best model is kept too."""
+        if self.selects_on_links:
+            return "cells" if self.batches else None
+        return "links" if self.schedule.trains_links and self.pairs is not None else None
+
     @torch.no_grad()
     def __call__(self, model: CoTrainModel) -> dict[str, float]:
         """Metrics by name, in evaluation mode and over all message edges; the model's mode is restored."""

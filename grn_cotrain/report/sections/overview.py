@@ -62,6 +62,8 @@ def _of_run(run: RunInputs) -> list[Block]:
         facts.append(("Steps", f"{steps:,} of at most {total:,}"))
     if run.kept is not None:
         facts.append(("Model kept", str(run.kept)))
+    if run.kept_side is not None:
+        facts.append((f"Model kept for {run.kept_side[0]}", str(run.kept_side[1])))
     if run.split.value is not None:
         positives, pairs = run.split.value.counts("test")
         facts.append(("Tested", f"{positives:,} links among {pairs:,} candidate pairs"))

@@ -41,6 +41,8 @@ def _facts(run: RunInputs) -> list[tuple[str, str | Markup]]:
     facts: list[tuple[str, str | Markup]] = []
     if run.kept is not None:
         facts.append(("Model kept", str(run.kept)))
+    if run.kept_side is not None:
+        facts.append((f"Model kept for {run.kept_side[0]}", str(run.kept_side[1])))
     if record.get("steps") is not None:
         facts.append(("Steps", f"{record['steps']:,} of at most {run.recipe.train.max_steps:,}"))
     if record.get("seconds") is not None:
