@@ -139,8 +139,8 @@ class ModelConfig:
         Several encoders by name, each with the assays that it ``reads``, its ``tokens`` and its options; then
         ``cell_encoder`` is left out. The state of a cell is the mean over the encoders that can read it.
     cell_state
-        State of a cell. ``encoder``: the encoder's own, as systems are published. ``skip``: the visible values of the
-        cell are added to it, as the weighted sum of their features' rows.
+        State of a cell. ``skip``: the sum of its visible values times the rows of their features, and the encoder's
+        state through a gate that starts closed. ``encoder``: the encoder's state alone, as systems are published.
     link_decoder
         Scorer of (TF, target) pairs, with its options.
     tokens

@@ -59,6 +59,7 @@ def full_model(
             "graph_encoder": "identity",
             "coupling": "shared",
             "link_decoder": "inner",
+            "cell_state": "encoder",
             "cell_encoder": {"name": encoder, **options},
             "tokens": {"max_tokens": cells.num_features + 1, **(tokens or {})},
         },

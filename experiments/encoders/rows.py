@@ -137,6 +137,7 @@ def row_recipe(row: Row, prep: Path, budget: Budget, *, num_genes: int, rate: fl
             "table": {"init": "pca", "inductive": ["expression", "tf_family"]},
             "graph_encoder": "sage",
             "coupling": "residual",
+            "cell_state": "encoder",  # systems as they are published
             "cell_encoder": {"name": row.system.encoder, **options},
             "link_decoder": {"name": "residual", "evidence": list(row.world.evidence), "residual_l2": 0.03}
             if links

@@ -38,11 +38,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 import grn_cotrain
+from grn_cotrain.card.document import Card
 from grn_cotrain.card.encoding import encoding_of, norms_of
 from grn_cotrain.card.gene_sets import chromosomes_of, pathways_of
 from grn_cotrain.card.inputs import CardInputs, graph_hash, read_inputs, read_rows
@@ -59,11 +60,8 @@ from grn_cotrain.card.spectrum import spectrum_of
 from grn_cotrain.card.stability import Agreement, agreement_of, shared_rows
 from grn_cotrain.card.summary import summary_of
 from grn_cotrain.card.vectors import nearest
-from grn_cotrain.errors import UserError
-from grn_cotrain.files import read_json, write_json, write_text
 from grn_cotrain.jobs.genes import Kind
 from grn_cotrain.options import Options, keywords, option, seed_option
-from grn_cotrain.present.markdown import page
 from grn_cotrain.present.sections import Section
 from grn_cotrain.provenance import git_commit
 from grn_cotrain.recipe_diff import recipe_differences
@@ -77,11 +75,14 @@ _NAMED = 1000
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True, eq=False)
-class GeneCard:
+class GeneCard(Card):
     """A card; ``content`` is what ``card.json`` holds, documented in :mod:`grn_cotrain.card.card`."""
 
-    content: Mapping[str, Any]
+    schema = SCHEMA
+    schema_version = SCHEMA_VERSION
+    stem = "card"
+    what = "a gene-embedding card"
+    command = "grn-cotrain card RUN"
 
     @property
     def title(self) -> str:
@@ -89,47 +90,15 @@ class GeneCard:
         identity = self.content["identity"]
         return f"Gene-embedding card: {identity['run']} ({identity['kind']})"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return dict(self.content)
+    @property
+    def subtitle(self) -> str:
+        """Line below the heading."""
+        identity = self.content["identity"]
+        return f"{identity['num_genes']:,} genes in {identity['width']} dimensions; seed {identity['seed']}"
 
     def sections(self) -> list[Section]:
         """The readable page as neutral sections: titles, paragraphs, tables."""
         return sections_of(self.content)
-
-    def to_markdown(self) -> str:
-        """The readable page as Markdown."""
-        return page(self.title, self.sections())
-
-    def write(self, folder: str | Path) -> tuple[Path, Path]:
-        """Write ``card.json`` and ``card.md`` into ``folder``, each atomically; returns both paths."""
-        folder = Path(folder)
-        if folder.exists() and not folder.is_dir():
-            raise UserError(f"--out '{folder}': is a file; give a folder")
-        write_text(folder / "card.md", self.to_markdown())
-        write_json(folder / "card.json", self.to_dict())
-        return folder / "card.json", folder / "card.md"
-
-    @classmethod
-    def read(cls, path: str | Path) -> Self:
-        """Read ``card.json``, or the folder that holds it.
-
-        Raises
-        ------
-        UserError
-            Missing, damaged, no card, or written by a newer version.
-        """
-        path = Path(path)
-        path = path / "card.json" if path.is_dir() else path
-        content = read_json(path, what="card")
-        if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-            raise UserError(f"card '{path}': not a gene-embedding card; make one with `grn-cotrain card RUN`")
-        if content.get("schema_version") != SCHEMA_VERSION:
-            raise UserError(
-                f"card '{path}': schema_version {content.get('schema_version')!r}, this version reads {SCHEMA_VERSION};"
-                " make the card again"
-            )
-        return cls(content)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,16 +23,18 @@ __all__ = ["CellSkip"]
 
 
 class CellSkip(nn.Module):
-    r"""What is added to an encoder's state of a cell: its values, weighted rows of their features.
+    r"""The state of a cell: its values as weighted rows of their features, and the encoder's state through a gate.
 
-    .. math:: s_c = M \, \mathrm{LN}\left(\sum_g v_{cg} f_g - \sum_g \bar v_g f_g\right), \qquad M = I + \Delta
+    .. math:: h_c = a \odot h^{\mathrm{encoder}}_c
+        + M \, \mathrm{LN}\left(\sum_g v_{cg} f_g - \sum_g \bar v_g f_g\right), \qquad M = I + \Delta
 
     ``v`` are the visible values of the cell, :math:`\bar v` the means over training cells, zeros among them, ``f`` the
-    feature's row as the encoder reads it. :math:`\Delta` starts at 0. With several assays there is one such term for
-    each, with a map of its own, and ``s`` is the mean over those that the cell has.
+    feature's row as the encoder reads it. :math:`\Delta` and the gate ``a`` start at 0. With several assays
+    there is one such term for each, with a map of its own, and the mean over those that the cell has is taken.
 
     With a table that starts at PCA loadings the sum is close to the principal components of the cell before anything
-    is trained; blocks and loss add to it.
+    is trained, and what an encoder finds is added where the loss asks for it. An open gate (``a = 1``) lets the depth
+    of the cell into every dimension, since the states of tokens need it: see ``docs/decisions/0012-cell-state.md``.
 
     Parameters
     ----------
@@ -51,6 +53,7 @@ class CellSkip(nn.Module):
         super().__init__()
         # Zeros draw no random number, so other initial weights do not depend on whether there is a skip.
         self.maps = nn.ParameterDict({space: nn.Parameter(torch.zeros(width, width)) for space in spaces})
+        self.gate_D = nn.Parameter(torch.zeros(width))
         code_G = [
             MODALITIES.index(space) if space in spaces and is_token else -1
             for space, is_token in zip(vocab.modality, vocab.is_token, strict=True)
@@ -99,7 +102,7 @@ class CellSkip(nn.Module):
         return sum_BD / count_B1.clamp_min(1)
 
     def added(self, states: CellStates, batch: PackedTokens, features_VD: Tensor) -> CellStates:
-        """The encoder's states with the visible values added to those of the cells.
+        """The encoder's states, with those of the cells passed through the gate and the visible values added.
 
         Parameters
         ----------
@@ -110,13 +113,15 @@ class CellSkip(nn.Module):
         """
 
         def repool(left_out_T: Tensor) -> Tensor:
-            return states.cells_without(left_out_T) + self(batch.with_mask(batch.hidden_T | left_out_T), features_VD)
+            shown = batch.with_mask(batch.hidden_T | left_out_T)
+            return self.gate_D * states.cells_without(left_out_T) + self(shown, features_VD)
 
-        return CellStates(states.tokens_TD, states.cells_BD + self(batch, features_VD), repool)
+        return CellStates(states.tokens_TD, self.gate_D * states.cells_BD + self(batch, features_VD), repool)
 
     @torch.no_grad()
     def grow_from(self, old: CellSkip) -> None:
-        """Take the maps and means of ``old``. New features have the mean 0, so old cells keep their states."""
+        """Take the gate, maps and means of ``old``. New features have the mean 0, so old cells keep their states."""
+        self.gate_D.copy_(old.gate_D)
         for space, delta_DD in old.maps.items():
             self.maps[space].copy_(delta_DD)
         self.mean_G.zero_()

@@ -1,28 +1,34 @@
-"""The gene-embedding card as HTML: blocks for the report, and a page of its own next to ``card.json``."""
+"""Cards as HTML: blocks for the report, and a page of its own next to the JSON file."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from markupsafe import Markup
 
 from grn_cotrain import __version__
-from grn_cotrain.card import GeneCard
+from grn_cotrain.card import Card
 from grn_cotrain.card.pages import ANSWERS
-from grn_cotrain.files import write_text
+from grn_cotrain.files import read_json, write_text
 from grn_cotrain.present import Row
 from grn_cotrain.present.sections import Section as CardSection
 from grn_cotrain.report.blocks import Block, Details, Section, Text
-from grn_cotrain.report.inputs import without_paths
+from grn_cotrain.report.inputs import ReportInputs, RunInputs, without_paths
 from grn_cotrain.report.page import Page, render_page
 
-__all__ = ["card_blocks", "write_card_page"]
+__all__ = ["card_blocks", "stored_card", "write_card_page"]
+
+C = TypeVar("C", bound=Card)
 
 _MANY_TABLES = 4
 _SHORT = {
     "summary": "In short",
+    "labels": "Labels",
+    "factors": "Explained by",
+    "agreement": "Neighbourhoods",
     "neighbours": "Neighbours",
     "degree-expression": "Degree",
     "probes": "Probes",
@@ -32,17 +38,37 @@ _SHORT = {
 }
 
 
-def write_card_page(card: GeneCard, path: str | Path) -> Path:
-    """Write a card as one self-contained HTML file; equal cards give equal files."""
+def write_card_page(card: Card, path: str | Path, *, figures: Sequence[Block] = ()) -> Path:
+    """Write a card as one self-contained HTML file; equal cards give equal files.
+
+    ``figures`` are shown below its first section.
+    """
     sections = [
-        Section(part.key, part.title, _SHORT.get(part.key, part.title), card_blocks(part, lambda name: name))
-        for part in card.sections()
+        Section(
+            part.key,
+            part.title,
+            _SHORT.get(part.key, part.title),
+            [*card_blocks(part, lambda name: name), *([] if index else figures)],
+        )
+        for index, part in enumerate(card.sections())
     ]
-    identity = card.to_dict()["identity"]
-    subtitle = f"{identity['num_genes']:,} genes in {identity['width']} dimensions; seed {identity['seed']}"
-    page = Page(card.title, subtitle, sections, version=__version__)
+    page = Page(card.title, card.subtitle, sections, version=__version__)
     write_text(path, render_page(page))
     return Path(path)
+
+
+def stored_card(kind: type[C], report: ReportInputs, run: RunInputs, model: Path) -> C | None:
+    """The card in the run's folder if it is of the weights in ``model``: another one would describe another model."""
+    file = f"{kind.stem}.json"
+    if not (run.run.folder / file).is_file():
+        return None
+    found = kind.read(run.run.folder)
+    # The hash is that of the best model: run.json holds the hash of the last step's weights.
+    weights = read_json(model / "config.json", what="model configuration")["sha256"]["model.safetensors"]
+    if found.weights_sha256 == weights:
+        return found
+    report.say(f"  {file} in {run.place} is of other weights; made again")
+    return None
 
 
 def card_blocks(part: CardSection, slug: Callable[[str], str]) -> Sequence[Block]:

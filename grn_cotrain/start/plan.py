@@ -93,7 +93,10 @@ class Plan:
             ("  table: {init: pca, id_dropout: 0.1, inductive: [expression, tf_family]}", ""),
             ("  cell_encoder: transformer", "others: grn-cotrain list cell_encoder"),
             (f"  tokens: {{max_tokens: {tokens}}}", "" if self.tokens is None else self.tokens.why),
-            ("objectives: {masked_value: {}, link_prediction: {}}", "the two losses that share the gene table"),
+            (
+                "objectives: {masked_value: {}, profile_from_cell: {}, link_prediction: {}}",
+                "the losses that share the gene table",
+            ),
             ("train:", ""),
             (f"  max_steps: {max_steps}", "" if self.steps is None else self.steps.why),
             (f"  warmup_steps: {min(20, max_steps // 10)}", ""),

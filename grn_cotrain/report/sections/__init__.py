@@ -16,6 +16,7 @@ def sections(report: ReportInputs) -> list[tuple[str, MakeSection]]:
     """Return the sections in the order of reading, with the words of their progress lines."""
     from grn_cotrain.report.sections import (
         card,
+        cell_card,
         cells,
         comparison,
         curves,
@@ -42,7 +43,7 @@ def sections(report: ReportInputs) -> list[tuple[str, MakeSection]]:
         ("gene embedding", embedding.section),
     ]
     if report.with_card:
-        chosen.append(("gene-embedding card", card.section))
+        chosen += [("gene-embedding card", card.section), ("cell-embedding card", cell_card.section)]
     return [
         *chosen,
         ("training", training.section),

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from grn_cotrain.card import GeneCard, build_card
-from grn_cotrain.files import read_json
 from grn_cotrain.report.blocks import Block, Details, Heading, Missing, Section
-from grn_cotrain.report.card_page import card_blocks
+from grn_cotrain.report.card_page import card_blocks, stored_card
 from grn_cotrain.report.inputs import Part, ReportInputs, RunInputs, without_paths
 from grn_cotrain.report.sections import beside
 
 __all__ = ["section"]
 
-_CARD_FILE = "card.json"
 _OPEN = 3  # sections shown at once; what they rest on is folded away
 
 
@@ -37,12 +35,8 @@ def _of(report: ReportInputs, run: RunInputs) -> Sequence[Block]:
 
 
 def _card(report: ReportInputs, run: RunInputs) -> GeneCard:
-    """The card in the run's folder if it is of these weights: another one would describe another model."""
-    if (run.run.folder / _CARD_FILE).is_file():
-        found = GeneCard.read(run.run.folder)
-        # The hash is that of the best model: run.json holds the hash of the last step's weights.
-        weights = read_json(run.run.model / "config.json", what="model configuration")["sha256"]["model.safetensors"]
-        if found.to_dict()["identity"]["hashes"]["weights_sha256"] == weights:
-            return found
-        report.say(f"  {_CARD_FILE} in {run.place} is of other weights; made again")
+    """The card in the run's folder, or a new one."""
+    found = stored_card(GeneCard, report, run, run.run.model)
+    if found is not None:
+        return found
     return build_card(run.run.folder, say=lambda text: report.say(f"  {without_paths(text)}"))

@@ -107,7 +107,7 @@ def test_features_that_are_no_tokens_do_not_shift_the_state() -> None:
 
 
 @pytest.mark.parametrize("name", CELL_ENCODERS.names())
-def test_every_encoder_has_it_and_starts_at_its_own_state_plus_the_sum(name: str) -> None:
+def test_every_encoder_has_it_and_starts_at_the_sum_alone(name: str) -> None:
     cells = store()
     encoder = {"name": name}
     plain, model = (model_of(cells, cell_encoder=encoder, cell_state=state) for state in ("encoder", "skip"))
@@ -116,10 +116,14 @@ def test_every_encoder_has_it_and_starts_at_its_own_state_plus_the_sum(name: str
         genes = model.encode_graph()
         before, after = plain.encode_cells(tokens, plain.encode_graph()), model.encode_cells(tokens, genes)
         features_VD = model._features("cells", genes)[0]
-        added_BD = model.cell_skips["cells"](tokens, features_VD)
+        skip = model.cell_skips["cells"]
+        added_BD = skip(tokens, features_VD)
+        skip.gate_D.fill_(0.5)
+        opened = model.encode_cells(tokens, genes)
     # The same seed gives the same encoder with and without, so recipes that read no cells keep their numbers.
     assert torch.equal(before.tokens_TD, after.tokens_TD)
-    torch.testing.assert_close(after.cells_BD, before.cells_BD + added_BD)
+    torch.testing.assert_close(after.cells_BD, added_BD)
+    torch.testing.assert_close(opened.cells_BD, 0.5 * before.cells_BD + added_BD)
     assert not list(plain.cell_skips)
 
 
@@ -130,12 +134,13 @@ def test_states_pooled_without_some_tokens_leave_their_values_out() -> None:
     left_out_T = torch.zeros(tokens.num_tokens, dtype=torch.bool)
     left_out_T[3::5] = tokens.feature_ids_T[3::5] >= NUM_SPECIAL
     with torch.no_grad():
+        model.cell_skips["cells"].gate_D.fill_(2.0)
         genes = model.encode_graph()
         states = model.encode_cells(tokens, genes)
         features_VD = model._features("cells", genes)[0]
         skip = model.cell_skips["cells"]
         own_BD = model.encoders["cells"](tokens, features_VD).cells_without(left_out_T)
-        expected_BD = own_BD + skip(tokens.with_mask(left_out_T), features_VD)
+        expected_BD = 2 * own_BD + skip(tokens.with_mask(left_out_T), features_VD)
     torch.testing.assert_close(states.cells_without(left_out_T), expected_BD)
 
 
@@ -146,6 +151,7 @@ def test_new_features_do_not_move_the_states_of_old_cells() -> None:
     model = model_of(cells)
     with torch.no_grad():
         model.cell_skips["cells"].maps["gene"].fill_(0.1)
+        model.cell_skips["cells"].gate_D.fill_(0.7)
     more = old.extend(["NEW1", "NEW2"])
     wide = MemoryStore.build(more, np.hstack([counts, counts[:, :2]]), kind="counts")
     extended = extend_model(model, more, cells=wide)
