@@ -27,7 +27,7 @@ Progress = Callable[[int, int], None]
 
 
 class AppliedModel(Protocol):
-    """Methods that the loop needs of a model; :class:`~grn_cotrain.model.CoTrainModel` is one."""
+    """Methods that the loop needs of a model; :class:`~grn_cotrain.model.CoTrainNetwork` is one."""
 
     def encode_graph(self) -> GeneStates:
         """Rows of the genes."""

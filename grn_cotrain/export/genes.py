@@ -23,7 +23,7 @@ from grn_cotrain.export.annotated import Say
 from grn_cotrain.export.gene_formats import FORMATS, GENE_FORMATS, gene_format, write_genes
 from grn_cotrain.export.gene_frame import GeneEmbeddings
 from grn_cotrain.jobs.genes import KINDS, GeneOptions, IntoOptions
-from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.options import keywords
 
 __all__ = ["FORMATS", "KINDS", "GeneEmbeddings", "export_genes", "gene_embeddings"]
@@ -122,7 +122,7 @@ def export_genes(
     return result
 
 
-def _frame(model: CoTrainModel, rows_GD: np.ndarray) -> pd.DataFrame:
+def _frame(model: CoTrainNetwork, rows_GD: np.ndarray) -> pd.DataFrame:
     vocab = model.nodes.vocab(model.vocab)
     names = pd.DataFrame({"symbol": vocab.symbols, "id": vocab.ids, "modality": vocab.modality})
     columns = [f"d{i}" for i in range(rows_GD.shape[1])]
