@@ -21,7 +21,7 @@ from grn_cotrain.nn.cell_encoders import CellStates
 from grn_cotrain.objectives import GeneStates
 
 if TYPE_CHECKING:
-    from grn_cotrain.model import CoTrainModel
+    from grn_cotrain.model import CoTrainNetwork
 
 __all__ = ["AppliedModel", "Encoder", "OneEncoder", "Progress", "Reader", "over_cells", "shifted"]
 
@@ -55,7 +55,7 @@ class AppliedModel(Protocol):
 class OneEncoder:
     """A model that reads cells with one of its encoders, which sees its own assays alone."""
 
-    model: CoTrainModel
+    model: CoTrainNetwork
     name: str
 
     def encode_graph(self) -> GeneStates:
