@@ -26,6 +26,7 @@ __all__ = [
     "build_assays",
     "checked_assay",
     "kind_for",
+    "num_measured",
 ]
 
 PRESENT = "present_{}"
@@ -110,6 +111,11 @@ def assay_rows(assays: Mapping[str, Assay]) -> list[AssayRow]:
         every_C = np.logical_and.reduce([assay.present_C for assay in assays.values()])
         rows.append(AssayRow(" and ".join(assays), int(every_C.sum())))
     return rows
+
+
+def num_measured(assays: Mapping[str, Assay]) -> int:
+    """Pairs of a cell and a feature of an assay that the cell has, zeros included."""
+    return sum(int(assay.present_C.sum()) * len(assay.space) for assay in assays.values())
 
 
 def assay_notes(assays: Mapping[str, Assay]) -> list[str]:
