@@ -200,6 +200,8 @@ def checked_assay(
     present_C = np.ones(num_cells, dtype=bool) if present is None else np.array(present, dtype=bool)
     if present_C.shape != (num_cells,) or bool((nonzero_C & ~present_C).any()):
         raise UserError(f"cells: {PRESENT.format(name)} is False in cells with {space.name}s; mend the column")
+    if depth_C.shape == (num_cells,):
+        depth_C = np.where(present_C, depth_C, 1.0)  # the depth of what was not measured has no meaning
     if depth_C.shape != (num_cells,) or not np.isfinite(depth_C).all():
         raise UserError(f"cells: size factors must be {num_cells} finite numbers; give one total count a cell")
     if kind == "counts" and bool((depth_C[nonzero_C] <= 0).any()):
