@@ -1,4 +1,4 @@
-"""CoTrainModel: one table of nodes under cell encoders, a graph encoder and a link decoder.
+"""CoTrainNetwork: one table of nodes under cell encoders, a graph encoder and a link decoder.
 
 Dimension letters: G nodes (genes first), V vocabulary (special tokens, then features), T packed tokens, B cells,
 D width, M pairs, S sources, E edges, R relations.
@@ -38,10 +38,10 @@ from grn_cotrain.objectives.reading import views_read
 from grn_cotrain.recipe import ModelConfig, TokenConfig
 from grn_cotrain.recipe_model import ONE_ENCODER
 
-__all__ = ["CoTrainModel", "ModelInputs"]
+__all__ = ["CoTrainNetwork", "ModelInputs"]
 
 
-class CoTrainModel(nn.Module):
+class CoTrainNetwork(nn.Module):
     """Masked-value modelling and link prediction over one table.
 
     Parameters
@@ -156,7 +156,7 @@ class CoTrainModel(nn.Module):
         views_read(self.objectives)  # a view that nobody draws is refused here
 
     @classmethod
-    def load(cls, path: str | Path, *, backend: str | None = None) -> CoTrainModel:
+    def load(cls, path: str | Path, *, backend: str | None = None) -> CoTrainNetwork:
         """Load a trained model, in evaluation mode. Checksums are verified and nothing is unpickled.
 
         Parameters

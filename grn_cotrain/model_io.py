@@ -21,7 +21,7 @@ from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import atomic_folder, read_json, sha256_file, write_json
 from grn_cotrain.manifest import MODEL_MANIFEST, RUN_MANIFEST, Manifest
-from grn_cotrain.model import CoTrainModel, ModelInputs
+from grn_cotrain.model import CoTrainNetwork, ModelInputs
 from grn_cotrain.recipe import ModelConfig
 from grn_cotrain.strict import check_shape, shown
 
@@ -87,7 +87,7 @@ def check_model_output(path: str | Path, *, overwrite: bool) -> None:
         raise UserError(f"model '{path}': holds a model already; give another folder, or overwrite=True")
 
 
-def save_model(folder: str | Path, model: CoTrainModel, *, backend: str, meta: dict[str, Any]) -> None:
+def save_model(folder: str | Path, model: CoTrainNetwork, *, backend: str, meta: dict[str, Any]) -> None:
     """Write ``model`` to ``folder``: config.json, vocab.json, and the weights, graph and evidence as safetensors.
 
     ``meta`` is kept in config.json: hashes of recipe, split and data, step, validation metrics. ``model_manifest.json``
@@ -202,7 +202,7 @@ def _check_sizes(config: dict[str, Any], width: int, num_genes: int, state: dict
             raise UserError(f"{where}: key 'features.{name}' holds {shown(shape)}, which no weight has; {fix}")
 
 
-def load_model(folder: str | Path, *, backend: str | None = None) -> tuple[CoTrainModel, dict[str, Any]]:
+def load_model(folder: str | Path, *, backend: str | None = None) -> tuple[CoTrainNetwork, dict[str, Any]]:
     """Read a model folder; returns the model in evaluation mode and its config.json.
 
     Parameters
@@ -265,7 +265,7 @@ def load_model(folder: str | Path, *, backend: str | None = None) -> tuple[CoTra
     if config["format_version"] == 1:
         table = replace(table, nodes=tuple(dict.fromkeys(("gene", *vocab.modality))))
     loadable = replace(model_config, table=table)
-    model = CoTrainModel(loadable, config["objectives"], inputs, backend=backend or config["backend"])
+    model = CoTrainNetwork(loadable, config["objectives"], inputs, backend=backend or config["backend"])
     try:
         model.load_state_dict(state)
     except RuntimeError as error:

@@ -21,7 +21,7 @@ from grn_cotrain.nn.cell_encoders import CellStates
 from grn_cotrain.objectives import GeneStates
 
 if TYPE_CHECKING:
-    from grn_cotrain.model import CoTrainModel
+    from grn_cotrain.model import CoTrainNetwork
 
 __all__ = ["AppliedModel", "Encoder", "OneEncoder", "Progress", "Reader", "over_cells", "shifted"]
 
@@ -30,7 +30,7 @@ Progress = Callable[[int, int], None]
 
 
 class AppliedModel(Protocol):
-    """Methods that the loop needs of a model; :class:`~grn_cotrain.model.CoTrainModel` is one."""
+    """Methods that the loop needs of a model; :class:`~grn_cotrain.model.CoTrainNetwork` is one."""
 
     def encode_graph(self) -> GeneStates:
         """Rows of the genes."""
@@ -55,7 +55,7 @@ class AppliedModel(Protocol):
 class OneEncoder:
     """A model that reads cells with one of its encoders, which sees its own assays alone."""
 
-    model: CoTrainModel
+    model: CoTrainNetwork
     name: str
 
     def encode_graph(self) -> GeneStates:

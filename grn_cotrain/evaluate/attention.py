@@ -25,7 +25,7 @@ from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.attention_weights import column_means, pagerank, rank_normalised
 from grn_cotrain.jobs.attention import AttentionConfig
-from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model import CoTrainNetwork
 
 __all__ = [
     "ALL_CELLS",
@@ -227,7 +227,7 @@ def read_attention(
     config = config or AttentionConfig()
     sources_S = np.unique(np.asarray(sources, dtype=np.int64))
     _check_memory(len(sources_S), cells.vocab.num_genes)
-    if isinstance(model, CoTrainModel):
+    if isinstance(model, CoTrainNetwork):
         model = OneEncoder(model, model.gene_encoder(config.encoder))
     encoder, tokenizer = Encoder.of(model), model.tokenizer(cells)
     nonzero_C = np.sum([cells.num_values(name, tokens=True) for name in tokenizer.assays], axis=0)

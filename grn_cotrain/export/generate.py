@@ -31,7 +31,7 @@ from grn_cotrain.export.generate_rounds import CellDraws, generate_values, guess
 from grn_cotrain.export.generation_check import accuracy
 from grn_cotrain.files import atomic_file, refuse_input
 from grn_cotrain.jobs.generate import Asked, GenerateOptions, Prompt
-from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.nn.token_subset import only_tokens
 from grn_cotrain.objectives import ValuePredictor
 from grn_cotrain.objectives.masking import hide
@@ -144,7 +144,7 @@ def generate_cells(
     return _result(cells, table, origin, measured_G)
 
 
-def _predictor(model: CoTrainModel, prompt: Prompt) -> ValuePredictor:
+def _predictor(model: CoTrainNetwork, prompt: Prompt) -> ValuePredictor:
     """The objective that knows how sure it is, else the first that predicts values."""
     found = [module for module in model.objectives.values() if isinstance(module, ConfidentPredictor)]
     predictor = found[0] if found else model.value_predictor()
@@ -161,7 +161,7 @@ def _predictor(model: CoTrainModel, prompt: Prompt) -> ValuePredictor:
     return predictor
 
 
-def _doubts(model: CoTrainModel, prompt: Prompt) -> list[str]:
+def _doubts(model: CoTrainNetwork, prompt: Prompt) -> list[str]:
     """Reasons against such a prompt."""
     weights = (getattr(model.objective(name).config, "cell_prompt_weight", 0.0) for name in model.objectives)
     if prompt == "cell" and not any(weight > 0 for weight in weights):
@@ -169,7 +169,7 @@ def _doubts(model: CoTrainModel, prompt: Prompt) -> list[str]:
     return []
 
 
-def _tokenizer(model: CoTrainModel, cells: CellStore, genes: Asked) -> Tokenizer:
+def _tokenizer(model: CoTrainNetwork, cells: CellStore, genes: Asked) -> Tokenizer:
     """Tokens of which some will be unknown; every feature is one where all are asked."""
     if genes == "expressed":
         return model.tokenizer(cells, every_value=True)
@@ -203,7 +203,7 @@ class _Pick:
     text: str
 
     @classmethod
-    def of(cls, options: GenerateOptions, model: CoTrainModel) -> _Pick:
+    def of(cls, options: GenerateOptions, model: CoTrainNetwork) -> _Pick:
         known, seed, asks_zeros = options.known, options.seed, options.genes == "all"
         if isinstance(known, (int, float)):
             share = float(known)

@@ -24,7 +24,7 @@ from grn_cotrain.export.annotated import Say
 from grn_cotrain.export.gene_formats import FORMATS, GENE_FORMATS, gene_format, write_genes
 from grn_cotrain.export.gene_frame import GeneEmbeddings
 from grn_cotrain.jobs.genes import KINDS, GeneOptions, IntoOptions
-from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.options import keywords
 
 __all__ = ["FORMATS", "KINDS", "GeneEmbeddings", "export_genes", "gene_embeddings"]
@@ -176,7 +176,7 @@ def _contextual(
     return result, tuple(notes)
 
 
-def _with_states(model: CoTrainModel) -> tuple[Tensor, list[str]]:
+def _with_states(model: CoTrainNetwork) -> tuple[Tensor, list[str]]:
     """bool ``[G]``: features that are tokens of an encoder; and a note on encoders whose tokens are no features."""
     own = [name for name, encoder in model.encoders.items() if encoder.owns_tokens()]
     spaces = {space for name, read in model.reads.items() if name not in own for space in read}

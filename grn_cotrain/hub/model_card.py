@@ -20,7 +20,7 @@ from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.evaluate.model_scorer import arm_name
 from grn_cotrain.files import read_json
 from grn_cotrain.finetune.classifier import CLASSES_FILE, Classifier
-from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.model_io import load_model
 from grn_cotrain.present import Cell, Row, figure, measured, metric, number, table
 from grn_cotrain.present.markdown import Markdown, code, escape, escape_block, to_markdown
@@ -101,7 +101,7 @@ def model_card(
     return f"---\n{yaml.safe_dump(header, sort_keys=False)}---\n\n" + "\n\n".join(sections) + "\n"
 
 
-def load_whole(folder: RunFolder) -> tuple[CoTrainModel, Classifier | None, dict[str, Any]]:
+def load_whole(folder: RunFolder) -> tuple[CoTrainNetwork, Classifier | None, dict[str, Any]]:
     """Model, classifier (None unless the run is fine-tuned) and config.json of the model; every checksum is verified.
 
     Raises

@@ -8,7 +8,7 @@ from grn_cotrain.data.negatives import LinkSampler
 from grn_cotrain.data.run_data import RunData
 from grn_cotrain.data.streams import CellStream
 from grn_cotrain.data.tokens import Tokenizer
-from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.nn.sparse import MessageGraph
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.train.group import Group
@@ -48,7 +48,7 @@ class StepSource:
         self,
         recipe: Recipe,
         data: RunData,
-        model: CoTrainModel,
+        model: CoTrainNetwork,
         schedule: Schedule,
         tokenizer: Tokenizer,
         *,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.objectives import GeneStates, PooledStates
 from grn_cotrain.objectives.reading import Views
 from grn_cotrain.objectives.view import Encodings, View
@@ -85,7 +85,7 @@ class Pooled:
 
 
 def pool_states(
-    model: CoTrainModel,
+    model: CoTrainNetwork,
     genes: GeneStates,
     batches: Sequence[MicroBatch],
     views: Sequence[Views],

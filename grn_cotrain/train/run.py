@@ -20,7 +20,7 @@ from grn_cotrain.data.run_data import RunData, load_run_data
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import clear_leftovers
 from grn_cotrain.metrics.platt import PLATT_FILE, Calibration
-from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.model_io import add_to_model, read_tensors
 from grn_cotrain.provenance import git_commit
 from grn_cotrain.recipe import Recipe
@@ -118,7 +118,7 @@ def _train(run: RunFolder, recipe: Recipe, resume: bool, reporter: Reporter, fab
     # Everything that can refuse does so before anything is written.
     before = group.first(lambda: run.record() if run.record_file.is_file() else {})
 
-    def load() -> tuple[RunData, CoTrainModel]:
+    def load() -> tuple[RunData, CoTrainNetwork]:
         # A run that continues finds its prepared folder from any working folder, and needs no raw files.
         same = run.find_prep() if resume and "prep" in before else None
         if same is not None and same.content_hash != before["prep"].get("content_hash"):

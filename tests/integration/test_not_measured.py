@@ -25,7 +25,7 @@ from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.value_sketch import FeatureValues, PooledValues
 from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.errors import UserError
-from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model import CoTrainNetwork
 from tests.multiome import multiome_vocab
 from tests.unit.test_model_encoders import BOTH, ONE, model_of
 
@@ -97,7 +97,7 @@ def everything(cells: CellStore, encoders: dict[str, Any]) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def states_and_losses(model: CoTrainModel, batch: Any) -> dict[str, Any]:
+def states_and_losses(model: CoTrainNetwork, batch: Any) -> dict[str, Any]:
     genes = model.encode_graph()
     found: dict[str, Any] = {"states": model.encode_cells(batch, genes).cells_BD}
     for name in OBJECTIVES:

@@ -20,7 +20,7 @@ from grn_cotrain.data.run_data import load_run_data
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
-from grn_cotrain.model import CoTrainModel, ModelInputs
+from grn_cotrain.model import CoTrainNetwork, ModelInputs
 from grn_cotrain.model_io import load_model
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS, CellEncoder, CellStates
 from grn_cotrain.recipe import ModelConfig, Recipe
@@ -45,11 +45,11 @@ def mosaic(num_cells: int = 9) -> MemoryStore:
     return MemoryStore.build(multiome_vocab(), counts, kind="counts", present={"rna": has_rna, "atac": has_atac})
 
 
-def model_of(parts: dict[str, Any], objectives: dict[str, Any] | None = None) -> CoTrainModel:
+def model_of(parts: dict[str, Any], objectives: dict[str, Any] | None = None) -> CoTrainNetwork:
     table = {"init": "random", "inductive": [], "id_dropout": 0.0}
     config = parse(ModelConfig, {"width": 16, "table": table, "link_decoder": "bilinear", **parts}, path="model")
     inputs = ModelInputs(multiome_vocab(), None, {}, None, np.array([[0, 1], [2, 3]]), np.array([1, 0]))
-    return CoTrainModel(config, objectives or {}, inputs, backend="csr").eval()
+    return CoTrainNetwork(config, objectives or {}, inputs, backend="csr").eval()
 
 
 def with_encoders(recipe: Recipe, encoders: dict[str, dict[str, Any]]) -> Recipe:

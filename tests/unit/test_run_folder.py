@@ -26,7 +26,7 @@ from grn_cotrain.evaluate.run import evaluate_run
 from grn_cotrain.export import export_genes
 from grn_cotrain.files import sha256_file
 from grn_cotrain.manifest import MODEL_MANIFEST, RUN_MANIFEST, Manifest
-from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.model_io import load_model
 from grn_cotrain.run_folder import RunFolder
 from grn_cotrain.train.run import train
@@ -128,7 +128,7 @@ def test_the_model_of_another_run_is_refused(run: Path, other_run: Path) -> None
     with pytest.raises(UserError, match=rf"the model is of run {other}, this is run {mine}"):
         evaluated(run)
     with pytest.raises(UserError, match="the model is of run"):
-        CoTrainModel.load(run)
+        CoTrainNetwork.load(run)
     # In a run that is not finished the model changes, and is compared by the run that it names.
     RunFolder(run).begin(Manifest.read(run / RUN_MANIFEST).facts)
     with pytest.raises(UserError, match=r"model/ does not belong to it \(the model is of run"):
@@ -301,9 +301,9 @@ def test_a_kill_between_a_file_and_its_row_leaves_the_run_whole(run: Path, monke
 
 def test_a_model_folder_alone_is_enough_to_export(tiny_run: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_run / "model", tmp_path / "elsewhere" / "model")
-    expected = CoTrainModel.load(tiny_run).encode_graph().graph_GD
+    expected = CoTrainNetwork.load(tiny_run).encode_graph().graph_GD
     for place in (tmp_path / "elsewhere", tmp_path / "elsewhere" / "model"):
-        assert CoTrainModel.load(place).encode_graph().graph_GD.equal(expected)
+        assert CoTrainNetwork.load(place).encode_graph().graph_GD.equal(expected)
 
 
 # -- where the data are ------------------------------------------------------------------------------------------------
