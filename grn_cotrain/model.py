@@ -21,7 +21,7 @@ from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.tokens import JointTokenizer, Tokenizer
 from grn_cotrain.data.vocab import MODALITIES, NUM_SPECIAL
-from grn_cotrain.errors import UserError
+from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.model_inputs import ModelInputs, assays_read, message_graph
 from grn_cotrain.nn.backends import get_backend
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS, AttentionBias, CellEncoder, CellStates
@@ -257,24 +257,44 @@ class CoTrainNetwork(nn.Module):
         return rows
 
     def cell_attention(
-        self, batch: PackedTokens, genes: GeneStates, *, layers: Sequence[int] | None = None
+        self, batch: PackedTokens, genes: GeneStates, *, layers: Sequence[int] | None = None, encoder: str | None = None
     ) -> Iterator[Tensor]:
         """Who reads whom in each cell: see :meth:`~grn_cotrain.nn.cell_encoders.CellEncoder.attention`.
+
+        Parameters
+        ----------
+        batch
+            Tokens that the encoder reads, from :meth:`tokenizer` with the same ``encoder``.
+        encoder
+            Its name; default: :meth:`gene_encoder`.
+        """
+        name = self.gene_encoder(encoder)
+        features_VD, bias = self._features(name, genes)
+        return self.encoders[name].attention(batch, features_VD, bias, layers=layers)
+
+    def gene_encoder(self, name: str | None = None) -> str:
+        """Name of an encoder that reads genes; by default the only one.
 
         Raises
         ------
         UserError
-            Several encoders: none of them reads all of a cell.
+            No such encoder, one that reads no genes, or several to choose from.
         """
-        name = self.only_encoder("attention")
-        features_VD, bias = self._features(name, genes)
-        return self.encoders[name].attention(batch, features_VD, bias, layers=layers)
-
-    def only_encoder(self, what: str) -> str:
-        """Name of the model's one encoder; a UserError where it has several, for what reads one alone."""
-        if len(self.encoders) > 1:
-            raise UserError(f"{what}: reads one encoder, and the model has {', '.join(self.encoders)}; train one alone")
-        return next(iter(self.encoders))
+        readers = [one for one, spaces in self.reads.items() if "gene" in spaces]
+        if not readers:
+            raise UserError(
+                f"--encoder: no encoder of the model reads rna ({', '.join(self.encoders)}); train one that does"
+            )
+        if name is None and len(readers) > 1:
+            raise UserError(f"--encoder: not given, and several encoders read rna ({', '.join(readers)}); name one")
+        if name is None:
+            return readers[0]
+        if name not in self.encoders:
+            known = ", ".join(readers)
+            raise UserError(f"--encoder '{name}': no such encoder; choose from {known}{did_you_mean(name, readers)}")
+        if name not in readers:
+            raise UserError(f"--encoder '{name}': reads no genes; choose from {', '.join(readers)}")
+        return name
 
     def prepare_batch(self, batch: PackedTokens) -> PackedTokens:
         """The batch with what the cell encoders must compute before anything is hidden."""
@@ -289,10 +309,11 @@ class CoTrainNetwork(nn.Module):
                 ranks_T[part.where_M] = own
         return batch if ranks_T is None else replace(batch, ranks_T=ranks_T)
 
-    def tokenizer(self, cells: CellStore, *, every_value: bool = False) -> Tokenizer:
+    def tokenizer(self, cells: CellStore, *, every_value: bool = False, encoder: str | None = None) -> Tokenizer:
         """Tokens of other cells as this model was trained to read them, with its own categories of covariates.
 
-        ``every_value`` lifts the cap on a cell's tokens, so that no value is left out.
+        ``every_value`` lifts the cap on a cell's tokens, so that no value is left out. ``encoder`` names the one whose
+        assays alone are read; default: all.
         """
         weights_G = self.keep_weights()
         # Cells of before the vocabulary was extended have the first of the model's features.
@@ -305,7 +326,9 @@ class CoTrainNetwork(nn.Module):
             return Tokenizer(cells, config, self.inputs.covariates, keep_weight_G=keep_G, reads=reads)
 
         specs = self.config.encoder_specs
-        if self.config.encoders is None or len(specs) == 1:
+        if encoder is not None:
+            specs = {encoder: specs[encoder]}
+        if len(specs) == 1:
             (spec,) = specs.values()
             return of(spec.tokens, spec.reads)
         return JointTokenizer({name: of(spec.tokens, spec.reads) for name, spec in specs.items()})

@@ -192,6 +192,7 @@ def attention_scorers(
         structure, and the difference is what training added. None: these controls are left out.
     """
     config = config or AttentionConfig()
+    run.model.gene_encoder(config.encoder)  # reported before any work
     (group,), _ = cell_groups(data.cells, None, max_cells=config.max_cells, seed=config.seed)
     meta = run.meta
     trained = AttentionReadOut(run.model, data.cells, group, config)

@@ -42,6 +42,7 @@ __all__ = [
     "HEAD_METRICS",
     "Predict",
     "ValuesAndZeros",
+    "baseline_deviations",
     "fit_baseline",
     "masked_value_table",
     "predictions",
@@ -142,7 +143,7 @@ def masked_value_table(
                 start = time.perf_counter()
                 baseline = fit_baseline(kind, cells, split, scale, seed=seed, num_bins=num_bins, ranks=ranks)
                 note = f"rank {baseline.rank}" if isinstance(baseline, FactorAnalysis) else ""
-                found_N = _predicted(baseline, visible_CG, test, parts)
+                found_N = baseline_deviations(baseline, visible_CG, test, parts)
                 found.append((baseline.name, found_N, time.perf_counter() - start, note))
     asked = {name: one.nonzero for name, one in predictors.items() if isinstance(one, ValuesAndZeros)}
     frames = []
@@ -163,7 +164,7 @@ def masked_value_table(
     return pd.concat(frames, ignore_index=True).assign(seed=seed)
 
 
-def _predicted(
+def baseline_deviations(
     baseline: ValueBaseline, visible_CG: sparse.csr_matrix, test: HiddenCells, parts: Sequence[AssayPart]
 ) -> np.ndarray:
     """Deviations ``[N]``. A cell's general level is that of one assay: depths of two have nothing to do with each

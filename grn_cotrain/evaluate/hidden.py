@@ -62,9 +62,9 @@ def hidden_cells(
     """
     rows_C = np.asarray(rows_C, dtype=np.int64)
     if tokenize is None:
-        tokenizer = Tokenizer(cells.take(rows_C), TokenConfig(max_tokens=cells.num_features + 1, num_bins=num_bins))
+        tokenizer = Tokenizer(cells.part(rows_C), TokenConfig(max_tokens=cells.num_features + 1, num_bins=num_bins))
     else:
-        tokenizer = tokenize(cells.take(rows_C))
+        tokenizer = tokenize(cells.part(rows_C))
     batches, parts = [], []
     for batch in map(CellBatch.pack, one_pass(tokenizer, np.arange(len(rows_C)), tokens_per_batch=TOKENS_PER_BATCH)):
         draws = [

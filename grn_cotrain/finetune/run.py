@@ -199,7 +199,7 @@ def finetune_run(
             list(predicted_N),
             list(labels.labels_C[labels.rows_C]),
             replace(split, **place),
-            aligned.take(labels.rows_C),
+            aligned.part(labels.rows_C),
             embeddings={PROBE: frozen_LD},
             bootstrap=options.bootstrap,
             seed=config.seed,

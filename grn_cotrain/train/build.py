@@ -84,7 +84,7 @@ def model_inputs(recipe: Recipe, data: RunData, statistics: Statistics) -> Model
     if LINK_DECODERS.get(decoder.name).uses_evidence:
         config = LINK_DECODERS.config(decoder.name, decoder.options, path="model.link_decoder")
         evidence = build_evidence(
-            config.evidence, data.split, data.cells.take(rows_C), seed=recipe.seed, cache=data.prep.folder / "controls"
+            config.evidence, data.split, data.cells, rows_C, seed=recipe.seed, cache=data.prep.folder / "controls"
         )
     return ModelInputs(
         vocab=data.vocab,
