@@ -27,7 +27,8 @@ from grn_cotrain.data.prep import Prep, write_prep
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.errors import UserError
-from grn_cotrain.evaluate.cells import ValuesAndZeros, hidden_cells, masked_value_table
+from grn_cotrain.evaluate.cells import ValuesAndZeros, masked_value_table
+from grn_cotrain.evaluate.hidden import hidden_cells
 from grn_cotrain.evaluate.open_features import OpenEntries
 from grn_cotrain.evaluate.run import evaluate_cells
 from grn_cotrain.export.genes import gene_embeddings

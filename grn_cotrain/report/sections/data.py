@@ -18,7 +18,7 @@ from grn_cotrain.files import read_json
 from grn_cotrain.present import figure, percent, table, whole
 from grn_cotrain.report.blocks import Block, Checks, Details, Facts, Heading, Missing, Names, Points, Section, Text
 from grn_cotrain.report.inputs import ReportInputs, RunInputs, without_paths
-from grn_cotrain.report.sections import beside
+from grn_cotrain.report.sections.beside import beside
 from grn_cotrain.report.verdict import split_in_words
 
 __all__ = ["section"]

@@ -8,7 +8,7 @@ from grn_cotrain.data.spaces import counted_features
 from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.report.blocks import Block, Facts, Missing, Section, Text
 from grn_cotrain.report.inputs import ReportInputs, RunInputs
-from grn_cotrain.report.sections import beside
+from grn_cotrain.report.sections.beside import beside
 from grn_cotrain.report.verdict import verdicts
 
 __all__ = ["section", "verdict_blocks"]

@@ -264,9 +264,9 @@ def test_a_run_comes_back_as_it_was(evaluated: Path, fake: FakeHub, tiny_world: 
     origin, mine = gene_embeddings(out).identity, gene_embeddings(evaluated).identity
     assert origin == mine
     from grn_cotrain import tl
-    from grn_cotrain.model import CoTrainNetwork
+    from grn_cotrain.model_io import load_network
 
-    assert CoTrainNetwork.load(out).meta == CoTrainNetwork.load(evaluated).meta
+    assert load_network(out).meta == load_network(evaluated).meta
     adata = Prep.open(tiny_world).to_anndata()[:10].copy()
     tl.embed_cells(adata, out, zero_shot=True)
     tl.embed_cells(adata, evaluated, key_added="X_home")
