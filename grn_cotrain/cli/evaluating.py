@@ -241,10 +241,11 @@ _SPARSITY_TITLES = {
 
 
 def _print_sparsity(frame: pd.DataFrame) -> None:
-    """Print R2 by level, one column for each scorer."""
+    """Print R2 by level, one table for each assay and way, one column for each scorer."""
     rows = frame[frame["metric"] == "r2"]
     scorers = list(dict.fromkeys(rows["scorer"]))
-    for by, mine in rows.groupby("by", sort=False):
+    several = rows["assay"].nunique() > 1
+    for (assay, by), mine in rows.groupby(["assay", "by"], sort=False):
         title = _SPARSITY_TITLES.get(str(by), str(by))
         lines = []
         for (group, _), level in mine.groupby(["group", "sparsity"], sort=False):
@@ -252,7 +253,12 @@ def _print_sparsity(frame: pd.DataFrame) -> None:
             figures = [figure(values[name]) for name in scorers]
             lines.append([str(group), figure(level["sparsity"].iloc[0]), whole(level["num_cells"].iloc[0]), *figures])
         header = (title, "zeros", "cells", *scorers)
-        shown = table(header, lines, numeric=range(1, len(header)), caption="R2 by sparsity")
+        shown = table(
+            header,
+            lines,
+            numeric=range(1, len(header)),
+            caption=f"{assay}: R2 by sparsity" if several else "R2 by sparsity",
+        )
         print_table(shown, console())
 
 
@@ -286,7 +292,7 @@ def evaluate_attention(
 
     def check(vocab: FeatureVocab, groups: Sequence[str]) -> None:
         if edges is not None:
-            check_names(edges, groups, itertools.compress(vocab.symbols, vocab.is_token))
+            check_names(edges, groups, itertools.compress(vocab.symbols[: vocab.num_genes], vocab.is_token))
 
     tell_unfinished(run)
     opened = OpenRun(run, prep=options.prep)

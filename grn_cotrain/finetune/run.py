@@ -44,7 +44,7 @@ from grn_cotrain.train.stopping import stop_cleanly
 __all__ = ["CellLabels", "finetune_run", "labels_of", "split_labels"]
 
 _RARE = 10  # training cells below which a class is named
-_OF_THE_BASE = ("cells_hash", "num_cells", "num_genes", "vocab_hash", "recipe_hash")
+_OF_THE_BASE = ("cells_hash", "num_cells", "features", "vocab_hash", "recipe_hash")
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,7 +199,7 @@ def finetune_run(
             list(predicted_N),
             list(labels.labels_C[labels.rows_C]),
             replace(split, **place),
-            aligned.take(labels.rows_C),
+            aligned.part(labels.rows_C),
             embeddings={PROBE: frozen_LD},
             bootstrap=options.bootstrap,
             seed=config.seed,

@@ -20,7 +20,7 @@ from grn_cotrain.data.run_data import RunData, load_run_data
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import clear_leftovers
 from grn_cotrain.metrics.platt import PLATT_FILE, Calibration
-from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.model_io import add_to_model, read_tensors
 from grn_cotrain.provenance import git_commit
 from grn_cotrain.recipe import Recipe
@@ -118,7 +118,7 @@ def _train(run: RunFolder, recipe: Recipe, resume: bool, reporter: Reporter, fab
     # Everything that can refuse does so before anything is written.
     before = group.first(lambda: run.record() if run.record_file.is_file() else {})
 
-    def load() -> tuple[RunData, CoTrainModel]:
+    def load() -> tuple[RunData, CoTrainNetwork]:
         # A run that continues finds its prepared folder from any working folder, and needs no raw files.
         same = run.find_prep() if resume and "prep" in before else None
         if same is not None and same.content_hash != before["prep"].get("content_hash"):
@@ -259,7 +259,7 @@ def _record(recipe: Recipe, data: RunData, trainer: Trainer) -> dict[str, Any]:
         "split": data.split.name,
         "split_hash": data.split.content_hash,
         "num_cells": data.cells.num_cells,
-        "num_genes": data.vocab.num_features,
+        "features": data.vocab.sizes,
         "message_edges": int(data.messages.pairs_2E.shape[1]),
         "parameters": parameters | {"total": sum(p.numel() for p in model.parameters())},
         "environment": environment(str(trainer.fabric.device), processes=trainer.group.size),

@@ -15,7 +15,7 @@ from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.vocab import MASK_ID, NUM_SPECIAL, FeatureVocab
-from grn_cotrain.model import CoTrainModel, ModelInputs
+from grn_cotrain.model import CoTrainNetwork, ModelInputs
 from grn_cotrain.model_extend import extend_model
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
 from grn_cotrain.nn.cell_skip import CellSkip
@@ -37,17 +37,17 @@ def store(num_cells: int = 7) -> MemoryStore:
 
 def model_of(
     cells: MemoryStore, objectives: dict[str, Any] | None = None, *, cell_state: str = "skip", **parts: Any
-) -> CoTrainModel:
+) -> CoTrainNetwork:
     table = {"init": "random", "inductive": [], "id_dropout": 0.0}
     mapping = {"width": WIDTH, "table": table, "link_decoder": "bilinear", "cell_state": cell_state, **parts}
     config = parse(ModelConfig, mapping, path="model")
     inputs = ModelInputs(cells.vocab, None, {}, None, np.array([[0, 1], [2, 3]]), np.array([1, 0]))
-    model = CoTrainModel(config, objectives or {}, inputs, backend="csr", seed=3)
+    model = CoTrainNetwork(config, objectives or {}, inputs, backend="csr", seed=3)
     model.prepare(Statistics(cells))
     return model.eval()
 
 
-def packed(model: CoTrainModel, cells: MemoryStore) -> PackedTokens:
+def packed(model: CoTrainNetwork, cells: MemoryStore) -> PackedTokens:
     return model.tokenizer(cells).batch(np.arange(cells.num_cells)).pack()
 
 

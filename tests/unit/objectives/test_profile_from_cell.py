@@ -13,7 +13,7 @@ from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.profiles import MeanProfile
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.errors import UserError
-from grn_cotrain.model import CoTrainModel, ModelInputs
+from grn_cotrain.model import CoTrainNetwork, ModelInputs
 from grn_cotrain.objectives import OBJECTIVES, Encodings, Step, View
 from grn_cotrain.objectives.profile_from_cell import ProfileFromCell
 from grn_cotrain.objectives.reading import draw_views, score_views, views_read
@@ -24,16 +24,16 @@ from tests.multiome import multiome_vocab
 WIDTH = 16
 
 
-def model_of(cells: MemoryStore, objectives: dict[str, Any]) -> CoTrainModel:
+def model_of(cells: MemoryStore, objectives: dict[str, Any]) -> CoTrainNetwork:
     table = {"init": "random", "inductive": [], "id_dropout": 0.0}
     config = parse(ModelConfig, {"width": WIDTH, "table": table, "link_decoder": "bilinear"}, path="model")
     inputs = ModelInputs(cells.vocab, None, {}, None, np.array([[0, 1], [2, 3]]), np.array([1, 0]))
-    model = CoTrainModel(config, objectives, inputs, backend="csr", seed=3)
+    model = CoTrainNetwork(config, objectives, inputs, backend="csr", seed=3)
     model.prepare(Statistics(cells))
     return model.eval()
 
 
-def score(model: CoTrainModel, cells: MemoryStore, view: View | None = None):
+def score(model: CoTrainNetwork, cells: MemoryStore, view: View | None = None):
     tokens = model.tokenizer(cells).batch(np.arange(cells.num_cells)).pack()
     genes = model.encode_graph()
     view = view or View.of(tokens)
