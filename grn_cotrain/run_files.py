@@ -271,7 +271,7 @@ class RunFiles:
             )
         stranger = self._stranger(manifest)
         if stranger:
-            raise UserError(f"run '{self.folder}': a model does not belong to it{stranger}: copy the run again")
+            raise UserError(f"run '{self.folder}': model/ does not belong to it{stranger}: copy the run again")
         for model in self.model_folders:
             if (model / MODEL_MANIFEST).is_file():
                 # Those who load the model compare these two as well, and report what is wrong with their content.
@@ -310,7 +310,8 @@ class RunFiles:
                 continue
             found = Manifest.read(path).facts.get("run_id")
             if found != mine:
-                return f" ({path.parent.name}/ is of run {found}, this is run {mine})"
+                words = "the model" if name == _MODEL else f"the model in {path.parent.name}/"
+                return f" ({words} is of run {found}, this is run {mine})"
         return ""
 
     def warn(self, text: str, *, told: bool = False) -> None:

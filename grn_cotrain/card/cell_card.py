@@ -9,7 +9,7 @@
     (of the model of cells), ``hashes`` (``vocabulary``, ``recipe``, ``weights_sha256``), ``card_made_with``
     (``version``, ``commit``, ``seed``, ``neighbours``, ``replicates``).
 ``notes``
-    What was left out, in words.
+    Words on cells and columns that were left out.
 ``factors``
     Factor (``depth``, ``detected genes``, columns of ``obs``) -> embedding -> ``variance`` (share of the total variance
     that it explains linearly), ``components`` (R2 of each of the first components), and for numbers ``readable`` (R2
@@ -157,7 +157,7 @@ def _factor_rows(
     scores: Mapping[str, tuple[np.ndarray, np.ndarray]],
     seed: int,
 ) -> dict[str, Any]:
-    """What one factor explains of each embedding; cells without a label are left out."""
+    """Shares of each embedding that one factor explains; cells without a label are left out."""
     is_number = values_C.dtype.kind == "f"
     known_C = np.isfinite(values_C) if is_number else values_C != ""
     columns_CF = factor_columns(values_C[known_C])

@@ -1,4 +1,4 @@
-"""What a cell card is made from: embeddings of the same cells, and the columns that may explain them.
+"""Inputs of a cell card: embeddings of the same cells, and the columns that may explain them.
 
 Dimension letters: C cells, D width, G genes.
 """
@@ -51,7 +51,7 @@ class CellCardInputs:
     num_given, num_without
         Cells of the source, and those of them without a token, which have no embedding.
     notes
-        What was left out, in words.
+        Words on cells and columns that were left out.
     """
 
     run: OpenRun
@@ -184,7 +184,7 @@ def _embedded(opened: OpenRun, store: CellStore, rows_C: np.ndarray, say: Callab
     def read(batch: PackedTokens, encoder: Encoder) -> None:
         values_CD[batch.cell_index_B.cpu().numpy()] = encoder.cells(batch).cells_BD.float().cpu().numpy()
 
-    with_tokens_C = rows_C[np.asarray(tokenizer.lengths_C)[rows_C] > 1]  # CLS alone is no token of a cell
+    with_tokens_C = rows_C[np.asarray(tokenizer.lengths_C)[rows_C] > 1]  # CLS alone does not count
     over_cells(model, tokenizer, read, rows=with_tokens_C, encoder=opened.encoder)
     return values_CD[rows_C]
 

@@ -68,7 +68,7 @@ def _factors(content: Mapping[str, Any]) -> Section:
     tables: list[Table] = []
     for factor, found in content["factors"].items():
         is_number = any("readable" in one for one in found.values())
-        header = ["embedding", "of its variance", "of component 1", "component 2", "component 3"]
+        header = ["embedding", "variance", "component 1", "component 2", "component 3"]
         header += ["R2 from all dimensions"] if is_number else []
         rows = []
         for name, one in found.items():
@@ -96,7 +96,7 @@ def _factors(content: Mapping[str, Any]) -> Section:
         " fold; a number may be readable there and yet explain little of the variance. Depth differs between cell"
         " types, so PCA is the row to compare with, not 0.",
     )
-    return Section("factors", "What explains the embedding", paragraphs, tuple(tables))
+    return Section("factors", "Factors that explain the embedding", paragraphs, tuple(tables))
 
 
 def _agreement(content: Mapping[str, Any]) -> Section:

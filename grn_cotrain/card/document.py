@@ -1,4 +1,4 @@
-"""What all cards have in common: plain JSON with a schema, a readable page, and files that are written whole."""
+"""The parts that all cards have in common: plain JSON with a schema, a readable page, and files that are written whole."""
 
 from __future__ import annotations
 

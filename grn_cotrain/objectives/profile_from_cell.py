@@ -112,7 +112,7 @@ class ProfileFromCell(Objective):
         nn.init.zeros_(self.state_map.weight)  # starts at the mean profile; the other factor gives it a gradient
         self.bias_G = nn.Parameter(torch.zeros(num_genes))
         self.register_buffer("log_mean_G", torch.zeros(num_genes))
-        # Code of each feature's space; -1: it is no token, and takes no part.
+        # Code of each feature's space; -1: it cannot be a token, and takes no part.
         self.register_buffer("space_G", torch.zeros(num_genes, dtype=torch.long))
 
     @classmethod

@@ -112,7 +112,7 @@ class RunInputs:
 
     @cached_property
     def kept_side(self) -> tuple[str, KeptStep] | None:
-        """The side that has a model of its own, and the step of that model; None where there is one model."""
+        """The side that has a model of its own, and the step of that model; None if there is one model."""
         return kept_side(self.run)
 
     @property

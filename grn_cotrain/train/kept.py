@@ -60,7 +60,7 @@ def kept_step(run: RunFolder) -> KeptStep | None:
 def kept_side(run: RunFolder) -> tuple[str, KeptStep] | None:
     """Return the side that did not select ``model/`` (``cells`` or ``links``) and the step of its best model.
 
-    None where the run kept no second model: one side alone was trained, or an earlier version trained the run.
+    None if the run kept no second model: one side alone was trained, or an earlier version trained the run.
     """
     record = run.record() if run.record_file.is_file() else {}
     records = RunRecords(run.folder).read()

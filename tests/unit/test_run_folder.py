@@ -77,6 +77,7 @@ def test_a_finished_run_lists_every_file_and_names_itself(run: Path) -> None:
     assert set(manifest.files) == {
         *("recipe.yaml", "run.json", "metrics.csv", "metrics.jsonl"),
         f"model/{MODEL_MANIFEST}",
+        f"model_cells/{MODEL_MANIFEST}",
     }
     assert {*model.files, MODEL_MANIFEST} == {path.name for path in (run / "model").iterdir()}
     record = json.loads((run / "run.json").read_text())
