@@ -22,7 +22,7 @@ from grn_cotrain.finetune.classifier import CLASSES_FILE, Classifier
 from grn_cotrain.jobs.extend import ExtendOptions
 from grn_cotrain.metrics.platt import PLATT_FILE
 from grn_cotrain.model_extend import extend_model
-from grn_cotrain.model_io import add_to_model, save_model
+from grn_cotrain.model_io import add_to_model, load_model, save_model
 from grn_cotrain.options import keywords
 from grn_cotrain.run_folder import RunFolder
 
@@ -148,9 +148,14 @@ def extend_run(
             classifier.save(folder, backend=extended.backend)
         else:
             save_model(folder / "model", extended, backend=extended.backend, meta=extended.meta)
-        if (base.model / PLATT_FILE).is_file():
-            shutil.copyfile(base.model / PLATT_FILE, folder / "model" / PLATT_FILE)
-            add_to_model(folder / "model", PLATT_FILE)
+        for other in base.model_folders:
+            if other != base.model:  # the best model of the other side grows in the same way
+                second = extend_model(load_model(other)[0], vocab, cells=aligned, seed=options.seed)
+                second.meta = {**second.meta, "run_id": extended.meta["run_id"]}
+                save_model(folder / other.name, second, backend=second.backend, meta=second.meta)
+            if (other / PLATT_FILE).is_file():
+                shutil.copyfile(other / PLATT_FILE, folder / other.name / PLATT_FILE)
+                add_to_model(folder / other.name, PLATT_FILE)
         shutil.copyfile(base.recipe_file, folder / base.recipe_file.name)
         record: dict[str, Any] = dict(opened.record)
         record |= place_for(record) | {

@@ -16,6 +16,7 @@ from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.model_scorer import ModelScorer
 from grn_cotrain.export.cells import cell_embeddings
+from grn_cotrain.export.extend import extend_run
 from grn_cotrain.hub.stage import stage_run
 from grn_cotrain.model_io import load_model
 from grn_cotrain.run_folder import RunFolder
@@ -88,6 +89,17 @@ def test_a_pushed_run_has_both_models(run: RunFolder, tmp_path: Path) -> None:
     staged = RunFolder.open(tmp_path / "staged")
     assert [folder.name for folder in staged.model_folders] == [folder.name for folder in run.model_folders]
     assert len(staged.model_folders) == 2
+
+
+def test_an_extended_run_has_both_models(run: RunFolder, tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("NEW1\nNEW2\n")
+    extend_run(run.folder, None, tmp_path / "extended", features=tmp_path / "names.txt", say=lambda text: None)
+    extended = RunFolder.open(tmp_path / "extended")
+    assert len(extended.model_folders) == 2
+    for side in ("cells", "links"):
+        before, after = (load_model(one.model_for(side))[0] for one in (run, extended))
+        assert after.vocab.num_features == before.vocab.num_features + 2
+        assert after.meta["step"] == before.meta["step"] == best(run, side)
 
 
 def test_one_side_alone_has_one_model(tiny_world: Path, tmp_path: Path) -> None:
