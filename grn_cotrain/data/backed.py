@@ -139,7 +139,7 @@ class BackedStore(StoreBase):
         return BackedStore(self.vocab, self.obs.iloc[index_B], assays, sources, hash_of_part, self._verify)
 
     def _hash_with(self, choice: str) -> str | None:
-        """Hash of a choice of these cells, without reading them; None where theirs was not recorded."""
+        """Hash of a choice of these cells, without reading them; None if theirs was not recorded."""
         return None if self._recorded_hash is None else canonical_hash([self._recorded_hash, choice])
 
     def with_features(self, index_G: np.ndarray) -> BackedStore:
