@@ -374,7 +374,7 @@ class _Coexpression:
         return self
 
     def score(self, pairs_2M: np.ndarray) -> np.ndarray:
-        return CONTROLS.build("pearson", seed=0).fit(self.split, self.cells.genes().part(self.rows_C)).score(pairs_2M)
+        return CONTROLS.build("pearson", seed=0).fit(self.split, self.cells.part(self.rows_C).genes()).score(pairs_2M)
 
 
 def _scorers(scores: AttentionScores, pairs_2M: np.ndarray, encoder: str) -> list[LinkScorer]:

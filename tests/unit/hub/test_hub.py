@@ -162,7 +162,7 @@ def test_the_card_says_how_the_model_did_beside_controls(evaluated: Path, tmp_pa
     record = RunFolder(evaluated).record()
     for key in ("cells_hash", "vocab_hash", "split_hash", "recipe_hash"):
         assert record[key] in text, key
-    assert "160 cells x 80 features" in text
+    assert "160 cells x 80 genes" in text
     assert any(word in text for word in ("beats the best control", "does not beat", "is worse than the best control"))
     run = Path(shutil.copytree(evaluated, tmp_path / "run"))
     rewrite(run / "links.json", warnings=["only 3 TFs: no claim"])
