@@ -19,7 +19,7 @@ from grn_cotrain.errors import UserError
 
 __all__ = ["GeneSelection", "parse_selection", "select_genes"]
 
-_BINS = 20  # of the mean, in which dispersions are compared
+_BINS = 20  # number of ranges of the mean, in which dispersions are compared
 _EXAMPLE = "write all, or for example hvg:2000+tf+targets"
 
 

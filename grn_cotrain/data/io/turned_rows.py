@@ -19,7 +19,7 @@ __all__ = ["turned_rows"]
 
 _CHUNK = 2**22
 """Stored values that are turned at once: about 200 MB with what is made of them."""
-_BYTES = 8  # of a value and its column in the temporary file
+_BYTES = 8  # size of a value and its column in the temporary file
 
 
 class _Scratch:
