@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from grn_cotrain.errors import UserError
-from grn_cotrain.files import read_json, write_json, write_text
+from grn_cotrain.files import read_json, refuse_file, write_json, write_text
 from grn_cotrain.present.markdown import page
 from grn_cotrain.present.sections import Section
 
@@ -61,8 +61,7 @@ class Card(ABC):
     def write(self, folder: str | Path) -> tuple[Path, Path]:
         """Write the card as JSON and as Markdown into ``folder``, each atomically; returns both paths."""
         folder = Path(folder)
-        if folder.exists() and not folder.is_dir():
-            raise UserError(f"--out '{folder}': is a file; give a folder")
+        refuse_file(folder)
         as_json, as_text = folder / f"{self.stem}.json", folder / f"{self.stem}.md"
         write_text(as_text, self.to_markdown())
         write_json(as_json, self.to_dict())

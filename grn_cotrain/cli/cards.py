@@ -14,6 +14,7 @@ from grn_cotrain.cli.options import tell_unfinished
 from grn_cotrain.commandline import console, next_step, say
 from grn_cotrain.commands import command, flag_of
 from grn_cotrain.errors import UserError
+from grn_cotrain.files import refuse_file
 from grn_cotrain.jobs.cell_card import CellCardOptions
 
 __all__ = ["card", "diff"]
@@ -65,8 +66,7 @@ def card(
     of_cells = kind == "cells" or cells is not None
     _refuse_others(of_cells, kind, {"--others": others, "--genes": genes, "--pathways": pathways}, options)
     target = out or run
-    if target.exists() and not target.is_dir():
-        raise UserError(f"--out '{target}': is a file; give a folder")
+    refuse_file(target)
     tell_unfinished(run)
 
     def tell(text: str) -> None:  # steps are shown at a terminal only
