@@ -98,7 +98,8 @@ def nearest_CK(values_CD: np.ndarray, count: int) -> np.ndarray:
 def knn_accuracy_C(near_CK: np.ndarray, labels_C: Sequence[object] | np.ndarray) -> np.ndarray:
     """Whether the commonest label among a cell's neighbours is its own, bool ``[C]``.
 
-    No cell is its own neighbour, so nothing is fitted. Where two labels are equally common, that of the nearer cell counts.
+    No cell is its own neighbour, so nothing is fitted. Where two labels are equally common, that of
+    the nearer cell counts.
     """
     _, code_C = np.unique(np.asarray(labels_C).astype(str), return_inverse=True)
     votes_CL = np.zeros((len(code_C), int(code_C.max(initial=0)) + 1))

@@ -1,4 +1,4 @@
-"""The parts that all cards have in common: plain JSON with a schema, a readable page, and files that are written whole."""
+"""The parts that all cards have in common: plain JSON with a schema, a readable page, and its files."""
 
 from __future__ import annotations
 

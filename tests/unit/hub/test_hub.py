@@ -51,8 +51,12 @@ def test_what_would_be_pushed(evaluated: Path, tmp_path: Path) -> None:
     assert names == set(staged.sizes)
     assert names == {
         *("README.md", "manifest.json", "recipe.yaml", "run.json", "links.json", "cells.json"),
-        *(f"model/{name}" for name in ("config.json", "vocab.json", "model.safetensors", "graph.safetensors")),
-        *("model/platt.json", "model/model_manifest.json", "run_manifest.json"),
+        *(
+            f"{model}/{name}"
+            for model in ("model", "model_cells")
+            for name in ("config.json", "vocab.json", "model.safetensors", "graph.safetensors", "model_manifest.json")
+        ),
+        *("model/platt.json", "run_manifest.json"),
     }
     assert not any("optimizer" in name or "checkpoint" in name or name.endswith((".h5ad", ".pt")) for name in names)
     assert staged.total == sum(path.stat().st_size for path in staged.folder.rglob("*") if path.is_file())
