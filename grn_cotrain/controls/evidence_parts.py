@@ -1,8 +1,8 @@
 r"""A channel of evidence in three parts: the TF's mean, the target's mean, and what is left, the pair's.
 
 A score table of a control mixes them: of kernel ridge's variance on unseen targets 97 % is the TF's mean. Standardised
-as a whole, such a channel competes with the TF's bias, and its weight says nothing about the pair. Here each part has
-its own scale and its own weight (docs/decisions/0013-pair-evidence.md).
+as a whole, such a channel competes with the TF's bias, and its weight is not the pair's. Here each part has its
+own scale and its own weight (docs/decisions/0013-pair-evidence.md).
 
 Dimension letters: G genes, F features (two a channel), M pairs, N reference genes, R reference rows, S sources.
 """
@@ -122,7 +122,7 @@ def split_scores(scores_SG: np.ndarray, rows_R: np.ndarray, genes_N: np.ndarray,
 
 
 def _standardised(values: np.ndarray, among: np.ndarray | slice) -> np.ndarray:
-    """Mean 0 and standard deviation 1 among some entries; a constant is no information."""
+    """Mean 0 and standard deviation 1 among some entries; a constant carries no information."""
     known = values[among]
     mean, std = (float(known.mean()), float(known.std())) if known.size else (0.0, 0.0)
     return (values - mean) * (1 / std if std > 1e-9 * max(1.0, abs(mean)) else 0.0)

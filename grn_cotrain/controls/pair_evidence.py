@@ -77,8 +77,8 @@ class PairEvidence:
         Leading genes whose target log-odds are centred; None: all. A vocabulary that was extended keeps its old centre,
         so that no logit moves.
     means
-        What was taken out of ``train_KSG`` and ``full_KSG``, so that these hold the pair's part alone, with
-        ``weight_K`` as its weights. None: they hold whole scores, as version 0.1 wrote them.
+        The other parts of the channels, so that ``train_KSG`` and ``full_KSG`` hold the pair's part alone, with
+        ``weight_K`` as its weights. None: these hold whole scores, as version 0.1 wrote them.
     """
 
     names: tuple[str, ...]

@@ -203,7 +203,7 @@ class ResidualDecoder(LinkDecoder):
         return logits_SG + self.residual.block(self._rows(genes_GD), sources_S)
 
     def channel_parts(self, pairs_2M: Tensor) -> Tensor:
-        """Weighted part of each channel that is the pair's own, ``[K, M]``; what an export tells about an edge."""
+        """Return the weighted pair part of each channel, ``[K, M]``: where the score of an edge comes from."""
         row_M = self.row_G[pairs_2M[0]]
         if not self._evidence().shape[1]:
             return self.evidence_weight_K.new_zeros(len(self.evidence_weight_K), pairs_2M.shape[1])
