@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from grn_cotrain.data.batch import PackedTokens
-from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model import CoTrainNetwork
 
 __all__ = [
     "CPU_ATTENTION",
@@ -108,7 +108,7 @@ def count_flops(function: Callable[[], Any]) -> FlopCount:
     return FlopCount(sum(counts.values()), counts, missed)
 
 
-def step_flops(model: CoTrainModel, batch: PackedTokens, objective: str, *, seed: int = 0) -> FlopCount:
+def step_flops(model: CoTrainNetwork, batch: PackedTokens, objective: str, *, seed: int = 0) -> FlopCount:
     """FLOPs of forward and backward of one cell objective on one batch, the graph's share left out.
 
     The graph is encoded once a step whatever the number of cells, so its cost is not a cost per cell: the gene states

@@ -193,7 +193,7 @@ def parse(cls: type[C], mapping: Any, *, path: str = "") -> C:
         if name in mapping:
             values[name] = _convert(hints[name], mapping[name], full)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            raise UserError(f"missing key '{full}'; add it to the recipe")
+            raise UserError(f"missing key '{full}'; add it")
     try:
         return cls(**values)
     except UserError as error:

@@ -1,4 +1,4 @@
-"""CoTrainModel: one table of nodes under cell encoders, a graph encoder and a link decoder.
+"""CoTrainNetwork: one table of nodes under cell encoders, a graph encoder and a link decoder.
 
 Dimension letters: G nodes (genes first), V vocabulary (special tokens, then features), T packed tokens, B cells,
 D width, M pairs, S sources, E edges, R relations.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.tokens import JointTokenizer, Tokenizer
 from grn_cotrain.data.vocab import MODALITIES, NUM_SPECIAL
-from grn_cotrain.errors import UserError
+from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.model_inputs import ModelInputs, assays_read, message_graph
 from grn_cotrain.nn.backends import get_backend
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS, AttentionBias, CellEncoder, CellStates
@@ -38,10 +37,10 @@ from grn_cotrain.objectives.reading import views_read
 from grn_cotrain.recipe import ModelConfig, TokenConfig
 from grn_cotrain.recipe_model import ONE_ENCODER
 
-__all__ = ["CoTrainModel", "ModelInputs"]
+__all__ = ["CoTrainNetwork", "ModelInputs"]
 
 
-class CoTrainModel(nn.Module):
+class CoTrainNetwork(nn.Module):
     """Masked-value modelling and link prediction over one table.
 
     Parameters
@@ -62,8 +61,8 @@ class CoTrainModel(nn.Module):
     backend
         Name of the message-passing back end in use.
     meta
-        Facts about the training (hashes of recipe and split, step, kind of values); empty for a new model.
-        :meth:`save` and :meth:`load` keep it.
+        Facts about the training (hashes of recipe and split, step, kind of values); empty for a new model. They are
+        saved with it: see :mod:`grn_cotrain.model_io`.
     """
 
     graph: MessageGraph
@@ -154,50 +153,6 @@ class CoTrainModel(nn.Module):
                 {name: FeatureRows(self.nodes, self._own_features(name), width) for name in encoders}
             )
         views_read(self.objectives)  # a view that nobody draws is refused here
-
-    @classmethod
-    def load(cls, path: str | Path, *, backend: str | None = None) -> CoTrainModel:
-        """Load a trained model, in evaluation mode. Checksums are verified and nothing is unpickled.
-
-        Parameters
-        ----------
-        path
-            A run folder (its best model is taken) or a model folder.
-        backend
-            Message-passing back end; default: the one it was trained with.
-
-        Raises
-        ------
-        UserError
-            No model there; files missing, damaged, exchanged or written by a newer version.
-        """
-        from grn_cotrain.model_io import load_model
-        from grn_cotrain.run_folder import find_model
-
-        return load_model(find_model(path), backend=backend)[0]
-
-    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write a model folder that :meth:`load` reads: safetensors and JSON with checksums, whole or not at all.
-
-        Weights, message graph, evidence, vocabulary, :attr:`backend` and :attr:`meta` are kept. A calibration of link
-        probabilities (``platt.json``) belongs to the run's own weights and stays there.
-
-        Parameters
-        ----------
-        path
-            Folder to write.
-        overwrite
-            Replace a model folder that exists there. A folder with other content is refused in any case.
-
-        Raises
-        ------
-        UserError
-            ``path`` is a file, a folder with other content, or holds a model and ``overwrite`` is False.
-        """
-        from grn_cotrain.model_io import check_model_output, save_model
-
-        check_model_output(path, overwrite=overwrite)
-        save_model(path, self, backend=self.backend, meta=self.meta)
 
     @property
     def encoders(self) -> dict[str, CellEncoder]:
@@ -302,24 +257,44 @@ class CoTrainModel(nn.Module):
         return rows
 
     def cell_attention(
-        self, batch: PackedTokens, genes: GeneStates, *, layers: Sequence[int] | None = None
+        self, batch: PackedTokens, genes: GeneStates, *, layers: Sequence[int] | None = None, encoder: str | None = None
     ) -> Iterator[Tensor]:
         """Who reads whom in each cell: see :meth:`~grn_cotrain.nn.cell_encoders.CellEncoder.attention`.
+
+        Parameters
+        ----------
+        batch
+            Tokens that the encoder reads, from :meth:`tokenizer` with the same ``encoder``.
+        encoder
+            Its name; default: :meth:`gene_encoder`.
+        """
+        name = self.gene_encoder(encoder)
+        features_VD, bias = self._features(name, genes)
+        return self.encoders[name].attention(batch, features_VD, bias, layers=layers)
+
+    def gene_encoder(self, name: str | None = None) -> str:
+        """Name of an encoder that reads genes; by default the only one.
 
         Raises
         ------
         UserError
-            Several encoders: none of them reads all of a cell.
+            No such encoder, one that reads no genes, or several to choose from.
         """
-        name = self.only_encoder("attention")
-        features_VD, bias = self._features(name, genes)
-        return self.encoders[name].attention(batch, features_VD, bias, layers=layers)
-
-    def only_encoder(self, what: str) -> str:
-        """Name of the model's one encoder; a UserError where it has several, for what reads one alone."""
-        if len(self.encoders) > 1:
-            raise UserError(f"{what}: reads one encoder, and the model has {', '.join(self.encoders)}; train one alone")
-        return next(iter(self.encoders))
+        readers = [one for one, spaces in self.reads.items() if "gene" in spaces]
+        if not readers:
+            raise UserError(
+                f"--encoder: no encoder of the model reads rna ({', '.join(self.encoders)}); train one that does"
+            )
+        if name is None and len(readers) > 1:
+            raise UserError(f"--encoder: not given, and several encoders read rna ({', '.join(readers)}); name one")
+        if name is None:
+            return readers[0]
+        if name not in self.encoders:
+            known = ", ".join(readers)
+            raise UserError(f"--encoder '{name}': no such encoder; choose from {known}{did_you_mean(name, readers)}")
+        if name not in readers:
+            raise UserError(f"--encoder '{name}': reads no genes; choose from {', '.join(readers)}")
+        return name
 
     def prepare_batch(self, batch: PackedTokens) -> PackedTokens:
         """The batch with what the cell encoders must compute before anything is hidden."""
@@ -334,10 +309,11 @@ class CoTrainModel(nn.Module):
                 ranks_T[part.where_M] = own
         return batch if ranks_T is None else replace(batch, ranks_T=ranks_T)
 
-    def tokenizer(self, cells: CellStore, *, every_value: bool = False) -> Tokenizer:
+    def tokenizer(self, cells: CellStore, *, every_value: bool = False, encoder: str | None = None) -> Tokenizer:
         """Tokens of other cells as this model was trained to read them, with its own categories of covariates.
 
-        ``every_value`` lifts the cap on a cell's tokens, so that no value is left out.
+        ``every_value`` lifts the cap on a cell's tokens, so that no value is left out. ``encoder`` names the one whose
+        assays alone are read; default: all.
         """
         weights_G = self.keep_weights()
         # Cells of before the vocabulary was extended have the first of the model's features.
@@ -350,7 +326,9 @@ class CoTrainModel(nn.Module):
             return Tokenizer(cells, config, self.inputs.covariates, keep_weight_G=keep_G, reads=reads)
 
         specs = self.config.encoder_specs
-        if self.config.encoders is None or len(specs) == 1:
+        if encoder is not None:
+            specs = {encoder: specs[encoder]}
+        if len(specs) == 1:
             (spec,) = specs.values()
             return of(spec.tokens, spec.reads)
         return JointTokenizer({name: of(spec.tokens, spec.reads) for name, spec in specs.items()})

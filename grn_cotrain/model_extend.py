@@ -17,7 +17,7 @@ from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
-from grn_cotrain.model import CoTrainModel, ModelInputs
+from grn_cotrain.model import CoTrainNetwork, ModelInputs
 from grn_cotrain.nn.feature_rows import FeatureRows
 from grn_cotrain.nn.features import FEATURE_SOURCES, FeatureContext
 from grn_cotrain.nn.node_table import NodeTable
@@ -26,8 +26,8 @@ __all__ = ["extend_model", "extended_tensor"]
 
 
 def extend_model(
-    model: CoTrainModel, vocab: FeatureVocab, *, cells: CellStore | None = None, seed: int = 0
-) -> CoTrainModel:
+    model: CoTrainNetwork, vocab: FeatureVocab, *, cells: CellStore | None = None, seed: int = 0
+) -> CoTrainNetwork:
     """The same model over more features. What it makes of cells without the new features does not change.
 
     How each part grows:
@@ -57,7 +57,7 @@ def extend_model(
 
     Returns
     -------
-    CoTrainModel
+    CoTrainNetwork
         In evaluation mode.
 
     Raises
@@ -85,7 +85,7 @@ def extend_model(
     nodes = _extended_nodes(model.nodes, vocab)
     node_vocab = nodes.vocab(vocab)
     table = {name: array.shape[1] for name, array in getattr(model.table, "features", {}).items()}
-    extended = CoTrainModel(
+    extended = CoTrainNetwork(
         config,
         {name: to_dict(module.config) for name, module in model.objectives.items()},
         ModelInputs(
@@ -135,8 +135,8 @@ def _features(name: str, width: int, vocab: FeatureVocab) -> np.ndarray:
 
 @torch.no_grad()
 def _grow(
-    model: CoTrainModel,
-    extended: CoTrainModel,
+    model: CoTrainNetwork,
+    extended: CoTrainNetwork,
     kept: int,
     prepared: dict[str, Tensor],
     generator: torch.Generator,

@@ -19,10 +19,11 @@ from grn_cotrain.data.nodes import Nodes
 from grn_cotrain.data.relations import RelationEdges
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
-from grn_cotrain.files import atomic_folder, read_json, sha256_file, write_json
+from grn_cotrain.files import atomic_folder, read_json, refuse_file, sha256_file, write_json
 from grn_cotrain.manifest import MODEL_MANIFEST, RUN_MANIFEST, Manifest
-from grn_cotrain.model import CoTrainModel, ModelInputs
+from grn_cotrain.model import CoTrainNetwork, ModelInputs
 from grn_cotrain.recipe import ModelConfig
+from grn_cotrain.run_folder import find_model
 from grn_cotrain.strict import check_shape, shown
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "add_to_model",
     "check_model_output",
     "load_model",
+    "load_network",
     "read_tensors",
     "save_model",
 ]
@@ -77,8 +79,7 @@ _MANIFEST_FACTS = ("run_id", "recipe_hash", "split", "split_hash", "step")
 def check_model_output(path: str | Path, *, overwrite: bool) -> None:
     """Refuse to write a model over anything but nothing or, if ``overwrite``, an earlier model."""
     path = Path(path)
-    if path.exists() and not path.is_dir():
-        raise UserError(f"model '{path}': is a file; give a folder")
+    refuse_file(path, option="model")
     if not path.is_dir() or not any(path.iterdir()):
         return
     if not all((path / name).is_file() for name in ("config.json", "vocab.json", "model.safetensors")):
@@ -87,7 +88,7 @@ def check_model_output(path: str | Path, *, overwrite: bool) -> None:
         raise UserError(f"model '{path}': holds a model already; give another folder, or overwrite=True")
 
 
-def save_model(folder: str | Path, model: CoTrainModel, *, backend: str, meta: dict[str, Any]) -> None:
+def save_model(folder: str | Path, model: CoTrainNetwork, *, backend: str, meta: dict[str, Any]) -> None:
     """Write ``model`` to ``folder``: config.json, vocab.json, and the weights, graph and evidence as safetensors.
 
     ``meta`` is kept in config.json: hashes of recipe, split and data, step, validation metrics. ``model_manifest.json``
@@ -202,7 +203,7 @@ def _check_sizes(config: dict[str, Any], width: int, num_genes: int, state: dict
             raise UserError(f"{where}: key 'features.{name}' holds {shown(shape)}, which no weight has; {fix}")
 
 
-def load_model(folder: str | Path, *, backend: str | None = None) -> tuple[CoTrainModel, dict[str, Any]]:
+def load_model(folder: str | Path, *, backend: str | None = None) -> tuple[CoTrainNetwork, dict[str, Any]]:
     """Read a model folder; returns the model in evaluation mode and its config.json.
 
     Parameters
@@ -265,7 +266,7 @@ def load_model(folder: str | Path, *, backend: str | None = None) -> tuple[CoTra
     if config["format_version"] == 1:
         table = replace(table, nodes=tuple(dict.fromkeys(("gene", *vocab.modality))))
     loadable = replace(model_config, table=table)
-    model = CoTrainModel(loadable, config["objectives"], inputs, backend=backend or config["backend"])
+    model = CoTrainNetwork(loadable, config["objectives"], inputs, backend=backend or config["backend"])
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
@@ -290,3 +291,45 @@ def _listed(folder: Path, config: dict[str, Any]) -> bool:
         return False
     Manifest.check_model(folder)
     return True
+
+
+def load_network(path: str | Path, *, backend: str | None = None) -> CoTrainNetwork:
+    """Load a trained network, in evaluation mode. Checksums are verified and nothing is unpickled.
+
+    Parameters
+    ----------
+    path
+        A run folder (its best model is taken) or a model folder.
+    backend
+        Message-passing back end; default: the one it was trained with.
+
+    Raises
+    ------
+    UserError
+        No model there; files missing, damaged, exchanged or written by a newer version.
+    """
+    return load_model(find_model(path), backend=backend)[0]
+
+
+def save_network(path: str | Path, network: CoTrainNetwork, *, overwrite: bool = False) -> None:
+    """Write a model folder that :func:`load_network` reads: safetensors and JSON with checksums, whole or not at all.
+
+    Weights, message graph, evidence, vocabulary, back end and ``meta`` are kept. A calibration of link probabilities
+    (``platt.json``) belongs to the run's own weights and stays there.
+
+    Parameters
+    ----------
+    path
+        Folder to write.
+    network
+        A trained or new network.
+    overwrite
+        Replace a model folder that exists there. A folder with other content is refused in any case.
+
+    Raises
+    ------
+    UserError
+        ``path`` is a file, a folder with other content, or holds a model and ``overwrite`` is False.
+    """
+    check_model_output(path, overwrite=overwrite)
+    save_model(path, network, backend=network.backend, meta=network.meta)

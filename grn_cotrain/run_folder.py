@@ -17,7 +17,7 @@ from grn_cotrain.run_files import TRAIN, RunFiles
 if TYPE_CHECKING:
     from grn_cotrain.data.prep import Prep
     from grn_cotrain.data.vocab import FeatureVocab
-    from grn_cotrain.model import CoTrainModel
+    from grn_cotrain.model import CoTrainNetwork
 
 __all__ = ["TRAIN", "RunFolder", "find_model"]
 
@@ -150,7 +150,7 @@ class RunFolder(RunFiles):
         vocab: FeatureVocab,
         meta: Mapping[str, Any],
         *,
-        model: CoTrainModel | None = None,
+        model: CoTrainNetwork | None = None,
         appended: bool = False,
         fix: str = "prepare it as it was",
     ) -> None:

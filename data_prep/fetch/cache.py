@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import read_json, sha256_file, write_json
+from grn_cotrain.lock import Busy, file_lock
 
-__all__ = ["CACHE_VARIABLE", "Slot", "cache_folder"]
+__all__ = ["CACHE_VARIABLE", "Slot", "cache_folder", "content_hash"]
 
 CACHE_VARIABLE = "GRN_COTRAIN_CACHE"
 RECORD = "lock.json"
@@ -83,28 +83,22 @@ class Slot:
 
     @contextmanager
     def locked(self, label: str, say: Callable[[str], object]) -> Iterator[None]:
-        """Keep other processes out; they wait, and report it. The lock dies with its process, even a killed one."""
-        from filelock import FileLock, Timeout
-
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / ".busy")
+        """Keep other processes out; they wait, and report it."""
+        place = self.folder / ".busy"
+        with ExitStack() as stack:
             try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                say(f"{label}: another process is fetching it; waiting")
-                lock.acquire()
-        except OSError as error:
-            raise UserError(
-                f"cache '{self.folder}': cannot be written ({error.strerror}); set {CACHE_VARIABLE} to another folder"
-            ) from None
-        try:
-            for litter in self.folder.iterdir():  # pooch's temporary file of a killed process
-                if re.fullmatch(r"tmp[a-z0-9_]{8}", litter.name) and litter.is_file():
-                    litter.unlink(missing_ok=True)
+                self.folder.mkdir(parents=True, exist_ok=True)
+                try:
+                    stack.enter_context(file_lock(place, what="fetch", wait=0))
+                except Busy as busy:
+                    say(f"{label}: {busy.who} is fetching it; waiting")
+                    stack.enter_context(file_lock(place, what="fetch", wait=None))
+            except OSError as error:
+                raise UserError(
+                    f"cache '{self.folder}': cannot be written ({error.strerror}); set {CACHE_VARIABLE} to another"
+                    " folder"
+                ) from None
             yield
-        finally:
-            lock.release()
 
 
 def content_hash(path: Path) -> str:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
+from grn_cotrain.config import load_yaml, parse
 from grn_cotrain.errors import UserError, did_you_mean
-from grn_cotrain.strict import MAX_YAML_BYTES, parse_yaml, read_limited
+from grn_cotrain.progress import human_size
 
 __all__ = [
     "CATALOGUE_VARIABLE",
@@ -24,9 +25,9 @@ __all__ = [
     "PROCESSES",
     "Resource",
     "file_name",
-    "human_size",
     "load_catalogue",
     "read_catalogue",
+    "redact",
     "shipped_catalogue",
 ]
 
@@ -41,7 +42,7 @@ FORMATS_BY_KIND: dict[str, tuple[str, ...]] = {
     "archive": ("archive",),
 }
 PROCESSES = ("gunzip", "dorothea", "gene-rows")
-"""Processes for a file after the download; see :mod:`data_prep.fetch.process`."""
+"""Processes for a file after the download; see :mod:`data_prep.fetch.made`."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 _SAFE_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]*")
@@ -79,17 +80,15 @@ class Resource:
         ``terms`` is a restriction that users must see, such as academic use only.
     source
         How address and checksum are known.
-    catalogue
-        The file that holds the entry; empty for shipped ones.
     """
 
     name: str
     what: str
     kind: str
     format: str
-    licence: str
-    citation: str
-    source: str
+    licence: str = ""
+    citation: str = ""
+    source: str = ""
     url: str = ""
     from_: str = ""
     mirrors: tuple[str, ...] = ()
@@ -101,7 +100,6 @@ class Resource:
     members: tuple[str, ...] = ()
     process: str = ""
     terms: str = ""
-    catalogue: str = ""
 
     @property
     def checksum(self) -> str | None:
@@ -112,15 +110,6 @@ class Resource:
     def size_text(self) -> str:
         """The size for people; empty where it is unknown."""
         return human_size(self.size) if isinstance(self.size, int) else self.size or ""
-
-
-def human_size(number: float) -> str:
-    """Bytes for people, in powers of ten as disks and web pages count them."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:.0f} {unit}" if unit == "B" or number >= 100 else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} TB"
 
 
 def load_catalogue(extra: str | Path | None = None) -> tuple[dict[str, Resource], list[str]]:
@@ -172,22 +161,15 @@ def read_catalogue(
         One line naming the file, the entry, the key and the fix.
     """
     what = f"catalogue '{path}'"
-    try:
-        content = parse_yaml(read_limited(path, MAX_YAML_BYTES))
-    except FileNotFoundError:
-        raise UserError(f"{what}: no such file; give a YAML file with a list 'resources'") from None
-    except OSError as error:
-        raise UserError(f"{what}: cannot be read ({error.strerror}); give a readable file") from None
-    except ValueError as error:
-        raise UserError(f"{what}: not valid YAML ({error})") from None
-    if not isinstance(content, dict) or not isinstance(content.get("resources"), list):
+    content = load_yaml(path, what="catalogue")
+    if not isinstance(content.get("resources"), list):
         raise UserError(f"{what}: must hold a list under the key 'resources'; see the documentation of grn-prep fetch")
     if odd := next((key for key in content if key != "resources"), None):
         raise UserError(f"{what}: unknown key '{odd}'; only 'resources' is known")
     entries: dict[str, Resource] = {}
     for number, item in enumerate(content["resources"], 1):
         label = f"{what}, entry {number}"
-        resource = _parse(item, label, "" if shipped else str(path), shipped)
+        resource = _parse(item, label, shipped)
         if resource.name in entries:
             raise UserError(f"{label}: '{resource.name}' is there twice; rename one")
         entries[resource.name] = resource
@@ -195,43 +177,28 @@ def read_catalogue(
     return {name: _complete(resource, everything, what) for name, resource in entries.items()}
 
 
-def _parse(item: Any, label: str, catalogue: str, shipped: bool) -> Resource:
-    if not isinstance(item, dict):
-        raise UserError(f"{label}: not a mapping; write name, what, kind, format, url, licence, citation, source")
-    known = {spec.name.rstrip("_"): spec for spec in fields(Resource) if spec.name != "catalogue"}
-    if isinstance(item.get("name"), str):
-        label = f"{label} '{item['name']}'"
-    for key in item:
-        if key not in known:
-            raise UserError(f"{label}: unknown key '{key}'{did_you_mean(str(key), known)}; known: {', '.join(known)}")
-    optional = _INHERITED if item.get("from") else ()
-    values: dict[str, Any] = dict.fromkeys(optional, "")
-    for key, spec in known.items():
-        if item.get(key) is not None:
-            values[spec.name] = _value(key, item[key], label)
-        elif spec.default is MISSING and key not in optional:
-            raise UserError(f"{label}: key '{key}' is missing; every entry needs it")
-    resource = Resource(**values, catalogue=catalogue)
+def _parse(item: Any, label: str, shipped: bool) -> Resource:
+    if isinstance(item, dict):
+        if isinstance(item.get("name"), str):
+            label = f"{label} '{item['name']}'"
+        item = {"from_" if key == "from" else key: value for key, value in item.items() if value is not None}
+    try:
+        resource = parse(Resource, item)
+    except UserError as error:
+        raise UserError(f"{label}: {str(error).replace('from_', 'from')}") from None
     resource = replace(resource, file=resource.file or (file_name(resource.url) if resource.url else ""))
     for fault in _faults(resource, shipped):
         raise UserError(f"{label}: {fault}")
     return resource
 
 
-def _value(key: str, value: Any, label: str) -> Any:
-    if key in ("mirrors", "members"):
-        if not isinstance(value, list) or not all(isinstance(part, str) and part for part in value):
-            raise UserError(f"{label}: '{key}' must be a list of text")
-        return tuple(value)
-    if key == "size" and isinstance(value, int) and not isinstance(value, bool) and value > 0:
-        return value
-    if not isinstance(value, str) or not value.strip():
-        raise UserError(f"{label}: '{key}' must be text{' or a number of bytes' if key == 'size' else ''}")
-    return value.strip()
-
-
 def _faults(resource: Resource, shipped: bool) -> Iterator[str]:
     """Return what is wrong with one entry on its own, the first reason first."""
+    for key in ("what", *(() if resource.from_ else _INHERITED)):
+        if not getattr(resource, key).strip():
+            yield f"key '{key}' is missing or empty; every entry needs it"
+    if isinstance(resource.size, int) and resource.size <= 0:
+        yield f"size '{resource.size}' must be positive, a number of bytes"
     if not _NAME.fullmatch(resource.name):
         yield "a name has lower-case letters, digits, '-' and '.' only"
     formats = FORMATS_BY_KIND.get(resource.kind, ())
@@ -292,3 +259,11 @@ def file_name(url: str) -> str:
     last = unquote(urlsplit(url).path.rstrip("/").rpartition("/")[2])
     safe = re.sub(r"[^A-Za-z0-9._+=-]+", "_", last).lstrip("._-+=")
     return safe[-120:] or "download"
+
+
+def redact(url: str) -> str:
+    """The address without user name and password, for messages and records."""
+    parts = urlsplit(url)
+    if "@" not in parts.netloc:
+        return url
+    return urlunsplit(parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2]))

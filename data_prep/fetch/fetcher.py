@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import datetime
-import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from grn_cotrain import commandline
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import sha256_file
+from grn_cotrain.progress import counted, human_size
 
 from .cache import CACHE_VARIABLE, Slot, cache_folder, content_hash
-from .catalogue import Resource, human_size
-from .download import DownloadError, ResumingDownloader, redact
-from .process import PROCESS_VERSION, made_name, make
-from .progress import download_meter
+from .catalogue import Resource, redact
+from .made import PROCESS_VERSION, made_name, make
+
+if TYPE_CHECKING:
+    from .download import DownloadError, ResumingDownloader
 
 __all__ = ["MIRROR_VARIABLE", "OFFLINE_VARIABLE", "Fetcher"]
 
@@ -136,52 +137,52 @@ class Fetcher:
 
     def _bring(self, resource: Resource, slot: Slot, *, expected: str | None) -> None:
         """Download into the slot. Called with the lock held."""
+        from .download import DownloadError  # loads pooch and requests
+
         self._announce(resource)
         addresses = [resource.url, *resource.mirrors]
         if self.base_url:
             addresses = [f"{self.base_url.rstrip('/')}/{slot.folder.name}/{slot.path.name}"]
         for number, url in enumerate(addresses, 1):
             try:
-                suggested = self._stream(resource, slot, url, expected)
+                downloader = self._stream(resource, slot, url, expected)
                 break
             except DownloadError as error:
                 if error.elsewhere and number < len(addresses):
                     self.say(f"  {error}; next from {redact(addresses[number])}")
                     continue
                 raise UserError(f"{resource.name}: {error}; {_advice(error, resource, slot)}") from None
-        if suggested and not Path(resource.file).suffix and suggested != slot.path.name:
-            os.replace(slot.path, slot.folder / suggested)
-            self._record(resource, slot, url, file=suggested)
-        else:
-            self._record(resource, slot, url)
+        named = {} if Path(resource.file).suffix or not downloader.suggested else {"file": downloader.suggested}
+        os.replace(slot.part, slot.folder / named.get("file", slot.path.name))
+        downloader.forget()
+        self._record(resource, slot, url, **named)
 
-    def _stream(self, resource: Resource, slot: Slot, url: str, expected: str | None) -> str:
-        """One address through pooch; returns the name that the server suggests."""
-        import pooch
+    def _stream(self, resource: Resource, slot: Slot, url: str, expected: str | None) -> ResumingDownloader:
+        """Bring one address to the slot's ``part``, checked."""
+        from .download import DownloadError, ResumingDownloader
 
-        pooch.get_logger().setLevel(logging.WARNING)  # its own messages repeat ours on stderr
         self.say(f"  from {redact(url)}")
-        found = ""
-        # Under another name until it is checked: a failed --refresh leaves the old file alone.
-        fresh = slot.folder / f".{slot.path.name}.new"
-        fresh.unlink(missing_ok=True)
-        with download_meter(f"  {resource.name}", self.say) as meter:
+        console = commandline.console() if self.say is commandline.say else None
+        with counted(resource.name, "bytes", console=console, say=self.say) as progress:
             more = {"has_checksum": expected is not None, **(self.options or {})}
-            downloader = ResumingDownloader(slot.part, meter, lambda line: self.say(f"  {line}"), **more)
-
-            def bring(address: str, output_file: str, caller: object) -> None:
-                nonlocal found
-                downloader(address, output_file, caller)
-                found = _hash_like(output_file, expected) if expected else ""
-
-            try:
-                pooch.retrieve(url, known_hash=expected, fname=fresh.name, path=slot.folder, downloader=bring)
-            except ValueError as error:
-                if isinstance(error, UserError) or not found or expected is None:
-                    raise
-                raise _mismatch(resource, url, expected, found) from None
-        os.replace(fresh, slot.path)
-        return downloader.suggested
+            downloader = ResumingDownloader(slot.part, progress, lambda line: self.say(f"  {line}"), **more)
+            downloader.bring(url)
+        found = _hash_like(slot.part, expected) if expected else None
+        if expected and found != expected:
+            downloader.forget()
+            whose, advice = "published", "it was replaced there, or something on the way changed it; try again, and"
+            advice += " report it if it stays so"
+            if expected != resource.checksum:
+                whose = "recorded at first use"
+                advice = (
+                    f"if the file was replaced there, 'grn-prep fetch {resource.name} --refresh' accepts the new one"
+                )
+            raise DownloadError(
+                f"what {redact(url)} sends has {str(found).replace(':', ' ')}, should have"
+                f" {expected.partition(':')[2]} ({whose}); nothing was kept",
+                advice=advice,
+            )
+        return downloader
 
     def _announce(self, resource: Resource) -> None:
         self.say(f"fetch {resource.name}{_size(resource)}" + (f": {resource.what}" if resource.what else ""))
@@ -245,18 +246,6 @@ class Fetcher:
 
 def _label(resource: Resource) -> str:
     return resource.name if "://" not in resource.name else "url"
-
-
-def _mismatch(resource: Resource, url: str, expected: str, found: str) -> DownloadError:
-    """Both hashes, whose they are, and what to do."""
-    published = expected == resource.checksum
-    return DownloadError(
-        f"what {redact(url)} sends has {found.replace(':', ' ')}, should have {expected.partition(':')[2]} "
-        f"({'published' if published else 'recorded at first use'}); nothing was kept",
-        advice="it was replaced there, or something on the way changed it; try again, and report it if it stays so"
-        if published
-        else f"if the file was replaced there, 'grn-prep fetch {resource.name} --refresh' accepts the new one",
-    )
 
 
 def _advice(error: DownloadError, resource: Resource, slot: Slot) -> str:

@@ -10,8 +10,7 @@ from pathlib import Path
 from grn_cotrain import commandline
 from grn_cotrain.errors import UserError, did_you_mean
 
-from .catalogue import Resource, file_name, load_catalogue
-from .download import redact
+from .catalogue import Resource, file_name, load_catalogue, redact
 from .fetcher import Fetcher
 
 __all__ = ["find_resource", "known_format", "resolve_source", "resource_of_url"]
@@ -89,17 +88,7 @@ def _resolve_url(scheme: str, rest: str, value: str, *, offline: bool, say: Call
 
 def resource_of_url(url: str) -> Resource:
     """An entry for an address that no catalogue knows."""
-    return Resource(
-        name=redact(url),
-        what="",
-        kind="cells",
-        format="h5ad",
-        licence="",
-        citation="",
-        source="given by the user",
-        url=url,
-        file=file_name(url),
-    )
+    return Resource(name=redact(url), what="", kind="cells", format="h5ad", url=url, file=file_name(url))
 
 
 def find_resource(name: str, entries: dict[str, Resource]) -> Resource:

@@ -19,7 +19,7 @@ from experiments.benchmarks.harness import Context, Row
 from experiments.encoders.designs import WIDTH, design_batch, design_model
 from experiments.encoders.full_transcriptome import DENSITY, NUM_GENES, full_cells
 from experiments.encoders.gate import gate_note
-from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.nn.precision import fast_fp32
 
 __all__ = ["ID", "TITLE", "run"]
@@ -55,7 +55,7 @@ class _PerformerPeer(nn.Module):
         return float(loss.detach())
 
 
-def our_step(model: CoTrainModel, form: str, num_genes: int) -> Callable[[], float]:
+def our_step(model: CoTrainNetwork, form: str, num_genes: int) -> Callable[[], float]:
     """One training step of a form on one generated cell."""
     cells = full_cells(2, num_genes=num_genes)
     batch = design_batch(form, cells, model)

@@ -22,7 +22,7 @@ from experiments.encoders.gate import gate_note
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.vocab import NUM_SPECIAL
-from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.nn.precision import fast_fp32
 
 __all__ = ["ID", "TITLE", "run"]
@@ -35,7 +35,7 @@ _FORMS = ("A", "C")
 _GOAL_RATIO, _GOAL_SECONDS = 20, 0.040
 
 
-def inference_model(form: str, cells: MemoryStore, width: int) -> CoTrainModel:
+def inference_model(form: str, cells: MemoryStore, width: int) -> CoTrainNetwork:
     """A form that reads every gene as a token; its head is not the untrained one, which predicts the gene's mean for
     all cells."""
     model = full_model(
@@ -92,7 +92,7 @@ def run(context: Context) -> list[Row]:
     return rows
 
 
-def _predict(model: CoTrainModel, batch: PackedTokens) -> Callable[[], Tensor]:
+def _predict(model: CoTrainNetwork, batch: PackedTokens) -> Callable[[], Tensor]:
     with torch.no_grad():
         genes = model.encode_graph()
     predictor = model.value_predictor()
@@ -100,7 +100,7 @@ def _predict(model: CoTrainModel, batch: PackedTokens) -> Callable[[], Tensor]:
     return lambda: predictor.predict_values(model, batch, genes)
 
 
-def _subset_agrees(model: CoTrainModel, batch: PackedTokens, found_M: Tensor) -> str:
+def _subset_agrees(model: CoTrainNetwork, batch: PackedTokens, found_M: Tensor) -> str:
     """A zero that is not asked for is not read either, so fewer questions leave the other answers as they are."""
     assert batch.masked_T is not None
     where_M = torch.nonzero(batch.masked_T).squeeze(1)

@@ -11,7 +11,7 @@ from experiments.benchmarks.harness import Context, Row, assert_agrees
 from grn_cotrain.config import parse
 from grn_cotrain.data.nodes import Nodes
 from grn_cotrain.data.vocab import FeatureVocab
-from grn_cotrain.model import CoTrainModel, ModelInputs
+from grn_cotrain.model import CoTrainNetwork, ModelInputs
 from grn_cotrain.recipe import ModelConfig
 
 __all__ = ["ID", "TITLE", "run"]
@@ -40,10 +40,10 @@ def run(context: Context) -> list[Row]:
         },
     )
 
-    def model(names: list[str], modality: list[str], nodes: Nodes | None) -> CoTrainModel:
+    def model(names: list[str], modality: list[str], nodes: Nodes | None) -> CoTrainNetwork:
         vocab = FeatureVocab.from_symbols(names, modality=modality, species="human")
         inputs = ModelInputs(vocab, None, {}, None, pairs_2E, np.zeros(pairs_2E.shape[1], np.int64), nodes=nodes)
-        return CoTrainModel(config, {}, inputs, backend="csr", seed=context.seed)
+        return CoTrainNetwork(config, {}, inputs, backend="csr", seed=context.seed)
 
     both, spaces = genes + peaks, ["gene"] * num_genes + ["peak"] * num_peaks
     models = {
@@ -58,7 +58,7 @@ def run(context: Context) -> list[Row]:
             other.graph_encoder.load_state_dict(first.graph_encoder.state_dict())
     probe_GD = torch.randn(num_genes, width, generator=context.generator())
 
-    def step(one: CoTrainModel) -> Callable[[], torch.Tensor]:
+    def step(one: CoTrainNetwork) -> Callable[[], torch.Tensor]:
         def measured() -> torch.Tensor:
             one.zero_grad(set_to_none=True)
             states = one.encode_graph()

@@ -14,7 +14,7 @@ from experiments.encoders.full_transcriptome import DENSITY, full_batch, full_mo
 from experiments.flops import FlopCount, step_flops
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import MemoryStore
-from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model import CoTrainNetwork
 
 __all__ = [
     "FORMS",
@@ -58,7 +58,7 @@ def design_objective(form: str) -> dict[str, dict[str, Any]]:
     return {"masked_value": options}
 
 
-def design_model(form: str, cells: MemoryStore, *, width: int = WIDTH, **options: Any) -> CoTrainModel:
+def design_model(form: str, cells: MemoryStore, *, width: int = WIDTH, **options: Any) -> CoTrainNetwork:
     """The model of a form over generated cells (:mod:`experiments.encoders.full_transcriptome`)."""
     num_nonzero = round(DENSITY * cells.num_features)
     return full_model(
@@ -71,7 +71,7 @@ def design_model(form: str, cells: MemoryStore, *, width: int = WIDTH, **options
     )
 
 
-def design_batch(form: str, cells: MemoryStore, model: CoTrainModel) -> PackedTokens:
+def design_batch(form: str, cells: MemoryStore, model: CoTrainNetwork) -> PackedTokens:
     """One cell as the form reads it."""
     del form
     return full_batch(model, cells, num_cells=1)

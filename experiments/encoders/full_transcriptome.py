@@ -16,8 +16,9 @@ from grn_cotrain.config import parse
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.statistics import Statistics
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.vocab import FeatureVocab
-from grn_cotrain.model import CoTrainModel, ModelInputs
+from grn_cotrain.model import CoTrainNetwork, ModelInputs
 from grn_cotrain.recipe_model import ModelConfig
 
 __all__ = ["DENSITY", "NUM_GENES", "full_batch", "full_cells", "full_model"]
@@ -41,7 +42,7 @@ def full_cells(
 
 
 def full_model(
-    cells: MemoryStore,
+    cells: CellStore,
     encoder: str,
     options: Mapping[str, Any],
     *,
@@ -49,7 +50,7 @@ def full_model(
     objectives: Mapping[str, Mapping[str, Any]],
     tokens: Mapping[str, Any] | None = None,
     seed: int = 0,
-) -> CoTrainModel:
+) -> CoTrainNetwork:
     """A model of one cell encoder over random rows of all genes, without a graph, its statistics prepared."""
     config = parse(
         ModelConfig,
@@ -65,11 +66,11 @@ def full_model(
     )
     none_2E = np.zeros((2, 0), dtype=np.int64)
     inputs = ModelInputs(cells.vocab, None, {}, None, none_2E, none_2E[0])
-    model = CoTrainModel(config, objectives, inputs, backend="csr", seed=seed)
+    model = CoTrainNetwork(config, objectives, inputs, backend="csr", seed=seed)
     model.prepare(Statistics(cells))
     return model
 
 
-def full_batch(model: CoTrainModel, cells: MemoryStore, *, num_cells: int = 1) -> PackedTokens:
+def full_batch(model: CoTrainNetwork, cells: CellStore, *, num_cells: int = 1) -> PackedTokens:
     """The first cells, as the model reads them."""
     return model.prepare_batch(model.tokenizer(cells).batch(np.arange(num_cells), np.random.default_rng(0)).pack())

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from grn_cotrain.data.batch import PackedTokens
     from grn_cotrain.data.run_data import RunData
     from grn_cotrain.data.store import CellStore
-    from grn_cotrain.model import CoTrainModel
+    from grn_cotrain.model import CoTrainNetwork
     from grn_cotrain.recipe import Recipe
 
 __all__ = ["cells_seen", "embeddings", "main", "mean_states", "timed_step"]
@@ -146,7 +146,7 @@ def _trained(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _replicates(model: CoTrainModel, data: RunData, recipe: Recipe) -> list[float]:
+def _replicates(model: CoTrainNetwork, data: RunData, recipe: Recipe) -> list[float]:
     """Replicates of R2, paired between rows of one world."""
     from functools import partial
 
@@ -176,7 +176,7 @@ def cells_seen(recipe: Recipe, num_cells: int) -> int:
 
 
 def _flops(
-    model: CoTrainModel, cells: CellStore, rows_C: np.ndarray, recipe: Recipe, objectives: Sequence[str]
+    model: CoTrainNetwork, cells: CellStore, rows_C: np.ndarray, recipe: Recipe, objectives: Sequence[str]
 ) -> dict[str, Any]:
     """FLOPs a cell of a training step, the mean over one batch of training cells."""
     from experiments.flops import step_flops
@@ -202,7 +202,7 @@ def _cell_figures(run: Path) -> dict[str, Any]:
     }
 
 
-def _probe(model: CoTrainModel, spec: Mapping[str, Any], recipe: Recipe) -> list[dict[str, Any]]:
+def _probe(model: CoTrainNetwork, spec: Mapping[str, Any], recipe: Recipe) -> list[dict[str, Any]]:
     from experiments.encoders.worlds import WORLDS, probe_split
     from grn_cotrain.data.io.align import align_cells
     from grn_cotrain.evaluate.linear_probe import linear_probe
@@ -221,7 +221,7 @@ def _probe(model: CoTrainModel, spec: Mapping[str, Any], recipe: Recipe) -> list
     return _records(frame)
 
 
-def embeddings(model: CoTrainModel, cells: CellStore) -> dict[str, np.ndarray]:
+def embeddings(model: CoTrainNetwork, cells: CellStore) -> dict[str, np.ndarray]:
     """``cell``: the encoder's own state of each cell ``[C, D]``; ``mean``: the mean state of its gene tokens."""
     from grn_cotrain.apply import Encoder, over_cells
 
@@ -327,7 +327,7 @@ def _step(folder: Path, spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def timed_step(
-    model: CoTrainModel,
+    model: CoTrainNetwork,
     batch: PackedTokens,
     objectives: Sequence[str],
     *,

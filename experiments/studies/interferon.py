@@ -29,12 +29,13 @@ from scipy.stats import mannwhitneyu
 from experiments.records import make_study_record, write_record
 from grn_cotrain.commandline import run_app, say
 from grn_cotrain.config import expand_environment, load_yaml, parse
-from grn_cotrain.controls.pearson import unit_profiles
 from grn_cotrain.data.cells import MemoryStore
+from grn_cotrain.data.correlations import correlations
 from grn_cotrain.data.io.counts import load_counts
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.data.rewire import rewired
 from grn_cotrain.data.run_data import message_edges
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import MissingExtraError, UserError
@@ -73,11 +74,10 @@ def _net(symbols: np.ndarray, pairs_2E: np.ndarray, weight_E: np.ndarray) -> pd.
 
 def _by_correlation(cells: CellStore, train_2E: np.ndarray, symbols: np.ndarray) -> pd.DataFrame:
     """For each TF as many targets as it has training edges, those of the largest correlation, with its sign."""
-    profiles_CG = unit_profiles(cells.normalised().toarray())
     sources, counts = np.unique(train_2E[0], return_counts=True)
+    found_SG = correlations(Statistics(cells), sources)
     pairs, weights = [], []
-    for source, count in zip(sources, counts, strict=True):
-        r_G = profiles_CG[:, source] @ profiles_CG
+    for source, count, r_G in zip(sources, counts, found_SG, strict=True):
         r_G[source] = 0
         best = np.argsort(-np.abs(r_G), kind="stable")[:count]
         pairs.append(np.stack([np.full(count, source), best]))

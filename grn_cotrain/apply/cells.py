@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -20,14 +20,17 @@ from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.nn.cell_encoders import CellStates
 from grn_cotrain.objectives import GeneStates
 
-__all__ = ["AppliedModel", "Encoder", "Progress", "Reader", "over_cells", "shifted"]
+if TYPE_CHECKING:
+    from grn_cotrain.model import CoTrainNetwork
+
+__all__ = ["AppliedModel", "Encoder", "OneEncoder", "Progress", "Reader", "over_cells", "shifted"]
 
 Progress = Callable[[int, int], None]
 """Receives ``(cells done, cells in all)``."""
 
 
 class AppliedModel(Protocol):
-    """Methods that the loop needs of a model; :class:`~grn_cotrain.model.CoTrainModel` is one."""
+    """Methods that the loop needs of a model; :class:`~grn_cotrain.model.CoTrainNetwork` is one."""
 
     def encode_graph(self) -> GeneStates:
         """Rows of the genes."""
@@ -46,6 +49,32 @@ class AppliedModel(Protocol):
     ) -> Iterator[Tensor]:
         """One ``[L, L]`` matrix a cell, rows read columns."""
         ...
+
+
+@dataclass(frozen=True)
+class OneEncoder:
+    """A model that reads cells with one of its encoders, which sees its own assays alone."""
+
+    model: CoTrainNetwork
+    name: str
+
+    def encode_graph(self) -> GeneStates:
+        """Rows of the genes."""
+        return self.model.encode_graph()
+
+    def tokenizer(self, cells: CellStore) -> Tokenizer:
+        """Tokens of the cells that have an assay of the encoder."""
+        return self.model.tokenizer(cells, encoder=self.name)
+
+    def encode_cells(self, batch: PackedTokens, genes: GeneStates) -> CellStates:
+        """States of packed cells, by this encoder."""
+        return self.model.encode(self.name, batch, genes)
+
+    def cell_attention(
+        self, batch: PackedTokens, genes: GeneStates, *, layers: Sequence[int] | None = None
+    ) -> Iterator[Tensor]:
+        """One ``[L, L]`` matrix a cell, rows read columns."""
+        return self.model.cell_attention(batch, genes, layers=layers, encoder=self.name)
 
 
 @dataclass(frozen=True)

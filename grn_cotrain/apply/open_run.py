@@ -27,7 +27,7 @@ from grn_cotrain.data.run_data import RunData
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.jobs.read import ReadOptions
-from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.model_io import load_model
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.run_folder import RunFolder
@@ -136,11 +136,11 @@ class OpenRun:
         return self.vocab.species if self.vocab.species in ("human", "mouse") else None
 
     @cached_property
-    def _loaded(self) -> tuple[CoTrainModel, dict[str, Any]]:
+    def _loaded(self) -> tuple[CoTrainNetwork, dict[str, Any]]:
         return load_model(self.folder.require_model())
 
     @property
-    def model(self) -> CoTrainModel:
+    def model(self) -> CoTrainNetwork:
         """The best model, in evaluation mode."""
         return self._loaded[0]
 
@@ -201,7 +201,7 @@ class OpenRun:
         cells: str | Path | anndata.AnnData | CountsFile,
         options: ReadOptions | None = None,
         *,
-        place: Place = "memory",
+        place: Place = "auto",
     ) -> CountsFile:
         """Read and validate cells, with their genes in the species of the model.
 

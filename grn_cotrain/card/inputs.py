@@ -30,7 +30,7 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.export.gene_frame import GeneEmbeddings
 from grn_cotrain.export.genes import gene_embeddings
 from grn_cotrain.files import read_json
-from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.model_io import load_model
 from grn_cotrain.run_folder import RunFolder
 
@@ -251,7 +251,7 @@ def read_inputs(
 
 
 def _data(
-    folder: RunFolder, model: CoTrainModel, config: Mapping[str, Any], prep: str | Path | None, say: Say
+    folder: RunFolder, model: CoTrainNetwork, config: Mapping[str, Any], prep: str | Path | None, say: Say
 ) -> tuple[RunData | None, str]:
     """Cells, split and TFs of the run; where they cannot be had the card continues without them, and reports it."""
     try:

@@ -14,6 +14,7 @@ from grn_cotrain.cli.options import OutFolder, PrepPlace, RawText, Run, tell_unf
 from grn_cotrain.commandline import console, next_step, say
 from grn_cotrain.commands import command
 from grn_cotrain.errors import UserError
+from grn_cotrain.files import refuse_file
 from grn_cotrain.jobs.attention import AttentionOptions
 from grn_cotrain.present import figure, metric, number, table, whole
 from grn_cotrain.present.terminal import print_table
@@ -49,8 +50,8 @@ def evaluate_links(
     """
     if bootstrap is not None and bootstrap < 0:
         raise UserError(f"--bootstrap '{bootstrap}': give 0 or more")
-    if out is not None and out.exists() and not out.is_dir():
-        raise UserError(f"--out '{out}': is a file; give a folder")
+    if out is not None:
+        refuse_file(out)
     if not target.is_dir():
         raise UserError(f"RUN|PREP '{target}': no such folder; give a run folder or a prepared folder")
     from grn_cotrain.evaluate.link_files import CURVES_FILE, PER_TF_FILE, ROWS_FILE, TABLE_FILE
@@ -239,10 +240,11 @@ _SPARSITY_TITLES = {
 
 
 def _print_sparsity(frame: pd.DataFrame) -> None:
-    """Print R2 by level, one column for each scorer."""
+    """Print R2 by level, one table for each assay and way, one column for each scorer."""
     rows = frame[frame["metric"] == "r2"]
     scorers = list(dict.fromkeys(rows["scorer"]))
-    for by, mine in rows.groupby("by", sort=False):
+    several = rows["assay"].nunique() > 1
+    for (assay, by), mine in rows.groupby(["assay", "by"], sort=False):
         title = _SPARSITY_TITLES.get(str(by), str(by))
         lines = []
         for (group, _), level in mine.groupby(["group", "sparsity"], sort=False):
@@ -250,7 +252,12 @@ def _print_sparsity(frame: pd.DataFrame) -> None:
             figures = [figure(values[name]) for name in scorers]
             lines.append([str(group), figure(level["sparsity"].iloc[0]), whole(level["num_cells"].iloc[0]), *figures])
         header = (title, "zeros", "cells", *scorers)
-        shown = table(header, lines, numeric=range(1, len(header)), caption="R2 by sparsity")
+        shown = table(
+            header,
+            lines,
+            numeric=range(1, len(header)),
+            caption=f"{assay}: R2 by sparsity" if several else "R2 by sparsity",
+        )
         print_table(shown, console())
 
 
@@ -268,8 +275,7 @@ def evaluate_attention(
     """Score TF, target pairs by the attention of the cell encoder, for each cell type.
 
     The scores are compared with the model and the controls. The centrality of genes is reported too."""
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out '{out}': is a file; give a folder")
+    refuse_file(out)
     from grn_cotrain.apply import OpenRun
     from grn_cotrain.cli.attention_tables import print_report
     from grn_cotrain.cli.progress import counted
@@ -284,7 +290,7 @@ def evaluate_attention(
 
     def check(vocab: FeatureVocab, groups: Sequence[str]) -> None:
         if edges is not None:
-            check_names(edges, groups, itertools.compress(vocab.symbols, vocab.is_token))
+            check_names(edges, groups, itertools.compress(vocab.symbols[: vocab.num_genes], vocab.is_token))
 
     tell_unfinished(run)
     opened = OpenRun(run, prep=options.prep)

@@ -19,8 +19,9 @@ from grn_cotrain.controls._table_control import TableControl
 from grn_cotrain.controls.base import CONTROLS
 from grn_cotrain.controls.out_of_fold import make_folds
 from grn_cotrain.controls.pair_evidence import PairEvidence, assemble_evidence
+from grn_cotrain.data.cell_blocks import is_in_memory
 from grn_cotrain.data.edge_split import EdgeSplit
-from grn_cotrain.data.store import CellStore
+from grn_cotrain.data.store import CellStore, array_hash
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import atomic_file
 
@@ -33,7 +34,13 @@ _CHECKSUM = "checksum"
 
 
 def build_evidence(
-    names: Sequence[str], split: EdgeSplit, cells: CellStore, *, seed: int = 0, cache: Path | None = None
+    names: Sequence[str],
+    split: EdgeSplit,
+    cells: CellStore,
+    rows_C: np.ndarray | None = None,
+    *,
+    seed: int = 0,
+    cache: Path | None = None,
 ) -> PairEvidence:
     """Fit the named controls out of fold and on all training positives; see :func:`assemble_evidence` for the rest.
 
@@ -43,13 +50,17 @@ def build_evidence(
         Controls, as the decoder's ``evidence`` lists them.
     split, cells
         Training positives and expression; nothing else is read.
+    rows_C
+        Cells to read, of which those that have genes are used; default: all. Where the evidence is in the cache, no
+        value is read.
     seed
         Seed of the folds and of the sampled negatives.
     cache
         Folder of a cache by content, or None.
     """
-    cells = cells.genes()
-    key = canonical_hash([_VERSION, list(names), split.content_hash, cells.content_hash, seed])
+    # Products over cells on disk are equal to those in memory up to rounding, or to a tolerance: see principal_axes.
+    content = [cells.content_hash, "all" if rows_C is None else array_hash(rows_C), is_in_memory(cells)]
+    key = canonical_hash([_VERSION, list(names), split.content_hash, *content, seed])
     path = None if cache is None else cache / f"evidence-{key}.safetensors"
     if path is not None and path.is_file():
         try:
@@ -59,7 +70,8 @@ def build_evidence(
             return PairEvidence.from_arrays(arrays, names=tuple(names))
         except (SafetensorError, KeyError, ValueError) as error:
             logger.warning("evidence cache %s is damaged (%s): computed again", path.name, error)
-    evidence = _fit(tuple(names), split, cells, seed)
+    chosen = cells if rows_C is None else cells.part(rows_C)
+    evidence = _fit(tuple(names), split, chosen.genes(), seed)
     if path is not None:
         with atomic_file(path) as temporary:
             arrays = evidence.to_arrays()

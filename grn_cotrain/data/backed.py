@@ -18,7 +18,7 @@ from grn_cotrain.data.assay_kinds import modality_of
 from grn_cotrain.data.assays import Assay, checked_assay
 from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.rows import RowSource, row_blocks
-from grn_cotrain.data.store import StoreBase, content_hash_of
+from grn_cotrain.data.store import StoreBase, array_hash, content_hash_of
 from grn_cotrain.data.vocab import FeatureVocab
 
 __all__ = ["BackedStore"]
@@ -127,8 +127,20 @@ class BackedStore(StoreBase):
         vocab = self.vocab.select(np.arange(chosen.space.start, chosen.space.stop))
         part = replace(chosen.take(rows_B), space=vocab.spaces[0])
         source = self._sources[assay].take(rows_B)
-        content_hash = canonical_hash([self.content_hash, assay])
-        return BackedStore(vocab, self.obs.iloc[rows_B], {assay: part}, {assay: source}, content_hash, self._verify)
+        hash_of_part = self._hash_with(assay)
+        return BackedStore(vocab, self.obs.iloc[rows_B], {assay: part}, {assay: source}, hash_of_part, self._verify)
+
+    def part(self, index_B: np.ndarray) -> BackedStore:
+        """The cells at ``index_B``, in that order, on disk."""
+        index_B = np.asarray(index_B, dtype=np.int64)
+        assays = {name: assay.take(index_B) for name, assay in self.assays.items()}
+        sources = {name: source.take(index_B) for name, source in self._sources.items()}
+        hash_of_part = self._hash_with(array_hash(index_B))
+        return BackedStore(self.vocab, self.obs.iloc[index_B], assays, sources, hash_of_part, self._verify)
+
+    def _hash_with(self, choice: str) -> str | None:
+        """Hash of a choice of these cells, without reading them; None if theirs was not recorded."""
+        return None if self._recorded_hash is None else canonical_hash([self._recorded_hash, choice])
 
     def with_features(self, index_G: np.ndarray) -> BackedStore:
         """The cells with the features at ``index_G`` (ascending); depths stay those of all features."""

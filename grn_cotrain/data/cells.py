@@ -148,6 +148,10 @@ class MemoryStore(StoreBase):
         assays = {name: assay.take(index_B) for name, assay in self.assays.items()}
         return MemoryStore(self.vocab, self.values_CG[index_B], self.obs.iloc[index_B], assays)
 
+    def part(self, index_B: np.ndarray) -> MemoryStore:
+        """The cells at ``index_B``, in that order."""
+        return self.take(index_B)
+
     def only(self, assay: str) -> MemoryStore:
         """The cells that have an assay, with the features of this assay alone."""
         space = self.assays[assay].space

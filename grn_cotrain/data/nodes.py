@@ -172,6 +172,11 @@ class _Columns(StoreBase):
         assays = {name: assay.take(index_B) for name, assay in self.assays.items()}
         return MemoryStore(self.vocab, values_BG, self.obs.iloc[index_B], assays)
 
+    def part(self, index_B: np.ndarray) -> _Columns:
+        """The cells at ``index_B``, read through the store."""
+        assays = {name: assay.take(index_B) for name, assay in self.assays.items()}
+        return _Columns(self._cells.part(index_B), self.vocab, assays, self._columns)
+
     def only(self, assay: str) -> _Columns:
         """The cells that have an assay, with the nodes of this assay alone."""
         chosen = self.assays[assay]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -17,10 +17,7 @@ from scipy import sparse
 from grn_cotrain.data.assays import Assay
 from grn_cotrain.data.vocab import FeatureVocab
 
-if TYPE_CHECKING:
-    from grn_cotrain.data.cells import MemoryStore
-
-__all__ = ["BLOCK_VALUES", "IN_MEMORY_VALUES", "CellStore", "StoreBase", "content_hash_of"]
+__all__ = ["BLOCK_VALUES", "IN_MEMORY_VALUES", "CellStore", "StoreBase", "array_hash", "content_hash_of"]
 
 BLOCK_VALUES = 2**19
 """Stored values that one block of :meth:`StoreBase.blocks` holds, about: 4 MB, and 20 MB with what is made of them."""
@@ -61,7 +58,8 @@ class CellStore(Protocol):
         self, rows: np.ndarray | None = None, assay: str | None = None, *, size: int | None = None
     ) -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]: ...
     def stored_blocks(self, assay: str | None = None) -> Iterator[sparse.csr_matrix]: ...
-    def take(self, index_B: np.ndarray) -> MemoryStore: ...
+    def take(self, index_B: np.ndarray) -> CellStore: ...
+    def part(self, index_B: np.ndarray) -> CellStore: ...
     def only(self, assay: str) -> CellStore: ...
     def genes(self) -> CellStore: ...
     def permuted_genes(self, tf_index: np.ndarray, seed: int) -> CellStore: ...
@@ -134,8 +132,12 @@ class StoreBase(ABC):
         """The cells that have an assay, with the features of this assay alone."""
 
     @abstractmethod
-    def take(self, index_B: np.ndarray) -> MemoryStore:
+    def take(self, index_B: np.ndarray) -> CellStore:
         """The cells at ``index_B``, in that order, in memory."""
+
+    @abstractmethod
+    def part(self, index_B: np.ndarray) -> CellStore:
+        """The cells at ``index_B``, in that order; values that are on disk stay there."""
 
     def permuted_genes(self, tf_index: np.ndarray, seed: int) -> CellStore:
         """See :meth:`~grn_cotrain.data.cells.MemoryStore.permuted_genes`; the result is in memory."""
@@ -206,6 +208,11 @@ class StoreBase(ABC):
             stored = self.rows(np.arange(start, min(start + size, self.num_cells)))
             parts = [stored[name] for name in names]
             yield parts[0] if len(parts) == 1 else sparse.hstack(parts, format="csr")
+
+
+def array_hash(index: np.ndarray) -> str:
+    """SHA-256 (first 16 hex digits) of integers in their order."""
+    return hashlib.sha256(np.ascontiguousarray(index, dtype="<i8").tobytes()).hexdigest()[:16]
 
 
 def content_hash_of(cells: StoreBase) -> str:

@@ -1,5 +1,8 @@
 """The network inside the language model: who reads whom in the cells of a type, as scores of TF, target pairs.
 
+Only genes are scored, in the cells that have RNA. Tokens of other features take part in a cell's attention, and are
+left out of every sum.
+
 Dimension letters: C cells, G genes, L tokens of a cell, K of them kept, S sources (TFs), M pairs.
 """
 
@@ -13,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from grn_cotrain.apply import Encoder, over_cells
-from grn_cotrain.apply.cells import AppliedModel, Progress, shifted
+from grn_cotrain.apply.cells import AppliedModel, OneEncoder, Progress, shifted
+from grn_cotrain.data.assay_kinds import modality_of
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.obs import as_labels, obs_column
 from grn_cotrain.data.store import CellStore
@@ -21,6 +25,7 @@ from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.attention_weights import column_means, pagerank, rank_normalised
 from grn_cotrain.jobs.attention import AttentionConfig
+from grn_cotrain.model import CoTrainNetwork
 
 __all__ = [
     "ALL_CELLS",
@@ -30,6 +35,7 @@ __all__ = [
     "cell_groups",
     "excess",
     "read_attention",
+    "rna_cells",
 ]
 
 ALL_CELLS = "all cells"
@@ -53,27 +59,28 @@ class CellGroup:
 def cell_groups(
     cells: CellStore, by: str | None, *, max_cells: int | None, seed: int = 0
 ) -> tuple[list[CellGroup], int]:
-    """Groups by a column of obs, sorted by name, each with a seeded draw of at most ``max_cells`` cells.
+    """Groups by a column of obs, sorted by name, each with a seeded draw of at most ``max_cells`` cells that have RNA.
 
     Returns
     -------
     groups, int
-        The number counts cells without a label, which are in no group.
+        The number counts cells with RNA and without a label, which are in no group.
 
     Raises
     ------
     UserError
         No such column; no cell has a label.
     """
+    has_rna_C = rna_cells(cells)
     if by is None:
         labels_C = pd.Series(ALL_CELLS, index=range(cells.num_cells))
     else:
         labels_C = as_labels(obs_column(cells.obs, by, "--by")).reset_index(drop=True)
-    unlabelled_C = labels_C.isna().to_numpy()
+    labelled_C = labels_C.notna().to_numpy() & has_rna_C
     names_C = labels_C.to_numpy()
     groups = []
-    for name in sorted(set(names_C[~unlabelled_C])):
-        members = np.flatnonzero((names_C == name) & ~unlabelled_C)
+    for name in sorted(set(names_C[labelled_C])):
+        members = np.flatnonzero((names_C == name) & labelled_C)
         rows_C = members
         if max_cells is not None and len(members) > max_cells:
             # A stream of its own: the draw of one type does not depend on which other types there are.
@@ -82,7 +89,13 @@ def cell_groups(
         groups.append(CellGroup(name, rows_C, len(members)))
     if not groups:
         raise UserError(f"--by '{by}': no cell has a label; choose another column")
-    return groups, int(unlabelled_C.sum())
+    return groups, int((has_rna_C & ~labelled_C).sum())
+
+
+def rna_cells(cells: CellStore) -> np.ndarray:
+    """bool ``[C]``: the cells whose genes were measured."""
+    assay = modality_of("gene").assay
+    return cells.present(assay) if assay in cells.assays else np.zeros(cells.num_cells, dtype=bool)
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,12 +226,14 @@ def read_attention(
     """
     config = config or AttentionConfig()
     sources_S = np.unique(np.asarray(sources, dtype=np.int64))
-    _check_memory(len(sources_S), cells.num_features)
+    _check_memory(len(sources_S), cells.vocab.num_genes)
+    if isinstance(model, CoTrainNetwork):
+        model = OneEncoder(model, model.gene_encoder(config.encoder))
     encoder, tokenizer = Encoder.of(model), model.tokenizer(cells)
-    nonzero_C = np.sum([cells.num_values(name, tokens=True) for name in cells.assays], axis=0)
+    nonzero_C = np.sum([cells.num_values(name, tokens=True) for name in tokenizer.assays], axis=0)
     before, total = 0, sum(len(group.rows_C) for group in groups)
     for group in groups:
-        sums = _Sums(sources_S, cells.num_features, config, centrality)
+        sums = _Sums(sources_S, cells.vocab.num_genes, config, centrality)
         told = shifted(progress, before, total)
         over_cells(model, tokenizer, sums.add_batch, rows=group.rows_C, encoder=encoder, progress=told)
         before += len(group.rows_C)
@@ -265,8 +280,8 @@ class _Sums:
             )
 
     def add(self, matrix_LL: np.ndarray, gene_L: np.ndarray, nonzero_L: np.ndarray) -> None:
-        """Add one cell; special tokens have negative ``gene_L``."""
-        keep_L = (gene_L >= 0) & (nonzero_L | self.config.zeros)
+        """Add one cell; special tokens have negative ``gene_L``, other features than genes come after them."""
+        keep_L = (gene_L >= 0) & (gene_L < len(self.row_G)) & (nonzero_L | self.config.zeros)
         # Tokens that read nothing, or that no one can read (those an encoder only decodes), carry no information about
         # a pair.
         reads_K = matrix_LL.sum(axis=1)[keep_L] > 0

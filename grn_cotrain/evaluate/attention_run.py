@@ -31,6 +31,7 @@ from grn_cotrain.evaluate.attention import (
     cell_groups,
     excess,
     read_attention,
+    rna_cells,
 )
 from grn_cotrain.evaluate.attention_scorer import READ_OUT, InitialModel, split_sources
 from grn_cotrain.evaluate.centrality import centrality_genes, centrality_table
@@ -177,14 +178,22 @@ def attention_of_tfs(
     config = config or AttentionConfig()
     opened = OpenRun.of(run)
     data = opened.data(messages=True)
-    sources_S = np.array([data.vocab.index(name) for name in tfs], dtype=np.int64)
+    sources_S = np.array([_gene(data.vocab, name) for name in tfs], dtype=np.int64)
     groups, _ = cell_groups(data.cells, by, max_cells=config.max_cells, seed=config.seed)
-    most = len(tfs) * data.vocab.num_features
+    most = len(tfs) * data.vocab.num_genes
     frames = [
         attention_edges(scores, data.vocab, data.split, top=most, min_cells=min_cells)
         for scores in read_attention(opened.model, data.cells, sources_S, groups, config, progress=progress)
     ]
     return pd.concat(frames, ignore_index=True)
+
+
+def _gene(vocab: FeatureVocab, name: str) -> int:
+    """Index of a gene; a UserError for other features."""
+    index = vocab.index(name)
+    if index >= vocab.num_genes:
+        raise UserError(f"tf '{name}': is a {vocab.modality[index]}, and attention is scored for genes; name a gene")
+    return index
 
 
 @keywords(AttentionOptions)
@@ -220,11 +229,14 @@ def evaluate_attention(
     recipe = opened.recipe
     data = opened.data(messages=True)
     supervised, trained = ModelScorer(opened), opened.model
+    trained.gene_encoder(options.encoder)  # a wrong name is reported before any work
     groups, unlabelled = cell_groups(data.cells, options.by, max_cells=options.max_cells, seed=options.seed)
     check(data.vocab, [group.name for group in groups])
     fewest, notes = _fewest(groups, options.min_cells)
     if unlabelled:
         notes.insert(0, f"{unlabelled:,} cells have no label in '{options.by}' and were left out")
+    if lacking := int((~rna_cells(data.cells)).sum()):
+        notes.insert(0, f"{lacking:,} of {data.cells.num_cells:,} cells have no RNA and were left out")
     replicates = recipe.evaluate.bootstrap if options.bootstrap is None else options.bootstrap
     beside: list[LinkScorer] = [supervised, *_controls(options.controls or recipe.evaluate.controls)]
     models = {"trained": trained}
@@ -362,7 +374,7 @@ class _Coexpression:
         return self
 
     def score(self, pairs_2M: np.ndarray) -> np.ndarray:
-        return CONTROLS.build("pearson", seed=0).fit(self.split, self.cells.take(self.rows_C)).score(pairs_2M)
+        return CONTROLS.build("pearson", seed=0).fit(self.split, self.cells.part(self.rows_C).genes()).score(pairs_2M)
 
 
 def _scorers(scores: AttentionScores, pairs_2M: np.ndarray, encoder: str) -> list[LinkScorer]:

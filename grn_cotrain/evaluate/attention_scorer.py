@@ -23,7 +23,7 @@ from grn_cotrain.evaluate.attention import (
     read_attention,
 )
 from grn_cotrain.jobs.attention import AttentionConfig
-from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.recipe import Recipe
 
 __all__ = ["READ_OUT", "AttentionReadOut", "AttentionScorer", "attention_scorers", "check_split", "split_sources"]
@@ -31,7 +31,7 @@ __all__ = ["READ_OUT", "AttentionReadOut", "AttentionScorer", "attention_scorers
 READ_OUT = "read-out"
 """Kind of the rows of a trained encoder's attention. An untrained encoder's are controls."""
 
-InitialModel = Callable[[Recipe, RunData], CoTrainModel]
+InitialModel = Callable[[Recipe, RunData], CoTrainNetwork]
 """Builds the model of a run as it was before training."""
 
 
@@ -192,6 +192,7 @@ def attention_scorers(
         structure, and the difference is what training added. None: these controls are left out.
     """
     config = config or AttentionConfig()
+    run.model.gene_encoder(config.encoder)  # reported before any work
     (group,), _ = cell_groups(data.cells, None, max_cells=config.max_cells, seed=config.seed)
     meta = run.meta
     trained = AttentionReadOut(run.model, data.cells, group, config)

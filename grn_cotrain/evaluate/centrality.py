@@ -54,19 +54,19 @@ def centrality_genes(scores: AttentionScores, cells: CellStore, grn: GRN, tf_ind
         ``mean`` (of normalised expression, zeros included), ``is_tf``, ``out_degree``.
     """
     moments = Statistics(cells, scores.group.rows_C)[Moments()]
-    num_genes = cells.num_features
+    num_genes = cells.vocab.num_genes
     is_tf_G = np.zeros(num_genes, dtype=bool)
     is_tf_G[tf_index] = True
     pairs_2E = grn.pairs_2E[:, grn.pairs_2E[0] != grn.pairs_2E[1]]
     frame = pd.DataFrame(
         {
             "group": scores.group.name,
-            "gene": np.asarray(cells.vocab.symbols, dtype=object),
+            "gene": np.asarray(cells.vocab.symbols[:num_genes], dtype=object),
             "received": scores.received_G,
             "pagerank": scores.pagerank_G,
             "num_cells": scores.num_read_G,
-            "detection": moments.detected_G,
-            "mean": moments.mean_of_cells_G,
+            "detection": moments.detected_G[:num_genes],
+            "mean": moments.mean_of_cells_G[:num_genes],
             "is_tf": is_tf_G,
             "out_degree": np.bincount(pairs_2E[0], minlength=num_genes),
         }

@@ -17,10 +17,10 @@ import numpy as np
 from grn_cotrain.config import canonical_hash, to_dict
 from grn_cotrain.controls import Control
 from grn_cotrain.data.edge_split import EdgeSplit
-from grn_cotrain.data.store import CellStore
+from grn_cotrain.data.store import CellStore, array_hash
 from grn_cotrain.files import atomic_file
 
-__all__ = ["CachedScores", "ControlCache", "pairs_hash"]
+__all__ = ["CachedScores", "ControlCache"]
 
 logger = logging.getLogger(__name__)
 
@@ -34,11 +34,6 @@ class CachedScores:
     scores_M: np.ndarray
     seconds: float
     from_cache: bool
-
-
-def pairs_hash(pairs_2M: np.ndarray) -> str:
-    """SHA-256 (first 16 hex digits) of pairs in their order."""
-    return hashlib.sha256(np.ascontiguousarray(pairs_2M, dtype="<i8").tobytes()).hexdigest()[:16]
 
 
 class ControlCache:
@@ -88,7 +83,7 @@ class ControlCache:
 
         Scores are rounded to float32 in either case, so that a table does not depend on the state of the cache.
         """
-        path = self.path(control, split, cells, hash_of_pairs or pairs_hash(pairs_2M))
+        path = self.path(control, split, cells, hash_of_pairs or array_hash(pairs_2M))
         if path is not None and path.exists():
             found = self._read(path, pairs_2M.shape[1])
             if found is not None:

@@ -41,7 +41,7 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.in_silico_controls import matched_controls
 from grn_cotrain.evaluate.in_silico_edits import EditedCells, delete_genes, overexpress_genes, rebin, take_cells
 from grn_cotrain.jobs.perturb import Level, PerturbSettings
-from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.nn.cell_encoders import CellStates
 from grn_cotrain.options import keywords
 
@@ -139,7 +139,7 @@ class _Sets:
 
 @keywords(PerturbSettings)
 def perturb_cells(
-    model: CoTrainModel,
+    model: CoTrainNetwork,
     cells: CellStore,
     genes: Sequence[int],
     options: PerturbSettings,
@@ -202,7 +202,7 @@ def perturb_cells(
     return _result(cells, moments, len(rows_C), sets, shifts, facts, options.num_controls)
 
 
-def _reader(model: CoTrainModel, sets: _Sets, rows_of_index: np.ndarray, mode: str, shifts: _Shifts) -> Reader:
+def _reader(model: CoTrainNetwork, sets: _Sets, rows_of_index: np.ndarray, mode: str, shifts: _Shifts) -> Reader:
     """Edit the cells of a batch, once for each set, and add how far they moved; units are edited cells."""
     config, device = model.config.tokens, model.special_SD.device
     modality_G = torch.tensor([MODALITIES.index(name) for name in model.vocab.modality], device=device)

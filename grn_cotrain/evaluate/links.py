@@ -20,10 +20,10 @@ from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.leakage import assert_no_leak
 from grn_cotrain.data.pairs import pair_keys
 from grn_cotrain.data.split_checks import one_sided
-from grn_cotrain.data.store import CellStore
+from grn_cotrain.data.store import CellStore, array_hash
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.bootstrap import Bootstrap, Sample
-from grn_cotrain.evaluate.control_cache import ControlCache, pairs_hash
+from grn_cotrain.evaluate.control_cache import ControlCache
 from grn_cotrain.evaluate.curves import (
     PER_TF_COLUMNS,
     Curves,
@@ -163,7 +163,7 @@ class _Test:
         pairs_2M, labels_M = test.pairs_2M, test.labels_M
         if not labels_M.any() or labels_M.all():
             raise UserError(one_sided(split, "test"))
-        hash_of_pairs = pairs_hash(pairs_2M)
+        hash_of_pairs = array_hash(pairs_2M)
         additive = CONTROLS.build("additive_logistic", seed=0)
         logits_M = cache.scores(additive, split, cells, pairs_2M, hash_of_pairs=hash_of_pairs).scores_M
         known_2E = split.all_positives()

@@ -1,11 +1,12 @@
 """Masked values by sparsity: how predictions hold where more of a cell is zero (xTrimoGene, section 5.3 and figure 3).
 
-Sparsity is the share of zeros among the features that can be tokens and were measured in the cell. Three ways to vary
-it, named in ``by``:
+Every assay has rows of its own, over the cells that have it. Sparsity is the share of zeros among the features of the
+assay that can be tokens. An assay whose values are all alike (binary peaks) has no row. Three ways to vary sparsity,
+named in ``by``:
 
 ``dropout``
-    The same cells and the same hidden entries at every level; of each cell's *visible* non-zeros a share (0, 25, 50,
-    75 %) becomes zero. One seeded number an entry decides, so higher levels remove supersets.
+    The same cells and the same hidden entries at every level; of each cell's *visible* non-zeros, in all of its assays,
+    a share (0, 25, 50, 75 %) becomes zero. One seeded number an entry decides, so higher levels remove supersets.
 ``own``
     Ten groups of cells by their own sparsity. Sparse cells are shallow cells, and of other types: groups differ in more
     than sparsity.
@@ -22,7 +23,7 @@ Dimension letters: C cells, G genes, T packed tokens, N hidden entries, B bootst
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import pandas as pd
@@ -39,8 +40,9 @@ from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.bootstrap import cell_draws
 from grn_cotrain.evaluate.cell_baselines import FactorAnalysis, GeneAndCell, GeneMean
-from grn_cotrain.evaluate.cells import HiddenCells, Predict, Tokenize, fit_baseline, hidden_cells, predictions
-from grn_cotrain.evaluate.value_errors import EntryErrors, Scale, weighted_r2
+from grn_cotrain.evaluate.cells import Predict, baseline_deviations, fit_baseline, predictions
+from grn_cotrain.evaluate.hidden import HiddenCells, Tokenize, hidden_cells
+from grn_cotrain.evaluate.value_errors import AssayPart, EntryErrors, Scale, assay_parts, weighted_r2
 from grn_cotrain.objectives.masking import hide
 
 __all__ = ["LEVELS", "METRICS", "column_groups", "drop_values", "masked_value_by_sparsity"]
@@ -82,15 +84,16 @@ def masked_value_by_sparsity(
     Returns
     -------
     pandas.DataFrame
-        One row per level x scorer x metric: ``by, group, level, sparsity, scorer, metric, value, low, high,
-        num_entries, num_cells``. ``level`` is the share dropped (0 for groups of cells), ``sparsity`` the mean share of
-        zeros of the cells as they are shown, hidden entries counted as values; metrics are those of :data:`METRICS`.
-        ``attrs["left_out"]`` lists groups and cells without a row, with the reason; parquet keeps it.
+        One row per assay x level x scorer x metric: ``assay, by, group, level, sparsity, scorer, metric, value, low,
+        high, num_entries, num_cells``. ``level`` is the share dropped (0 for groups of cells), ``sparsity`` the mean
+        share of zeros of the cells as they are shown, hidden entries counted as values; metrics are those of
+        :data:`METRICS`.
+        ``attrs["left_out"]`` lists assays, groups and cells without a row, with the reason; parquet keeps it.
 
     Raises
     ------
     UserError
-        A level outside [0, 1), no such column or no group in it, or as
+        A level outside [0, 1), no such column or no group in it, values that are all alike in every assay, or as
         :func:`~grn_cotrain.evaluate.cells.masked_value_table`.
     """
     for level in levels:
@@ -101,12 +104,16 @@ def masked_value_by_sparsity(
     whole = hidden_cells(cells, split.test_C, seed=seed, num_bins=num_bins, tokenize=tokenize)
     if not scale.counted_G[whole.gene_N].any():
         raise UserError("cells: the held-out cells have no hidden entry of a detected gene; give more test cells")
+    several = len(cells.assays) > 1
+    every, parts = assay_parts(cells, split, scale), []
+    for one in every:
+        if one.alike:
+            left_out.append(f"{one.assay}: all values that are not zero are alike, so there is no R2 by sparsity")
+        else:
+            parts.append(_Part.of(one, cells, whole, by, by_column, left_out if several else []))
+    if not parts:
+        raise UserError("--by-sparsity: all values that are not zero are alike, so there is no R2; give counts")
     num_features = _measured(cells, split.test_C)
-    own_C = _sparsity(whole, num_features)
-    groups = [("own", name, rows_C) for name, rows_C in _by_sparsity(own_C)]
-    if by is not None:
-        by_column.sort(key=lambda group: (own_C[group[1]].mean(), group[0]))  # the least sparse first
-        groups += [(by, name, rows_C) for name, rows_C in by_column]
     baselines = [
         fit_baseline(kind, cells, split, scale, seed=seed, num_bins=num_bins)
         for kind in (GeneMean, GeneAndCell, FactorAnalysis)
@@ -116,15 +123,18 @@ def masked_value_by_sparsity(
         test = drop_values(whole, level, num_features=num_features, seed=seed, num_bins=num_bins)
         found = {name: _deviations(name, predict, test, scale) for name, predict in predictors.items()}
         visible_CG = scale.matrix(test.visible_CG)
-        found |= {one.name: one.predict(visible_CG, test.cell_N, test.gene_N) for one in baselines}
-        here = [("dropout", f"{level:.0%}", np.arange(len(own_C)))] if level in levels else []
-        sparsity_C = _sparsity(test, num_features)
-        for kind, group, rows_C in here + (groups if level == 0 else []):
-            about = {"by": kind, "group": group, "level": float(level), "sparsity": float(sparsity_C[rows_C].mean())}
-            scored = [about | row for row in _score(found, test, scale, rows_C, bootstrap, seed)]
-            if not scored:
-                left_out.append(f"{kind}: {group} has no hidden value of a detected gene")
-            rows += scored
+        found |= {base.name: baseline_deviations(base, visible_CG, test, every) for base in baselines}
+        for part in parts:
+            here = [("dropout", f"{level:.0%}", part.scored.rows_C)] if level in levels else []
+            sparsity_C = part.sparsity(test)
+            for kind, group, rows_C in here + (part.groups if level == 0 else []):
+                about: dict[str, object] = {"assay": part.scored.assay, "by": kind, "group": group}
+                about |= {"level": float(level), "sparsity": float(sparsity_C[rows_C].mean())}
+                scored = [about | row for row in _score(found, test, scale, part.scored, rows_C, bootstrap, seed)]
+                if not scored:
+                    which = f"{part.scored.assay}: " if several else ""
+                    left_out.append(f"{which}{kind}: {group} has no hidden value of a detected gene")
+                rows += scored
     frame = pd.DataFrame(rows)
     frame.attrs["left_out"] = left_out
     return frame
@@ -192,11 +202,51 @@ def _deviations(name: str, predict: Predict, test: HiddenCells, scale: Scale) ->
     return scale.deviations(predictions(name, predict, test), test.gene_N)
 
 
-def _sparsity(test: HiddenCells, num_features: int | np.ndarray) -> np.ndarray:
-    """Share of zeros of each cell ``[C]``; a hidden entry is known not to be zero."""
-    num_cells = test.visible_CG.shape[0]
-    values_C = np.diff(test.visible_CG.indptr) + np.bincount(test.cell_N, minlength=num_cells)
-    return 1 - values_C / num_features
+@dataclass(frozen=True)
+class _Part:
+    """One assay: what is scored of it, and the groups of its cells."""
+
+    scored: AssayPart
+    columns: slice
+    num_features: int
+    groups: list[tuple[str, str, np.ndarray]]
+
+    @classmethod
+    def of(
+        cls,
+        scored: AssayPart,
+        cells: CellStore,
+        whole: HiddenCells,
+        by: str | None,
+        by_column: Sequence[tuple[str, np.ndarray]],
+        left_out: list[str],
+    ) -> _Part:
+        """Group the cells that have the assay; groups that are too small for it are added to ``left_out``."""
+        space = cells.assays[scored.assay].space
+        part = cls(scored, space.columns, max(1, sum(space.is_token)), [])
+        own_C = part.sparsity(whole)
+        for name, rows_C in _by_sparsity(own_C[scored.rows_C]):
+            part.groups.append(("own", name, scored.rows_C[rows_C]))
+        if by is None:
+            return part
+        mine = [(name, np.intersect1d(rows_C, scored.rows_C)) for name, rows_C in by_column]
+        small = [f"{name} ({len(rows_C)})" for name, rows_C in mine if len(rows_C) < _MIN_CELLS]
+        if small:
+            left_out.append(f"{scored.assay}: {_too_small(by, small)}")
+        kept = [(name, rows_C) for name, rows_C in mine if len(rows_C) >= _MIN_CELLS]
+        kept.sort(key=lambda group: (own_C[group[1]].mean(), group[0]))  # the least sparse first
+        part.groups.extend((by, name, rows_C) for name, rows_C in kept)
+        return part
+
+    def sparsity(self, test: HiddenCells) -> np.ndarray:
+        """Share of zeros of each cell in the assay ``[C]``; a hidden entry is known not to be zero."""
+        mine_N = (test.gene_N >= self.columns.start) & (test.gene_N < self.columns.stop)
+        hidden_C = np.bincount(test.cell_N[mine_N], minlength=test.visible_CG.shape[0])
+        return 1 - (np.diff(test.visible_CG[:, self.columns].indptr) + hidden_C) / self.num_features
+
+
+def _too_small(column: str, small: Sequence[str]) -> str:
+    return f"{column}: {len(small):,} groups of fewer than {_MIN_CELLS} held-out cells have no row: {name_some(small)}"
 
 
 def _by_sparsity(own_C: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
@@ -230,21 +280,25 @@ def column_groups(cells: CellStore, split: CellSplit, column: str) -> tuple[list
     left_out = []
     small = [f"{name} ({len(rows_C)})" for name, rows_C in every if len(rows_C) < _MIN_CELLS]
     if small:
-        left_out.append(
-            f"{column}: {len(small):,} groups of fewer than {_MIN_CELLS} held-out cells have no row: {name_some(small)}"
-        )
+        left_out.append(_too_small(column, small))
     if num_without := int(labels.isna().sum()):
         left_out.append(f"{column}: {num_without:,} held-out cells have no label and are in no group")
     return groups, left_out
 
 
 def _score(
-    found: Mapping[str, np.ndarray], test: HiddenCells, scale: Scale, rows_C: np.ndarray, bootstrap: int, seed: int
+    found: Mapping[str, np.ndarray],
+    test: HiddenCells,
+    scale: Scale,
+    scored: AssayPart,
+    rows_C: np.ndarray,
+    bootstrap: int,
+    seed: int,
 ) -> Iterator[dict[str, object]]:
-    """Rows of every scorer on the hidden entries of some cells; none if they have no counted entry."""
+    """Rows of every scorer on the hidden entries of an assay in some cells; none if they have no counted entry."""
     place_C = np.full(test.visible_CG.shape[0], -1)
     place_C[rows_C] = np.arange(len(rows_C))
-    kept_N = (place_C[test.cell_N] >= 0) & scale.counted_G[test.gene_N]
+    kept_N = (place_C[test.cell_N] >= 0) & scored.columns_G[test.gene_N]
     if not kept_N.any():
         return
     gene_N, value_N, cell_N = test.gene_N[kept_N], test.value_N[kept_N], place_C[test.cell_N[kept_N]]

@@ -22,7 +22,7 @@ from grn_cotrain.data.vocab import FeatureVocab, name_some
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.model_scorer import ModelScorer
 from grn_cotrain.export.best_pairs import BestPairs
-from grn_cotrain.export.known_edges import PARTS, KnownEdges, correlations, known_edges
+from grn_cotrain.export.known_edges import PARTS, KnownEdges, known_edges, pair_correlations
 from grn_cotrain.jobs.edges import MOST_EDGES, EdgeOptions
 from grn_cotrain.metrics.platt import Calibration
 from grn_cotrain.options import keywords
@@ -348,7 +348,7 @@ def edge_rows(
     origin_M = np.where(sign_M != 0, "network", "").astype(object)
     correlation_M = np.full(scores_M.size, np.nan, dtype=np.float32)
     if known.cells is not None:
-        found_M, num_cells = correlations(known.cells, pairs_2M)
+        found_M, num_cells = pair_correlations(known.cells, pairs_2M)
         correlation_M = found_M.astype(np.float32)
         told_M = (sign_M == 0) & (np.abs(found_M) >= _SIGNIFICANT / np.sqrt(num_cells))
         sign_M = np.where(told_M, np.sign(found_M), sign_M).astype(np.int8)

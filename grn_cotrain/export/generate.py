@@ -19,6 +19,7 @@ from grn_cotrain.apply import Encoder, OpenRun, over_cells
 from grn_cotrain.apply.cells import Progress
 from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.batch import PackedTokens
+from grn_cotrain.data.cell_blocks import is_in_memory
 from grn_cotrain.data.io.counts import CountsFile
 from grn_cotrain.data.io.write_h5ad import write_h5ad
 from grn_cotrain.data.store import CellStore
@@ -31,7 +32,7 @@ from grn_cotrain.export.generate_rounds import CellDraws, generate_values, guess
 from grn_cotrain.export.generation_check import accuracy
 from grn_cotrain.files import atomic_file, refuse_input
 from grn_cotrain.jobs.generate import Asked, GenerateOptions, Prompt
-from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.nn.token_subset import only_tokens
 from grn_cotrain.objectives import ValuePredictor
 from grn_cotrain.objectives.masking import hide
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
 
 __all__ = ["generate_cells", "generate_file"]
 
+_RESULT_BYTES = (
+    100  # bytes for each value of a cell: it is in X, in three or four layers, and in the lists they are made of
+)
 _STREAM = 31  # random stream that draws the known genes
 
 
@@ -102,6 +106,12 @@ def generate_cells(
             f" {name_some([model.vocab.symbols[gene] for gene in lacking])}"
         )
     applied.tell(say)
+    if not is_in_memory(cells):
+        values = sum(int(cells.num_values(name).sum()) for name in cells.assays)
+        say(
+            f"the result is held in memory, about {values * _RESULT_BYTES / 2**30:.1f} GiB for {values:,} values; give"
+            " fewer cells where that is too much"
+        )
     num_bins = model.config.tokens.num_bins
     guess = guesser(predictor, model, opened.encoder.genes, num_bins=num_bins, seed=options.seed)
     draws = CellDraws(options.seed, (_STREAM,)) if options.sample else None
@@ -130,7 +140,8 @@ def generate_cells(
         )
     cell_N, gene_N, value_N = table.entries("values_T")
     chance_N = table.entries("chance_T")[2] if table.size("chance_T") else None
-    found = accuracy(cells.normalised(), cell_N, gene_N, value_N, chance_N, measured_G)
+    truth = cells.normalised(np.arange(cells.num_cells))
+    found = accuracy(truth, cell_N, gene_N, value_N, chance_N, measured_G)
     reconstructed = " (reconstructed from states that have read these very values)" if pick.reconstructs else ""
     say(found.line() + reconstructed)
     origin = {
@@ -141,10 +152,10 @@ def generate_cells(
         "reconstructed": pick.reconstructs,
         **asdict(found),
     }
-    return _result(cells, table, origin, measured_G)
+    return _result(cells, truth, table, origin, measured_G)
 
 
-def _predictor(model: CoTrainModel, prompt: Prompt) -> ValuePredictor:
+def _predictor(model: CoTrainNetwork, prompt: Prompt) -> ValuePredictor:
     """The objective that knows how sure it is, else the first that predicts values."""
     found = [module for module in model.objectives.values() if isinstance(module, ConfidentPredictor)]
     predictor = found[0] if found else model.value_predictor()
@@ -161,7 +172,7 @@ def _predictor(model: CoTrainModel, prompt: Prompt) -> ValuePredictor:
     return predictor
 
 
-def _doubts(model: CoTrainModel, prompt: Prompt) -> list[str]:
+def _doubts(model: CoTrainNetwork, prompt: Prompt) -> list[str]:
     """Reasons against such a prompt."""
     weights = (getattr(model.objective(name).config, "cell_prompt_weight", 0.0) for name in model.objectives)
     if prompt == "cell" and not any(weight > 0 for weight in weights):
@@ -169,7 +180,7 @@ def _doubts(model: CoTrainModel, prompt: Prompt) -> list[str]:
     return []
 
 
-def _tokenizer(model: CoTrainModel, cells: CellStore, genes: Asked) -> Tokenizer:
+def _tokenizer(model: CoTrainNetwork, cells: CellStore, genes: Asked) -> Tokenizer:
     """Tokens of which some will be unknown; every feature is one where all are asked."""
     if genes == "expressed":
         return model.tokenizer(cells, every_value=True)
@@ -203,7 +214,7 @@ class _Pick:
     text: str
 
     @classmethod
-    def of(cls, options: GenerateOptions, model: CoTrainModel) -> _Pick:
+    def of(cls, options: GenerateOptions, model: CoTrainNetwork) -> _Pick:
         known, seed, asks_zeros = options.known, options.seed, options.genes == "all"
         if isinstance(known, (int, float)):
             share = float(known)
@@ -271,7 +282,9 @@ class _Table:
         return sparse.csr_matrix((values.astype(dtype), (rows, columns)), shape=shape)
 
 
-def _result(cells: CellStore, table: _Table, origin: dict[str, Any], measured_G: np.ndarray) -> anndata.AnnData:
+def _result(
+    cells: CellStore, truth: sparse.csr_matrix, table: _Table, origin: dict[str, Any], measured_G: np.ndarray
+) -> anndata.AnnData:
     import anndata
 
     shape = (cells.num_cells, cells.num_features)
@@ -288,7 +301,6 @@ def _result(cells: CellStore, table: _Table, origin: dict[str, Any], measured_G:
         {"gene_ids": vocab.ids, "modality": vocab.modality, "in_file": measured_G},
         index=pd.Index(vocab.symbols, dtype=object),
     )
-    truth = cells.normalised().copy()
     if not measured_G.all():
         # The truth of a gene that the file lacks is unknown; a NaN where one was generated is one number each.
         rows, columns, _ = table.entries("values_T")

@@ -15,7 +15,7 @@ from torch import Tensor
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.ranks import ranks_within_cells
 from grn_cotrain.data.vocab import NUM_SPECIAL
-from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.objectives import GeneStates, ValuePredictor
 from grn_cotrain.objectives.masking import hide
 from grn_cotrain.objectives.value_target import ConfidentPredictor, Guess
@@ -163,7 +163,7 @@ def _values(found: Guess, draws: CellDraws | None, batch: PackedTokens, where_M:
 
 
 def guesser(
-    predictor: ValuePredictor, model: CoTrainModel, genes: GeneStates, *, num_bins: int, seed: int = 0
+    predictor: ValuePredictor, model: CoTrainNetwork, genes: GeneStates, *, num_bins: int, seed: int = 0
 ) -> GuessValues:
     """The predictor bound to its model; one that returns no confidence is judged by its stability.
 

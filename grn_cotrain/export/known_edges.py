@@ -12,20 +12,18 @@ import numpy as np
 
 from grn_cotrain.apply import OpenRun
 from grn_cotrain.controls.pair_rows import score_by_rows
-from grn_cotrain.controls.pearson import unit_profiles
-from grn_cotrain.data.cell_blocks import column_values
+from grn_cotrain.data.correlations import correlations
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.pairs import pair_keys
 from grn_cotrain.data.prep import Prep
+from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.errors import UserError
 
-__all__ = ["PARTS", "KnownEdges", "correlations", "known_edges"]
+__all__ = ["PARTS", "KnownEdges", "known_edges", "pair_correlations"]
 
 PARTS = ("", "train", "validation", "test", "withheld")
 """Values of ``known``: no edge of the network; its part of the split; in the network, but in no part."""
-
-_MOST_VALUES = 1 << 26  # dense float32 values of the correlation, 256 MB
 
 
 @dataclass(frozen=True)
@@ -145,22 +143,16 @@ def _from_graph(run: OpenRun, why: str) -> tuple[KnownEdges, list[str]]:
     return known, [f"{note} no edge is known and none has a sign: the model's own graph is {messages}"]
 
 
-def correlations(cells: CellStore, pairs_2M: np.ndarray, *, seed: int = 0) -> tuple[np.ndarray, int]:
+def pair_correlations(cells: CellStore, pairs_2M: np.ndarray) -> tuple[np.ndarray, int]:
     """Pearson correlation of each pair over normalised expression, and the number of cells it is over.
-
-    Only the genes of the pairs are made dense; where these are still more than 256 MB, a random part of the cells
-    stands for all.
 
     Returns
     -------
     float64 ``[M]``, int
     """
     genes_G, index_2M = np.unique(pairs_2M, return_inverse=True)
-    index_2M = index_2M.reshape(2, -1)
-    most = max(100, _MOST_VALUES // max(1, genes_G.size))
-    rows_C = np.flatnonzero(cells.present("rna"))  # zeros of other cells are not measurements
-    if len(rows_C) > most:
-        rows_C = np.sort(np.random.default_rng(seed).choice(rows_C, most, replace=False))
-    profiles_CG = unit_profiles(column_values(cells, rows_C, genes_G).toarray())
-    found_M = score_by_rows(index_2M, lambda sources_S: profiles_CG[:, sources_S].T @ profiles_CG)
-    return found_M, len(rows_C)
+    statistics = Statistics(cells.genes())  # zeros of other cells are not measurements
+    found_M = score_by_rows(
+        index_2M.reshape(2, -1), lambda sources_S: correlations(statistics, genes_G[sources_S], genes_G)
+    )
+    return found_M, statistics.num_cells

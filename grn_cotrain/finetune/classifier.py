@@ -20,7 +20,7 @@ from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import read_json, sha256_file, write_json
-from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.model_io import read_tensors, save_model
 from grn_cotrain.nn.heads import HEADS, Head
 
@@ -46,7 +46,7 @@ class Classifier:
         Column of ``obs`` that they were learned from.
     """
 
-    model: CoTrainModel
+    model: CoTrainNetwork
     head: Head
     spec: ComponentSpec
     classes: tuple[str, ...]
@@ -54,7 +54,7 @@ class Classifier:
 
     @classmethod
     def new(
-        cls, model: CoTrainModel, spec: ComponentSpec, classes: tuple[str, ...], label: str, *, seed: int
+        cls, model: CoTrainNetwork, spec: ComponentSpec, classes: tuple[str, ...], label: str, *, seed: int
     ) -> Classifier:
         """With an untrained head, whose weights the seed decides.
 
@@ -149,7 +149,7 @@ class Classifier:
         return cls(model, head.eval(), spec, classes, label)
 
 
-def _build_head(spec: ComponentSpec, model: CoTrainModel, num_classes: int) -> Head:
+def _build_head(spec: ComponentSpec, model: CoTrainNetwork, num_classes: int) -> Head:
     return HEADS.build(
         spec.name, spec.options, path=f"head.{spec.name}", width=model.config.width, num_classes=num_classes
     )

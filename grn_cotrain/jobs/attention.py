@@ -43,6 +43,9 @@ class AttentionConfig(Options):
     )
     rank_normalised: bool = option(False, "Replace the weights of each cell by ranks, by row and by column.")
     zeros: bool = option(False, "Keep tokens of genes that are zero in a cell.")
+    encoder: str | None = option(
+        None, "Cell encoder to read, where a model has several; default: the only one that reads rna.", metavar="NAME"
+    )
     max_cells: int | None = option(1000, "Maximum number of cells of a group, drawn at random.", low=1)
     seed: int = seed_option()
 

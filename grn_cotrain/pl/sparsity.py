@@ -30,11 +30,13 @@ _WHAT = {
     "dropout": "values dropped from the same cells",
     "own": "groups of cells by their own sparsity",
 }
-_NEEDED = ("by", "group", "sparsity", "scorer", "metric", "value", "low", "high")
+_NEEDED = ("assay", "by", "group", "sparsity", "scorer", "metric", "value", "low", "high")
 _MIN_RANGE = 0.1  # range of the y axis: below it, noise would look like a trend
 
 
-def sparsity(run_or_frame: Any, *, metric: str = "r2", by: str = "dropout", ax: Axes | None = None) -> Axes:
+def sparsity(
+    run_or_frame: Any, *, metric: str = "r2", by: str = "dropout", assay: str | None = None, ax: Axes | None = None
+) -> Axes:
     """Draw how well hidden values are predicted where more of a cell is zero, for the model and its baselines.
 
     Bands and bars are 95 % intervals over cells. Groups of a column of obs stand side by side, the sparsest last; they,
@@ -49,6 +51,8 @@ def sparsity(run_or_frame: Any, *, metric: str = "r2", by: str = "dropout", ax: 
         One of :data:`~grn_cotrain.evaluate.sparsity.METRICS`: ``r2``, ``mse``, ``pearson``, ``pearson_cell``.
     by
         ``dropout``, ``own``, or the column of obs that was evaluated.
+    assay
+        Assay to draw; needed where the frame holds several.
     ax
         Axes to draw on; default: new ones.
 
@@ -59,11 +63,18 @@ def sparsity(run_or_frame: Any, *, metric: str = "r2", by: str = "dropout", ax: 
     Raises
     ------
     UserError
-        The run is not evaluated so; no such metric or grouping; a frame of another form.
+        The run is not evaluated so; no such metric, grouping or assay; several assays and none named; a frame of
+        another form.
     """
     choose("metric", metric, METRICS)
     frame = _frame(run_or_frame)
     choose("by", by, frame["by"].unique())
+    assays = list(dict.fromkeys(frame["assay"]))
+    if assay is None and len(assays) > 1:
+        raise UserError(f"assay: not given, and the frame holds {', '.join(assays)}; name one")
+    if assay is not None:
+        choose("assay", assay, assays)
+        frame = frame[frame["assay"] == assay]
     rows = frame[(frame["by"] == by) & (frame["metric"] == metric)].dropna(subset="value")
     if rows.empty:
         raise UserError(f"metric '{metric}': no scorer has a value by {by}; choose another metric")
@@ -73,7 +84,7 @@ def sparsity(run_or_frame: Any, *, metric: str = "r2", by: str = "dropout", ax: 
         _draw(ax, rows, joined=by in _WHAT)
         ax.set_xlabel(f"share of zeros: {_WHAT[by]}" if by in _WHAT else f"{by} (share of zeros), sparsest last")
         ax.set_ylabel(CELL_METRICS[metric].words)
-        ax.set_title("Hidden values by sparsity")
+        ax.set_title("Hidden values by sparsity" + (f": {assay}" if len(assays) > 1 else ""))
     return ax
 
 

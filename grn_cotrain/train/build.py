@@ -14,7 +14,7 @@ from grn_cotrain.data.nodes import Nodes, node_cells
 from grn_cotrain.data.run_data import RunData
 from grn_cotrain.data.statistics import Need, Statistics
 from grn_cotrain.data.value_statistics import Moments
-from grn_cotrain.model import CoTrainModel, ModelInputs
+from grn_cotrain.model import CoTrainNetwork, ModelInputs
 from grn_cotrain.model_inputs import unread_assays
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
 from grn_cotrain.nn.graph_encoders import GRAPH_ENCODERS
@@ -84,7 +84,7 @@ def model_inputs(recipe: Recipe, data: RunData, statistics: Statistics) -> Model
     if LINK_DECODERS.get(decoder.name).uses_evidence:
         config = LINK_DECODERS.config(decoder.name, decoder.options, path="model.link_decoder")
         evidence = build_evidence(
-            config.evidence, data.split, data.cells.take(rows_C), seed=recipe.seed, cache=data.prep.folder / "controls"
+            config.evidence, data.split, data.cells, rows_C, seed=recipe.seed, cache=data.prep.folder / "controls"
         )
     return ModelInputs(
         vocab=data.vocab,
@@ -147,12 +147,12 @@ def _known_nodes(recipe: Recipe, data: RunData, nodes: Nodes, statistics: Statis
     return known_G[nodes.feature_N]
 
 
-def build_model(recipe: Recipe, data: RunData) -> CoTrainModel:
+def build_model(recipe: Recipe, data: RunData) -> CoTrainNetwork:
     """Build the model of a recipe, its encoders and objectives prepared with statistics of the training cells."""
     statistics = Statistics(data.cells, data.cell_split.train_C)
     every_feature = _nodes(recipe, data).num_nodes == data.vocab.num_features
     statistics.collect(build_needs(recipe) | (table_needs(recipe) if every_feature else frozenset()))
-    model = CoTrainModel(
+    model = CoTrainNetwork(
         recipe.model,
         recipe.objectives,
         model_inputs(recipe, data, statistics),

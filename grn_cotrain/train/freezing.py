@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.errors import UserError
-from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.nn.cross_attention import CrossAttentionBlock
 from grn_cotrain.nn.packed_transformer import TransformerBlock
 
@@ -24,7 +24,7 @@ FreezeLevel = Literal["none", "embeddings", "first_block", "encoder"]
 FREEZE_LEVELS: tuple[FreezeLevel, ...] = get_args(FreezeLevel)
 
 
-def freeze(model: CoTrainModel, level: FreezeLevel, batch: PackedTokens) -> list[str]:
+def freeze(model: CoTrainNetwork, level: FreezeLevel, batch: PackedTokens) -> list[str]:
     """Take away the gradients of the weights that ``level`` names.
 
     =============== ==================================================================================================

@@ -8,13 +8,14 @@ from grn_cotrain.data.negatives import LinkSampler
 from grn_cotrain.data.run_data import RunData
 from grn_cotrain.data.streams import CellStream
 from grn_cotrain.data.tokens import Tokenizer
-from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.nn.sparse import MessageGraph
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.train.group import Group
+from grn_cotrain.train.pooling import MicroBatch
 from grn_cotrain.train.schedule import Schedule
 from grn_cotrain.train.seeds import Purpose, numpy_generator, step_seed, torch_generator
-from grn_cotrain.train.step import MicroBatch, StepInputs
+from grn_cotrain.train.step import StepInputs
 
 __all__ = ["StepSource"]
 
@@ -48,7 +49,7 @@ class StepSource:
         self,
         recipe: Recipe,
         data: RunData,
-        model: CoTrainModel,
+        model: CoTrainNetwork,
         schedule: Schedule,
         tokenizer: Tokenizer,
         *,

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import nn
 
-from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.recipe import TrainConfig
 
 __all__ = ["build_optimizer", "learning_rate_factor", "set_learning_rate"]
@@ -21,7 +21,7 @@ def learning_rate_factor(step: int, *, warmup_steps: int, max_steps: int, floor:
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def build_optimizer(model: CoTrainModel, weighting: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
+def build_optimizer(model: CoTrainNetwork, weighting: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     """AdamW; matrices decay, rows of features, vectors (biases, norms) and loss weights do not.
 
     Rows (the table, and those of features that are not nodes) have a learning rate of their own, since a feature's row

@@ -20,44 +20,24 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.negatives import LinkSupervision
-from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.nn.sparse import MessageGraph
 from grn_cotrain.objectives import GeneStates, LossOutput, Step
 from grn_cotrain.objectives.reading import Views, cell_losses, draw_views, score_views
 from grn_cotrain.objectives.view import View
 from grn_cotrain.train.counting import CallCounters, notes_of, replay_notes
 from grn_cotrain.train.group import ALONE, Group
-from grn_cotrain.train.pooling import Pooled, pool_states
+from grn_cotrain.train.pooling import MicroBatch, Pooled, pool_states
 from grn_cotrain.train.random_state import RandomState
 from grn_cotrain.train.tally import StepReport, Tally
 from grn_cotrain.train.weighting import LossWeighting
 
-__all__ = ["MicroBatch", "StepInputs", "accumulate_gradients", "gradient_cosine"]
+__all__ = ["StepInputs", "accumulate_gradients", "gradient_cosine"]
 
 Backward = Callable[[Tensor], None]
 Counts = Mapping[str, Mapping[str, float]]
 """Objective -> part of its loss -> what its sum is divided by."""
-
-
-@dataclass(frozen=True)
-class MicroBatch:
-    """Cells that are encoded together.
-
-    Attributes
-    ----------
-    index
-        Its number in the step, over all processes.
-    tokens
-        The cells.
-    generator
-        Draws their views.
-    """
-
-    index: int
-    tokens: PackedTokens
-    generator: torch.Generator
 
 
 @dataclass(frozen=True)
@@ -89,13 +69,13 @@ class StepInputs:
     reseed: Callable[[int | None], None] = field(default=lambda number: None)
 
 
-def _sides(model: CoTrainModel, active: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
+def _sides(model: CoTrainNetwork, active: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
     cells = frozenset(name for name in active if model.objectives[name].reads_cells)
     return cells, active - cells
 
 
 def accumulate_gradients(
-    model: CoTrainModel,
+    model: CoTrainNetwork,
     weighting: LossWeighting,
     inputs: StepInputs,
     active: frozenset[str],
@@ -141,7 +121,7 @@ class _Work:
 
     def __init__(
         self,
-        model: CoTrainModel,
+        model: CoTrainNetwork,
         weighting: LossWeighting,
         inputs: StepInputs,
         active: frozenset[str],
@@ -285,7 +265,7 @@ def through_graph(genes: GeneStates, leaves: GeneStates) -> None:
         torch.autograd.backward(outputs, gradients)
 
 
-def gradient_cosine(model: CoTrainModel, inputs: StepInputs, active: frozenset[str]) -> dict[str, float]:
+def gradient_cosine(model: CoTrainNetwork, inputs: StepInputs, active: frozenset[str]) -> dict[str, float]:
     """Cosine between the objectives' gradients on the shared table, and their norms; ``.grad`` stays untouched.
 
     The gradient is taken at the table's output, after both ways back to it (directly, and through the graph

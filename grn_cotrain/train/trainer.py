@@ -15,7 +15,7 @@ from grn_cotrain.data.run_data import RunData
 from grn_cotrain.errors import UserError
 from grn_cotrain.manifest import MODEL_MANIFEST, Manifest
 from grn_cotrain.metrics.platt import PLATT_FILE
-from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.model_io import load_model, save_model
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.run_folder import RunFolder
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["Trainer", "build_schedule"]
 
 
-def build_schedule(recipe: Recipe, model: CoTrainModel) -> Schedule:
+def build_schedule(recipe: Recipe, model: CoTrainNetwork) -> Schedule:
     """The recipe's schedule over the model's objectives; an arm that would train nothing is refused."""
     cells = tuple(name for name, module in model.objectives.items() if module.reads_cells)
     links = tuple(name for name, module in model.objectives.items() if module.reads_links)
@@ -82,7 +82,7 @@ class Trainer:
         self,
         recipe: Recipe,
         data: RunData,
-        model: CoTrainModel,
+        model: CoTrainNetwork,
         run: RunFolder,
         reporter: Reporter | None = None,
         *,

@@ -13,7 +13,7 @@ from grn_cotrain.data.edge_split import EdgeSplit, LabelledPairs
 from grn_cotrain.data.streams import one_pass
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.metrics.links import auroc, average_precision, per_tf
-from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.objectives.reading import cell_losses
 from grn_cotrain.train.schedule import Schedule
 from grn_cotrain.train.seeds import Purpose, torch_generator
@@ -66,7 +66,7 @@ class Validator:
         return "validation/links/selection" if self.selects_on_links else "validation/cells/selection"
 
     @torch.no_grad()
-    def __call__(self, model: CoTrainModel) -> dict[str, float]:
+    def __call__(self, model: CoTrainNetwork) -> dict[str, float]:
         """Metrics by name, in evaluation mode and over all message edges; the model's mode is restored."""
         was_training = model.training
         model.eval()
@@ -80,7 +80,7 @@ class Validator:
         finally:
             model.train(was_training)
 
-    def links(self, model: CoTrainModel) -> dict[str, float]:
+    def links(self, model: CoTrainNetwork) -> dict[str, float]:
         """Link metrics on the validation pairs."""
         assert self.pairs is not None
         scores_M = model.link_logits(model.encode_graph(), self.pairs.pairs_2M)
@@ -96,7 +96,7 @@ class Validator:
             "validation/links/selection": macro if np.isfinite(macro) else pooled,
         }
 
-    def _cells(self, model: CoTrainModel) -> dict[str, float]:
+    def _cells(self, model: CoTrainNetwork) -> dict[str, float]:
         genes = model.encode_graph()
         device = genes.table_GD.device
         names = frozenset(self.schedule.cell_objectives)

@@ -198,7 +198,7 @@ class CellEncoderCase:
         prompt_BD = torch.randn(batch.num_cells, WIDTH, generator=torch.Generator().manual_seed(4)).requires_grad_()
         features = self.features().requires_grad_()
         tokens_TD = encoder(replace(batch, prompt_BD=prompt_BD), features).tokens_TD
-        if not encoder.reads_prompt:  # CoTrainModel refuses it
+        if not encoder.reads_prompt:  # CoTrainNetwork refuses it
             assert torch.equal(tokens_TD, encoder(batch, features).tokens_TD)
             return
         tokens_TD.square().sum().backward()

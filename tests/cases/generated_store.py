@@ -67,6 +67,10 @@ class GeneratedStore(StoreBase):
         assays = {name: entry.take(index_B) for name, entry in self.assays.items()}
         return MemoryStore(self.vocab, values_BG, self.obs.iloc[index_B], assays)
 
+    def part(self, index_B: np.ndarray) -> MemoryStore:
+        """The cells at ``index_B``, in that order; nothing is on disk."""
+        return self.take(index_B)
+
     def verify(self) -> None:
         """There is no file to check."""
 

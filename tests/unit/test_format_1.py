@@ -15,7 +15,7 @@ from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import sha256_file
 from grn_cotrain.manifest import MODEL_MANIFEST, Manifest
-from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.model_io import load_model, save_model
 
 #: Seven genes, three peaks and five cells, saved by the last version that wrote format 1, with what it made of them.
@@ -40,7 +40,7 @@ def written(folder: Path, **changes: Any) -> Path:
     return folder
 
 
-def scores(model: CoTrainModel) -> tuple[np.ndarray, torch.Tensor]:
+def scores(model: CoTrainNetwork) -> tuple[np.ndarray, torch.Tensor]:
     cells = MemoryStore.build(model.vocab, np.array(SAVED["values_CG"]), kind="log")
     with torch.no_grad():
         genes = model.encode_graph()

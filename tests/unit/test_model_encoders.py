@@ -20,7 +20,7 @@ from grn_cotrain.data.run_data import load_run_data
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
-from grn_cotrain.model import CoTrainModel, ModelInputs
+from grn_cotrain.model import CoTrainNetwork, ModelInputs
 from grn_cotrain.model_io import load_model
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS, CellEncoder, CellStates
 from grn_cotrain.recipe import ModelConfig, Recipe
@@ -45,11 +45,11 @@ def mosaic(num_cells: int = 9) -> MemoryStore:
     return MemoryStore.build(multiome_vocab(), counts, kind="counts", present={"rna": has_rna, "atac": has_atac})
 
 
-def model_of(parts: dict[str, Any], objectives: dict[str, Any] | None = None) -> CoTrainModel:
+def model_of(parts: dict[str, Any], objectives: dict[str, Any] | None = None) -> CoTrainNetwork:
     table = {"init": "random", "inductive": [], "id_dropout": 0.0}
     config = parse(ModelConfig, {"width": 16, "table": table, "link_decoder": "bilinear", **parts}, path="model")
     inputs = ModelInputs(multiome_vocab(), None, {}, None, np.array([[0, 1], [2, 3]]), np.array([1, 0]))
-    return CoTrainModel(config, objectives or {}, inputs, backend="csr").eval()
+    return CoTrainNetwork(config, objectives or {}, inputs, backend="csr").eval()
 
 
 def with_encoders(recipe: Recipe, encoders: dict[str, dict[str, Any]]) -> Recipe:
@@ -195,11 +195,30 @@ def test_an_assay_that_no_encoder_reads_is_reported(world: Path, caplog: pytest.
     assert "no encoder reads the assay atac" in caplog.text
 
 
-def test_what_reads_one_encoder_says_so() -> None:
-    model = model_of({"encoders": BOTH})
-    tokens = model.tokenizer(mosaic()).batch(np.arange(2)).pack()
-    with pytest.raises(UserError, match="attention: reads one encoder, and the model has rna, atac"):
-        next(model.cell_attention(tokens, model.encode_graph()))
+def test_attention_is_that_of_the_encoder_that_reads_rna() -> None:
+    model, cells = model_of({"encoders": BOTH}), mosaic()
+    batch = model.tokenizer(cells, encoder="rna").batch(np.arange(9)).pack()
+    assert batch.cell_index_B.tolist() == [0, 1, 2, 6, 7, 8]
+    with torch.no_grad():
+        genes = model.encode_graph()
+        found = list(model.cell_attention(batch, genes))
+    assert [len(matrix_LL) for matrix_LL in found] == batch.cu_lens.diff().tolist()
+    assert set(batch.modality_T.tolist()) == {0}
+
+
+@pytest.mark.parametrize(
+    ("encoders", "asked", "message"),
+    [
+        ({"a": "rna", "b": "atac"}, "b", "encoder='b': reads no genes; choose from a"),
+        ({"first": "rna", "b": "atac"}, "frist", r"no such encoder; choose from first \(did you mean 'first'\?\)"),
+        ({"a": "rna", "b": "rna"}, None, r"encoder: not given, and several encoders read rna \(a, b\); name one"),
+        ({"a": "atac"}, None, r"no encoder of the model reads rna \(a\); train one that does"),
+    ],
+)
+def test_an_encoder_of_genes_is_chosen_or_asked_for(encoders: dict[str, str], asked: str | None, message: str) -> None:
+    model = model_of({"encoders": {name: {**ONE, "reads": [reads]} for name, reads in encoders.items()}})
+    with pytest.raises(UserError, match=message):
+        model.gene_encoder(asked)
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from grn_cotrain.controls.pair_evidence import PairEvidence
 from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
-from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.model_extend import extend_model, extended_tensor
+from grn_cotrain.model_io import load_network, save_network
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
 from tests.cases.link_decoders import make_means
 from tests.unit.train.test_finetune import NUM_GENES, small_model
@@ -22,7 +23,7 @@ from tests.unit.train.test_finetune import NUM_GENES, small_model
 NEW = ("STAT1", "STAT3", "LONER")
 
 
-def extended(model: CoTrainModel, cells: MemoryStore | None = None) -> CoTrainModel:
+def extended(model: CoTrainNetwork, cells: MemoryStore | None = None) -> CoTrainNetwork:
     vocab = model.vocab.extend(NEW).extend(["chr1:10-20"], modality="peak")
     wide = None
     if cells is not None:
@@ -31,7 +32,7 @@ def extended(model: CoTrainModel, cells: MemoryStore | None = None) -> CoTrainMo
     return extend_model(model, vocab, cells=wide)
 
 
-def same_cells_wider(cells: MemoryStore, model: CoTrainModel) -> MemoryStore:
+def same_cells_wider(cells: MemoryStore, model: CoTrainNetwork) -> MemoryStore:
     """The cells, with zeros for the new features."""
     values_CG = np.hstack([cells.values_CG.toarray(), np.zeros((cells.num_cells, 4))])
     return MemoryStore.build(model.vocab, values_CG, kind="counts")
@@ -83,7 +84,7 @@ def test_new_genes_are_read_through_their_family() -> None:
     source = FEATURE_SOURCES.build("tf_family")
     features = {"tf_family": source.features(FeatureContext(vocab=plain.vocab)), "expression": np.eye(NUM_GENES, 5)}
     config = replace(plain.config, table=TableConfig(init="random", inductive=("expression", "tf_family")))
-    model = CoTrainModel(config, {}, replace(plain.inputs, features=features), backend="csr").eval()
+    model = CoTrainNetwork(config, {}, replace(plain.inputs, features=features), backend="csr").eval()
     wide = extended(model)
     family_HF = wide.table.features["tf_family"]
     assert torch.equal(family_HF[:NUM_GENES], model.table.features["tf_family"])
@@ -129,8 +130,8 @@ def test_new_features_are_read_and_saved(tmp_path: Path) -> None:
     seen = wide.tokenizer(MemoryStore.build(wide.vocab, values_CG, kind="counts")).batch(np.arange(4)).pack()
     assert int(seen.feature_ids_T.max()) == NUM_GENES + 3 + NUM_SPECIAL
     assert 1 in seen.modality_T.tolist(), "the peak"
-    wide.save(tmp_path / "model")
-    loaded = CoTrainModel.load(tmp_path / "model")
+    save_network(tmp_path / "model", wide)
+    loaded = load_network(tmp_path / "model")
     with torch.no_grad():
         cells_BD = wide.encode_cells(seen, wide.encode_graph()).cells_BD
         assert torch.equal(loaded.encode_cells(seen, loaded.encode_graph()).cells_BD, cells_BD)
@@ -153,7 +154,7 @@ def test_evidence_keeps_its_centre(parts: bool) -> None:
     plain, _, _ = small_model()
     decoder = replace(plain.config.link_decoder, name="residual", options={"evidence": ["kernel_ridge"]})
     inputs = replace(plain.inputs, evidence=evidence)
-    model = CoTrainModel(replace(plain.config, link_decoder=decoder), {}, inputs, backend="csr").eval()
+    model = CoTrainNetwork(replace(plain.config, link_decoder=decoder), {}, inputs, backend="csr").eval()
     wide = extended(model)
     twice = extend_model(wide, wide.vocab.extend(["LATER"]))
     pairs_2M = np.array([[0, 2, 7], [3, 2, 9]])
@@ -189,5 +190,5 @@ def test_what_is_refused() -> None:
 def test_every_feature_a_token_makes_room() -> None:
     model, _, _ = small_model()
     tokens = replace(model.config.tokens, zeros_per_cell="all", max_tokens=1 + NUM_GENES)
-    crowded = CoTrainModel(replace(model.config, tokens=tokens), {}, model.inputs, backend="csr").eval()
+    crowded = CoTrainNetwork(replace(model.config, tokens=tokens), {}, model.inputs, backend="csr").eval()
     assert extended(crowded).config.tokens.max_tokens == 1 + NUM_GENES + 4

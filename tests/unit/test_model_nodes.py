@@ -12,7 +12,7 @@ from grn_cotrain.data.nodes import Nodes, node_cells
 from grn_cotrain.data.run_data import load_run_data
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
-from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.model_io import load_model, save_model
 from grn_cotrain.train.build import build_model
 from grn_cotrain.train.run import train
@@ -29,7 +29,7 @@ def linked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_multiome(tmp_path_factory.mktemp("linked") / "prep", edges())
 
 
-def model_of(world: Path, **changes) -> CoTrainModel:
+def model_of(world: Path, **changes) -> CoTrainNetwork:
     recipe = multiome_recipe(world, **changes)
     return build_model(recipe, load_run_data(recipe)).eval()
 

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from grn_cotrain import progress as module
-from grn_cotrain.progress import counted
+from grn_cotrain.progress import counted, human_size
 
 
 class Clock:
@@ -38,6 +38,36 @@ def test_lines_come_every_fifteen_seconds_with_rate_and_time_left(clock: Clock) 
             progress(done, 100)
             clock.now += 10
     assert said == ["  reading: 20/100  1 cells/s  80 s left", "  reading: 40/100  1 cells/s  60 s left"]
+
+
+def test_bytes_are_shown_as_people_read_them_and_no_time_is_promised_without_a_total(clock: Clock) -> None:
+    said: list[str] = []
+    with counted("thing", "bytes", console=None, say=said.append) as progress:
+        for done in (20_000_000, 60_000_000):
+            progress(done, 100_000_000)
+            clock.now += 20
+        progress(0, None)  # the server sends the file from its start
+        clock.now += 20
+        progress(1_000_000, None)
+    assert said == ["  thing: 60.0 MB/100 MB  2.0 MB/s  20 s left", "  thing: 0 B  0 B/s", "  thing: 1.0 MB  50.0 kB/s"]
+
+
+@pytest.mark.parametrize(("left", "text"), [(99, "99 s left"), (600, "10 min left"), (9000, "2.5 h left")])
+def test_long_times_are_told_in_minutes_and_hours(clock: Clock, left: int, text: str) -> None:
+    said: list[str] = []
+    with counted("reading", "cells", console=None, say=said.append) as progress:
+        progress(0, left + 20)
+        clock.now += 20
+        progress(20, left + 20)
+    assert said[0].endswith(f"  1 cells/s  {text}")
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (262e6, "262 MB"), (1.7e9, "1.7 GB"), (3e12, "3.0 TB")],
+)
+def test_human_size(size: float, text: str) -> None:
+    assert human_size(size) == text
 
 
 def test_nothing_is_shown_of_work_that_reports_nothing() -> None:

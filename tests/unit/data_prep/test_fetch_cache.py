@@ -53,7 +53,7 @@ def test_two_processes_bring_it_once(server, cache) -> None:
 
     def hear(line: str) -> None:
         lines.append(line)
-        if "another process" in line:
+        if "is fetching it; waiting" in line:
             waiting.set()
 
     first = threading.Thread(target=lambda: found.append(fetcher(options={"timeout": (9, 9)}).fetch(resource(url))))

@@ -8,16 +8,15 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from data_prep.fetch import made
 from data_prep.fetch.catalogue import (
     FORMATS_BY_KIND,
     PROCESSES,
     file_name,
-    human_size,
     load_catalogue,
     read_catalogue,
     shipped_catalogue,
 )
-from data_prep.fetch.process import _PROCESSES
 from grn_cotrain.data.io.edges import FORMATS
 from grn_cotrain.errors import UserError
 
@@ -57,7 +56,7 @@ def test_shipped_entry(entry) -> None:
 
 def test_network_formats_are_those_of_the_reader() -> None:
     assert set(FORMATS_BY_KIND["network"]) == set(FORMATS)
-    assert set(PROCESSES) == set(_PROCESSES)
+    assert set(PROCESSES) == set(made.PROCESSES)
 
 
 def test_no_two_addresses_or_checksums_are_alike() -> None:
@@ -134,12 +133,12 @@ def without(key: str) -> dict:
         (GOOD | {"url": "lab/x"}, "is not an address"),
         (GOOD | {"sha256": "abc"}, "sha256 'abc' is not 64 digits"),
         (GOOD | {"md5": "A" * 32}, "is not 32 digits"),
-        (GOOD | {"sha256": 12}, "'sha256' must be text"),
+        (GOOD | {"sha256": 12}, "sha256: got 12; it takes str"),
         (GOOD | {"mirrors": ["http://b/x"]}, "mirrors need a checksum"),
-        (GOOD | {"size": -3}, "must be text or a number of bytes"),
-        (GOOD | {"size": True}, "must be text or a number of bytes"),
-        (GOOD | {"what": "  "}, "'what' must be text"),
-        (GOOD | {"members": "a.tsv"}, "'members' must be a list"),
+        (GOOD | {"size": -3}, "size '-3' must be positive, a number of bytes"),
+        (GOOD | {"size": True}, "size: got True; it takes int"),
+        (GOOD | {"what": "  "}, "key 'what' is missing or empty"),
+        (GOOD | {"members": "a.tsv"}, "members: got 'a.tsv'; it takes a list"),
         (GOOD | {"members": ["../a.tsv"]}, "leads out of the archive"),
         (GOOD | {"members": ["/etc/passwd"]}, "leads out of the archive"),
         (GOOD | {"members": ["a/x", "b/x"]}, "the same file name"),
@@ -150,7 +149,8 @@ def without(key: str) -> dict:
         (without("url") | {"from": "beeline-data"}, "'from' needs 'members'"),
         (without("url") | {"from": "beeline-dat", "members": ["x"]}, "names no archive"),
         (without("url") | {"from": "collectri", "members": ["x"]}, "names no archive"),
-        ("text", "not a mapping"),
+        (without("kind"), "missing key 'kind'"),
+        ("text", "got 'text'; it takes a mapping"),
     ],
 )
 def test_bad_entry_is_one_line(tmp_path, entry, text) -> None:
@@ -164,8 +164,8 @@ def test_bad_entry_is_one_line(tmp_path, entry, text) -> None:
     ("text", "message"),
     [
         ("resources: [", "not valid YAML"),
-        ("- x", "list under the key 'resources'"),
-        ("", "list under the key 'resources'"),
+        ("- x", "holds list; it must hold a mapping"),
+        ("", "holds NoneType; it must hold a mapping"),
         ("resources: []\nmore: 1", "unknown key 'more'"),
     ],
 )
@@ -181,7 +181,7 @@ def test_missing_file_and_repeated_name(tmp_path) -> None:
     with pytest.raises(UserError, match="'lab-net' is there twice"):
         read_catalogue(catalogue_of(tmp_path, GOOD, GOOD))
     (tmp_path / "latin.yaml").write_bytes(b"resources: [\xe4]")
-    with pytest.raises(UserError, match="not valid YAML"):
+    with pytest.raises(UserError, match=r"cannot be read .*give a UTF-8 YAML file"):
         read_catalogue(tmp_path / "latin.yaml")
 
 
@@ -199,11 +199,3 @@ def test_missing_file_and_repeated_name(tmp_path) -> None:
 )
 def test_file_names_are_safe(url, name) -> None:
     assert file_name(url) == name
-
-
-@pytest.mark.parametrize(
-    ("size", "text"),
-    [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (262e6, "262 MB"), (1.7e9, "1.7 GB"), (3e12, "3.0 TB")],
-)
-def test_human_size(size, text) -> None:
-    assert human_size(size) == text

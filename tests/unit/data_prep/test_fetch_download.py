@@ -9,12 +9,10 @@ import json
 import os
 import socket
 import threading
-from pathlib import Path
 
 import pytest
 
 from data_prep.fetch import download as download_module
-from data_prep.fetch.progress import PlainMeter
 from grn_cotrain.errors import UserError
 from tests.unit.data_prep.fetch_helpers import BODY, SHA, fetcher, leftovers, resource
 
@@ -189,11 +187,12 @@ def test_it_gives_up_after_so_many_failures_in_a_row(server, cache) -> None:
     assert len(server.log) == 3
 
 
-def test_waits_grow_and_obey_the_server(server, cache) -> None:
+def test_waits_grow_and_obey_the_server(server, cache, monkeypatch) -> None:
     waits: list[float] = []
+    monkeypatch.setattr(download_module, "sleep", waits.append)
     url = server.add("x", BODY, statuses=[500, 500, 503], headers={"Retry-After": "7"})
     server.files["/x"].headers = {}
-    options = {"attempts": 9, "backoff": 1.0, "sleep": waits.append}
+    options = {"attempts": 9, "backoff": 1.0}
     assert fetcher(options=options).fetch(resource(url)).read_bytes() == BODY
     assert waits == [1.0, 2.0, 4.0]
     waits.clear()
@@ -210,7 +209,7 @@ def test_a_silent_server_is_not_waited_for_forever(server, cache) -> None:
     assert any("again" in line for line in lines)
 
 
-def test_a_server_that_falls_silent_midway_is_resumed(server, cache) -> None:
+def test_a_server_that_falls_silent_midway_is_resumed(server, cache, monkeypatch) -> None:
     gate = threading.Event()
     url = server.add("x", BODY, gate=gate, pause_after=500_000)
     waits: list[float] = []
@@ -219,7 +218,8 @@ def test_a_server_that_falls_silent_midway_is_resumed(server, cache) -> None:
         waits.append(seconds)
         server.files["/x"].gate = None
 
-    path = fetcher(options={"timeout": (0.5, 0.5), "sleep": sleep}).fetch(resource(url))
+    monkeypatch.setattr(download_module, "sleep", sleep)
+    path = fetcher(options={"timeout": (0.5, 0.5)}).fetch(resource(url))
     gate.set()
     assert path.read_bytes() == BODY
     assert len(waits) == 1
@@ -286,30 +286,15 @@ def test_disk_too_small_is_said_before_the_first_byte(server, cache, monkeypatch
 
 def test_disk_full_midway_keeps_what_has_come(server, cache, monkeypatch) -> None:
     url = server.add("x", BODY)
-    real_open = Path.open
+    write = download_module.ResumingDownloader.write
 
-    class Full:
-        def __init__(self, handle) -> None:
-            self.handle, self.left = handle, 300_000
+    def full(self, chunk: bytes) -> None:
+        left = 300_000 - self._size
+        write(self, chunk[:left])
+        if left < len(chunk):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *details) -> None:
-            self.handle.close()
-
-        def write(self, chunk: bytes) -> None:
-            if len(chunk) > self.left:
-                self.handle.write(chunk[: self.left])
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            self.left -= len(chunk)
-            self.handle.write(chunk)
-
-    def full_open(self: Path, mode: str = "r", *arguments, **options):
-        handle = real_open(self, mode, *arguments, **options)
-        return Full(handle) if self.name.endswith(".part") else handle
-
-    monkeypatch.setattr(Path, "open", full_open)
+    monkeypatch.setattr(download_module.ResumingDownloader, "write", full)
     with pytest.raises(UserError, match=r"no room is left .* after 300 kB; free some .*GRN_COTRAIN_CACHE.*continued"):
         fetcher().fetch(resource(url))
     assert len(server.log) == 1
@@ -325,15 +310,9 @@ def test_https_never_falls_back_to_http(server, cache, monkeypatch) -> None:
     class Answer:
         status_code, reason, url = 200, "OK", "http://elsewhere/x"
         headers: dict[str, str] = {}
-        history = [type("Hop", (), {"url": "https://safe/x"})]
+        is_redirect = False
 
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *details) -> None:
-            pass
-
-    monkeypatch.setattr(requests, "get", lambda *arguments, **options: Answer())
+    monkeypatch.setattr(requests, "get", lambda url, **options: options["hooks"]["response"](Answer()))
     with pytest.raises(UserError, match="from https to an unprotected address"):
         fetcher().fetch(resource("https://safe/x"))
 
@@ -344,21 +323,3 @@ def test_passwords_stay_out_of_messages_and_records(server, cache) -> None:
     path = fetcher(lines).fetch(resource(secret))
     assert "secret" not in "\n".join(lines) + (path.parent / "lock.json").read_text()
     assert server.log[0][1]["authorization"].startswith("Basic ")
-
-
-def test_plain_progress_tells_share_rate_and_time_left() -> None:
-    lines: list[str] = []
-    now = [0.0]
-    meter = PlainMeter("thing", lines.append, interval=10, clock=lambda: now[0])
-    meter.begin(20_000_000, 100_000_000)
-    for _ in range(4):
-        now[0] += 5
-        meter.advance(10_000_000)
-    assert lines == [
-        "thing: 40.0 MB of 100 MB (40 %), 2.0 MB/s, 30 s left",
-        "thing: 60.0 MB of 100 MB (60 %), 2.0 MB/s, 20 s left",
-    ]
-    meter.begin(0, None)
-    now[0] += 20
-    meter.advance(1_000_000)
-    assert lines[-1] == "thing: 1.0 MB, 50.0 kB/s"

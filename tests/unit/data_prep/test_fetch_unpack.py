@@ -11,7 +11,7 @@ import zipfile
 import pytest
 
 from data_prep.fetch import Fetcher, load_catalogue
-from data_prep.fetch.unpack import gunzip, unpack
+from data_prep.fetch.made import gunzip, unpack
 from grn_cotrain.data.io import packed
 from grn_cotrain.data.io.counts import load_counts
 from grn_cotrain.data.io.edges import load_edges

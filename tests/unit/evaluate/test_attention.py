@@ -22,6 +22,7 @@ from grn_cotrain.recipe import TokenConfig
 from tests.cases.attention import EncoderModel, PlantedModel, brute_force
 from tests.cases.toy_cells import toy_cells as few_cells
 from tests.cases.toy_links import NUM_GENES, NUM_TFS, toy_cells
+from tests.multiome import multiome_vocab
 
 TFS = np.arange(NUM_TFS)
 
@@ -236,3 +237,31 @@ def test_every_encoder_is_read_as_its_own_matrices_say(name: str) -> None:
             assert int(scores.count_SG.sum()) == sum(n for (source, _), (_, _, n) in expected.items() if source < 6)
     with pytest.raises(UserError, match="layers"):
         one(model, cells, AttentionConfig(layers=(99,)), sources=sources)
+
+
+def test_genes_alone_are_scored_in_the_cells_that_have_rna() -> None:
+    """Peaks are tokens of the same encoder, and in no score; the numbers of pairs of genes are those of a loop."""
+    rng = np.random.default_rng(5)
+    counts = rng.poisson(1.5, (30, 36))
+    has_rna, has_atac = np.arange(30) % 3 != 1, np.arange(30) % 3 != 2
+    counts[~has_rna, :24] = 0
+    counts[~has_atac, 24:] = 0
+    cells = MemoryStore.build(multiome_vocab(), counts, kind="counts", present={"rna": has_rna, "atac": has_atac})
+    groups, unlabelled = cell_groups(cells, None, max_cells=None)
+    assert (groups[0].rows_C.tolist(), unlabelled) == (np.flatnonzero(has_rna).tolist(), 0)
+    weights = rng.random((36, 36)).astype(np.float32)
+    model = PlantedModel(lambda reader, read, cell: weights[np.ix_(reader, read)] + cell)
+    (scores,) = read_attention(model, cells, np.arange(5), groups, AttentionConfig())
+    assert scores.weight_SG.shape == (5, 24)
+    readers = {}
+    for cell in np.flatnonzero(has_rna):
+        seen = set(np.flatnonzero(counts[cell, :24]).tolist())
+        for source in seen & set(range(5)):
+            for target in seen - {source}:
+                expected = np.mean([weights[reader, source] + cell for reader in seen - {source}])
+                readers.setdefault((source, target), []).append((weights[target, source] + cell, expected))
+    assert int((scores.count_SG > 0).sum()) == len(readers)
+    for (source, target), values in readers.items():
+        weight, expected = np.mean(values, axis=0)
+        assert scores.weight_SG[source, target] == pytest.approx(weight, rel=1e-5)
+        assert scores.expected_SG[source, target] == pytest.approx(expected, rel=1e-5)

@@ -25,7 +25,7 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.in_silico import InSilico, perturb_cells
 from grn_cotrain.evaluate.in_silico_controls import matched_controls
 from grn_cotrain.evaluate.in_silico_edits import delete_genes, overexpress_genes, rebin, take_cells
-from grn_cotrain.model import CoTrainModel, ModelInputs
+from grn_cotrain.model import CoTrainNetwork, ModelInputs
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
 from grn_cotrain.recipe import ModelConfig
 from tests.cases.toy_cells import toy_cells
@@ -38,7 +38,7 @@ ALL_ZEROS = {"scbert"}  # read every feature
 
 def build(
     encoder: str, cells: MemoryStore = LOG, *, options: dict[str, Any] | None = None, **tokens: Any
-) -> CoTrainModel:
+) -> CoTrainNetwork:
     if encoder in ALL_ZEROS:
         tokens = {"zeros_per_cell": "all", **tokens}
     sizes = {} if (options or {}).get("decoder") == "C" else {"num_layers": 2}
@@ -54,7 +54,7 @@ def build(
         },
     )
     none_2E = np.zeros((2, 0), dtype=np.int64)
-    model = CoTrainModel(config, {}, ModelInputs(cells.vocab, None, {}, None, none_2E, none_2E[0]), backend="csr")
+    model = CoTrainNetwork(config, {}, ModelInputs(cells.vocab, None, {}, None, none_2E, none_2E[0]), backend="csr")
     model.cell_encoder.prepare(Statistics(cells))
     return model.eval()
 

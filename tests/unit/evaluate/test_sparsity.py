@@ -22,12 +22,14 @@ from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
-from grn_cotrain.evaluate.cells import HiddenCells, hidden_cells, masked_value_table
+from grn_cotrain.evaluate.cells import masked_value_table
+from grn_cotrain.evaluate.hidden import HiddenCells, hidden_cells
 from grn_cotrain.evaluate.run import SPARSITY_FILE
 from grn_cotrain.evaluate.sparsity import LEVELS, drop_values, masked_value_by_sparsity
 from grn_cotrain.recipe import TokenConfig
 from grn_cotrain.run_folder import RunFolder
 from tests.cases.toy_cells import toy_cells
+from tests.multiome import multiome_vocab
 
 CELLS = toy_cells(num_cells=300, num_genes=40, density=0.5)
 CELLS = replace(CELLS, obs=pd.DataFrame({"type": np.where(np.arange(300) % 3, "common", "rare"), "own": "x"}))
@@ -263,3 +265,52 @@ def test_a_run_is_printed_and_written(tiny_run: Path, tmp_path: Path, capsys: py
     assert set(frame["scorer"]) == {"joint", "gene_mean", "gene_and_cell", "factor_analysis"}
     assert np.isfinite(frame.loc[frame["metric"] == "r2", "value"]).all()
     assert (run / "cells.parquet").is_file()
+
+
+def mosaic_cells() -> MemoryStore:
+    """300 cells with counts of 24 genes and 12 peaks: 100 lack ATAC, 100 lack RNA."""
+    counts = np.random.default_rng(3).poisson(1.2, (300, 36))
+    has_rna, has_atac = np.arange(300) % 3 != 1, np.arange(300) % 3 != 2
+    counts[~has_rna, :24] = 0
+    counts[~has_atac, 24:] = 0
+    kinds = {"rna": "counts", "atac": "counts"}
+    obs = pd.DataFrame({"type": np.where(has_rna, "a", "b")})
+    return MemoryStore.build(multiome_vocab(), counts, kind=kinds, obs=obs, present={"rna": has_rna, "atac": has_atac})
+
+
+def test_each_assay_has_its_own_cells_features_and_sparsity() -> None:
+    cells = mosaic_cells()
+    frame = masked_value_by_sparsity({"mine": noisy}, cells, SPLIT, seed=2, bootstrap=0, by="type")
+    table = masked_value_table({"mine": noisy}, cells, SPLIT, seed=2, bootstrap=0)
+    r2 = frame[frame["metric"] == "r2"].set_index(["assay", "by", "level", "group", "scorer"]).sort_index()
+    for assay in ("rna", "atac"):
+        rows_C = SPLIT.test_C[cells.present(assay)[SPLIT.test_C]]
+        whole = r2.loc[(assay, "dropout", 0.0, "0%")]
+        assert set(whole["num_cells"]) == {len(rows_C)}
+        stored = cells.rows(rows_C)[assay]
+        assert whole["sparsity"].iloc[0] == pytest.approx(1 - stored.nnz / np.prod(stored.shape))
+        there = table[(table["assay"] == assay) & (table["metric"] == "r2")].set_index("scorer")
+        for column in ("value", "num_entries"):
+            np.testing.assert_allclose(whole[column], there.loc[whole.index, column], atol=1e-9, err_msg=column)
+        own = frame[(frame["assay"] == assay) & (frame["by"] == "own") & (frame["metric"] == "r2")]
+        assert own[own["scorer"] == "mine"]["num_cells"].sum() == len(rows_C)
+    # Cells of type b lack RNA: their group has no row there.
+    assert {(one.assay, one.group) for one in frame[frame["by"] == "type"].itertuples()} == {
+        ("rna", "a"),
+        ("atac", "a"),
+        ("atac", "b"),
+    }
+    assert frame.attrs["left_out"] == ["rna: type: 1 groups of fewer than 5 held-out cells have no row: b (0)"]
+
+
+def test_an_assay_whose_values_are_alike_is_named() -> None:
+    counts = mosaic_cells()
+    values = counts.values_CG.copy()
+    values.data[values.indices >= 24] = 1
+    present = {name: counts.present(name) for name in ("rna", "atac")}
+    cells = MemoryStore.build(counts.vocab, values, kind={"rna": "counts", "atac": "binary"}, present=present)
+    frame = masked_value_by_sparsity({}, cells, SPLIT, bootstrap=0)
+    assert set(frame["assay"]) == {"rna"}
+    assert frame.attrs["left_out"] == ["atac: all values that are not zero are alike, so there is no R2 by sparsity"]
+    with pytest.raises(UserError, match="all values that are not zero are alike, so there is no R2; give counts"):
+        masked_value_by_sparsity({}, cells.only("atac"), cell_split(200))

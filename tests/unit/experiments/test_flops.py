@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from experiments.flops import count_flops, step_flops, transformer_flops
 from grn_cotrain.config import parse
 from grn_cotrain.data.tokens import Tokenizer
-from grn_cotrain.model import CoTrainModel, ModelInputs
+from grn_cotrain.model import CoTrainNetwork, ModelInputs
 from grn_cotrain.nn.packed_transformer import PackedTransformer
 from grn_cotrain.recipe_model import ModelConfig
 from tests.cases.toy_cells import toy_cells
@@ -76,7 +76,7 @@ def test_step_of_a_model_counts_the_encoder_and_the_head() -> None:
     )
     none_2E = np.zeros((2, 0), dtype=np.int64)
     inputs = ModelInputs(cells.vocab, None, {}, None, none_2E, none_2E[0])
-    model = CoTrainModel(config, {"masked_value": {}}, inputs, backend="csr")
+    model = CoTrainNetwork(config, {"masked_value": {}}, inputs, backend="csr")
     batch = Tokenizer(cells, config.tokens).batch(np.arange(4)).pack()
     count = step_flops(model, batch, "masked_value")
     lengths = batch.cu_lens.diff().tolist()

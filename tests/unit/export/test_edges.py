@@ -16,7 +16,7 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.model_scorer import ModelScorer
 from grn_cotrain.export import edges as edges_module
 from grn_cotrain.export.edges import COLUMNS, PredictedEdges, predict_edges
-from grn_cotrain.export.known_edges import correlations
+from grn_cotrain.export.known_edges import pair_correlations
 from grn_cotrain.run_folder import RunFolder
 
 SPLIT = "unseen-target-seed0"
@@ -142,21 +142,12 @@ def test_correlation_is_pearsons(tiny_world: Path, everything: PredictedEdges) -
         assert row.correlation == pytest.approx(np.corrcoef(values[:, a], values[:, b])[0, 1], abs=1e-5)
 
 
-def test_correlation_on_a_part_of_the_cells(tiny_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("grn_cotrain.export.known_edges._MOST_VALUES", 120 * 4)
-    cells = Prep.open(tiny_world).cells
-    pairs = np.array([[0, 1], [2, 3]])
-    found, num_cells = correlations(cells, pairs)
-    assert num_cells == 120 < cells.num_cells
-    np.testing.assert_array_equal(found, correlations(cells, pairs)[0])
-
-
 def test_correlation_over_the_cells_whose_genes_were_measured(tiny_world: Path) -> None:
     cells = Prep.open(tiny_world).cells
     there_C = np.arange(cells.num_cells) % 3 > 0
     values_CG = cells.rows(np.arange(cells.num_cells))["rna"].multiply(there_C[:, None])
     part = MemoryStore.build(cells.vocab, values_CG, kind="log", present={"rna": there_C})
-    found, num_cells = correlations(part, np.array([[0], [1]]))
+    found, num_cells = pair_correlations(part, np.array([[0], [1]]))
     assert num_cells == there_C.sum()
     profiles_C2 = part.normalised().toarray()[there_C, :2].astype(np.float64)
     assert found[0] == pytest.approx(np.corrcoef(profiles_C2.T)[0, 1], abs=1e-5)

@@ -12,7 +12,7 @@ from grn_cotrain import pl
 from grn_cotrain.errors import UserError
 
 
-def levels(*, models: tuple[str, ...] = ("joint",)) -> pd.DataFrame:
+def levels(*, models: tuple[str, ...] = ("joint",), assay: str = "rna") -> pd.DataFrame:
     """Two levels and two cell types; the model is best."""
     rows = []
     for by, groups in {"dropout": {"0%": 0.9, "75%": 0.96}, "type": {"T": 0.95, "B": 0.91}}.items():
@@ -21,7 +21,14 @@ def levels(*, models: tuple[str, ...] = ("joint",)) -> pd.DataFrame:
                 for metric in ("r2", "pearson"):
                     value = 0.8 - 0.2 * place - share / 10 + (0.5 if metric == "pearson" else 0)
                     rows.append(
-                        {"by": by, "group": group, "sparsity": share, "scorer": scorer, "metric": metric}
+                        {
+                            "assay": assay,
+                            "by": by,
+                            "group": group,
+                            "sparsity": share,
+                            "scorer": scorer,
+                            "metric": metric,
+                        }
                         | {"value": value, "low": value - 0.05, "high": value + 0.1}
                     )
     return pd.DataFrame(rows)
@@ -46,6 +53,17 @@ def test_groups_stand_in_order_of_sparsity_without_lines() -> None:
     assert joint.get_linestyle() == "None"
     np.testing.assert_allclose(joint.get_ydata(), [1.209, 1.205])
     assert ax.get_ylabel() == "Pearson over entries (mostly gene means)"
+
+
+def test_one_of_several_assays_is_named() -> None:
+    both = pd.concat([levels(assay="rna"), levels(assay="atac").assign(value=0.25)])
+    with pytest.raises(UserError, match="assay: not given, and the frame holds rna, atac; name one"):
+        pl.sparsity(both)
+    with pytest.raises(UserError, match=r"assay 'atca': choose from rna, atac \(did you mean 'atac'\?\)"):
+        pl.sparsity(both, assay="atca")
+    ax = pl.sparsity(both, assay="atac")
+    assert ax.get_title(loc="left") == "Hidden values by sparsity: atac"
+    np.testing.assert_allclose(ax.get_lines()[0].get_ydata(), 0.25)
 
 
 def test_marks_tell_models_apart_and_flat_lines_stay_flat() -> None:

@@ -20,7 +20,7 @@ from grn_cotrain.finetune.classifier import Classifier
 from grn_cotrain.finetune.fit import EpochReport, class_weights, fit
 from grn_cotrain.finetune.run import labels_of, split_labels
 from grn_cotrain.jobs.finetune import FinetuneConfig
-from grn_cotrain.model import CoTrainModel, ModelInputs
+from grn_cotrain.model import CoTrainNetwork, ModelInputs
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
 from grn_cotrain.nn.sparse import MessageGraph
 from grn_cotrain.recipe import ModelConfig, TableConfig, TokenConfig
@@ -42,7 +42,7 @@ def typed_cells(num_cells: int = 60, seed: int = 0) -> tuple[MemoryStore, np.nda
 
 def small_model(
     encoder: str = "transformer", *, num_cells: int = 60, **options: object
-) -> tuple[CoTrainModel, MemoryStore, np.ndarray]:
+) -> tuple[CoTrainNetwork, MemoryStore, np.ndarray]:
     """A model with every part, over typed cells; its statistics are prepared, its weights as drawn."""
     cells, types_C = typed_cells(num_cells)
     config = ModelConfig(
@@ -62,12 +62,12 @@ def small_model(
         message_2E=generator.integers(0, NUM_GENES, (2, 30)),
         sign_E=np.zeros(30, np.int64),
     )
-    model = CoTrainModel(config, {"masked_value": {}}, inputs, backend="csr", seed=0)
+    model = CoTrainNetwork(config, {"masked_value": {}}, inputs, backend="csr", seed=0)
     model.cell_encoder.prepare(Statistics(cells))
     return model.eval(), cells, types_C
 
 
-def classifier_of(model: CoTrainModel, head: str = "cls_mlp") -> Classifier:
+def classifier_of(model: CoTrainNetwork, head: str = "cls_mlp") -> Classifier:
     return Classifier.new(model, ComponentSpec(head), ("a", "b", "c"), "type", seed=0)
 
 

@@ -12,17 +12,18 @@ from grn_cotrain.data.negatives import LinkSampler
 from grn_cotrain.data.run_data import load_run_data
 from grn_cotrain.data.streams import CellStream
 from grn_cotrain.data.tokens import Tokenizer
-from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.objectives import Step
 from grn_cotrain.train.build import build_model
-from grn_cotrain.train.step import MicroBatch, StepInputs, accumulate_gradients, gradient_cosine
+from grn_cotrain.train.pooling import MicroBatch
+from grn_cotrain.train.step import StepInputs, accumulate_gradients, gradient_cosine
 from grn_cotrain.train.weighting import FixedWeighting
 from tests.worlds import tiny_recipe
 
 ACTIVE = frozenset({"masked_value", "link_prediction"})
 
 
-def _setup(world: Path, coupling: str) -> tuple[CoTrainModel, StepInputs]:
+def _setup(world: Path, coupling: str) -> tuple[CoTrainNetwork, StepInputs]:
     recipe = tiny_recipe(
         world,
         model={"coupling": coupling, "table": {"id_dropout": 0.2}, "cell_encoder": {"dropout": 0.0}},
@@ -51,7 +52,7 @@ def _double(batch):
     return replace(batch, values_T=batch.values_T.double())
 
 
-def _gradients(model: CoTrainModel) -> dict[str, torch.Tensor]:
+def _gradients(model: CoTrainNetwork) -> dict[str, torch.Tensor]:
     return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 

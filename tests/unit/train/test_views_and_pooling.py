@@ -16,11 +16,12 @@ from grn_cotrain.data.run_data import load_run_data
 from grn_cotrain.data.streams import CellStream
 from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
-from grn_cotrain.model import CoTrainModel
+from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.objectives import Encodings, PooledStates, Step
 from grn_cotrain.objectives.reading import cell_losses, draw_views, views_read
 from grn_cotrain.train.build import build_model
-from grn_cotrain.train.step import MicroBatch, StepInputs, accumulate_gradients
+from grn_cotrain.train.pooling import MicroBatch
+from grn_cotrain.train.step import StepInputs, accumulate_gradients
 from grn_cotrain.train.weighting import FixedWeighting
 from tests.cases.contrastive import ToyContrastive
 from tests.worlds import make_batched_world, tiny_recipe
@@ -34,7 +35,7 @@ def world(tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_batched_world(tiny_world, tmp_path_factory.mktemp("views") / "prep")
 
 
-def build(world: Path, objectives: dict[str, Any], encoder: dict[str, Any] | None = None) -> CoTrainModel:
+def build(world: Path, objectives: dict[str, Any], encoder: dict[str, Any] | None = None) -> CoTrainNetwork:
     recipe = tiny_recipe(
         world,
         model={"cell_encoder": encoder or SCGPT, "tokens": {"covariates": ["batch"]}},
@@ -43,7 +44,7 @@ def build(world: Path, objectives: dict[str, Any], encoder: dict[str, Any] | Non
     return build_model(recipe, load_run_data(recipe))
 
 
-def micro_batches(model: CoTrainModel, world: Path, count: int, *, double: bool = False) -> list[MicroBatch]:
+def micro_batches(model: CoTrainNetwork, world: Path, count: int, *, double: bool = False) -> list[MicroBatch]:
     data = load_run_data(tiny_recipe(world))
     tokenizer = Tokenizer(data.cells, model.config.tokens, model.inputs.covariates)
     stream = CellStream(tokenizer, np.arange(40), tokens_per_batch=500, seed=0)
@@ -56,14 +57,14 @@ def micro_batches(model: CoTrainModel, world: Path, count: int, *, double: bool 
     return found
 
 
-def step_inputs(model: CoTrainModel, cells: list[MicroBatch], reseed: Callable[[int | None], None]) -> StepInputs:
+def step_inputs(model: CoTrainNetwork, cells: list[MicroBatch], reseed: Callable[[int | None], None]) -> StepInputs:
     return StepInputs(model.graph, cells, None, torch.Generator().manual_seed(1), len(cells), reseed)
 
 
 class Passes:
     """Counts what the encoder is given."""
 
-    def __init__(self, model: CoTrainModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, model: CoTrainNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
         self.states: list[Tensor] = []
         plain = model.encode_cells
 
@@ -142,7 +143,7 @@ def test_views_by_default(world: Path) -> None:
     }
 
 
-def gradients(model: CoTrainModel) -> dict[str, Tensor]:
+def gradients(model: CoTrainNetwork) -> dict[str, Tensor]:
     return {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
 
 
@@ -185,7 +186,7 @@ def test_a_contrastive_loss_over_micro_batches_is_that_of_one_batch(world: Path)
         torch.testing.assert_close(found[name], gradient, rtol=1e-6, atol=1e-9, msg=name)
 
 
-def _squared_errors(model: CoTrainModel, encodings: Encodings, genes: Any, view: Any) -> Tensor:
+def _squared_errors(model: CoTrainNetwork, encodings: Encodings, genes: Any, view: Any) -> Tensor:
     """Squared errors of masked values, one by one, in the order of the hidden tokens."""
     objective: Any = model.objective("masked_value")
     outputs_MK = objective._outputs(model, Step(genes, (view,), encodings))

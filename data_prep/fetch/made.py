@@ -1,19 +1,24 @@
-"""Changes to a file after the download, so that the readers accept it."""
+"""Files made from a download, so that the readers accept it: named members of an archive, or a changed table.
+
+pooch's processors have no limit on the size that comes out, follow the paths inside an archive, and are not atomic.
+So archives go through :mod:`grn_cotrain.data.io.packed`, as in every reader.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path, PurePosixPath
 
+from grn_cotrain.data.io.packed import DAMAGE, copy_limited, open_archive, open_unpacked
 from grn_cotrain.data.io.tables import read_table, read_text
-from grn_cotrain.errors import UserError
-from grn_cotrain.files import atomic_file
+from grn_cotrain.errors import UserError, did_you_mean
+from grn_cotrain.files import atomic_file, atomic_folder
 from grn_cotrain.text_tables import write_delimited
 
 from .catalogue import Resource
-from .unpack import gunzip, unpack
 
-__all__ = ["PROCESS_VERSION", "made_name", "make"]
+__all__ = ["PROCESSES", "PROCESS_VERSION", "gunzip", "made_name", "make", "unpack"]
 
 PROCESS_VERSION = 1
 """Raise it when the same download must be made into something else; made files are then made again."""
@@ -34,7 +39,65 @@ def make(resource: Resource, download: Path, target: Path) -> list[str]:
     if resource.members:
         unpack(download, resource.members, target)
         return []
-    return _PROCESSES[resource.process](download, target) or []
+    return PROCESSES[resource.process](download, target) or []
+
+
+@contextmanager
+def _refused_if_damaged(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (*DAMAGE, NotImplementedError) as error:
+        raise UserError(
+            f"{what}: is damaged or packed in an unknown way ({error}); fetch it again with --refresh"
+        ) from None
+
+
+def unpack(archive: Path, members: Sequence[str], target: Path) -> None:
+    """Take members out: one becomes the file ``target``, several become files of the folder ``target``.
+
+    The names of the files are the last parts of the members' names as the catalogue spells them, so an archive cannot
+    choose where anything goes.
+
+    Raises
+    ------
+    UserError
+        No archive, damaged, a member missing, a member that is a link, a device or a folder, or one that unpacks to
+        more than the archive's size allows; see :mod:`grn_cotrain.data.io.packed`.
+    """
+    with _refused_if_damaged(f"archive '{archive}'"), ExitStack() as stack:
+        opened = open_archive(archive, stack)
+        if opened is None:
+            raise UserError(f"archive '{archive}': is neither zip nor tar; fetch it again with --refresh")
+        found = [_find(member, opened.names, archive) for member in members]
+        if len(members) == 1:
+            with atomic_file(target) as temporary:
+                copy_limited(opened.read(found[0]), temporary, archive)
+            return
+        with atomic_folder(target) as folder:
+            for member, name in zip(members, found, strict=True):
+                copy_limited(opened.read(name), folder / PurePosixPath(member).name, archive)
+
+
+def _find(member: str, names: Sequence[str], archive: Path) -> str:
+    """The member's name in the archive; a folder or ``./`` in front of it is forgiven if that leaves one choice."""
+    if member in names:
+        return member
+    near = [name for name in names if name.endswith("/" + member) and ".." not in PurePosixPath(name).parts]
+    if len(near) == 1:
+        return near[0]
+    raise UserError(
+        f"archive '{archive}': holds no '{member}'{did_you_mean(member, names)}; the publisher may have changed it"
+    )
+
+
+def gunzip(source: Path, target: Path) -> None:
+    """Decompress one gzipped file, within the same limits."""
+    with (
+        _refused_if_damaged(f"file '{source}'"),
+        open_unpacked(source) as stream,
+        atomic_file(target) as temporary,
+    ):
+        copy_limited(stream, temporary, source)
 
 
 def _dorothea(download: Path, target: Path) -> list[str]:
@@ -83,7 +146,7 @@ def _gene_rows(download: Path, target: Path) -> None:
         handle.writelines(line + "\n" for line in lines[1:])
 
 
-_PROCESSES: dict[str, Callable[[Path, Path], list[str] | None]] = {
+PROCESSES: dict[str, Callable[[Path, Path], list[str] | None]] = {
     "gunzip": gunzip,
     "dorothea": _dorothea,
     "gene-rows": _gene_rows,
