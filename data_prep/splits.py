@@ -45,6 +45,8 @@ def prepare_splits(prep_folder: str | Path, kind: SplitKind, options: SplitOptio
     given = [name for name, value in files.items() if value is not None]
     if kind != "published" and given:
         raise UserError(f"--{given[0]}: only a published split reads it; use kind published, or leave it out")
+    if options.every_fold and kind in ("published", "transfer"):
+        raise UserError(f"--every-fold: a split of kind {kind} has no folds; leave it out, or take kind unseen-target")
     if kind != "transfer" and source_prep is not None:
         raise UserError("--source-prep: only a transfer split reads it; use kind transfer, or leave it out")
     prep = Prep.open(prep_folder)
@@ -58,7 +60,9 @@ def prepare_splits(prep_folder: str | Path, kind: SplitKind, options: SplitOptio
             raise UserError("--source-prep: a transfer split needs the prepared folder to train on; give it")
         splits = [transfer_split(prep.grn, Prep.open(source_prep).grn, seed=seed)]
     else:
-        splits = make_split(prep.grn, kind, seed=seed, track=options.track, folds=options.folds)
+        splits = make_split(
+            prep.grn, kind, seed=seed, track=options.track, folds=options.folds, every_fold=options.every_fold
+        )
     refuse_one_class(splits)
     _audit(splits, prep)
     for split in splits:

@@ -65,6 +65,8 @@ class SplitConfig:
     track
         Treatment of the other edges of held-out genes: ``visible`` leaves them in the message graph, ``hidden``
         takes them out.
+    every_fold
+        Whether ``unseen-target`` makes one split for each of five folds, so that every gene is held out once.
     train
         ``published`` only: file of labelled training pairs.
     validation
@@ -80,6 +82,7 @@ class SplitConfig:
     kind: Literal["random", "unseen-tf", "unseen-target", "unseen-both", "published", "transfer"]
     seed: int = 0
     track: Literal["hidden", "visible"] = "visible"
+    every_fold: bool = False
     train: str | None = None
     validation: str | None = None
     test: str | None = None

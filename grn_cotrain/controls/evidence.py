@@ -29,7 +29,7 @@ __all__ = ["build_evidence", "out_of_fold"]
 
 logger = logging.getLogger(__name__)
 
-_VERSION = 3  # raise when a control used as evidence changes its scores, or the file its form
+_VERSION = 4  # raise when a control used as evidence changes its scores, or the file its form
 _CHECKSUM = "checksum"
 
 

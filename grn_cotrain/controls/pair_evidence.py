@@ -1,6 +1,6 @@
 """Closed-form evidence of links: what a decoder starts from, assembled from scores of controls.
 
-Dimension letters: G genes, K evidence channels, M pairs, S sources.
+Dimension letters: F features (two a channel), G genes, K evidence channels, M pairs, S sources; 2 before K: TF, target.
 """
 
 from __future__ import annotations
@@ -10,16 +10,45 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.special import expit
 
+from grn_cotrain.controls.evidence_parts import (
+    Parts,
+    fit_weights,
+    pair_strength,
+    reference,
+    split_scores,
+    training_sample,
+    trust,
+)
 from grn_cotrain.data.edge_split import EdgeSplit, Side
 
-__all__ = ["PairEvidence", "assemble_evidence", "degree_logits"]
+__all__ = ["EvidenceMeans", "PairEvidence", "assemble_evidence", "degree_logits"]
 
-_RIDGE = 1e-3  # penalty per squared weight of the logistic fit, against a mean loss of order 1
 _HELD_OUT: tuple[Side, ...] = get_args(Side)  # a saved file holds the position
 _ARRAYS = ("sources_S", "train_KSG", "full_KSG", "source_logit_G", "target_logit_G")
+_MEANS = ("train_source_KS", "full_source_KS", "train_target_KG", "full_target_KG", "weight_2K")
+
+
+@dataclass(frozen=True)
+class EvidenceMeans:
+    """The parts of the channels that are not a pair's: one number a TF, and one a target.
+
+    Attributes
+    ----------
+    train_source_KS, full_source_KS
+        float32; TF means of the out-of-fold scores and of the full fit.
+    train_target_KG, full_target_KG
+        float32; target means of both.
+    weight_2K
+        Weights of the TF means and of the target means. Those of a TF mean are 0 where the decoder has a bias for each
+        TF, which holds all that one number a TF can.
+    """
+
+    train_source_KS: np.ndarray
+    full_source_KS: np.ndarray
+    train_target_KG: np.ndarray
+    full_target_KG: np.ndarray
+    weight_2K: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -47,6 +76,9 @@ class PairEvidence:
     num_centred
         Leading genes whose target log-odds are centred; None: all. A vocabulary that was extended keeps its old centre,
         so that no logit moves.
+    means
+        The other parts of the channels, so that ``train_KSG`` and ``full_KSG`` hold the pair's part alone, with
+        ``weight_K`` as its weights. None: these hold whole scores, as version 0.1 wrote them.
     """
 
     names: tuple[str, ...]
@@ -58,6 +90,7 @@ class PairEvidence:
     held_out: Side = "none"
     weight_K: np.ndarray | None = None
     num_centred: int | None = None
+    means: EvidenceMeans | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.names), len(self.sources_S), len(self.target_logit_G))
@@ -73,6 +106,12 @@ class PairEvidence:
             raise ValueError(f"held_out: got {self.held_out!r}; choose from {', '.join(_HELD_OUT)}")
         if self.weight_K is not None and self.weight_K.shape != (shape[0],):
             raise ValueError(f"weight_K: shape {self.weight_K.shape}; {shape[0]} channels make ({shape[0]},)")
+        if self.means is not None:
+            sizes = dict(zip(_MEANS, (shape[:2], shape[:2], shape[::2], shape[::2], (2, shape[0])), strict=True))
+            for name, size in sizes.items():
+                array = getattr(self.means, name)
+                if array.shape != size or not np.isfinite(array).all():
+                    raise ValueError(f"{name}: needs finite values of shape {size}")
 
     def extended(self, num_new: int) -> PairEvidence:
         """The same with ``num_new`` more genes, of which nothing is known: evidence 0, average log-odds."""
@@ -88,6 +127,7 @@ class PairEvidence:
             train_KSG=np.pad(self.train_KSG, empty_KSG),
             full_KSG=np.pad(self.full_KSG, empty_KSG),
             num_centred=old,
+            means=None if self.means is None else _padded(self.means, num_new),
             source_logit_G=logits["source_logit_G"],
             target_logit_G=logits["target_logit_G"],
         )
@@ -100,6 +140,8 @@ class PairEvidence:
             arrays["weight_K"] = np.ascontiguousarray(self.weight_K)
         if self.num_centred is not None:
             arrays["num_centred"] = np.array([self.num_centred], dtype=np.int64)
+        if self.means is not None:
+            arrays |= {f"means.{name}": np.ascontiguousarray(getattr(self.means, name)) for name in _MEANS}
         return arrays
 
     @classmethod
@@ -110,8 +152,22 @@ class PairEvidence:
             held_out=_HELD_OUT[int(arrays["held_out"][0])],
             weight_K=np.asarray(arrays["weight_K"]) if "weight_K" in arrays else None,
             num_centred=int(arrays["num_centred"][0]) if "num_centred" in arrays else None,
+            means=(
+                EvidenceMeans(**{name: np.asarray(arrays[f"means.{name}"]) for name in _MEANS})
+                if f"means.{_MEANS[0]}" in arrays
+                else None
+            ),
             **{name: np.asarray(arrays[name]) for name in _ARRAYS},
         )
+
+
+def _padded(means: EvidenceMeans, num_new: int) -> EvidenceMeans:
+    """Target means of 0, the average, for genes that are new."""
+    return replace(
+        means,
+        train_target_KG=np.pad(means.train_target_KG, ((0, 0), (0, num_new))),
+        full_target_KG=np.pad(means.full_target_KG, ((0, 0), (0, num_new))),
+    )
 
 
 def degree_logits(split: EdgeSplit) -> tuple[np.ndarray, np.ndarray]:
@@ -137,7 +193,7 @@ def degree_logits(split: EdgeSplit) -> tuple[np.ndarray, np.ndarray]:
 def assemble_evidence(
     split: EdgeSplit, channels: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], *, fit: bool = True
 ) -> PairEvidence:
-    """Standardise channels, add degree priors, and fit the starting weights.
+    """Split channels into their TF, target and pair parts, add degree priors, and fit a weight for each part.
 
     Parameters
     ----------
@@ -148,84 +204,87 @@ def assemble_evidence(
         between channels; a source without a row in one has evidence 0, the mean, there.
     fit
         Start from the non-negative weights of a class-balanced logistic regression of the training labels on the
-        out-of-fold evidence, together with the degree priors that the decoder will use: a channel that adds nothing
-        starts at 0. Otherwise ``weight_K`` is None.
+        out-of-fold parts, together with the degree priors that the decoder will use: a part that adds nothing starts at
+        0. The pair parts are then made stronger, as far as that costs little
+        (:func:`~grn_cotrain.controls.evidence_parts.pair_strength`). Otherwise ``weight_K`` is None.
 
     Returns
     -------
     PairEvidence
-        Mean 0 and standard deviation 1 over the training candidates of the out-of-fold scores; the full fit is moved
-        by the same constants, for weights are learned on the former and used on the latter.
+        Every part has standard deviation 1 over the pairs that its own fit never saw: the training candidates of the
+        out-of-fold scores, the held-out genes or TFs of the full fit. So what training weighs is what testing adds.
 
     Raises
     ------
     ValueError
         A channel's arrays do not fit each other or the split, or hold values that are not finite.
     """
-    pairs = split.pairs("train")
-    sources_M, targets_M = pairs.pairs_2M
     rows = [np.asarray(sources_S) for sources_S, _, _ in channels.values()]
-    sources_S = np.unique(np.concatenate(rows)) if rows else np.unique(sources_M)
-    shape = (len(channels), len(sources_S), split.num_genes)
-    train_KSG, full_KSG = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
-    for k, (name, (given_S, train_SG, full_SG)) in enumerate(channels.items()):
-        expected = (len(given_S), split.num_genes)
-        for what, array in (("train", train_SG), ("full", full_SG)):
-            if array.shape != expected or not np.isfinite(array).all():
-                raise ValueError(f"evidence '{name}': {what} scores must be finite, of shape {expected}")
-        row_G = np.full(split.num_genes, -1)
-        row_G[given_S] = np.arange(len(given_S))
-        known_M = row_G[sources_M] >= 0
-        seen_M = train_SG[row_G[sources_M[known_M]], targets_M[known_M]].astype(np.float64)
-        mean, std = (float(seen_M.mean()), float(seen_M.std())) if seen_M.size else (0.0, 0.0)
+    sources_S = np.unique(np.concatenate(rows)) if rows else np.unique(split.pairs("train").pairs_2M[0])
+    number, num_sources, num_genes = len(channels), len(sources_S), split.num_genes
+    pair_KSG = {what: np.zeros((number, num_sources, num_genes), dtype=np.float32) for what in _FITS}
+    source_KS = {what: np.zeros((number, num_sources), dtype=np.float32) for what in _FITS}
+    target_KG = {what: np.zeros((number, num_genes), dtype=np.float32) for what in _FITS}
+    for k, (name, (given_S, *tables)) in enumerate(channels.items()):
         at_S = np.searchsorted(sources_S, given_S)
-        # A channel that is constant in training carries no information, whatever its values later.
-        scale = 1 / std if std > 1e-12 * max(1.0, abs(mean)) else 0.0
-        train_KSG[k, at_S] = (train_SG - mean) * scale
-        full_KSG[k, at_S] = (full_SG - mean) * scale
+        for what, scores_SG in zip(_FITS, tables, strict=True):
+            parts = _parts(name, what, split, np.asarray(given_S), scores_SG)
+            pair_KSG[what][k, at_S] = parts.pair_SG
+            source_KS[what][k, at_S], target_KG[what][k] = parts.source_S, parts.target_G
+    for k in range(number):
+        # A part that is constant in training carries no information, whatever its values later.
+        for part in (pair_KSG, source_KS, target_KG):
+            if not part["train"][k].any():
+                part["full"][k] = 0
     source_logit_G, target_logit_G = degree_logits(split)
-    held_out = split.held_out
-    weight_K = None
-    if fit and channels:
-        row_G = np.full(split.num_genes, -1)
-        row_G[sources_S] = np.arange(len(sources_S))
-        row_M = row_G[sources_M]
-        evidence_MK = (train_KSG[:, np.maximum(row_M, 0), targets_M] * (row_M >= 0)).T
-        offset_M = np.zeros(len(sources_M))
-        if held_out not in ("source", "both"):
-            offset_M += source_logit_G[sources_M]
-        if held_out not in ("target", "both"):
-            offset_M += target_logit_G[targets_M]
-        weight_K = _fit_weights(evidence_MK, pairs.labels_M, offset_M)
-    return PairEvidence(
+    evidence = PairEvidence(
         names=tuple(channels),
         sources_S=sources_S,
-        train_KSG=train_KSG,
-        full_KSG=full_KSG,
+        train_KSG=pair_KSG["train"],
+        full_KSG=pair_KSG["full"],
         source_logit_G=source_logit_G,
         target_logit_G=target_logit_G,
-        held_out=held_out,
-        weight_K=weight_K,
+        held_out=split.held_out,
+        means=EvidenceMeans(
+            source_KS["train"], source_KS["full"], target_KG["train"], target_KG["full"], np.zeros((2, number))
+        ),
     )
+    return _weighted(evidence, split) if fit and channels else evidence
 
 
-def _fit_weights(evidence_MK: np.ndarray, labels_M: np.ndarray, offset_M: np.ndarray) -> np.ndarray:
-    """Non-negative weights and a free intercept of a class-balanced logistic regression with an offset."""
-    num_positives, num_negatives = int(labels_M.sum()), int((~labels_M).sum())
-    weight_M = np.where(labels_M, 0.5 / max(1, num_positives), 0.5 / max(1, num_negatives))
-    sign_M = np.where(labels_M, 1.0, -1.0)
-    # Start at the intercept that balances the offset, which is at the log-odds of a rare edge.
-    offset_M = offset_M - float(np.average(offset_M, weights=weight_M))
+_FITS = ("train", "full")
 
-    def loss_and_slope(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        margin_M = sign_M * (evidence_MK @ parameters[:-1] + parameters[-1] + offset_M)
-        slope_M = -weight_M * sign_M * expit(-margin_M)
-        penalised = np.append(parameters[:-1], 0.0)
-        loss = float(weight_M @ np.logaddexp(0.0, -margin_M)) + _RIDGE * float(penalised @ penalised)
-        return loss, np.append(slope_M @ evidence_MK, slope_M.sum()) + 2 * _RIDGE * penalised
 
-    channels = evidence_MK.shape[1]
-    start = np.append(np.full(channels, 1.0 / channels), 0.0)
-    bounds = [(0.0, None)] * channels + [(None, None)]
-    found = minimize(loss_and_slope, start, jac=True, method="L-BFGS-B", bounds=bounds)
-    return np.asarray(found.x[:-1], dtype=np.float64)
+def _parts(name: str, what: str, split: EdgeSplit, sources_S: np.ndarray, scores_SG: np.ndarray) -> Parts:
+    expected = (len(sources_S), split.num_genes)
+    if scores_SG.shape != expected or not np.isfinite(scores_SG).all():
+        raise ValueError(f"evidence '{name}': {what} scores must be finite, of shape {expected}")
+    return split_scores(scores_SG, *reference(split, sources_S, full=what == "full"), trust(split, sources_S))
+
+
+def _weighted(evidence: PairEvidence, split: EdgeSplit) -> PairEvidence:
+    """Fit the weights of all parts on out-of-fold training scores."""
+    means = evidence.means
+    assert means is not None
+    (sources_M, targets_M), labels_M = training_sample(split)
+    row_G = np.full(split.num_genes, -1)
+    row_G[evidence.sources_S] = np.arange(len(evidence.sources_S))
+    row_M = row_G[sources_M]
+    known_M, row_M = row_M >= 0, np.maximum(row_M, 0)
+    pair_MK = (evidence.train_KSG[:, row_M, targets_M] * known_M).T
+    target_MK = means.train_target_KG[:, targets_M].T
+    source_MK = (means.train_source_KS[:, row_M] * known_M).T
+    offset_M = np.zeros(len(sources_M))
+    if evidence.held_out in ("source", "both"):
+        base_MF = np.concatenate([source_MK, target_MK], axis=1)
+    else:
+        offset_M += evidence.source_logit_G[sources_M]
+        base_MF = target_MK  # the TF's bias holds all that one number a TF can
+    if evidence.held_out not in ("target", "both"):
+        offset_M += evidence.target_logit_G[targets_M]
+    number = pair_MK.shape[1]
+    fitted_F = fit_weights(np.concatenate([base_MF, pair_MK], axis=1), labels_M, offset_M)
+    weight_F, pair_K = fitted_F[:-number], fitted_F[-number:]
+    strength = pair_strength(offset_M + base_MF @ weight_F, pair_MK @ pair_K, labels_M, sources_M)
+    weight_2K = np.stack([np.zeros(number) if len(weight_F) == number else weight_F[:number], weight_F[-number:]])
+    return replace(evidence, weight_K=strength * pair_K, means=replace(means, weight_2K=weight_2K))

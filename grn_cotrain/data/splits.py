@@ -57,6 +57,7 @@ VALIDATION_SHARE = 0.1
 VALIDATION_SHARE_BOTH = 0.15
 MIN_VALIDATION_UNITS = 5
 _MADE = ("random", "unseen-tf", "unseen-target", "unseen-both")
+_FOLDED = ("unseen-tf", "unseen-target")
 
 
 def reciprocity(pairs_2E: np.ndarray, num_genes: int) -> float:
@@ -82,7 +83,13 @@ def split_name(kind: str, track: str, seed: int, fold: int | None = None) -> str
 
 
 def make_split(
-    grn: GRN, kind: SplitKind, *, seed: int = 0, track: Track = "visible", folds: int = 5
+    grn: GRN,
+    kind: SplitKind,
+    *,
+    seed: int = 0,
+    track: Track = "visible",
+    folds: int = 5,
+    every_fold: bool = False,
 ) -> list[EdgeSplit]:
     """Split a network's edges; self-loops leave, counted in the log.
 
@@ -99,11 +106,14 @@ def make_split(
         edge in training at all, and held-out TFs leave the candidate targets of ``unseen-tf``.
     folds
         Number of folds of ``unseen-tf``; for the other unseen kinds, the held-out share is ``1 / folds``.
+    every_fold
+        Whether ``unseen-target`` makes one split for each fold, so that every gene is held out once. The first fold
+        holds out the same genes as the single split of this seed does.
 
     Returns
     -------
     list of EdgeSplit
-        One split, or ``folds`` of them for ``unseen-tf``.
+        One split, or ``folds`` of them for ``unseen-tf`` and where ``every_fold`` asks for them.
 
     Raises
     ------
@@ -118,6 +128,10 @@ def make_split(
         raise UserError(f"track '{track}': choose from {', '.join(get_args(Track))}")
     if folds < 2:
         raise UserError(f"folds: got {folds}; give at least 2")
+    if every_fold and kind not in _FOLDED:
+        raise UserError(
+            f"every_fold: a split of kind {kind} has no folds; leave it out, or take {' or '.join(_FOLDED)}"
+        )
     num_genes = grn.num_genes
     pairs_2E = sorted_pairs(grn.pairs_2E, num_genes)
     loops_E = pairs_2E[0] == pairs_2E[1]
@@ -132,7 +146,7 @@ def make_split(
     if kind == "random":
         track = "visible"  # no gene is held out: the two tracks are the same split
     maker = _Maker(grn, pairs_2E, undirected, seed, track, folds)
-    splits = maker.make(kind)
+    splits = maker.make(kind, every_fold=every_fold)
     for split in splits:
         logger.info("%s", split.summary())
     return splits
@@ -151,13 +165,15 @@ class _Maker:
     def num_genes(self) -> int:
         return self.grn.num_genes
 
-    def make(self, kind: SplitKind) -> list[EdgeSplit]:
+    def make(self, kind: SplitKind, *, every_fold: bool) -> list[EdgeSplit]:
         if kind == "random":
             return [self._random()]
         if kind == "unseen-tf":
             parts = self._fold_tfs()
             return [self._unseen_tf(parts, fold) for fold in range(self.folds)]
-        return [self._unseen_target() if kind == "unseen-target" else self._unseen_both()]
+        if kind == "unseen-target":
+            return [self._unseen_target(fold) for fold in (range(self.folds) if every_fold else (None,))]
+        return [self._unseen_both()]
 
     def _generator(self, *stream: int) -> np.random.Generator:
         # One stream per purpose: a change in one draw must not move another.
@@ -265,16 +281,18 @@ class _Maker:
             hidden_sources_S=held_S, hidden_targets_N=held_S if cold else held_S[:0],
         )  # fmt: skip
 
-    def _hidden_genes(self, share: float) -> tuple[np.ndarray, np.ndarray]:
-        """Genes of test and validation, drawn from all genes of the set."""
+    def _hidden_genes(self, share: float, fold: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Genes of test and validation, drawn from all genes of the set; the folds' test genes partition them."""
         shuffled = self._generator(3).permutation(self.num_genes)
-        test_N, rest = np.split(shuffled, [round(self.num_genes / self.folds)])
+        first, last = (round(self.num_genes * place / self.folds) for place in (fold, fold + 1))
+        test_N, rest = shuffled[first:last], np.concatenate([shuffled[:first], shuffled[last:]])
         if test_N.size == 0 or rest.size < 3:
             raise UserError(f"folds: a {self.folds}th of {self.num_genes} genes cannot be held out; give more genes")
-        return test_N, self._validation_units(rest, share, 4)
+        # The first fold draws from the stream of the single split: the two hold out the same genes.
+        return test_N, self._validation_units(rest, share, *((4, fold) if fold else (4,)))
 
-    def _unseen_target(self) -> EdgeSplit:
-        test_N, validation_N = self._hidden_genes(VALIDATION_SHARE)
+    def _unseen_target(self, fold: int | None) -> EdgeSplit:
+        test_N, validation_N = self._hidden_genes(VALIDATION_SHARE, fold or 0)
         held_N = np.concatenate([test_N, validation_N])
         part_E = np.zeros(self.pairs_2E.shape[1], dtype=np.int8)
         sources_S, genes_N = np.unique(self.pairs_2E[0]), np.arange(self.num_genes)
@@ -287,7 +305,7 @@ class _Maker:
         part_E[scored_E & np.isin(self.pairs_2E[1], validation_N)] = 1
         part_E[scored_E & np.isin(self.pairs_2E[1], test_N)] = 2
         return self._split(
-            "unseen-target", None, part_E,
+            "unseen-target", fold, part_E,
             train_sources_S=scored_S, train_targets_N=np.setdiff1d(genes_N, held_N),
             validation_sources_S=scored_S, validation_targets_N=validation_N,
             test_sources_S=scored_S, test_targets_N=test_N,

@@ -33,6 +33,8 @@ PRINTED: Mapping[str, Mapping[str, bool]] = {
         "auprc_ratio": False,
         "epr": False,
         "mrr_adjusted": False,
+        "pair_share": False,
+        "own_minus_other": True,
         "brier": False,
     },
     "matched": {"auroc": True},

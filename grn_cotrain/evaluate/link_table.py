@@ -69,7 +69,9 @@ COLUMNS = {
 _FORMAT = 1
 _LEGEND = (
     "matched: macro concordance among targets of equal in-degree; residual: within strata of the additive model's "
-    "logit; 0.5 means nothing beyond degree. Intervals: 95 %, bootstrap over {units}. * best control of a column."
+    "logit; 0.5 means nothing beyond degree. pair share: share of the scores' variance that neither the TF's mean nor "
+    "the target's explains; own - other: precision at 50 on a TF's own positives minus that on other TFs' positives. "
+    "Intervals: 95 %, bootstrap over {units}. * best control of a column."
 )
 
 

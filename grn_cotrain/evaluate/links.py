@@ -33,6 +33,7 @@ from grn_cotrain.evaluate.curves import (
 )
 from grn_cotrain.evaluate.link_table import COLUMNS, LinkTable
 from grn_cotrain.evaluate.measure import Universe, measure
+from grn_cotrain.evaluate.specificity import specificity
 from grn_cotrain.metrics.blocks import rank_scores
 from grn_cotrain.metrics.links import MIN_POSITIVES, leave_one_out_degree, reliability
 from grn_cotrain.options import Options, keywords, option
@@ -257,6 +258,9 @@ def _measure_scorer(
             min_positives=min_positives,
             ranking=ranking if candidates == "all" else None,
         )
+        if candidates == "all":
+            chosen = (universe.sources_M, universe.targets_M, universe.labels_M)
+            measured |= specificity(*chosen, scores_M, plan, min_positives=min_positives)
         wanted = _MATCHED_METRICS if candidates == "matched" else tuple(measured)
         samples |= {(candidates, metric): measured[metric] for metric in wanted}
     bins = None

@@ -202,7 +202,7 @@ def measure(
     min_positives: int = MIN_POSITIVES,
     ranking: Ranking | None = None,
 ) -> dict[str, Sample]:
-    """Every metric of :data:`grn_cotrain.present.LINK_METRICS` for one scorer.
+    """Every metric of :data:`grn_cotrain.present.LINK_METRICS` for one scorer, but those of specificity.
 
     Parameters
     ----------

@@ -5,6 +5,7 @@ Dimension letters: G genes, M pairs, N targets, S sources of a tile.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,10 +23,20 @@ from grn_cotrain.data.vocab import FeatureVocab, name_some
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.model_scorer import ModelScorer
 from grn_cotrain.export.best_pairs import BestPairs
+from grn_cotrain.export.edge_ranking import (
+    LOW_SHARE,
+    OVERLAP,
+    PairScores,
+    RankBy,
+    ScoreTable,
+    list_overlap,
+    own_columns,
+)
 from grn_cotrain.export.known_edges import PARTS, KnownEdges, known_edges, pair_correlations
 from grn_cotrain.jobs.edges import MOST_EDGES, EdgeOptions
 from grn_cotrain.metrics.platt import Calibration
 from grn_cotrain.options import keywords
+from grn_cotrain.present import percent
 
 __all__ = ["COLUMNS", "PredictedEdges", "edge_rows", "predict_edges"]
 
@@ -39,16 +50,18 @@ COLUMNS = (
     "correlation",
     "known",
     "evidence",
+    "shared_by",
+    "target_mean",
+    "evidence_rank",
+    "channels",
 )
 
-_TILE_VALUES = 1 << 20
-_TILE_SOURCES = 64
 _SIGNIFICANT = 1.96  # standard errors of a correlation: p < 0.05, two-sided
 
 
 @dataclass(frozen=True)
 class PredictedEdges:
-    """Edges of a run by falling score.
+    """Edges of a run, the best first (``rank_by``).
 
     Attributes
     ----------
@@ -58,7 +71,10 @@ class PredictedEdges:
         and ``sign_source``: ``network`` (a training edge's own),
         ``correlation`` (of TF and target over the cells, where it differs from 0 at p < .05) or empty.
         ``correlation``: float32, NaN without cells. ``known``: ``train``, ``validation``, ``test``, ``withheld`` (in
-        the network, in no part) or empty (new). ``evidence``: the network's evidence of a known edge.
+        the network, in no part) or empty (new). ``evidence``: the network's evidence of a known edge. ``shared_by``:
+        number of TFs of this table that have the target. ``target_mean``: mean score of the target over the TFs of the
+        run. ``evidence_rank``: rank of the target among the TF's by the pairs' own evidence, 1 is the best; 0 without
+        evidence. ``channels``: what each channel of evidence adds to the score of this pair, the largest first.
 
         The score of a *training* edge is a fit, not a prediction.
     vocab
@@ -78,6 +94,12 @@ class PredictedEdges:
         the most of them); None without.
     uncalibrated
         Number of edges without a probability, by kind of pair.
+    rank_by
+        ``score``, or ``specific``: the order of the rows, and what was kept.
+    pair_share
+        Share of the variance of all scores that is neither the TF's mean nor the target's; None where unknown.
+    overlap
+        Share of a TF's list that another TF's list holds too; NaN of one TF.
     """
 
     frame: pd.DataFrame
@@ -90,6 +112,9 @@ class PredictedEdges:
     prevalence: float | None
     num_calibration: int | None
     uncalibrated: Mapping[str, int] = field(default_factory=dict)
+    rank_by: RankBy = "score"
+    pair_share: float | None = None
+    overlap: float = math.nan
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -124,6 +149,7 @@ class PredictedEdges:
             "scorer": self.scorer,
             "num_candidates": self.num_candidates,
             "labels": self.labels,
+            "rank_by": self.rank_by,
         }
         if self.prevalence is not None and self.num_calibration is not None:
             found |= {"prevalence": self.prevalence, "num_calibration": self.num_calibration}
@@ -165,7 +191,24 @@ class PredictedEdges:
             lines.append("no probability: the run's split has no validation pairs to calibrate on")
         for kind, number in self.uncalibrated.items():
             lines.append(f"{number:,} edges have no probability: no validation pairs are of their kind ({kind})")
+        lines += self.warnings()
         return "\n".join(lines)
+
+    def warnings(self) -> list[str]:
+        """Lines about lists that are not a TF's own."""
+        found = []
+        if self.overlap > OVERLAP:
+            what = "new edges" if not (self.frame["known"] != "").any() else "edges"
+            found.append(
+                f"warning: {len(self):,} {what} are {self.frame['target'].nunique():,} targets; on average a target is"
+                f" in {percent(self.overlap, 0)} of the other lists"
+            )
+        if self.pair_share is not None and self.pair_share < LOW_SHARE:
+            found.append(
+                f"warning: the pairs explain {percent(self.pair_share)} of the scores' variance: the lists are hardly"
+                " specific to their TFs"
+            )
+        return found
 
 
 _SIGNS = ((1, "activating"), (-1, "repressing"), (0, "unknown"))
@@ -215,6 +258,7 @@ def predict_edges(
     if options.known != "keep" and known.origin == "none":
         raise UserError(f"--known '{options.known}': the known edges of run '{run}' cannot be determined; give --prep")
     vocab = scorer.model.vocab
+    rank_by: RankBy = options.rank_by or ("specific" if options.known == "drop" else "score")
     sources_S = known.sources_S if options.tfs is None else _named(vocab, options.tfs, "--tfs", say)
     targets_N = _all_targets(vocab) if options.targets is None else _named(vocab, options.targets, "--targets", say)
     if options.tfs is not None and known.origin != "none":
@@ -225,12 +269,10 @@ def predict_edges(
 
     unscaled: dict[str, int] = {}
     best = BestPairs(known.num_genes, top=top, limit=MOST_EDGES)
-    genes = opened.encoder.genes
-    rows = int(np.clip(_TILE_VALUES // max(1, known.num_genes), 1, _TILE_SOURCES))
-    for first in range(0, sources_S.size, rows):
-        tile_S = sources_S[first : first + rows]
-        logits_SG = scorer.model.link_decoder.block(genes.linked_GD, torch.from_numpy(tile_S)).double().numpy()
-        scores_SN = logits_SG[:, targets_N]
+    scores = PairScores(scorer.model, opened.encoder.genes.linked_GD)
+    table = ScoreTable.of(scores, known.sources_S, _all_targets(vocab), known.new)
+    for first, tile_S in scores.tiles(sources_S):
+        scores_SN = scores.block(tile_S)[:, targets_N]
         allowed_SN = tile_S[:, None] != targets_N[None, :]
         if options.known != "keep":
             at_SN = known.at(tile_S[:, None] * np.int64(known.num_genes) + targets_N[None, :])
@@ -242,11 +284,17 @@ def predict_edges(
             for kind, number in calibration.missing(pairs_2M[:, allowed_SN.ravel()]).items():
                 unscaled[kind] = unscaled.get(kind, 0) + number
             allowed_SN &= (probability_M >= min_probability).reshape(allowed_SN.shape)
-        most = None if most_S is None else most_S[first : first + rows]
-        best.add(tile_S, targets_N, scores_SN, allowed_SN, most_S=most)
+        most = None if most_S is None else most_S[first : first + len(tile_S)]
+        keys_SN = scores_SN
+        if rank_by == "specific":
+            evidence_SN = scores.evidence(tile_S, targets_N) if table.uses_sum and scores.has_evidence else None
+            keys_SN = table.keys(scores_SN, allowed_SN, evidence_SN, targets_N)
+        best.add(tile_S, targets_N, keys_SN, allowed_SN, most_S=most)
         if progress is not None:
-            progress(min(first + rows, sources_S.size), sources_S.size)
+            progress(first + len(tile_S), sources_S.size)
     pairs_2M, scores_M = best.sorted()
+    if rank_by == "specific" and scores_M.size:
+        scores_M = scorer.score(pairs_2M)
     for kind, number in unscaled.items():
         say(f"{number:,} pairs have no probability and are left out: no validation pairs are of their kind ({kind})")
     if not scores_M.size:
@@ -255,7 +303,9 @@ def predict_edges(
             f" (--min-probability '{min_probability}', --known '{options.known}'); ask for less"
         )
     return PredictedEdges(
-        frame=edge_rows(vocab, pairs_2M, scores_M, known, calibration),
+        frame=edge_rows(vocab, pairs_2M, scores_M, known, calibration).assign(
+            **own_columns(scores, table, pairs_2M, targets_N)
+        ),
         vocab=vocab,
         identity=opened.identity,
         scorer=scorer.name,
@@ -265,6 +315,9 @@ def predict_edges(
         prevalence=None if calibration is None else calibration.main.prevalence,
         num_calibration=None if calibration is None else calibration.main.num_pairs,
         uncalibrated={} if calibration is None else calibration.missing(pairs_2M),
+        rank_by=rank_by,
+        pair_share=table.pair_share,
+        overlap=list_overlap(pairs_2M, known.num_genes),
     )
 
 
@@ -367,6 +420,10 @@ def edge_rows(
         "correlation": correlation_M,
         "known": np.asarray(PARTS, dtype=object)[part_M],
         "evidence": evidence_M,
+        "shared_by": np.bincount(pairs_2M[1], minlength=len(symbols))[pairs_2M[1]],
+        "target_mean": np.full(scores_M.size, np.nan),
+        "evidence_rank": np.zeros(scores_M.size, dtype=np.int64),
+        "channels": np.full(scores_M.size, "", dtype=object),
     }
     # Object columns share one copy of each name; text columns would hold millions.
     return pd.DataFrame({name: pd.Series(columns[name], dtype=columns[name].dtype) for name in COLUMNS})

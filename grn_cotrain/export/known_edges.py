@@ -70,6 +70,11 @@ class KnownEdges:
         at_M = np.searchsorted(self.keys_E, keys_M).clip(max=self.keys_E.size - 1)
         return np.where(self.keys_E[at_M] == keys_M, at_M, -1)
 
+    def new(self, sources_S: np.ndarray, targets_N: np.ndarray) -> np.ndarray:
+        """Pairs that are neither known nor a gene with itself, bool ``[S, N]``."""
+        at_SN = self.at(sources_S[:, None] * np.int64(self.num_genes) + targets_N[None, :])
+        return (at_SN < 0) & (sources_S[:, None] != targets_N[None, :])
+
 
 def known_edges(run: OpenRun) -> tuple[KnownEdges, list[str]]:
     """Read the run's prepared folder or, where it is gone, the model's own graph.

@@ -49,6 +49,11 @@ class EdgeOptions(Options):
     known: Known = option(
         "keep", "Edges of the network: keep (they compete with new ones), drop (only new edges) or only."
     )
+    rank_by: Literal["specific", "score"] | None = option(
+        None,
+        "Order of a TF's targets: specific (targets that other TFs share go down) or score; default: specific for new"
+        " edges (known: drop), else score.",
+    )
     prep: str | Path | None = option(
         None,
         "New place of the run's prepared folder; default: search for it. Known edges and signs come from it; without"

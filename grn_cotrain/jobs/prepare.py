@@ -84,6 +84,9 @@ class SplitOptions(Options):
         "visible", "Treatment of the other edges of held-out genes: visible leaves them in the graph, hidden does not."
     )
     folds: int = option(5, "Number of folds of the kinds that are cut into folds.", low=1)
+    every_fold: bool = option(
+        False, "Make one split for each fold of unseen-target, so that every gene is held out once."
+    )
     train: str | Path | None = option(None, "File of labelled training pairs (published).", metavar="FILE")
     validation: str | Path | None = option(None, "File of labelled validation pairs (published).", metavar="FILE")
     test: str | Path | None = option(None, "File of labelled test pairs (published).", metavar="FILE")

@@ -116,6 +116,19 @@ LINK_METRICS: Mapping[str, Metric] = _named(
         chance=0.5,
     ),
     Metric(
+        "pair_share",
+        "pair share",
+        "Share of the variance of the scores that neither the TF's mean nor the target's mean explains.",
+    ),
+    Metric(
+        "own_minus_other",
+        "own - other",
+        "Precision of a TF's 50 best targets on its own positives minus that on other TFs' positives; 0 means that the"
+        " lists are not specific.",
+        title="own minus other",
+        chance=0.0,
+    ),
+    Metric(
         "brier", "Brier", "Mean squared error of the probabilities; lower is better.",
         title="Brier score", direction="lower",
     ),

@@ -34,7 +34,8 @@ def infer_grn(run: str | Path, options: EdgeOptions) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        By falling score: ``source, target, score, probability, sign, sign_source, correlation, known, evidence``, as
+        The best first (``rank_by``): ``source, target, score, probability, sign, sign_source, correlation, known,
+        evidence, shared_by, target_mean, evidence_rank, channels``, as
         :class:`~grn_cotrain.export.edges.PredictedEdges` has them. The score of an edge with ``known == "train"`` is a
         fit, not a prediction. ``attrs`` holds the run's hashes and the prevalence that probabilities are calibrated
         for.

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from grn_cotrain.config import to_dict
-from grn_cotrain.controls.pair_evidence import PairEvidence
+from grn_cotrain.controls.pair_evidence import EvidenceMeans, PairEvidence
 from grn_cotrain.nn.link_decoders import LINK_DECODERS, LinkDecoder
 
 NUM_GENES, WIDTH = 11, 8
@@ -29,6 +29,17 @@ def make_evidence(names: tuple[str, ...], *, num_genes: int = NUM_GENES, **chang
         "target_logit_G": generator.normal(size=num_genes) - 4,
     }
     return PairEvidence(**{**values, **changes})
+
+
+def make_means(channels: int, *, num_sources: int = NUM_GENES // 2, num_genes: int = NUM_GENES) -> EvidenceMeans:
+    """Random means of TFs and targets, all with a weight."""
+    generator = np.random.default_rng(8)
+
+    def draw(*shape: int) -> np.ndarray:
+        return generator.normal(size=shape).astype(np.float32)
+
+    sources, genes = (channels, num_sources), (channels, num_genes)
+    return EvidenceMeans(draw(*sources), draw(*sources), draw(*genes), draw(*genes), np.abs(draw(2, channels)))
 
 
 class LinkDecoderCases:

@@ -17,6 +17,7 @@ from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.model_extend import extend_model, extended_tensor
 from grn_cotrain.model_io import load_network, save_network
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
+from tests.cases.link_decoders import make_means
 from tests.unit.train.test_finetune import NUM_GENES, small_model
 
 NEW = ("STAT1", "STAT3", "LONER")
@@ -138,7 +139,8 @@ def test_new_features_are_read_and_saved(tmp_path: Path) -> None:
         assert not torch.allclose(wide.encode_cells(unseen, wide.encode_graph()).cells_BD, cells_BD)
 
 
-def test_evidence_keeps_its_centre() -> None:
+@pytest.mark.parametrize("parts", [False, True])
+def test_evidence_keeps_its_centre(parts: bool) -> None:
     generator = np.random.default_rng(0)
     evidence = PairEvidence(
         names=("kernel_ridge",),
@@ -147,6 +149,7 @@ def test_evidence_keeps_its_centre() -> None:
         full_KSG=generator.standard_normal((1, 2, NUM_GENES)).astype(np.float32),
         source_logit_G=generator.standard_normal(NUM_GENES),
         target_logit_G=generator.standard_normal(NUM_GENES),
+        means=make_means(1, num_sources=2, num_genes=NUM_GENES) if parts else None,
     )
     plain, _, _ = small_model()
     decoder = replace(plain.config.link_decoder, name="residual", options={"evidence": ["kernel_ridge"]})
@@ -163,6 +166,9 @@ def test_evidence_keeps_its_centre() -> None:
     assert wide.inputs.evidence is not None
     again = PairEvidence.from_arrays(wide.inputs.evidence.to_arrays(), names=wide.inputs.evidence.names)
     assert again.num_centred == NUM_GENES
+    if parts:
+        assert again.means is not None
+        assert not again.means.full_target_KG[:, NUM_GENES:].any()
 
 
 def test_what_is_refused() -> None:

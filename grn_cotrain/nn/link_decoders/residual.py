@@ -6,7 +6,7 @@ Dimension letters: D width, G genes, K evidence channels, M pairs, S sources.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -30,10 +30,14 @@ class ResidualDecoder(LinkDecoder):
     r"""TF bias + target bias + closed-form evidence + learned residual that starts at exactly zero.
 
     .. math::
-        z_{st} = (a_s + \delta_s) + (b_t + \epsilon_t) + \sum_k w_k E_{kst} + r(\hat g_s, \hat g_t) + \beta
+        z_{st} = (a_s + \delta_s) + (b_t + \epsilon_t) + \sum_k (u_k S_{ks} + v_k T_{kt} + w_k E_{kst})
+            + r(\hat g_s, \hat g_t) + \beta
 
     ``a`` and ``b`` are the smoothed log-odds of :class:`PairEvidence`, centred, with learned deviations that start at
-    zero; ``E`` is out-of-fold in training mode and the full fit in evaluation mode, and 0 for sources without a row.
+    zero. ``S``, ``T`` and ``E`` are a channel's mean of the TF, its mean of the target, and what is left, the pair's
+    part: out-of-fold in training mode and the full fit in evaluation mode, and 0 for sources without a row. Their
+    weights are fitted in closed form, out of fold, and are not trained: a link loss would take from the pair's part
+    what distinguishes the targets of one TF from those of another (docs/decisions/0013-pair-evidence.md).
     ``r`` is another decoder whose last layer starts at zero, so that training begins at the control itself.
 
     Two traps are closed here. *Degree*: on a held-out side (``PairEvidence.held_out``) every bias stays at its prior
@@ -46,8 +50,8 @@ class ResidualDecoder(LinkDecoder):
     config
         ``evidence``: channels, in the order of ``PairEvidence.names``. ``residual``: the learned part.
         ``residual_l2``: penalty per squared norm of its last layer (None: 0.1 for mlp, 0.001 for the others).
-        ``bias_l2``: penalty on the mean squared deviation of each side's biases. ``evidence_weight``: starting weight,
-        shared by the channels, unless the evidence brings fitted ones.
+        ``bias_l2``: penalty on the mean squared deviation of each side's biases. ``evidence_weight``: starting weight
+        of the pairs' parts, shared by the channels, unless the evidence brings fitted ones.
     width
         D, width of the gene rows.
     num_genes
@@ -83,7 +87,7 @@ class ResidualDecoder(LinkDecoder):
         bias_l2
             Penalty on the mean squared deviation of each side's biases.
         evidence_weight
-            Starting weight, shared by the channels, unless the evidence brings fitted ones.
+            Starting weight of the pairs' parts, shared by the channels, unless the evidence brings fitted ones.
         """
 
         evidence: tuple[str, ...] = ("kernel_ridge", "knn_family")
@@ -101,6 +105,9 @@ class ResidualDecoder(LinkDecoder):
 
     train_KSG: Tensor
     full_KSG: Tensor
+    mean_weight_2K: Tensor
+    means_2SK: Tensor
+    means_2GK: Tensor
     row_G: Tensor
     source_prior_G: Tensor
     target_prior_G: Tensor
@@ -114,6 +121,7 @@ class ResidualDecoder(LinkDecoder):
         self._residual_l2 = _RESIDUAL_L2[config.residual] if config.residual_l2 is None else config.residual_l2
         self._is_prepared = False
         self.evidence_weight_K = nn.Parameter(torch.full((channels,), config.evidence_weight / max(1, channels)))
+        self.register_buffer("mean_weight_2K", torch.zeros(2, channels))
         self.source_deviation_G = nn.Parameter(torch.zeros(num_genes))
         self.target_deviation_G = nn.Parameter(torch.zeros(num_genes))
         self.residual = cast(LearnedDecoder, LINK_DECODERS.build(config.residual, width=width, num_genes=num_genes))
@@ -121,6 +129,8 @@ class ResidualDecoder(LinkDecoder):
         # Buffers, so that they follow the module to its device; not saved (see Notes).
         self.register_buffer("train_KSG", torch.zeros(channels, 0, num_genes), persistent=False)
         self.register_buffer("full_KSG", torch.zeros(channels, 0, num_genes), persistent=False)
+        self.register_buffer("means_2SK", torch.zeros(2, 0, channels), persistent=False)
+        self.register_buffer("means_2GK", torch.zeros(2, num_genes, channels), persistent=False)
         self.register_buffer("row_G", torch.full((num_genes,), -1), persistent=False)
         self.register_buffer("source_prior_G", torch.zeros(num_genes), persistent=False)
         self.register_buffer("target_prior_G", torch.zeros(num_genes), persistent=False)
@@ -152,8 +162,17 @@ class ResidualDecoder(LinkDecoder):
         centre = source_G[sources_S].mean() if len(sources_S) else source_G.mean()
         self.source_prior_G = (source_G - centre) * self.free_2[0]
         self.target_prior_G = (target_G - target_G[: evidence.num_centred].mean()) * self.free_2[1]
+        channels = len(evidence.names)
+        self.means_2SK = torch.zeros(2, len(sources_S), channels, device=device)
+        self.means_2GK = torch.zeros(2, num_genes, channels, device=device)
+        if evidence.means is not None:
+            means = evidence.means
+            self.means_2SK = torch.stack([tensor(means.train_source_KS), tensor(means.full_source_KS)]).mT
+            self.means_2GK = torch.stack([tensor(means.train_target_KG), tensor(means.full_target_KG)]).mT
+            self.mean_weight_2K.copy_(tensor(means.weight_2K))
         if evidence.weight_K is not None:
             self.evidence_weight_K.copy_(tensor(evidence.weight_K))
+            self.evidence_weight_K.requires_grad_(evidence.means is None)
         self._is_prepared = True
 
     def forward(self, genes_GD: Tensor, pairs_2M: Tensor) -> Tensor:
@@ -161,12 +180,13 @@ class ResidualDecoder(LinkDecoder):
         source_G, target_G = self._biases()
         sources_M, targets_M = pairs_2M
         row_M = self.row_G[sources_M]
-        has_row_M = row_M >= 0
         evidence_M = source_G.new_zeros(sources_M.shape)
         if self._evidence().shape[1]:
             evidence_KM = self._evidence()[:, row_M.clamp_min(0), targets_M]
             # A product and a sum, no matmul: autocast would round the evidence to bfloat16.
-            evidence_M = (self.evidence_weight_K[:, None] * evidence_KM).sum(0) * has_row_M
+            evidence_M = (self.evidence_weight_K[:, None] * evidence_KM).sum(0)
+            evidence_M = (evidence_M + self._source_part()[row_M.clamp_min(0)]) * (row_M >= 0)
+            evidence_M = evidence_M + self._target_part()[targets_M]
         learned_M = self.residual(self._rows(genes_GD), pairs_2M)
         return source_G[sources_M] + target_G[targets_M] + evidence_M + learned_M
 
@@ -176,9 +196,19 @@ class ResidualDecoder(LinkDecoder):
         row_S = self.row_G[sources_S]
         logits_SG = source_G[sources_S][:, None] + target_G
         if self._evidence().shape[1]:
-            evidence_KSG = self._evidence()[:, row_S.clamp_min(0)] * (row_S >= 0)[:, None]
-            logits_SG = logits_SG + (self.evidence_weight_K[:, None, None] * evidence_KSG).sum(0)
+            rows_S = row_S.clamp_min(0)
+            evidence_SG = (self.evidence_weight_K[:, None, None] * self._evidence()[:, rows_S]).sum(0)
+            evidence_SG = (evidence_SG + self._source_part()[rows_S][:, None]) * (row_S >= 0)[:, None]
+            logits_SG = logits_SG + evidence_SG + self._target_part()
         return logits_SG + self.residual.block(self._rows(genes_GD), sources_S)
+
+    def channel_parts(self, pairs_2M: Tensor) -> Tensor:
+        """Return the weighted pair part of each channel, ``[K, M]``: where the score of an edge comes from."""
+        row_M = self.row_G[pairs_2M[0]]
+        if not self._evidence().shape[1]:
+            return self.evidence_weight_K.new_zeros(len(self.evidence_weight_K), pairs_2M.shape[1])
+        evidence_KM = self._evidence()[:, row_M.clamp_min(0), pairs_2M[1]]
+        return self.evidence_weight_K[:, None] * evidence_KM * (row_M >= 0)
 
     def regulariser(self) -> Tensor:
         """``residual_l2 |last layer|^2 + bias_l2 (mean delta^2 + mean epsilon^2)``, over the biases that are free."""
@@ -188,6 +218,17 @@ class ResidualDecoder(LinkDecoder):
 
     def _evidence(self) -> Tensor:
         return self.train_KSG if self.training else self.full_KSG
+
+    def _source_part(self) -> Tensor:
+        return (self.means_2SK[int(not self.training)] * self.mean_weight_2K[0]).sum(-1)
+
+    def _target_part(self) -> Tensor:
+        return (self.means_2GK[int(not self.training)] * self.mean_weight_2K[1]).sum(-1)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        # Models of version 0.1 have whole scores as evidence: the means have no part in theirs.
+        state_dict.setdefault(f"{prefix}mean_weight_2K", torch.zeros_like(self.mean_weight_2K))
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _biases(self) -> tuple[Tensor, Tensor]:
         if not self._is_prepared:

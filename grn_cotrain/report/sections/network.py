@@ -60,9 +60,9 @@ def _of(report: ReportInputs, run: RunInputs) -> list[Block]:
     blocks += _regulon(run)
     new = Part.attempt(lambda: predict_edges(run.run.folder, top=_NEW, known="drop", say=lambda text: None).frame)
     if new.value is not None:
-        caption = f"The {len(new.value):,} new edges with the highest scores, of any TF."
+        caption = f"{len(new.value):,} new edges of any TF. Targets that other TFs share are further down."
         blocks.append(
-            Details("New edges with the highest scores", (_table(run.slug("new-edges"), new.value, caption),))
+            Details("New edges, those of single TFs first", (_table(run.slug("new-edges"), new.value, caption),))
         )
     return blocks
 

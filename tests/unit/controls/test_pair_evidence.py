@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from grn_cotrain.controls.evidence_parts import STRENGTHS, pair_strength
 from grn_cotrain.controls.pair_evidence import assemble_evidence, degree_logits
 from grn_cotrain.data.edge_split import EdgeSplit
 
@@ -46,16 +48,56 @@ def channel(split: EdgeSplit, strength: float, seed: int) -> tuple[np.ndarray, n
     return np.arange(S), scores_SG, scores_SG + 1
 
 
-def test_standardised_over_training_candidates_and_both_fits_alike() -> None:
+def test_each_part_has_its_own_scale_and_both_fits_are_alike() -> None:
+    """The full fit has twelve times the spread and another mean; what training weighs is what testing adds."""
+    split = make_split("unseen-target", targets=30)
+    sources_S, train_SG, _ = channel(split, 1.0, 1)
+    evidence = assemble_evidence(split, {"a": (sources_S, train_SG, 12 * train_SG + 7)})
+    means = evidence.means
+    assert means is not None
+    for pair_KSG, target_KG, source_KS, genes in (
+        (evidence.train_KSG, means.train_target_KG, means.train_source_KS, slice(0, 30)),
+        (evidence.full_KSG, means.full_target_KG, means.full_source_KS, slice(30, 60)),
+    ):
+        assert pair_KSG[0][:, genes].std() == pytest.approx(1, abs=1e-5)
+        np.testing.assert_allclose(pair_KSG[0][:, genes].mean(1), 0, atol=1e-5)  # nothing of the TF is left
+        assert pair_KSG[0][:, genes].mean(0).std() < 0.1  # nor of the target
+        assert target_KG[0, genes].std() == pytest.approx(1, abs=1e-5)
+        assert source_KS[0].std() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_tf_mean_is_in_its_own_part_alone() -> None:
     split = make_split("unseen-target", targets=45)
+    sources_S, train_SG, full_SG = channel(split, 1.0, 1)
+    raised_S1 = 1000.0 * np.arange(S)[:, None]
+    plain = assemble_evidence(split, {"a": (sources_S, train_SG, full_SG)})
+    raised = assemble_evidence(split, {"a": (sources_S, train_SG + raised_S1, full_SG + raised_S1)})
+    np.testing.assert_allclose(raised.train_KSG, plain.train_KSG, atol=1e-5)
+    np.testing.assert_allclose(raised.full_KSG, plain.full_KSG, atol=1e-5)
+    assert plain.means is not None
+    assert raised.means is not None
+    np.testing.assert_allclose(raised.means.full_target_KG, plain.means.full_target_KG, atol=1e-5)
+    assert np.corrcoef(raised.means.train_source_KS[0], np.arange(S))[0, 1] == pytest.approx(1, abs=1e-4)
+
+
+def test_a_tf_with_few_training_targets_has_little_evidence_of_its_own() -> None:
+    split = make_split("unseen-target", targets=45)
+    few_E = (split.train_2E[0] != 3) | (np.cumsum(split.train_2E[0] == 3) <= 1)
+    split = replace(split, train_2E=split.train_2E[:, few_E])
     evidence = assemble_evidence(split, {"a": channel(split, 1.0, 1)})
-    pairs = split.pairs("train")
-    seen_M = evidence.train_KSG[0][pairs.pairs_2M[0], pairs.pairs_2M[1]]
-    assert seen_M.mean() == pytest.approx(0, abs=1e-5)
-    assert seen_M.std() == pytest.approx(1, abs=1e-5)
-    shift_SG = evidence.full_KSG[0] - evidence.train_KSG[0]
-    np.testing.assert_allclose(shift_SG, shift_SG[0, 0], atol=1e-5)
-    assert shift_SG[0, 0] > 0
+    spread_S = evidence.train_KSG[0][:, :45].std(1)
+    assert spread_S[3] < 0.6 * np.median(spread_S)
+
+
+@pytest.mark.parametrize(("kind", "used"), [("unseen-target", False), ("random", False), ("unseen-tf", True)])
+def test_a_tf_mean_has_no_weight_where_the_tf_has_a_bias(kind: str, used: bool) -> None:
+    split = make_split(kind)
+    rate_S1 = labels_SG(split).mean(1)[:, None]
+    noise_SG = np.random.default_rng(3).normal(size=(S, G))
+    scores_SG = 10 * rate_S1 + 0.01 * noise_SG
+    evidence = assemble_evidence(split, {"a": (np.arange(S), scores_SG, scores_SG)})
+    assert evidence.means is not None
+    assert (evidence.means.weight_2K[0, 0] > 0.1) == used
 
 
 def test_degree_logits_by_hand_and_prior_for_hidden_genes() -> None:
@@ -92,14 +134,41 @@ def test_held_out_side(kind: str, side: str) -> None:
 def test_weights_are_those_of_a_logistic_regression() -> None:
     """Both sides held out: no offset, so scikit-learn's class-balanced fit is an independent reference."""
     split = make_split("unseen-both")
-    channels = {"strong": channel(split, 1.5, 1), "weak": channel(split, 0.5, 2)}
+    rates_SG = 40 * (labels_SG(split).mean(0) + labels_SG(split).mean(1)[:, None])
+    channels = {
+        name: (sources_S, train_SG + rates_SG, full_SG + rates_SG)
+        for name, strength, seed in (("strong", 1.0, 1), ("weak", 0.5, 2))
+        for sources_S, train_SG, full_SG in [channel(split, strength, seed)]
+    }
     evidence = assemble_evidence(split, channels)
-    pairs = split.pairs("train")
-    features_MK = evidence.train_KSG[:, pairs.pairs_2M[0], pairs.pairs_2M[1]].T
-    reference = LogisticRegression(class_weight="balanced", C=1e6, tol=1e-8).fit(features_MK, pairs.labels_M)
+    means, pairs = evidence.means, split.pairs("train")
+    assert means is not None
+    (sources_M, targets_M), labels_M = pairs.pairs_2M, pairs.labels_M
+    features_MF = np.concatenate(
+        [
+            means.train_source_KS[:, sources_M],
+            means.train_target_KG[:, targets_M],
+            evidence.train_KSG[:, sources_M, targets_M],
+        ]
+    ).T
+    reference = LogisticRegression(class_weight="balanced", C=1e6, tol=1e-8).fit(features_MF, labels_M)
+    assert (reference.coef_ > 0).all()
+    np.testing.assert_allclose(means.weight_2K.ravel(), reference.coef_[0, :4], rtol=0.05, atol=0.02)
     assert evidence.weight_K is not None
-    np.testing.assert_allclose(evidence.weight_K, reference.coef_[0], rtol=0.05)
+    strength = evidence.weight_K[0] / reference.coef_[0, 4]
+    assert min(abs(strength - factor) for factor in STRENGTHS) < 0.1
+    np.testing.assert_allclose(evidence.weight_K, strength * reference.coef_[0, 4:], rtol=0.05)
     assert evidence.weight_K[0] > evidence.weight_K[1] > 0
+
+
+def test_the_pair_part_is_as_strong_as_costs_little() -> None:
+    """Where the target's mean orders a list, the pair part must not undo that; where it says nothing, it may."""
+    generator = np.random.default_rng(0)
+    sources_M, labels_M = np.repeat(np.arange(40), 500), generator.random(20_000) < 0.05
+    helps_M, noise_M = labels_M + generator.normal(size=20_000), generator.normal(size=20_000)
+    assert pair_strength(helps_M, 0.6 * noise_M, labels_M, sources_M) == 1.0
+    assert pair_strength(np.zeros(20_000), noise_M, labels_M, sources_M) == STRENGTHS[-1]
+    assert pair_strength(helps_M, 0.15 * noise_M, labels_M, sources_M) in STRENGTHS[1:-1]
 
 
 def test_a_misleading_channel_starts_at_zero() -> None:
@@ -117,8 +186,10 @@ def test_degree_explains_what_it_can_only_where_it_is_known() -> None:
         split = make_split(kind)
         degree_SG = np.tile(degree_logits(split)[1], (S, 1))
         evidence = assemble_evidence(split, {"degree": (np.arange(S), degree_SG, degree_SG)})
+        assert evidence.means is not None
         assert evidence.weight_K is not None
-        weights[kind] = float(evidence.weight_K[0])
+        weights[kind] = float(evidence.means.weight_2K[1, 0])
+        assert evidence.weight_K[0] == 0  # it is the same for every TF: no part of it is a pair's
     assert weights["unseen-target"] > weights["random"] + 0.2
 
 
@@ -132,7 +203,9 @@ def test_rows_may_differ_between_channels() -> None:
     assert evidence.names == ("all", "some")
     np.testing.assert_array_equal(evidence.sources_S, sources_S)
     np.testing.assert_array_equal(np.flatnonzero(np.abs(evidence.train_KSG[1]).max(1)), [3, 8, 17])
-    assert np.corrcoef(evidence.train_KSG[1, 17], train_SG[17])[0, 1] == pytest.approx(1)
+    alone = assemble_evidence(split, {"some": (np.sort(some_S), train_SG[np.sort(some_S)], full_SG[np.sort(some_S)])})
+    np.testing.assert_allclose(evidence.train_KSG[1][[3, 8, 17]], alone.train_KSG[0], atol=1e-6)
+    np.testing.assert_allclose(evidence.full_KSG[1][[3, 8, 17]], alone.full_KSG[0], atol=1e-6)
 
 
 def test_constant_channel_says_nothing() -> None:
@@ -141,6 +214,9 @@ def test_constant_channel_says_nothing() -> None:
     evidence = assemble_evidence(split, {"constant": (np.arange(S), ones_SG, ones_SG * 2)})
     assert not evidence.train_KSG.any()
     assert not evidence.full_KSG.any()
+    assert evidence.means is not None
+    assert not evidence.means.full_target_KG.any()
+    assert not evidence.means.full_source_KS.any()
 
 
 def test_no_channels_and_no_fit() -> None:

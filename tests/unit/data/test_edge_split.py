@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.edge_split import EdgeSplit, Track
+from grn_cotrain.data.leakage import assert_no_leak
 from grn_cotrain.data.pairs import pair_keys, pairs_from_keys
 from grn_cotrain.data.splits import is_undirected, make_split, reciprocity, split_name
 from grn_cotrain.errors import UserError
@@ -120,11 +121,28 @@ def test_self_loops_leave_with_a_count(caplog: pytest.LogCaptureFixture) -> None
         ({"kind": "unseen-tf", "folds": 1}, "folds: got 1"),
         ({"kind": "unseen-tf", "folds": 99}, "99 folds need at least 99 TFs"),
         ({"kind": "unseen-target", "folds": 500}, "cannot be held out"),
+        ({"kind": "random", "every_fold": True}, "every_fold: a split of kind random has no folds"),
+        ({"kind": "unseen-both", "every_fold": True}, "every_fold: a split of kind unseen-both has no folds"),
     ],
 )
 def test_options_are_checked(options: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         make_split(random_grn(), **options)
+
+
+@pytest.mark.parametrize("track", ["visible", "hidden"])
+def test_every_fold_holds_out_every_gene_once(track: Track) -> None:
+    splits = make_split(random_grn(), "unseen-target", track=track, every_fold=True)
+    assert [split.fold for split in splits] == [0, 1, 2, 3, 4]
+    held_out = np.concatenate([split.test_targets_N for split in splits])
+    np.testing.assert_array_equal(np.sort(held_out), np.arange(60))
+    single = make_split(random_grn(), "unseen-target", track=track)[0]
+    for part in ("train_2E", "validation_2E", "test_2E", "hidden_targets_N"):
+        np.testing.assert_array_equal(getattr(splits[0], part), getattr(single, part))
+    assert splits[0].name == split_name("unseen-target", track, 0, 0)
+    for split in splits:
+        assert not np.isin(split.validation_targets_N, split.test_targets_N).any()
+        assert_no_leak(split, split.train_2E)
 
 
 def test_names() -> None:

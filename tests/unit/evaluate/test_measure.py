@@ -63,7 +63,7 @@ def test_values_equal_the_plain_metrics() -> None:
         expected = plain(u, scores, np.zeros(u.num_pairs, dtype=int), probability)
         strata = metrics.logit_strata(u.logits_M, u.labels_M)  # type: ignore[arg-type]
         expected["residual_auroc"] = references.stratified_auroc(scores, u.labels_M, strata)
-        assert set(found) == set(expected) == set(LINK_METRICS)
+        assert set(found) == set(expected) == set(LINK_METRICS) - {"pair_share", "own_minus_other"}
         for name, value in expected.items():
             assert found[name].values_C[0] == pytest.approx(value, abs=1e-9), name
 

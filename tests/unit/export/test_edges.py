@@ -14,6 +14,7 @@ from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.model_scorer import ModelScorer
+from grn_cotrain.export import edge_ranking
 from grn_cotrain.export import edges as edges_module
 from grn_cotrain.export.edges import COLUMNS, PredictedEdges, predict_edges
 from grn_cotrain.export.known_edges import pair_correlations
@@ -72,7 +73,7 @@ def test_all_pairs_as_by_brute_force(everything: PredictedEdges, reference: pd.D
 def test_tiles_do_not_matter(
     tiny_run: Path, everything: PredictedEdges, tile: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edges_module, "_TILE_VALUES", tile)
+    monkeypatch.setattr(edge_ranking, "_TILE_VALUES", tile)
     steps: list[tuple[int, int]] = []
     found = predict_edges(tiny_run, top=37, say=quiet, progress=lambda done, total: steps.append((done, total)))
     assert key(found.frame) == key(everything.frame.head(37))

@@ -12,7 +12,7 @@ from grn_cotrain.controls.pair_evidence import PairEvidence
 from grn_cotrain.errors import UserError
 from grn_cotrain.nn.link_decoders import LINK_DECODERS
 from grn_cotrain.nn.link_decoders.residual import ResidualDecoder
-from tests.cases.link_decoders import NUM_GENES, WIDTH, make_evidence
+from tests.cases.link_decoders import NUM_GENES, WIDTH, make_evidence, make_means
 
 NAMES = ("kernel_ridge", "knn_family")
 ALL_S = torch.arange(NUM_GENES)
@@ -66,6 +66,44 @@ def test_fitted_weights_replace_the_configured_start() -> None:
     expected_GG = closed_form(evidence, evidence.full_KSG, np.array([0.7, 0.0]))
     logits_GG = decoder.block(torch.randn(NUM_GENES, WIDTH), ALL_S).detach().numpy()
     np.testing.assert_allclose(logits_GG, expected_GG, rtol=1e-5, atol=1e-5)
+
+
+def test_each_part_of_a_channel_has_its_own_weight() -> None:
+    means = make_means(2)
+    evidence = make_evidence(NAMES, weight_K=np.array([0.7, 0.2]), means=means)
+    decoder = build(evidence)
+    genes_GD = torch.randn(NUM_GENES, WIDTH)
+    for training, values_KSG, source_KS, target_KG in (
+        (True, evidence.train_KSG, means.train_source_KS, means.train_target_KG),
+        (False, evidence.full_KSG, means.full_source_KS, means.full_target_KG),
+    ):
+        decoder.train(training)
+        expected_GG = closed_form(evidence, values_KSG, np.array([0.7, 0.2])) + means.weight_2K[1] @ target_KG
+        expected_GG[evidence.sources_S] += (means.weight_2K[0] @ source_KS)[:, None]
+        logits_GG = decoder.block(genes_GD, ALL_S).detach()
+        np.testing.assert_allclose(logits_GG.numpy(), expected_GG, rtol=1e-5, atol=1e-5)
+        pairs_2M = torch.cartesian_prod(ALL_S, ALL_S).T
+        torch.testing.assert_close(decoder(genes_GD, pairs_2M).view(NUM_GENES, -1), logits_GG)
+        parts_KM = decoder.channel_parts(pairs_2M).view(2, NUM_GENES, NUM_GENES)
+        np.testing.assert_allclose(parts_KM[:, evidence.sources_S].numpy(), [[[0.7]], [[0.2]]] * values_KSG, rtol=1e-5)
+
+
+def test_fitted_weights_of_parts_are_not_trained_and_those_of_whole_scores_are() -> None:
+    """A ranking loss takes from the pair's part what distinguishes one TF's targets from another's."""
+    weight_K = np.array([0.7, 0.2])
+    for means, trained in ((make_means(2), False), (None, True)):
+        decoder = build(make_evidence(NAMES, weight_K=weight_K, means=means))
+        assert decoder.evidence_weight_K.requires_grad == trained
+
+
+def test_weights_of_version_0_1_have_no_means() -> None:
+    evidence = make_evidence(NAMES, weight_K=np.array([0.7, -0.2]))
+    decoder, again = build(evidence).eval(), build(evidence).eval()
+    state = decoder.state_dict()
+    del state["mean_weight_2K"]
+    again.load_state_dict(state)
+    genes_GD = torch.randn(NUM_GENES, WIDTH)
+    assert torch.equal(decoder.block(genes_GD, ALL_S), again.block(genes_GD, ALL_S))
 
 
 @pytest.mark.parametrize(
@@ -127,7 +165,12 @@ def test_residual_is_bounded_by_its_last_layer_however_large_the_rows(kind: str)
 def test_evidence_is_not_in_the_weights_but_survives_as_arrays(tmp_path) -> None:  # type: ignore[no-untyped-def]
     from safetensors.numpy import load_file, save_file
 
-    for evidence in (make_evidence(NAMES), make_evidence(NAMES, held_out="target", weight_K=np.array([1.0, 2.0]))):
+    weight_K = np.array([1.0, 2.0])
+    for evidence in (
+        make_evidence(NAMES),
+        make_evidence(NAMES, held_out="target", weight_K=weight_K),
+        make_evidence(NAMES, held_out="both", weight_K=weight_K, means=make_means(2)),
+    ):
         save_file(evidence.to_arrays(), tmp_path / "evidence.safetensors")
         again = PairEvidence.from_arrays(load_file(tmp_path / "evidence.safetensors"), names=NAMES)
         decoder, reloaded = build(evidence).eval(), build(again).eval()
@@ -171,6 +214,9 @@ def test_evidence_that_does_not_fit() -> None:
         replace(good, held_out="sources")
     with pytest.raises(ValueError, match="weight_K"):
         replace(good, weight_K=np.ones(3))
+    means = make_means(2)
+    with pytest.raises(ValueError, match=r"full_target_KG: needs finite values of shape \(2, 11\)"):
+        replace(good, means=replace(means, full_target_KG=means.full_target_KG[:, 1:]))
 
 
 def test_bad_options() -> None:
