@@ -32,8 +32,8 @@ from tests.worlds import tiny_recipe
 
 CONTROLS = "random,degree_product,kernel_ridge"
 EVIL = "<script>alert(1)</script>"
-SECTIONS = ["overview", "links", "tf-scores", "curves", "cells", "network", "embedding", "card", "training"]
-SECTIONS += ["data", "recipe", "provenance"]
+SECTIONS = ["overview", "links", "tf-scores", "curves", "cells", "network", "embedding", "card", "cell-card"]
+SECTIONS += ["training", "data", "recipe", "provenance"]
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +66,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for name in ("curves", "embedding", "links", "network", "training"):
         monkeypatch.setattr(f"grn_cotrain.report.sections.{name}.draw", blank)
+    monkeypatch.setattr("grn_cotrain.report.cell_maps.draw", blank)
 
 
 def copied(run: Path, place: Path) -> Path:
