@@ -50,7 +50,7 @@ class ModelScorer:
         Arm of the run; ``model`` for a joint run on the true network, else ``ablation``. A model that never saw a link
         loss is scored by a decoder fitted afterwards on frozen embeddings, and its name holds ``probe``.
     calibration
-        Platt scaling fitted on validation pairs, by kind of pair, or None if there was no validation.
+        Isotonic calibration on validation pairs, by kind of pair, or None if there was no validation.
     probability
         ``probability(scores_M, pairs_2M)``: its probabilities, NaN for a kind of pair without validation pairs.
     """

@@ -136,7 +136,7 @@ def score_pairs(
     format
         As :func:`~grn_cotrain.data.io.edges.load_edges` takes it: ``tsv:source=COLUMN,target=COLUMN``.
     out
-        TSV to write; ``probability`` is Platt-scaled on validation pairs, for their prevalence.
+        TSV to write; ``probability`` is calibrated on validation pairs, for their prevalence.
 
     Raises
     ------

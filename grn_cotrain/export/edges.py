@@ -66,7 +66,7 @@ class PredictedEdges:
     Attributes
     ----------
     frame
-        ``source, target``: symbols. ``score``: logit. ``probability``: Platt-scaled on validation pairs of the same
+        ``source, target``: symbols. ``score``: logit. ``probability``: calibrated on validation pairs of the same
         kind (which of the two genes training held out), NaN where the run has none. ``sign``: int8 -1, 0 (unknown), 1,
         and ``sign_source``: ``network`` (a training edge's own),
         ``correlation`` (of TF and target over the cells, where it differs from 0 at p < .05) or empty.
@@ -97,7 +97,7 @@ class PredictedEdges:
     rank_by
         ``score``, or ``specific``: the order of the rows, and what was kept.
     pair_share
-        Share of the variance of all scores that is neither the TF's mean nor the target's; None where unknown.
+        Share of the variance of all scores that is neither the TF's mean nor the target's; None if unknown.
     overlap
         Share of a TF's list that another TF's list holds too; NaN of one TF.
     """

@@ -204,4 +204,6 @@ def reliability(
 
 def _check_probability(probability_M: np.ndarray) -> None:
     if not bool(((probability_M >= 0) & (probability_M <= 1)).all()):
-        raise UserError("probability: some values are outside [0, 1]; pass scores through Platt.probability first")
+        raise UserError(
+            "probability: some values are outside [0, 1]; pass scores through Calibration.probability first"
+        )

@@ -1,4 +1,4 @@
-"""Platt scaling: from scores to probabilities, by one logistic regression on validation scores.
+"""From scores to probabilities, by kind of pair: isotonic calibration, and Platt scaling in files of version 0.1.
 
 Dimension letters: M pairs.
 """
@@ -17,6 +17,7 @@ from scipy.special import expit, logit
 from grn_cotrain.data.edge_split import EdgeSplit, LabelledPairs
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import read_json, write_json
+from grn_cotrain.metrics.isotonic import Isotonic
 
 __all__ = ["KINDS", "PLATT_FILE", "Calibration", "Platt"]
 
@@ -111,7 +112,7 @@ class Platt:
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """One :class:`Platt` for each kind of pair, where the kind is which of its ends training held out.
+    """One :class:`Isotonic` (or :class:`Platt`) for each kind of pair: which of its ends training held out.
 
     A model ranks pairs of held-out genes less well than pairs of genes that it was trained on, so what a score means
     depends on the kind. A kind without validation pairs of both classes has no probability (NaN): on a split of unseen
@@ -125,7 +126,7 @@ class Calibration:
         int64, sorted: held-out genes of the sides that make kinds; empty for a side that does not.
     """
 
-    by_kind: Mapping[str, Platt]
+    by_kind: Mapping[str, Isotonic | Platt]
     hidden_sources_S: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     hidden_targets_N: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
@@ -147,7 +148,7 @@ class Calibration:
         side = split.held_out
         given = (side not in ("target",), split.hidden_sources_S), (side not in ("source",), split.hidden_targets_N)
         sources_S, targets_N = (hidden if used else _none() for used, hidden in given)
-        found: dict[str, Platt] = {}
+        found: dict[str, Isotonic | Platt] = {}
         calibration = cls(found, sources_S, targets_N)
         kind_M = calibration.kinds_of(pairs.pairs_2M)
         for kind in range(len(KINDS)):
@@ -155,11 +156,13 @@ class Calibration:
             positives, negatives = int(labels_M.sum()), int((~labels_M).sum())
             if positives and negatives:
                 share = positives / (positives + negatives / sampled) if sampled < 1 else None
-                found[KINDS[kind]] = Platt.fit(scores_M[kind_M == kind], labels_M, prevalence=share)
+                if split.kind == "unseen-target":
+                    share = _drawn_share(positives, negatives / sampled, split)
+                found[KINDS[kind]] = Isotonic.fit(scores_M[kind_M == kind], labels_M, prevalence=share)
         return calibration if found else None
 
     @property
-    def main(self) -> Platt:
+    def main(self) -> Isotonic | Platt:
         """The scaling of the kind with the most validation pairs."""
         return max(self.by_kind.values(), key=lambda platt: platt.num_pairs)
 
@@ -197,11 +200,11 @@ class Calibration:
     def load(cls, path: str | Path) -> Self:
         """Read what :meth:`save` wrote; a file without kinds (of version 0.1) has one scaling for all pairs."""
         loaded = read_json(path, what="Platt scaling")
-        main = Platt._read(loaded, path)
+        main = _scaling(loaded, path)
         if "kinds" not in loaded:
             return cls({KINDS[0]: main})
         try:
-            by_kind = {KINDS[KINDS.index(kind)]: Platt._read(one, path) for kind, one in loaded["kinds"].items()}
+            by_kind = {KINDS[KINDS.index(kind)]: _scaling(one, path) for kind, one in loaded["kinds"].items()}
             hidden = [
                 np.unique(np.asarray(loaded[key], dtype=np.int64).reshape(-1))
                 for key in ("hidden_sources", "hidden_targets")
@@ -211,6 +214,22 @@ class Calibration:
         if not by_kind:
             raise UserError(f"Platt scaling '{path}': holds no kind of pair; train the run again")
         return cls(by_kind, *hidden)
+
+
+def _drawn_share(positives: int, negatives: float, split: EdgeSplit) -> float:
+    """Prevalence among the pairs of genes that are drawn at random, as held-out targets are.
+
+    A tenth of the genes has a quarter more or fewer edges than the next tenth by chance, which would move every
+    probability. Training and validation genes together are a better sample of the genes of a test.
+    """
+    train = split.pairs("train").labels_M
+    return float((positives + train.sum()) / (positives + negatives + len(train)))
+
+
+def _scaling(loaded: Any, path: str | Path) -> Isotonic | Platt:
+    if isinstance(loaded, Mapping) and "scores" in loaded:
+        return Isotonic.read(loaded, f"calibration '{path}'")
+    return Platt._read(loaded, path)
 
 
 def _none() -> np.ndarray:

@@ -208,7 +208,7 @@ def _failure_recorded(run: RunFolder, record: dict[str, Any], reporter: Reporter
 
 
 def calibrate(trainer: Trainer) -> Calibration | None:
-    """Fit Platt scaling of the logits of the best model of links, by kind of validation pair; None without pairs."""
+    """Calibrate the logits of the best model of links on validation pairs, by kind of pair; None without such pairs."""
     pairs = trainer.validator.pairs
     if pairs is None or pairs.labels_M.all() or not pairs.labels_M.any():
         return None

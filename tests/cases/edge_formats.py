@@ -48,6 +48,10 @@ def predicted(names: tuple[str, ...] = PLAIN, *, calibrated: bool = True) -> Pre
         sign=raw["sign"].astype(np.int8),
         correlation=raw["correlation"].astype(np.float32),
         probability=1 / (1 + np.exp(-raw["score"])) if calibrated else np.nan,
+        shared_by=raw.groupby("target")["target"].transform("size"),
+        target_mean=0.5,
+        evidence_rank=1,
+        channels="knn_family +0.30",
     )[list(COLUMNS)]
     return PredictedEdges(
         frame=frame,

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+
 from grn_cotrain.export.edge_formats.base import EDGE_FORMATS, READ_AS_MISSING, EdgeFormat, Selection
 from grn_cotrain.text_tables import write_delimited
 
@@ -38,6 +40,11 @@ class BeelineFormat(EdgeFormat):
         """See :class:`EdgeFormat`."""
         score = edges.frame["score"]
         table = edges.frame[["source", "target"]].set_axis(["Gene1", "Gene2"], axis=1)
-        table["EdgeWeight"] = score - score.min() + 1e-6
+        if edges.rank_by == "score":
+            table["EdgeWeight"] = score - score.min() + 1e-6
+            note = "weights are logits, shifted to be above 0"
+        else:
+            table["EdgeWeight"] = np.arange(len(table), 0, -1, dtype=np.float64)
+            note = "weights are places, counted from the end: the edges are not in the order of their scores"
         write_delimited(table, path, float_format="%.6f")
-        return ["weights are logits, shifted to be above 0", *self.lost(edges, "signs")]
+        return [note, *self.lost(edges, "signs")]

@@ -39,7 +39,7 @@ _KINDS = {
         "predicted probability",
         "share of true links",
         "A calibrated probability of 1 % means one link in a hundred. Bars are 95 % intervals. Probabilities come from "
-        "Platt scaling on validation pairs.",
+        "isotonic calibration on validation pairs.",
     ),
 }
 _MAX_ROWS = 40

@@ -12,6 +12,7 @@ from scipy.special import expit
 from grn_cotrain.data.edge_split import EdgeSplit, LabelledPairs
 from grn_cotrain.data.splits import make_split
 from grn_cotrain.errors import UserError
+from grn_cotrain.metrics.isotonic import Isotonic
 from grn_cotrain.metrics.platt import Calibration, Platt
 from tests.cases.networks import labelled_split, random_grn
 
@@ -76,7 +77,14 @@ def test_pairs_of_the_kind_that_validates_have_the_one_scaling_and_others_none(
     pairs = split.pairs("validation")
     calibration = Calibration.fit(scores_of(pairs), pairs, split)
     assert calibration is not None
-    assert calibration.by_kind == {name: Platt.fit(scores_of(pairs), pairs.labels_M)}
+    share = pairs.prevalence
+    if kind == "unseen-target":  # all genes are drawn alike, so training genes tell the prevalence too
+        known_M = np.concatenate([pairs.labels_M, split.pairs("train").labels_M])
+        share = known_M.mean()
+    expected = Isotonic.fit(scores_of(pairs), pairs.labels_M, prevalence=float(share))
+    assert calibration.main.prevalence == pytest.approx(share)
+    assert list(calibration.by_kind) == [name]
+    np.testing.assert_allclose(calibration.main.probability(np.arange(-3, 5)), expected.probability(np.arange(-3, 5)))
     test = split.pairs("test")
     score_M = scores_of(test)
     np.testing.assert_array_equal(
@@ -91,7 +99,7 @@ def test_pairs_of_the_kind_that_validates_have_the_one_scaling_and_others_none(
     loaded = Calibration.load(tmp_path / "platt.json")
     np.testing.assert_array_equal(loaded.probability(score_M, test.pairs_2M), calibration.main.probability(score_M))
     np.testing.assert_array_equal(loaded.kinds_of(train_2E), calibration.kinds_of(train_2E))
-    assert Platt.load(tmp_path / "platt.json") == calibration.main  # what version 0.1 reads
+    assert loaded.main == calibration.main
     content = json.loads((tmp_path / "platt.json").read_text())
     assert ("kinds" in content) == (kind != "random")
 
@@ -135,8 +143,8 @@ def test_a_sample_of_the_negatives_does_not_raise_probabilities() -> None:
     assert sampled is not None
     assert sampled.main.prevalence == pytest.approx(every.main.prevalence, rel=1e-9)
     mean = sampled.probability(score_M, pairs.pairs_2M).mean()
-    assert mean == pytest.approx(pairs.prevalence, rel=0.15)
-    assert Platt.fit(score_M[keep_M], some.labels_M).probability(score_M).mean() > 3 * pairs.prevalence
+    assert mean == pytest.approx(every.main.prevalence, rel=0.15)
+    assert Isotonic.fit(score_M[keep_M], some.labels_M).probability(score_M).mean() > 3 * pairs.prevalence
 
 
 def test_an_imported_split_has_the_kinds_of_its_pairs() -> None:
