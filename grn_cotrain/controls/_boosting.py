@@ -18,7 +18,7 @@ from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.errors import UserError
 
-__all__ = ["PairBooster", "training_entries", "validation_pairs"]
+__all__ = ["PairBooster", "fit_trees", "log_odds", "training_entries", "validation_pairs"]
 
 _BLOCK = 200_000
 _ROWS = 4096  # trees walk rows that fit into the cache
@@ -49,6 +49,38 @@ def validation_pairs(
         negative_M = np.sort(generator.choice(negative_M, max_negatives, replace=False))
     kept_M = np.concatenate([np.flatnonzero(pairs.labels_M), negative_M])
     return pairs.pairs_2M[:, kept_M], pairs.labels_M[kept_M]
+
+
+def fit_trees(
+    config: PairBooster.Config,
+    features_MF: np.ndarray,
+    labels_M: np.ndarray,
+    validation: tuple[np.ndarray, np.ndarray] | None,
+    seed: int,
+) -> Any:
+    """Fit histogram gradient boosting; the log loss on validation features and labels stops it, where there are any."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    held_out = {} if validation is None else {"X_val": validation[0], "y_val": validation[1]}
+    return HistGradientBoostingClassifier(
+        learning_rate=config.learning_rate,
+        max_iter=config.max_trees,
+        max_leaf_nodes=config.max_leaves,
+        min_samples_leaf=min(config.min_leaf, max(1, len(labels_M) // 20)),
+        l2_regularization=config.l2,
+        early_stopping=validation is not None,
+        scoring="loss",
+        n_iter_no_change=config.patience,
+        random_state=seed,
+    ).fit(features_MF, labels_M, **held_out)
+
+
+def log_odds(model: Any, features_MF: np.ndarray) -> np.ndarray:
+    """Log-odds ``[M]`` of fitted trees."""
+    scores_M = np.zeros(len(features_MF))
+    for low in range(0, len(features_MF), _ROWS):
+        scores_M[low : low + _ROWS] = model.decision_function(features_MF[low : low + _ROWS])
+    return scores_M
 
 
 class PairBooster(Control):
@@ -100,8 +132,6 @@ class PairBooster(Control):
 
     def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
         """Fit trees; without positives, or with a single class of pairs, scores are 0."""
-        from sklearn.ensemble import HistGradientBoostingClassifier
-
         if self.needs_cells and cells is None:
             raise UserError(f"control '{self.name}': no cells; give cells, or leave it out of --controls")
         generator = np.random.default_rng([self.seed, 13])
@@ -110,22 +140,10 @@ class PairBooster(Control):
         self.model = None
         if not labels_M.any() or labels_M.all():
             return self
-        features_MF = self.features.out_of_fold(rows_M, columns_M)
         held_out = validation_pairs(split, self.config.max_negatives // 4, generator)
-        validation = {}
-        if held_out is not None:
-            validation = {"X_val": self.features.full(held_out[0]), "y_val": held_out[1]}
-        self.model = HistGradientBoostingClassifier(
-            learning_rate=self.config.learning_rate,
-            max_iter=self.config.max_trees,
-            max_leaf_nodes=self.config.max_leaves,
-            min_samples_leaf=min(self.config.min_leaf, max(1, len(labels_M) // 20)),
-            l2_regularization=self.config.l2,
-            early_stopping=held_out is not None,
-            scoring="loss",
-            n_iter_no_change=self.config.patience,
-            random_state=self.seed,
-        ).fit(features_MF, labels_M, **validation)
+        validation = None if held_out is None else (self.features.full(held_out[0]), held_out[1])
+        features_MF = self.features.out_of_fold(rows_M, columns_M)
+        self.model = fit_trees(self.config, features_MF, labels_M, validation, self.seed)
         return self
 
     def score(self, pairs_2M: np.ndarray) -> np.ndarray:
@@ -134,9 +152,6 @@ class PairBooster(Control):
         if self.model is None:
             return scores_M
         for start in range(0, pairs_2M.shape[1], _BLOCK):
-            block_2M = pairs_2M[:, start : start + _BLOCK]
-            features_MF = self.features.full(block_2M)
-            for low in range(0, len(features_MF), _ROWS):
-                rows_MF = features_MF[low : low + _ROWS]
-                scores_M[start + low : start + low + len(rows_MF)] = self.model.decision_function(rows_MF)
+            features_MF = self.features.full(pairs_2M[:, start : start + _BLOCK])
+            scores_M[start : start + len(features_MF)] = log_odds(self.model, features_MF)
         return scores_M
