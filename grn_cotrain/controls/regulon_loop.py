@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy.special import expit
@@ -25,11 +25,11 @@ from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.rewire import rewired
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.errors import UserError
+from grn_cotrain.recipe_train import Reading
 
 __all__ = ["RegulonLoop"]
 
-Reading = Literal["factors", "log_p", "no_edges", "rewired_edges", "permuted_cells"]
-_LEAST = 0.1  # a predicted edge below it is no support
+_LEAST = 0.1  # a less likely edge does not support a factor
 _BLOCK = 200_000
 
 
@@ -132,7 +132,7 @@ class RegulonLoop(EvidenceControl):
     def _round(
         self, known: _Known, before: Mapping[int, np.ndarray], *, predict: bool
     ) -> tuple[dict[int, np.ndarray], np.ndarray]:
-        """Channels out of fold, trees on them, and what trees of the other folds say of each fold."""
+        """Channels out of fold, trees on them, and log-odds of each fold by trees of the others."""
         folds, train_FSG = self.features.folds, self._full_FSG.copy()
         for number, fold in enumerate(folds):
             mine_SG = folds.fold_SG == number
@@ -152,7 +152,8 @@ class RegulonLoop(EvidenceControl):
         """Channels ``[F, S, G]`` from the labels of ``table`` and from log-odds of pairs it doesn't know."""
         reads, factor = self.config.reads, self.factor
         if reads == "log_p":
-            return np.zeros((1, *table.labels_SG.shape), np.float32) if logit_SG is None else logit_SG[None]
+            alone_SG = np.zeros(table.labels_SG.shape, np.float32) if logit_SG is None else logit_SG
+            return np.repeat(alone_SG[None], len(self.channels), axis=0)
         if reads == "factors" and logit_SG is None:
             return factor.channel_scores(table, factor.option)
         weight_SG = table.labels_SG
