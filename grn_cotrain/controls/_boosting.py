@@ -1,10 +1,11 @@
-"""Boosted trees on out-of-fold pair features.
+"""Classifiers on out-of-fold pair features, above all boosted trees.
 
 Dimension letters: M pairs, F features.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -16,9 +17,8 @@ from grn_cotrain.controls.base import Control
 from grn_cotrain.controls.pair_features import Group, PairFeatures
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.store import CellStore
-from grn_cotrain.errors import UserError
 
-__all__ = ["PairBooster", "fit_trees", "log_odds", "training_entries", "validation_pairs"]
+__all__ = ["PairBooster", "PairModel", "fit_trees", "log_odds", "training_entries", "validation_pairs"]
 
 _BLOCK = 200_000
 _ROWS = 4096  # trees walk rows that fit into the cache
@@ -76,21 +76,64 @@ def fit_trees(
 
 
 def log_odds(model: Any, features_MF: np.ndarray) -> np.ndarray:
-    """Log-odds ``[M]`` of fitted trees."""
+    """Log-odds ``[M]`` of a fitted classifier."""
     scores_M = np.zeros(len(features_MF))
     for low in range(0, len(features_MF), _ROWS):
         scores_M[low : low + _ROWS] = model.decision_function(features_MF[low : low + _ROWS])
     return scores_M
 
 
-class PairBooster(Control):
+class PairModel(Control):
+    """A classifier of pairs by their features; subclasses name groups of features and fit it.
+
+    All training positives and at most ``config.max_negatives`` negatives, features out of fold within training.
+    """
+
+    groups: ClassVar[tuple[Group, ...]]
+    stream: ClassVar[int]
+    """Stream of the draws of negatives, one a classifier."""
+
+    features: PairFeatures
+    model: Any
+
+    def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
+        """Fit the classifier; without positives, or with a single class of pairs, scores are 0."""
+        if self.needs_cells:
+            self.require(cells)
+        generator = np.random.default_rng([self.seed, self.stream])
+        self.features = PairFeatures(split, cells, self.groups, seed=self.seed)
+        rows_M, columns_M, labels_M = training_entries(self.features.table, self.config.max_negatives, generator)
+        self.model = None
+        if labels_M.any() and not labels_M.all():
+            features_MF = self.features.out_of_fold(rows_M, columns_M)
+            self.model = self.fitted(features_MF, labels_M, split, generator)
+        return self
+
+    @abstractmethod
+    def fitted(
+        self, features_MF: np.ndarray, labels_M: np.ndarray, split: EdgeSplit, generator: np.random.Generator
+    ) -> Any:
+        """An estimator with ``decision_function``, fitted to training pairs of both classes."""
+
+    def score(self, pairs_2M: np.ndarray) -> np.ndarray:
+        """Log-odds ``[M]``."""
+        scores_M = np.zeros(pairs_2M.shape[1])
+        if self.model is None:
+            return scores_M
+        for start in range(0, pairs_2M.shape[1], _BLOCK):
+            features_MF = self.features.full(pairs_2M[:, start : start + _BLOCK])
+            scores_M[start : start + len(features_MF)] = log_odds(self.model, features_MF)
+        return scores_M
+
+
+class PairBooster(PairModel):
     """Histogram gradient boosting (scikit-learn) on pair features; subclasses name the groups of features.
 
     All training positives and at most 200k negatives, features out of fold within training. The number of trees is the
     one with the lowest log loss on validation pairs, whose genes are as new as those of the test.
     """
 
-    groups: ClassVar[tuple[Group, ...]]
+    stream = 13
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
@@ -127,31 +170,10 @@ class PairBooster(Control):
                 require(getattr(self, name) > 0, f"{name}: got {getattr(self, name)}; give a positive number")
             require(self.max_leaves >= 2, f"max_leaves: got {self.max_leaves}; give at least 2")
 
-    features: PairFeatures
-    model: Any
-
-    def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
-        """Fit trees; without positives, or with a single class of pairs, scores are 0."""
-        if self.needs_cells and cells is None:
-            raise UserError(f"control '{self.name}': no cells; give cells, or leave it out of --controls")
-        generator = np.random.default_rng([self.seed, 13])
-        self.features = PairFeatures(split, cells, self.groups, seed=self.seed)
-        rows_M, columns_M, labels_M = training_entries(self.features.table, self.config.max_negatives, generator)
-        self.model = None
-        if not labels_M.any() or labels_M.all():
-            return self
+    def fitted(
+        self, features_MF: np.ndarray, labels_M: np.ndarray, split: EdgeSplit, generator: np.random.Generator
+    ) -> Any:
+        """See :class:`PairModel`; validation pairs choose the number of trees."""
         held_out = validation_pairs(split, self.config.max_negatives // 4, generator)
         validation = None if held_out is None else (self.features.full(held_out[0]), held_out[1])
-        features_MF = self.features.out_of_fold(rows_M, columns_M)
-        self.model = fit_trees(self.config, features_MF, labels_M, validation, self.seed)
-        return self
-
-    def score(self, pairs_2M: np.ndarray) -> np.ndarray:
-        """Log-odds ``[M]``."""
-        scores_M = np.zeros(pairs_2M.shape[1])
-        if self.model is None:
-            return scores_M
-        for start in range(0, pairs_2M.shape[1], _BLOCK):
-            features_MF = self.features.full(pairs_2M[:, start : start + _BLOCK])
-            scores_M[start : start + len(features_MF)] = log_odds(self.model, features_MF)
-        return scores_M
+        return fit_trees(self.config, features_MF, labels_M, validation, self.seed)

@@ -216,7 +216,7 @@ def _loadings(
 
 
 def evidence(cells: CoVariation, fit: Fit, columns_N: np.ndarray | None = None) -> np.ndarray:
-    """What the activities say about every TF and gene, each activity without the gene itself.
+    """How well activities explain genes, each activity without the gene itself.
 
     Parameters
     ----------

@@ -42,7 +42,7 @@ class RegulonFactor(TableControl):
 
     Gene-standardised values are explained by activities of TFs, whose loadings may differ from 0 on known edges and on
     the TF's own transcript, and by free factors, which start at the leading components. Four rounds of EM alternate
-    between activities and loadings. Three channels tell of a pair: the correlation of the activity with the gene, the
+    between activities and loadings. A pair has three channels: the correlation of the activity with the gene, the
     same after the free factors are regressed out, and the coefficient of a joint ridge regression on all activities;
     an activity that was read from a gene is taken without that gene. The score is their standardised sum. See
     :mod:`grn_cotrain.controls._factor_model` for the equations.
@@ -64,7 +64,7 @@ class RegulonFactor(TableControl):
         """Settings of :class:`RegulonFactor`."""
 
         num_free: tuple[int, ...] = (0, 5, 10)
-        variance: tuple[float, ...] = (0.001, 0.03, 0.3)
+        variance: tuple[float, ...] = (0.03, 0.3)
 
         def __post_init__(self) -> None:
             require_candidates(self, "variance")

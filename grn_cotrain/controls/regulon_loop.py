@@ -24,7 +24,6 @@ from grn_cotrain.controls.regulon_factor import RegulonFactor
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.rewire import rewired
 from grn_cotrain.data.store import CellStore
-from grn_cotrain.errors import UserError
 from grn_cotrain.recipe_train import Reading
 
 __all__ = ["RegulonLoop"]
@@ -92,8 +91,7 @@ class RegulonLoop(EvidenceControl):
 
     def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
         """Run the rounds; without two classes of training pairs, scores are 0."""
-        if cells is None:
-            raise UserError(f"control '{self.name}': no cells; give cells, or leave it out of --controls")
+        cells = self.require(cells)
         self.features = PairFeatures(split, cells, ("graph", "gene", "expression", "evidence"), seed=self.seed)
         self.table = self.features.table
         if self.config.reads == "permuted_cells":

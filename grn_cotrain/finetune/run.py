@@ -27,7 +27,7 @@ from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.annotation import PROBE, AnnotationTable, annotation_table
 from grn_cotrain.evaluate.linear_probe import LabelSplit, held_out_group, stratified
-from grn_cotrain.files import atomic_folder, sha256_file, write_json
+from grn_cotrain.files import atomic_folder, refuse_file, sha256_file, write_json
 from grn_cotrain.finetune.classifier import Classifier
 from grn_cotrain.finetune.fit import EpochReport, fit
 from grn_cotrain.jobs.finetune import FinetuneConfig, LabelOptions
@@ -44,7 +44,7 @@ from grn_cotrain.train.stopping import stop_cleanly
 __all__ = ["CellLabels", "finetune_run", "labels_of", "split_labels"]
 
 _RARE = 10  # training cells below which a class is named
-_OF_THE_BASE = ("cells_hash", "num_cells", "num_genes", "vocab_hash", "recipe_hash")
+_OF_THE_BASE = ("cells_hash", "num_cells", "features", "vocab_hash", "recipe_hash")
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,8 +270,7 @@ def _alone(out: Path) -> Iterator[None]:
 
 def _new_folder(out: str | Path) -> Path:
     out = Path(out)
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out '{out}': is a file; give a folder")
+    refuse_file(out)
     if out.is_dir() and any(out.iterdir()):
         raise UserError(f"--out '{out}': is a folder with content; give a new one")
     return out

@@ -18,7 +18,7 @@ from grn_cotrain.config import canonical_hash
 from grn_cotrain.data.prep_hook import prepared_place
 from grn_cotrain.data.run_data import RunData, load_run_data
 from grn_cotrain.errors import UserError
-from grn_cotrain.files import clear_leftovers
+from grn_cotrain.files import clear_leftovers, refuse_file
 from grn_cotrain.metrics.platt import PLATT_FILE, Calibration
 from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.model_io import add_to_model, read_tensors
@@ -80,8 +80,7 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, reporter: Re
     with one_voice(os.environ):
         launch = Launch.of(os.environ, recipe.train)
         run = RunFolder(Path(out))
-        if run.folder.exists() and not run.folder.is_dir():
-            raise UserError(f"--out '{run.folder}': is a file; give a folder")
+        refuse_file(run.folder)
         fabric = build_fabric(
             recipe.train.device,
             recipe.train.precision,
@@ -255,7 +254,7 @@ def _record(recipe: Recipe, data: RunData, trainer: Trainer) -> dict[str, Any]:
         "split": data.split.name,
         "split_hash": data.split.content_hash,
         "num_cells": data.cells.num_cells,
-        "num_genes": data.vocab.num_features,
+        "features": data.vocab.sizes,
         "message_edges": int(data.messages.pairs_2E.shape[1]),
         "parameters": parameters | {"total": sum(p.numel() for p in model.parameters())},
         "environment": environment(str(trainer.fabric.device), processes=trainer.group.size),
