@@ -7,7 +7,7 @@ from typing import Literal
 
 from grn_cotrain.config import require, require_number
 
-__all__ = ["SCHEDULES", "Plan", "ScheduleConfig", "TrainConfig", "WeightingConfig"]
+__all__ = ["SCHEDULES", "Plan", "Reading", "ScheduleConfig", "TrainConfig", "WeightingConfig"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Plan:
         Cell objectives and link objectives act in turns.
     pretrains
         Cell objectives act alone in the first steps, link objectives alone after them.
+    loops
+        Before the first step, predicted links and regulon factors support each other in rounds.
     """
 
     trains_cells: bool = True
@@ -33,10 +35,15 @@ class Plan:
     frozen_parts: tuple[str, ...] = ()
     takes_turns: bool = False
     pretrains: bool = False
+    loops: bool = False
 
+
+Reading = Literal["factors", "log_p", "no_edges", "rewired_edges", "permuted_cells"]
+"""Names of what regulon factors are fitted to."""
 
 SCHEDULES: dict[str, Plan] = {
     "joint": Plan(),
+    "loop": Plan(loops=True),
     "alternating": Plan(takes_turns=True),
     "mlm_only": Plan(trains_links=False),
     "link_only": Plan(trains_cells=False),
@@ -59,22 +66,37 @@ class ScheduleConfig:
         Share of the steps that ``pretrain_then_link`` spends on cells alone.
     alternate_every
         Steps a turn of ``alternating``.
+    rounds
+        Rounds of ``loop``; the other schedules have one pass and no round.
+    reads
+        Input of each pass, of ``loop`` and of one pass alike: ``factors``, or a baseline that shows the source of a
+        gain. ``log_p``: the log-odds of the round before alone; ``no_edges``: activities from the TFs' own
+        transcripts; ``rewired_edges``: other edges with the same degrees; ``permuted_cells``: expression without
+        co-variation.
     """
 
     name: Literal[
-        "joint", "alternating", "mlm_only", "link_only", "pretrain_then_link", "frozen_graph", "frozen_cells"
+        "joint", "loop", "alternating", "mlm_only", "link_only", "pretrain_then_link", "frozen_graph", "frozen_cells"
     ] = "joint"
     pretrain_share: float = 0.5
     alternate_every: int = 1
+    rounds: int = 2
+    reads: Reading = "factors"
 
     def __post_init__(self) -> None:
         require(0 < self.pretrain_share < 1, f"pretrain_share: got {self.pretrain_share}; give a share between 0 and 1")
         require(self.alternate_every >= 1, f"alternate_every: got {self.alternate_every}; give at least 1")
+        require(self.rounds >= 1, f"rounds: got {self.rounds}; give at least 1, or the schedule joint for one pass")
 
     @property
     def plan(self) -> Plan:
         """Meaning of the schedule."""
         return SCHEDULES[self.name]
+
+    @property
+    def evidence_settings(self) -> dict[str, dict[str, object]]:
+        """Options of the controls that a decoder starts from, as far as the schedule decides them."""
+        return {"regulon_loop": {"rounds": self.rounds if self.plan.loops else 0, "reads": self.reads}}
 
 
 @dataclass(frozen=True, kw_only=True)

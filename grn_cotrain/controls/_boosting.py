@@ -18,7 +18,7 @@ from grn_cotrain.controls.pair_features import Group, PairFeatures
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.store import CellStore
 
-__all__ = ["PairBooster", "PairModel", "training_entries", "validation_pairs"]
+__all__ = ["PairBooster", "PairModel", "fit_trees", "log_odds", "training_entries", "validation_pairs"]
 
 _BLOCK = 200_000
 _ROWS = 4096  # trees walk rows that fit into the cache
@@ -49,6 +49,38 @@ def validation_pairs(
         negative_M = np.sort(generator.choice(negative_M, max_negatives, replace=False))
     kept_M = np.concatenate([np.flatnonzero(pairs.labels_M), negative_M])
     return pairs.pairs_2M[:, kept_M], pairs.labels_M[kept_M]
+
+
+def fit_trees(
+    config: PairBooster.Config,
+    features_MF: np.ndarray,
+    labels_M: np.ndarray,
+    validation: tuple[np.ndarray, np.ndarray] | None,
+    seed: int,
+) -> Any:
+    """Fit histogram gradient boosting; the log loss on validation features and labels stops it, where there are any."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    held_out = {} if validation is None else {"X_val": validation[0], "y_val": validation[1]}
+    return HistGradientBoostingClassifier(
+        learning_rate=config.learning_rate,
+        max_iter=config.max_trees,
+        max_leaf_nodes=config.max_leaves,
+        min_samples_leaf=min(config.min_leaf, max(1, len(labels_M) // 20)),
+        l2_regularization=config.l2,
+        early_stopping=validation is not None,
+        scoring="loss",
+        n_iter_no_change=config.patience,
+        random_state=seed,
+    ).fit(features_MF, labels_M, **held_out)
+
+
+def log_odds(model: Any, features_MF: np.ndarray) -> np.ndarray:
+    """Log-odds ``[M]`` of a fitted classifier."""
+    scores_M = np.zeros(len(features_MF))
+    for low in range(0, len(features_MF), _ROWS):
+        scores_M[low : low + _ROWS] = model.decision_function(features_MF[low : low + _ROWS])
+    return scores_M
 
 
 class PairModel(Control):
@@ -90,9 +122,7 @@ class PairModel(Control):
             return scores_M
         for start in range(0, pairs_2M.shape[1], _BLOCK):
             features_MF = self.features.full(pairs_2M[:, start : start + _BLOCK])
-            for low in range(0, len(features_MF), _ROWS):
-                rows_MF = features_MF[low : low + _ROWS]
-                scores_M[start + low : start + low + len(rows_MF)] = self.model.decision_function(rows_MF)
+            scores_M[start : start + len(features_MF)] = log_odds(self.model, features_MF)
         return scores_M
 
 
@@ -144,20 +174,6 @@ class PairBooster(PairModel):
         self, features_MF: np.ndarray, labels_M: np.ndarray, split: EdgeSplit, generator: np.random.Generator
     ) -> Any:
         """See :class:`PairModel`; validation pairs choose the number of trees."""
-        from sklearn.ensemble import HistGradientBoostingClassifier
-
         held_out = validation_pairs(split, self.config.max_negatives // 4, generator)
-        validation = {}
-        if held_out is not None:
-            validation = {"X_val": self.features.full(held_out[0]), "y_val": held_out[1]}
-        return HistGradientBoostingClassifier(
-            learning_rate=self.config.learning_rate,
-            max_iter=self.config.max_trees,
-            max_leaf_nodes=self.config.max_leaves,
-            min_samples_leaf=min(self.config.min_leaf, max(1, len(labels_M) // 20)),
-            l2_regularization=self.config.l2,
-            early_stopping=held_out is not None,
-            scoring="loss",
-            n_iter_no_change=self.config.patience,
-            random_state=self.seed,
-        ).fit(features_MF, labels_M, **validation)
+        validation = None if held_out is None else (self.features.full(held_out[0]), held_out[1])
+        return fit_trees(self.config, features_MF, labels_M, validation, self.seed)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -19,12 +19,39 @@ from grn_cotrain.controls.out_of_fold import Fold, Folds, assemble, make_folds
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.store import CellStore
 
-__all__ = ["TableControl", "require_candidates"]
+__all__ = ["EvidenceControl", "TableControl", "require_candidates"]
 
 _FOLDS = 5
 
 
-class TableControl(Control):
+class EvidenceControl(Control):
+    """A control that a decoder can start from: it can be fitted again without each fold.
+
+    ``channels`` names what can be read apart from the score, as ``control.channel``.
+    """
+
+    channels: ClassVar[tuple[str, ...]] = ()
+    table: EdgeTable
+
+    @abstractmethod
+    def evidence(self, folds: Folds, channel: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Scores of every training entry by a fit that never saw it, and of the full fit; after :meth:`fit`.
+
+        Parameters
+        ----------
+        folds
+            Folds of :attr:`table`.
+        channel
+            One of ``channels``; None: the score.
+
+        Returns
+        -------
+        train_SG, full_SG
+            float32.
+        """
+
+
+class TableControl(EvidenceControl):
     """A control whose scores are a function of an :class:`EdgeTable` and of features of genes.
 
     Its constants (a number of neighbours, a ridge) are chosen by out-of-fold macro AUROC inside training; neither
@@ -39,7 +66,6 @@ class TableControl(Control):
     """
 
     option: Any
-    table: EdgeTable
     scores_SG: np.ndarray
 
     def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
@@ -51,7 +77,7 @@ class TableControl(Control):
         options = self.options()
         self.option = options[0]
         if len(options) > 1:
-            self.option = self._choose(make_folds(split, self.table, folds=_FOLDS, seed=self.seed), options)
+            self.option = self.choose(split, options)
         self.scores_SG = self.predict(self.table, self.option).astype(np.float32)
         return self
 
@@ -68,6 +94,11 @@ class TableControl(Control):
         return assemble(
             folds, lambda fold: self.predict(fold.table, self.option, fold.rows_R, fold.columns_N), self.scores_SG
         )
+
+    def evidence(self, folds: Folds, channel: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """See :class:`EvidenceControl`."""
+        assert channel is None, channel
+        return self.out_of_fold(folds), self.scores_SG
 
     def options(self) -> Sequence[Any]:
         """Candidate constants; the first is used where training cannot choose."""
@@ -92,7 +123,9 @@ class TableControl(Control):
         block_RN = self.predict(fold.table, option, fold.rows_R, fold.columns_N)
         return block_RN[fold.position(rows_M, columns_M)]
 
-    def _choose(self, folds: Folds, options: Sequence[Any]) -> Any:
+    def choose(self, split: EdgeSplit, options: Sequence[Any]) -> Any:
+        """The option with the best macro AUROC of out-of-fold scores."""
+        folds = make_folds(split, self.table, folds=_FOLDS, seed=self.seed)
         rows_M, columns_M, labels_M = sample_entries(folds.table, seed=self.seed)
         number_M = folds.fold_SG[rows_M, columns_M]
         scores_OM = np.zeros((len(options), len(rows_M)))

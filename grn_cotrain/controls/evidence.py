@@ -9,13 +9,15 @@ import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from grn_cotrain.config import canonical_hash
-from grn_cotrain.controls._table_control import TableControl
+from grn_cotrain.controls._table_control import EvidenceControl
 from grn_cotrain.controls.base import CONTROLS
 from grn_cotrain.controls.out_of_fold import make_folds
 from grn_cotrain.controls.pair_evidence import PairEvidence, assemble_evidence
@@ -25,12 +27,15 @@ from grn_cotrain.data.store import CellStore, array_hash
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import atomic_file
 
-__all__ = ["build_evidence", "out_of_fold"]
+__all__ = ["build_evidence", "fit_channels"]
 
 logger = logging.getLogger(__name__)
 
 _VERSION = 4  # raise when a control used as evidence changes its scores, or the file its form
 _CHECKSUM = "checksum"
+
+NO_SETTINGS: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+Channel = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def build_evidence(
@@ -41,13 +46,14 @@ def build_evidence(
     *,
     seed: int = 0,
     cache: Path | None = None,
+    settings: Mapping[str, Mapping[str, Any]] = NO_SETTINGS,
 ) -> PairEvidence:
     """Fit the named controls out of fold and on all training positives; see :func:`assemble_evidence` for the rest.
 
     Parameters
     ----------
     names
-        Controls, as the decoder's ``evidence`` lists them.
+        Controls, or channels of them (``regulon_factor.partial``), as the decoder's ``evidence`` lists them.
     split, cells
         Training positives and expression; nothing else is read.
     rows_C
@@ -57,10 +63,13 @@ def build_evidence(
         Seed of the folds and of the sampled negatives.
     cache
         Folder of a cache by content, or None.
+    settings
+        Options of controls, by name; a control that is not named has its defaults.
     """
     # Products over cells on disk are equal to those in memory up to rounding, or to a tolerance: see principal_axes.
     content = [cells.content_hash, "all" if rows_C is None else array_hash(rows_C), is_in_memory(cells)]
-    key = canonical_hash([_VERSION, list(names), split.content_hash, *content, seed])
+    used = {name: dict(settings[name]) for name in sorted(_by_control(names)) if settings.get(name)}
+    key = canonical_hash([_VERSION, list(names), split.content_hash, *content, seed, *([used] if used else [])])
     path = None if cache is None else cache / f"evidence-{key}.safetensors"
     if path is not None and path.is_file():
         try:
@@ -71,7 +80,8 @@ def build_evidence(
         except (SafetensorError, KeyError, ValueError) as error:
             logger.warning("evidence cache %s is damaged (%s): computed again", path.name, error)
     chosen = cells if rows_C is None else cells.part(rows_C)
-    evidence = _fit(tuple(names), split, chosen.genes(), seed)
+    channels = fit_channels(names, split, chosen.genes(), seed=seed, settings=settings)
+    evidence = assemble_evidence(split, channels)
     if path is not None:
         with atomic_file(path) as temporary:
             arrays = evidence.to_arrays()
@@ -88,40 +98,64 @@ def _digest(arrays: Mapping[str, np.ndarray]) -> bytes:
     return digest.digest()
 
 
-def _fit(names: tuple[str, ...], split: EdgeSplit, cells: CellStore, seed: int) -> PairEvidence:
-    return assemble_evidence(split, {name: out_of_fold(name, split, cells, seed=seed) for name in names})
+def _by_control(names: Sequence[str]) -> dict[str, list[str | None]]:
+    """Control -> its channels, None for the score."""
+    found: dict[str, list[str | None]] = {}
+    for name in names:
+        control, _, channel = name.partition(".")
+        found.setdefault(control, []).append(channel or None)
+    return found
 
 
-def out_of_fold(
-    control_name: str, split: EdgeSplit, cells: CellStore | None, *, folds: int = 5, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Fit a control on all training positives, and again without each fold.
+def fit_channels(
+    names: Sequence[str],
+    split: EdgeSplit,
+    cells: CellStore | None,
+    *,
+    folds: int = 5,
+    seed: int = 0,
+    settings: Mapping[str, Mapping[str, Any]] = NO_SETTINGS,
+) -> dict[str, Channel]:
+    """Fit controls on all training positives, and again without each fold; each control once for all its channels.
 
     A model that learns on top of a control must see, in training, scores that never saw the labels it learns from.
 
     Parameters
     ----------
-    control_name
-        A control that fills the whole table (``kernel_ridge``, ``knn_family``, ``target_knn``, ...).
+    names
+        ``control`` for its score, or ``control.channel`` (``kernel_ridge``, ``regulon_factor.partial``, ...).
     split, cells
         Training positives and expression.
     folds, seed
         Folds are made in the manner of the split's regime: TFs, genes, both, or pairs.
+    settings
+        Options of controls, by name.
 
     Returns
     -------
-    sources_S, train_SG, full_SG
-        Gene indices of the rows; float32 out-of-fold scores and scores of the full fit.
+    dict
+        Name -> ``(sources_S, train_SG, full_SG)``: gene indices of the rows; float32 out-of-fold scores and scores of
+        the full fit.
 
     Raises
     ------
     UserError
-        The control cannot be refitted out of fold.
+        A control cannot be refitted out of fold, or doesn't have the channel.
     """
-    control = CONTROLS.build(control_name, seed=seed)
-    if not isinstance(control, TableControl):
-        able = [c.name for c in CONTROLS.components() if issubclass(c.cls, TableControl)]
-        raise UserError(f"evidence '{control_name}': cannot be fitted out of fold; choose from {', '.join(able)}")
-    control.fit(split, cells)
-    made = make_folds(split, control.table, folds=folds, seed=seed)
-    return control.table.sources_S, control.out_of_fold(made), control.scores_SG
+    found: dict[str, Channel] = {}
+    for control_name, channels in _by_control(names).items():
+        control = CONTROLS.build(control_name, settings.get(control_name, {}), seed=seed)
+        if not isinstance(control, EvidenceControl):
+            able = [c.name for c in CONTROLS.components() if issubclass(c.cls, EvidenceControl)]
+            raise UserError(f"evidence '{control_name}': cannot be fitted out of fold; choose from {', '.join(able)}")
+        for channel in channels:
+            if channel is not None and channel not in control.channels:
+                having = f"choose from {', '.join(control.channels)}" if control.channels else "name the control alone"
+                raise UserError(f"evidence '{control_name}.{channel}': unknown channel of {control_name}; {having}")
+        control.fit(split, cells)
+        made = make_folds(split, control.table, folds=folds, seed=seed)
+        for channel in channels:
+            train_SG, full_SG = control.evidence(made, channel)
+            name = control_name if channel is None else f"{control_name}.{channel}"
+            found[name] = (control.table.sources_S, train_SG, full_SG)
+    return {name: found[name] for name in names}

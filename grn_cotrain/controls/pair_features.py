@@ -19,6 +19,7 @@ from grn_cotrain.controls._neighbours import unit_loadings
 from grn_cotrain.controls._table_control import TableControl
 from grn_cotrain.controls.base import CONTROLS
 from grn_cotrain.controls.out_of_fold import Fold, Folds, make_folds
+from grn_cotrain.controls.regulon_factor import RegulonFactor
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.store import CellStore
@@ -27,8 +28,8 @@ from grn_cotrain.errors import UserError
 
 __all__ = ["EVIDENCE", "GROUPS", "Group", "PairFeatures"]
 
-Group = Literal["graph", "gene", "expression", "evidence"]
-GROUPS: tuple[Group, ...] = ("graph", "gene", "expression", "evidence")
+Group = Literal["graph", "gene", "expression", "evidence", "regulon"]
+GROUPS: tuple[Group, ...] = ("graph", "gene", "expression", "evidence", "regulon")
 EVIDENCE = ("kernel_ridge", "target_knn", "double_knn", "knn_both")
 _GENE = ("source_mean", "source_deviation", "target_mean", "target_deviation", "target_is_tf")
 _NUM_PRODUCTS, _NUM_TARGET, _NUM_SOURCE = 10, 20, 5
@@ -43,7 +44,8 @@ class PairFeatures:
         Training positives and expression; validation and test pairs are not read.
     groups
         ``graph``: the training graph alone; ``gene``: each gene's own mean, deviation and TF flag; ``expression``:
-        cosine and products of expression components, and the components; ``evidence``: scores of closed-form controls.
+        cosine and products of expression components, and the components; ``evidence``: scores of closed-form controls;
+        ``regulon``: channels of :class:`~grn_cotrain.controls.regulon_factor.RegulonFactor`.
     folds, seed
         Number of folds and seed of the out-of-fold features.
 
@@ -89,11 +91,15 @@ class PairFeatures:
                 assert isinstance(control, TableControl)
                 self._controls.append(control)
             self.names += EVIDENCE
+        self._regulon: RegulonFactor | None = None
+        if cells is not None and "regulon" in self.groups:
+            self._regulon = RegulonFactor(RegulonFactor.Config(), seed=seed).fit(split, cells)
+            self.names += tuple(f"regulon_{name}" for name in RegulonFactor.channels)
 
     def full(self, pairs_2M: np.ndarray) -> np.ndarray:
         """Features ``[M, F]`` from all training positives; sources outside the split's universe have row 0's."""
         rows_M, _ = self.table.rows(pairs_2M[0])
-        return self._block(self.table, rows_M, pairs_2M[1], None)
+        return self.entries(rows_M, pairs_2M[1])
 
     def out_of_fold(self, rows_M: np.ndarray, columns_M: np.ndarray) -> np.ndarray:
         """Features ``[M, F]`` of training entries, each by a fit that never saw its fold."""
@@ -101,13 +107,14 @@ class PairFeatures:
         number_M = self.folds.fold_SG[rows_M, columns_M]
         for number, fold in enumerate(self.folds):
             mine = np.flatnonzero(number_M == number)
-            result_MF[mine] = self._block(fold.table, rows_M[mine], columns_M[mine], fold)
+            result_MF[mine] = self.entries(rows_M[mine], columns_M[mine], fold)
         if (number_M < 0).any():
             raise ValueError("out_of_fold: entries that no fold holds; ask for training entries only")
         return result_MF
 
-    def _block(self, table: EdgeTable, rows_M: np.ndarray, columns_M: np.ndarray, fold: Fold | None) -> np.ndarray:
-        parts = []
+    def entries(self, rows_M: np.ndarray, columns_M: np.ndarray, fold: Fold | None = None) -> np.ndarray:
+        """Features ``[M, F]`` of entries, by the fit on all positives or by the one without a fold."""
+        table, parts = self.table if fold is None else fold.table, []
         if "graph" in self.groups:
             parts.append(graph_features(table, rows_M, columns_M))
         sources_M = table.sources_S[rows_M]
@@ -121,6 +128,8 @@ class PairFeatures:
             parts += [target_MR[:, :_NUM_TARGET], source_MR[:, :_NUM_SOURCE]]
         if self._controls:
             parts.append(self._evidence(rows_M, columns_M, fold))
+        if self._regulon is not None:
+            parts.append(self._regulon.channel_scores(table, self._regulon.option)[:, rows_M, columns_M].T)
         return np.concatenate([part.astype(np.float32, copy=False) for part in parts], axis=1)
 
     def _evidence(self, rows_M: np.ndarray, columns_M: np.ndarray, fold: Fold | None) -> np.ndarray:

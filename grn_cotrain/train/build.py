@@ -14,6 +14,7 @@ from grn_cotrain.data.nodes import Nodes, node_cells
 from grn_cotrain.data.run_data import RunData
 from grn_cotrain.data.statistics import Need, Statistics
 from grn_cotrain.data.value_statistics import Moments
+from grn_cotrain.errors import UserError
 from grn_cotrain.model import CoTrainNetwork, ModelInputs
 from grn_cotrain.model_inputs import unread_assays
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
@@ -84,10 +85,17 @@ def model_inputs(recipe: Recipe, data: RunData, statistics: Statistics) -> Model
         )
     decoder = recipe.model.link_decoder
     evidence = None
+    _require_loop(recipe)
     if LINK_DECODERS.get(decoder.name).uses_evidence:
         config = LINK_DECODERS.config(decoder.name, decoder.options, path="model.link_decoder")
         evidence = build_evidence(
-            config.evidence, data.split, data.cells, rows_C, seed=recipe.seed, cache=data.prep.folder / "controls"
+            config.evidence,
+            data.split,
+            data.cells,
+            rows_C,
+            seed=recipe.seed,
+            cache=data.prep.folder / "controls",
+            settings=recipe.train.schedule.evidence_settings,
         )
     return ModelInputs(
         vocab=data.vocab,
@@ -103,6 +111,23 @@ def model_inputs(recipe: Recipe, data: RunData, statistics: Statistics) -> Model
         nodes=nodes,
         others=data.messages.others,
     )
+
+
+def _require_loop(recipe: Recipe) -> None:
+    """Refuse a loop whose result no decoder reads: it would train what ``joint`` trains."""
+    decoder = recipe.model.link_decoder
+    if not recipe.train.schedule.plan.loops:
+        return
+    if not LINK_DECODERS.get(decoder.name).uses_evidence:
+        raise UserError(
+            f"train.schedule 'loop': the decoder {decoder.name} reads no evidence; give model.link_decoder residual"
+        )
+    config = LINK_DECODERS.config(decoder.name, decoder.options, path="model.link_decoder")
+    if not any(name.partition(".")[0] == "regulon_loop" for name in config.evidence):
+        raise UserError(
+            "train.schedule 'loop': the decoder does not read it; add regulon_loop, or a channel of it such as"
+            " regulon_loop.partial, to model.link_decoder.evidence"
+        )
 
 
 def _nodes(recipe: Recipe, data: RunData) -> Nodes:

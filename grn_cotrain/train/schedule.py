@@ -15,6 +15,7 @@ class Schedule:
 
     ============================= ======================================================================
     ``joint``                     every objective at every step
+    ``loop``                      ``rounds`` of links and regulon factors that support each other, then joint
     ``alternating``               cell objectives and link objectives take turns of ``alternate_every`` steps
     ``mlm_only``                  cell objectives alone; links are scored by a decoder fitted afterwards
     ``link_only``                 link objectives alone

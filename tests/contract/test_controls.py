@@ -110,6 +110,30 @@ class TestBoostingAll(ControlCases):
     samples = True
 
 
+class TestRegulonFactor(ControlCases):
+    name = "regulon_factor"
+    options: ClassVar = {"num_free": [2], "variance": [0.3]}
+
+
+class TestRegulonFactorThatChooses(TestRegulonFactor):
+    options: ClassVar = {}
+    samples = True
+
+
+class TestBoostingRegulon(ControlCases):
+    name = "boosting_regulon"
+    options: ClassVar = {"max_trees": 5}
+    kinds = ("unseen-target", "unseen-tf")
+    samples = True
+
+
+class TestRegulonLoop(ControlCases):
+    name = "regulon_loop"
+    options: ClassVar = {"max_trees": 5, "rounds": 1}
+    kinds = ("unseen-target", "unseen-tf")
+    samples = True
+
+
 class TestLogisticCombination(ControlCases):
     name = "logistic_combination"
     kinds = ("unseen-target", "unseen-tf")

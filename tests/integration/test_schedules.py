@@ -20,6 +20,7 @@ from grn_cotrain.data.loadings import gene_loadings
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.data.run_data import load_run_data
 from grn_cotrain.data.statistics import Statistics
+from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.model_scorer import ModelScorer
 from grn_cotrain.evaluate.run import evaluate_run
 from grn_cotrain.nn.node_table import fit_to_width
@@ -71,6 +72,33 @@ def train_tiny(world: Path, folder: Path, **changes: Any) -> Trained:
     after = load_file(sorted(run.checkpoints.glob("step-*"))[-1] / "model.safetensors")
     assert after.keys() == before.keys()
     return Trained(recipe, run, before, after)
+
+
+LOOP = {"link_decoder": {"name": "residual", "evidence": ["knn_family", "regulon_loop.partial"]}}
+
+
+def test_a_loop_starts_the_decoder_from_its_own_evidence(tiny_world: Path, tmp_path: Path) -> None:
+    found = {}
+    for name, schedule in {
+        "one pass": {"name": "joint"},
+        "loop": {"name": "loop", "rounds": 1},
+        "rewired": {"name": "loop", "rounds": 1, "reads": "rewired_edges"},
+    }.items():
+        recipe = tiny_recipe(tiny_world, model=LOOP, train={"schedule": schedule})
+        found[name] = build_model(recipe, load_run_data(recipe)).link_decoder.full_KSG[1]
+    assert not torch.allclose(found["one pass"], found["loop"], atol=1e-3)
+    assert not torch.allclose(found["rewired"], found["loop"], atol=1e-3)
+    done = train_tiny(tiny_world, tmp_path, model=LOOP, train={"schedule": {"name": "loop", "rounds": 1}})
+    assert done.changed() == set(PARTS)
+    assert train(done.recipe, done.run.folder, resume=True).is_finished
+
+
+@pytest.mark.parametrize("decoder", [{"name": "bilinear"}, {"name": "residual", "evidence": ["knn_family"]}])
+def test_a_loop_that_nobody_reads_is_refused(tiny_world: Path, decoder: dict[str, Any]) -> None:
+    changes = {"model": {"link_decoder": decoder}, "train": {"schedule": {"name": "loop"}}}
+    recipe = tiny_recipe(tiny_world, **changes)
+    with pytest.raises(UserError, match=r"train.schedule 'loop'.*model.link_decoder"):
+        build_model(recipe, load_run_data(recipe))
 
 
 @pytest.mark.parametrize(

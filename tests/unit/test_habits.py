@@ -19,6 +19,8 @@ CONFIGS = sorted((ROOT / "experiments" / "configs").glob("*.yaml"))
 MAX_LINES = 500
 MAX_PARAMETERS = 9
 GENERATED = {"constraints.txt", "LICENSE", "experiments/RESULTS.md"}
+# Reference tables in pages of documentation grow with the components, however short the text around them is.
+WRITTEN_BY_TOOLS = re.compile(r"<!-- generate: .*?<!-- /generate -->", flags=re.DOTALL)
 
 # Rooms of grn_cotrain from the bottom up; a room imports rooms of lower rank (or its own), never a higher one.
 RANKS = [
@@ -275,7 +277,7 @@ def test_no_machine_or_registry_is_named() -> None:
 def test_files_are_short() -> None:
     code = [path for path in tracked() if path.suffix in {".py", ".sh", ".md", ".yaml"}]
     long = {
-        str(path.relative_to(ROOT)): len(text_of(path).splitlines())
+        str(path.relative_to(ROOT)): len(WRITTEN_BY_TOOLS.sub("", text_of(path)).splitlines())
         for path in code
         if str(path.relative_to(ROOT)) not in GENERATED
     }

@@ -10,7 +10,7 @@ import pytest
 from grn_cotrain.controls import CONTROLS
 from grn_cotrain.controls._edge_table import EdgeTable
 from grn_cotrain.controls._table_control import TableControl
-from grn_cotrain.controls.evidence import out_of_fold
+from grn_cotrain.controls.evidence import fit_channels
 from grn_cotrain.controls.out_of_fold import Folds, make_folds
 from grn_cotrain.controls.pair_features import PairFeatures
 from grn_cotrain.data.edge_split import EdgeSplit
@@ -134,7 +134,7 @@ def test_out_of_fold_scores_do_not_know_which_target_is_the_positive(name: str, 
 @pytest.mark.parametrize("kind", KINDS)
 def test_evidence_has_both_versions(kind: str) -> None:
     split = toy_split(kind)
-    sources_S, train_SG, full_SG = out_of_fold("kernel_ridge", split, toy_cells())
+    sources_S, train_SG, full_SG = fit_channels(["kernel_ridge"], split, toy_cells())["kernel_ridge"]
     table = EdgeTable.of(split)
     np.testing.assert_array_equal(sources_S, table.sources_S)
     assert train_SG.shape == full_SG.shape == (len(sources_S), NUM_GENES)
@@ -150,7 +150,7 @@ def test_evidence_has_both_versions(kind: str) -> None:
 
 def test_what_cannot_be_refitted_is_refused() -> None:
     with pytest.raises(UserError, match=r"evidence 'pearson'.*kernel_ridge"):
-        out_of_fold("pearson", toy_split(), toy_cells())
+        fit_channels(["pearson"], toy_split(), toy_cells())
 
 
 def test_features_of_entries_outside_the_folds_are_refused() -> None:

@@ -21,6 +21,7 @@ BOTH, CELLS, LINKS = frozenset("ml"), frozenset("m"), frozenset("l")
     ("name", "expected"),
     [
         ("joint", [BOTH] * 6),
+        ("loop", [BOTH] * 6),
         ("alternating", [CELLS, LINKS] * 3),
         ("mlm_only", [CELLS] * 6),
         ("link_only", [LINKS] * 6),
