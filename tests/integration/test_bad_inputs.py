@@ -264,7 +264,7 @@ def test_bad_cells_for_a_run(case: str, run: Path, tmp_path: Path, capsys: pytes
 ODD_FOLDER = "Zürich data, 日本 (copy)"
 LEGAL: dict[str, tuple[Case, tuple[str, ...], tuple[int, int]]] = {
     "one cell": (lambda p: [cells(p, rows=[0])], ("cells: 1 x 40 genes",), (1, 40)),
-    "one gene": (lambda p: [cells(p, columns=[3])], ("cells: 20 x 1 genes",), (20, 1)),
+    "one gene": (lambda p: [cells(p, columns=[3])], ("cells: 20 x 1 gene",), (20, 1)),
     "all-zero cells": (
         lambda p: [cells(p, set=[((slice(3, 5), slice(None)), 0)])],
         ("2 cells without any count were left out: c3, c4",),

@@ -32,7 +32,7 @@ from grn_cotrain.evaluate.hidden import hidden_cells
 from grn_cotrain.evaluate.open_features import OpenEntries
 from grn_cotrain.evaluate.run import evaluate_cells
 from grn_cotrain.export.genes import gene_embeddings
-from grn_cotrain.model import CoTrainNetwork
+from grn_cotrain.model_io import load_network
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.run_folder import RunFolder
 from grn_cotrain.train.check import check_recipe
@@ -166,7 +166,7 @@ def test_contextual_embeddings_have_the_names_of_their_own_features(runs: dict[s
     """Each row is the mean state of one feature over the cells that show it, peaks as well as genes."""
     result = gene_embeddings(runs[name], kind="contextual")
     data = RunFolder.open(runs[name]).load_data()
-    model = CoTrainNetwork.load(runs[name])
+    model = load_network(runs[name])
     assert result.frame["modality"].value_counts().to_dict() == {"gene": 24, "peak": 40}
     assert result.frame["symbol"].tolist() == list(data.vocab.symbols)
     with torch.no_grad():
