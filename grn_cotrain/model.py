@@ -175,6 +175,7 @@ class CoTrainNetwork(nn.Module):
         for name, encoder in self.encoders.items():
             encoder.prepare(statistics.reading([modality_of(space).assay for space in self.reads[name]]))
         for skip in self.cell_skips.values():
+            assert isinstance(skip, CellSkip)
             skip.prepare(statistics)
         for name in self.objectives:
             self.objective(name).prepare(statistics)

@@ -94,11 +94,21 @@ def _by_label(ax: Axes, xy_C2: np.ndarray, labels: list[str], name: str) -> None
     colours = (theme.BLUE, *theme.OTHERS)
     others_C = ~np.isin(labels_C, shown)
     if others_C.any():
-        ax.scatter(*xy_C2[others_C].T, s=5, c=theme.FAINT, linewidths=0, label="others", rasterized=False)
+        ax.scatter(
+            xy_C2[others_C, 0], xy_C2[others_C, 1], s=5, c=theme.FAINT, linewidths=0, label="others", rasterized=False
+        )
     for place, label in enumerate(shown):
         own_C = labels_C == label
         marker = theme.MARKERS[(place // len(colours)) % len(theme.MARKERS)]
-        ax.scatter(*xy_C2[own_C].T, s=6, c=colours[place % len(colours)], marker=marker, linewidths=0, label=label)
+        ax.scatter(
+            xy_C2[own_C, 0],
+            xy_C2[own_C, 1],
+            s=6,
+            c=colours[place % len(colours)],
+            marker=marker,
+            linewidths=0,
+            label=label,
+        )
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=2, frameon=False, markerscale=2, fontsize=7)
     _bare(ax, name)
 
@@ -113,7 +123,15 @@ def _by_number(ax: Axes, xy_C2: np.ndarray, values: list[float], number: str, na
     colours = (theme.ORANGE, theme.GREEN, theme.SKY, theme.BLUE)
     for group, words in enumerate(("lowest quarter", "second", "third", "highest quarter")):
         own_C = group_C == group
-        ax.scatter(*xy_C2[own_C].T, s=6, c=colours[group], marker=theme.MARKERS[group], linewidths=0, label=words)
+        ax.scatter(
+            xy_C2[own_C, 0],
+            xy_C2[own_C, 1],
+            s=6,
+            c=colours[group],
+            marker=theme.MARKERS[group],
+            linewidths=0,
+            label=words,
+        )
     ax.legend(
         loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=2, frameon=False, markerscale=2, fontsize=7,
         title=f"log {number}", title_fontsize=7,
