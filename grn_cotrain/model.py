@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -175,7 +175,8 @@ class CoTrainNetwork(nn.Module):
         for name, encoder in self.encoders.items():
             encoder.prepare(statistics.reading([modality_of(space).assay for space in self.reads[name]]))
         for skip in self.cell_skips.values():
-            cast(CellSkip, skip).prepare(statistics)
+            assert isinstance(skip, CellSkip)
+            skip.prepare(statistics)
         for name in self.objectives:
             self.objective(name).prepare(statistics)
 

@@ -195,9 +195,10 @@ def study(
     order = {name: place for place, name in enumerate((*WORLDS, *ARMS))}
     ordered = sorted(found, key=lambda key: (order[key[0]], order.get(key[1], len(order)), key[1]))
     found = {key: found[key] for key in ordered}
-    body: dict[str, Any] = {
+    table = cells_table(found)
+    body = {
         "header": _HEADER,
-        "table": cells_table(found),
+        "table": table,
         "rows": [row for rows in found.values() for row in rows],
         "notes": [
             "A: the objective profile_from_cell; B: model.cell_state: skip; labels: cell type, cell line, stimulated or"
@@ -207,7 +208,7 @@ def study(
         ],
     }
     write_json(out / "study.json", body)
-    for line in (_HEADER, *body["table"]):
+    for line in [_HEADER, *table]:
         say("  ".join(line))
     if record:
         say(f"record: {write_record(make_study_record(_RECORD, body))}")

@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -202,7 +202,7 @@ def _label_rows(
         )
         found = table[table["metric"] == "macro_f1"].set_index("scorer")
         for name in features:
-            rows[name]["probe"] = {key: float(cast(float, found.at[name, key])) for key in ("value", "low", "high")}
+            rows[name]["probe"] = {key: float(found[key].loc[name]) for key in ("value", "low", "high")}
     return {
         "num_classes": len(names),
         "num_cells": int(known_C.sum()),

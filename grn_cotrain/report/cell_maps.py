@@ -95,20 +95,14 @@ def _by_label(ax: Axes, xy_C2: np.ndarray, labels: list[str], name: str) -> None
     others_C = ~np.isin(labels_C, shown)
     if others_C.any():
         ax.scatter(
-            xy_C2[others_C][:, 0],
-            xy_C2[others_C][:, 1],
-            s=5,
-            c=theme.FAINT,
-            linewidths=0,
-            label="others",
-            rasterized=False,
+            xy_C2[others_C, 0], xy_C2[others_C, 1], s=5, c=theme.FAINT, linewidths=0, label="others", rasterized=False
         )
     for place, label in enumerate(shown):
         own_C = labels_C == label
         marker = theme.MARKERS[(place // len(colours)) % len(theme.MARKERS)]
         ax.scatter(
-            xy_C2[own_C][:, 0],
-            xy_C2[own_C][:, 1],
+            xy_C2[own_C, 0],
+            xy_C2[own_C, 1],
             s=6,
             c=colours[place % len(colours)],
             marker=marker,
@@ -130,8 +124,8 @@ def _by_number(ax: Axes, xy_C2: np.ndarray, values: list[float], number: str, na
     for group, words in enumerate(("lowest quarter", "second", "third", "highest quarter")):
         own_C = group_C == group
         ax.scatter(
-            xy_C2[own_C][:, 0],
-            xy_C2[own_C][:, 1],
+            xy_C2[own_C, 0],
+            xy_C2[own_C, 1],
             s=6,
             c=colours[group],
             marker=theme.MARKERS[group],
