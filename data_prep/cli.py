@@ -11,7 +11,7 @@ import typer
 from grn_cotrain.commandline import next_step, run_app, say, version_option
 from grn_cotrain.commands import command
 from grn_cotrain.data.io import CELL_FORMATS
-from grn_cotrain.jobs.prepare import CountsOptions, GrnOptions, SplitOptions
+from grn_cotrain.jobs.prepare import CountsOptions, FeatureOptions, GrnOptions, SplitOptions
 
 from .cli_fetch import fetch
 
@@ -81,6 +81,23 @@ def grn(
     for line in network.report.lines():
         say(f"network: {line}")
     say(f"added to {prep} (hash {network.content_hash})")
+    next_step("grn-prep", "splits", prep, "--kind", "unseen-target")
+
+
+@command(app, "features")
+def features(
+    prep: Annotated[Path, typer.Argument(metavar="PREP", help="Prepared folder that takes the features.")],
+    sources: Annotated[
+        list[Path], typer.Option("--from", metavar="PREP2", help="Prepared folder of another data set; repeat it.")
+    ],
+    options: FeatureOptions,
+) -> None:
+    """Add features of genes from other prepared folders: what several data sets say of a gene."""
+    from .features import prepare_features
+
+    for one in prepare_features(prep, sources, options=options):
+        say(f"{one['name']}: {one['report']}")
+    say(f"features of {len(sources)} data sets added to {prep}; controls, evidence and inductive features read them")
     next_step("grn-prep", "splits", prep, "--kind", "unseen-target")
 
 

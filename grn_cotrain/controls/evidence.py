@@ -59,7 +59,11 @@ def build_evidence(
         Folder of a cache by content, or None.
     """
     # Products over cells on disk are equal to those in memory up to rounding, or to a tolerance: see principal_axes.
-    content = [cells.content_hash, "all" if rows_C is None else array_hash(rows_C), is_in_memory(cells)]
+    content = [
+        cells.content_hash + cells.vocab.side_hash,
+        "all" if rows_C is None else array_hash(rows_C),
+        is_in_memory(cells),
+    ]
     key = canonical_hash([_VERSION, list(names), split.content_hash, *content, seed])
     path = None if cache is None else cache / f"evidence-{key}.safetensors"
     if path is not None and path.is_file():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-__all__ = ["tf_family"]
+__all__ = ["symbol_stem", "tf_family"]
 
 # Family -> pattern of whole upper-case symbols, by DNA-binding domain. Only families that the stem rule would split or
 # join wrongly are here: STAT, GATA, SOX, KLF, IRF, RUNX, E2F, TEAD, TFAP2, SMAD, CEBP, RFX ... take care of themselves.
@@ -135,6 +135,21 @@ def tf_family(symbol: str) -> str:
             return family
     match = _STEM.fullmatch(name)
     return match.group(1) if match else name
+
+
+@cache
+def symbol_stem(symbol: str) -> str:
+    """Return the stem of any gene's symbol: what comes before its first number (CXCL10 -> CXCL, NDUFA4 -> NDUFA).
+
+    Genes of one stem are paralogues or parts of one complex, so that the same TFs regulate them. A prefix before a dash
+    counts where there is no number before it (HLA-DRA -> HLA); a symbol with neither is its own stem.
+    """
+    name = symbol.strip().upper()
+    match = _STEM.fullmatch(name)
+    if match:
+        return match.group(1)
+    prefix, dash, _ = name.partition("-")
+    return prefix if dash and len(prefix) >= 2 else name
 
 
 @cache

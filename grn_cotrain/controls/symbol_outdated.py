@@ -1,0 +1,42 @@
+"""Whether the target's symbol is outdated: genes that no annotation knows any more are hardly ever targets.
+
+Dimension letters: G genes, M pairs.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+import numpy as np
+
+from grn_cotrain.controls.base import CONTROLS, Control
+from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.store import CellStore
+from grn_cotrain.errors import UserError
+
+__all__ = ["SymbolOutdated"]
+
+
+@CONTROLS.register("symbol_outdated", paper="-")
+class SymbolOutdated(Control):
+    """1 for targets with a current symbol, 0 for those with an outdated one; networks are written in current symbols.
+
+    All scores are alike where the prepared folder marks no symbol (``grn-prep counts --current-symbols``), or where the
+    split leaves outdated genes out.
+    """
+
+    name = "symbol_outdated"
+    needs_cells = True
+    current_G: np.ndarray
+
+    def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
+        """Nothing to learn."""
+        del split
+        if cells is None:
+            raise UserError(f"control '{self.name}': no cells; give cells, or leave it out of --controls")
+        self.current_G = ~cells.vocab.outdated_G
+        return self
+
+    def score(self, pairs_2M: np.ndarray) -> np.ndarray:
+        """Scores ``[M]``."""
+        return self.current_G[pairs_2M[1]].astype(np.float64)

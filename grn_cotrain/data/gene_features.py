@@ -1,0 +1,165 @@
+"""What other data sets say about genes: per set a mean, a deviation, a detection rate and loadings, by gene symbol.
+
+A correlation between two genes that one data set shows by chance is rarely shown by several. Controls, evidence and the
+inductive features of the table read these rows; no label of a link enters them.
+
+Dimension letters: G genes, N genes of the table, R rank, K sets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from grn_cotrain.errors import UserError
+from grn_cotrain.files import atomic_file, read_json, sha256_file, write_json
+
+if TYPE_CHECKING:
+    from grn_cotrain.data.store import CellStore
+
+__all__ = ["SUMMARY", "GeneFeatures", "SetRows", "read_gene_features", "set_rows", "write_gene_features"]
+
+SUMMARY = ("mean", "deviation", "detected")
+"""Columns of :attr:`SetRows.summary_G3`."""
+
+_TABLE, _SIDECAR = "gene_features.parquet", "gene_features.json"
+_SHAPE = {"sets": [{"name": str, "rank": int, "cells_hash": str, "report": str}], "sha256": str}
+
+
+@dataclass(frozen=True, eq=False)
+class SetRows:
+    """One data set's rows.
+
+    Attributes
+    ----------
+    summary_G3
+        float32 mean and deviation of normalised values, and share of cells that express the gene.
+    loadings_GR
+        float32 loadings on the leading expression components.
+    present_G
+        bool; whether the set holds the gene. Rows of the others are 0.
+    """
+
+    summary_G3: np.ndarray
+    loadings_GR: np.ndarray
+    present_G: np.ndarray
+
+    def take(self, row_G: np.ndarray) -> SetRows:
+        """Rows at ``row_G``; -1 asks for a gene that the set does not hold."""
+        known_G = row_G >= 0
+        present_G = known_G & self.present_G[row_G]
+        summary_G3, loadings_GR = (
+            array[row_G] * present_G[:, None].astype(np.float32) for array in (self.summary_G3, self.loadings_GR)
+        )
+        return SetRows(summary_G3, loadings_GR, present_G)
+
+
+@dataclass(frozen=True, eq=False)
+class GeneFeatures:
+    """Rows of several data sets for the genes of one vocabulary, found by symbol.
+
+    Attributes
+    ----------
+    symbols
+        ``N`` genes of the table.
+    sets
+        Name of a set -> its rows.
+    """
+
+    symbols: tuple[str, ...]
+    sets: dict[str, SetRows]
+
+    @cached_property
+    def _row(self) -> dict[str, int]:
+        return {symbol: row for row, symbol in enumerate(self.symbols)}
+
+    def of(self, symbols: Sequence[str]) -> dict[str, SetRows]:
+        """Rows of these genes, in their order; a gene that the table does not hold is in no set."""
+        row_G = np.array([self._row.get(symbol, -1) for symbol in symbols], dtype=np.int64)
+        return {name: rows.take(row_G) for name, rows in self.sets.items()}
+
+    def permuted(self, symbols: Sequence[str], source_G: np.ndarray) -> GeneFeatures:
+        """The same rows under exchanged names: ``symbols[i]`` gets the row of ``symbols[source_G[i]]``."""
+        moved = {symbols[i]: symbols[int(source)] for i, source in enumerate(source_G)}
+        rows = self.of([moved.get(symbol, symbol) for symbol in self.symbols])
+        return replace(self, sets=rows)
+
+    @cached_property
+    def content_hash(self) -> str:
+        """16 hex digits of names and values."""
+        digest = hashlib.sha256("\n".join(self.symbols).encode())
+        for name, rows in self.sets.items():
+            digest.update(f"|{name}".encode())
+            for array in (rows.summary_G3, rows.loadings_GR):
+                digest.update(np.ascontiguousarray(array, dtype="<f4").tobytes())
+            digest.update(np.packbits(rows.present_G).tobytes())
+        return digest.hexdigest()[:16]
+
+
+def set_rows(cells: CellStore, *, rank: int) -> SetRows:
+    """Rows of every gene of a data set, from all of its cells that have RNA."""
+    from grn_cotrain.data.loadings import gene_loadings
+    from grn_cotrain.data.statistics import Statistics
+    from grn_cotrain.data.value_statistics import Moments
+
+    genes = cells.genes()
+    statistics = Statistics(genes)
+    rank = max(1, min(rank, genes.num_cells - 1, genes.num_features - 1))
+    loadings_GR = gene_loadings(statistics, rank=rank)
+    moments = statistics[Moments()]
+    summary = [moments.mean_of_cells_G, moments.std_of_cells_G, moments.detected_G]
+    return SetRows(
+        np.stack(summary, axis=1).astype(np.float32), loadings_GR, np.ones(genes.vocab.num_genes, dtype=bool)
+    )
+
+
+def write_gene_features(folder: Path, features: GeneFeatures, sets: Sequence[dict[str, object]]) -> None:
+    """Store the rows in a prepared folder; the sidecar with the hash comes last.
+
+    Parameters
+    ----------
+    sets
+        For each set ``name``, ``rank``, ``cells_hash`` and ``report``, the outcome of aligning its genes.
+    """
+    columns: dict[str, np.ndarray] = {}
+    for name, rows in features.sets.items():
+        columns[f"{name}:present"] = rows.present_G
+        columns |= {f"{name}:{what}": rows.summary_G3[:, i] for i, what in enumerate(SUMMARY)}
+        columns |= {f"{name}:loading_{r}": rows.loadings_GR[:, r] for r in range(rows.loadings_GR.shape[1])}
+    frame = pd.DataFrame(columns, index=pd.Index(features.symbols, name="gene", dtype=object))
+    with atomic_file(folder / _TABLE) as temporary:
+        frame.to_parquet(temporary)
+    write_json(folder / _SIDECAR, {"sets": list(sets), "sha256": sha256_file(folder / _TABLE)}, checked=True)
+
+
+def read_gene_features(folder: Path) -> GeneFeatures | None:
+    """What :func:`write_gene_features` stored; None where it was never called.
+
+    Raises
+    ------
+    UserError
+        The table is missing, or is not the one that was written.
+    """
+    if not (folder / _SIDECAR).is_file():
+        return None
+    sidecar = read_json(folder / _SIDECAR, what="gene features", shape=_SHAPE)
+    path = folder / _TABLE
+    if not path.is_file() or sha256_file(path) != sidecar["sha256"]:
+        raise UserError(f"gene features '{path}': missing or changed; make them again with grn-prep features {folder}")
+    frame = pd.read_parquet(path)
+    sets = {}
+    for entry in sidecar["sets"]:
+        name, rank = entry["name"], entry["rank"]
+        sets[name] = SetRows(
+            frame[[f"{name}:{what}" for what in SUMMARY]].to_numpy(np.float32),
+            frame[[f"{name}:loading_{r}" for r in range(rank)]].to_numpy(np.float32),
+            frame[f"{name}:present"].to_numpy(bool),
+        )
+    return GeneFeatures(tuple(map(str, frame.index)), sets)
