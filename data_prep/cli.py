@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -14,9 +14,6 @@ from grn_cotrain.data.io import CELL_FORMATS
 from grn_cotrain.jobs.prepare import CountsOptions, FeatureOptions, GrnOptions, SplitOptions
 
 from .cli_fetch import fetch
-
-if TYPE_CHECKING:
-    from grn_cotrain.data.prep import Prep
 
 __all__ = ["app", "main"]
 
@@ -49,7 +46,7 @@ def counts(
     prep = prepare_counts(sources, out, options=options)
     for note in prep.meta["notes"]:
         say(note)
-    say(f"cells: {prep.meta['num_cells']:,} x {_features(prep)}, {prep.meta['num_values']:,} values")
+    say(f"cells: {prep.meta['num_cells']:,} x {prep.vocab.counted}, {prep.meta['num_values']:,} values")
     if prep.has_grn:
         for line in prep.grn.report.lines():
             say(f"network: {line}")
@@ -58,14 +55,6 @@ def counts(
         next_step("grn-prep", "splits", out, "--kind", "unseen-target")
     else:
         next_step("grn-prep", "grn", "EDGES", "--prep", out)
-
-
-def _features(prep: Prep) -> str:
-    """``9,015 genes`` or ``8,595 genes + 36,954 peaks``."""
-    from grn_cotrain.data.vocab import MODALITIES
-
-    counted = [(name, prep.vocab.modality.count(name)) for name in MODALITIES]
-    return " + ".join(f"{number:,} {name}s" for name, number in counted if number)
 
 
 @command(app, "grn")

@@ -58,8 +58,7 @@ def select_genes(
     Features of other modalities always stay. Spike-ins are not candidates for the variable genes.
     """
     if selection.everything:
-        what = "genes" if set(cells.vocab.modality) == {"gene"} else "features"
-        return np.arange(cells.num_features), f"{what}: all {cells.num_features:,}"
+        return np.arange(cells.num_features), f"features: all {cells.vocab.counted}"
     for wanted, index, name in ((selection.tf, tf_index, "tf"), (selection.targets, target_index, "targets")):
         if wanted and not index.size:
             raise UserError(
@@ -76,8 +75,8 @@ def select_genes(
             keep_G[index] = True
             said.append(f"{index.size:,} {name}")
     kept = np.flatnonzero(keep_G)
-    what = "genes" if set(cells.vocab.modality) == {"gene"} else "features"
-    return kept, f"{what}: {kept.size:,} of {cells.num_features:,} kept ({' + '.join(said)})"
+    num_genes = cells.vocab.num_genes
+    return kept, f"genes: {int((kept < num_genes).sum()):,} of {num_genes:,} kept ({' + '.join(said)})"
 
 
 def _variable_genes(cells: MemoryStore | BackedStore, number: int) -> np.ndarray:

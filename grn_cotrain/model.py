@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,8 +61,8 @@ class CoTrainNetwork(nn.Module):
     backend
         Name of the message-passing back end in use.
     meta
-        Facts about the training (hashes of recipe and split, step, kind of values); empty for a new model.
-        :meth:`save` and :meth:`load` keep it.
+        Facts about the training (hashes of recipe and split, step, kind of values); empty for a new model. They are
+        saved with it: see :mod:`grn_cotrain.model_io`.
     """
 
     graph: MessageGraph
@@ -154,50 +153,6 @@ class CoTrainNetwork(nn.Module):
                 {name: FeatureRows(self.nodes, self._own_features(name), width) for name in encoders}
             )
         views_read(self.objectives)  # a view that nobody draws is refused here
-
-    @classmethod
-    def load(cls, path: str | Path, *, backend: str | None = None) -> CoTrainNetwork:
-        """Load a trained model, in evaluation mode. Checksums are verified and nothing is unpickled.
-
-        Parameters
-        ----------
-        path
-            A run folder (its best model is taken) or a model folder.
-        backend
-            Message-passing back end; default: the one it was trained with.
-
-        Raises
-        ------
-        UserError
-            No model there; files missing, damaged, exchanged or written by a newer version.
-        """
-        from grn_cotrain.model_io import load_model
-        from grn_cotrain.run_folder import find_model
-
-        return load_model(find_model(path), backend=backend)[0]
-
-    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write a model folder that :meth:`load` reads: safetensors and JSON with checksums, whole or not at all.
-
-        Weights, message graph, evidence, vocabulary, :attr:`backend` and :attr:`meta` are kept. A calibration of link
-        probabilities (``platt.json``) belongs to the run's own weights and stays there.
-
-        Parameters
-        ----------
-        path
-            Folder to write.
-        overwrite
-            Replace a model folder that exists there. A folder with other content is refused in any case.
-
-        Raises
-        ------
-        UserError
-            ``path`` is a file, a folder with other content, or holds a model and ``overwrite`` is False.
-        """
-        from grn_cotrain.model_io import check_model_output, save_model
-
-        check_model_output(path, overwrite=overwrite)
-        save_model(path, self, backend=self.backend, meta=self.meta)
 
     @property
     def encoders(self) -> dict[str, CellEncoder]:

@@ -23,6 +23,7 @@ from grn_cotrain.files import atomic_folder, read_json, sha256_file, write_json
 from grn_cotrain.manifest import MODEL_MANIFEST, RUN_MANIFEST, Manifest
 from grn_cotrain.model import CoTrainNetwork, ModelInputs
 from grn_cotrain.recipe import ModelConfig
+from grn_cotrain.run_folder import find_model
 from grn_cotrain.strict import check_shape, shown
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "add_to_model",
     "check_model_output",
     "load_model",
+    "load_network",
     "read_tensors",
     "save_model",
 ]
@@ -290,3 +292,45 @@ def _listed(folder: Path, config: dict[str, Any]) -> bool:
         return False
     Manifest.check_model(folder)
     return True
+
+
+def load_network(path: str | Path, *, backend: str | None = None) -> CoTrainNetwork:
+    """Load a trained network, in evaluation mode. Checksums are verified and nothing is unpickled.
+
+    Parameters
+    ----------
+    path
+        A run folder (its best model is taken) or a model folder.
+    backend
+        Message-passing back end; default: the one it was trained with.
+
+    Raises
+    ------
+    UserError
+        No model there; files missing, damaged, exchanged or written by a newer version.
+    """
+    return load_model(find_model(path), backend=backend)[0]
+
+
+def save_network(path: str | Path, network: CoTrainNetwork, *, overwrite: bool = False) -> None:
+    """Write a model folder that :func:`load_network` reads: safetensors and JSON with checksums, whole or not at all.
+
+    Weights, message graph, evidence, vocabulary, back end and ``meta`` are kept. A calibration of link probabilities
+    (``platt.json``) belongs to the run's own weights and stays there.
+
+    Parameters
+    ----------
+    path
+        Folder to write.
+    network
+        A trained or new network.
+    overwrite
+        Replace a model folder that exists there. A folder with other content is refused in any case.
+
+    Raises
+    ------
+    UserError
+        ``path`` is a file, a folder with other content, or holds a model and ``overwrite`` is False.
+    """
+    check_model_output(path, overwrite=overwrite)
+    save_model(path, network, backend=network.backend, meta=network.meta)

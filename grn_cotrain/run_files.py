@@ -52,8 +52,9 @@ _TEXTS = (
 )
 _RECORD_SHAPE = {
     **{f"{name}?": str for name in (*_TEXTS, "split_hash", "criterion", "weights_sha256")},
-    **{f"{name}?": int for name in ("seed", "num_cells", "num_genes", "message_edges", "steps", "best_step")},
+    **{f"{name}?": int for name in ("seed", "num_cells", "message_edges", "steps", "best_step")},
     **{f"{name}?": float for name in ("best_value", "seconds", "peak_memory_mb")},
+    "features?": {str: int},
     "parameters?": {str: int},
     "environment?": {str: None},
     "prep?": {str: str},

@@ -32,7 +32,7 @@ TITLE = "ground floor: prepare, tokenizer, train step, embed (2,000 genes, 200 v
 
 _GENES, _VALUES, _TFS = 2_000, 200, 20
 _EMBEDDED = 500
-_SIZES = (2_000, 50_000)
+_SIZES = (2_000, 50_000, 100_000)
 
 
 def generate(folder: Path, num_cells: int) -> None:

@@ -16,6 +16,7 @@ from grn_cotrain.config import parse
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.statistics import Statistics
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.model import CoTrainNetwork, ModelInputs
 from grn_cotrain.recipe_model import ModelConfig
@@ -41,7 +42,7 @@ def full_cells(
 
 
 def full_model(
-    cells: MemoryStore,
+    cells: CellStore,
     encoder: str,
     options: Mapping[str, Any],
     *,
@@ -70,6 +71,6 @@ def full_model(
     return model
 
 
-def full_batch(model: CoTrainNetwork, cells: MemoryStore, *, num_cells: int = 1) -> PackedTokens:
+def full_batch(model: CoTrainNetwork, cells: CellStore, *, num_cells: int = 1) -> PackedTokens:
     """The first cells, as the model reads them."""
     return model.prepare_batch(model.tokenizer(cells).batch(np.arange(num_cells), np.random.default_rng(0)).pack())

@@ -129,7 +129,7 @@ def trained_on(folder: RunFolder, config: dict[str, Any], vocab: FeatureVocab) -
     }
     listed = ", ".join(f"{name} {value}" for name, value in hashes.items() if value)
     return (
-        f"the model was trained on {cells}{vocab.num_features:,} features, {vocab.species},"
+        f"the model was trained on {cells}{vocab.counted}, {vocab.species},"
         f" {meta.get('values', 'values of unknown kind')} ({listed})"
     )
 

@@ -201,7 +201,7 @@ class OpenRun:
         cells: str | Path | anndata.AnnData | CountsFile,
         options: ReadOptions | None = None,
         *,
-        place: Place = "memory",
+        place: Place = "auto",
     ) -> CountsFile:
         """Read and validate cells, with their genes in the species of the model.
 

@@ -22,7 +22,7 @@ def read_cells(
     options: ReadOptions | None = None,
     *,
     to_species: TargetSpecies | None = None,
-    place: Place = "memory",
+    place: Place = "auto",
 ) -> CountsFile:
     """Read and validate cells of a file, or of an object, which is never changed; ``CountsFile``: as it is.
 

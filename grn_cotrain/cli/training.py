@@ -29,7 +29,7 @@ def check(recipe: Recipe, set_: Overrides = None) -> None:
     from grn_cotrain.train.check import check_recipe
 
     report = check_recipe(resolved)
-    say(f"data      {report.num_cells:,} cells x {report.num_genes:,} genes; {report.num_train_edges:,} training edges")
+    say(f"data      {report.num_cells:,} cells x {report.features}; {report.num_train_edges:,} training edges")
     say(f"split     {report.split_summary}")
     say(
         f"tokens    {report.tokens_per_epoch:,} an epoch ({report.tokens_per_cell:,} a cell, median); an epoch is"

@@ -26,6 +26,7 @@ __all__ = [
     "build_assays",
     "checked_assay",
     "kind_for",
+    "num_measured",
 ]
 
 PRESENT = "present_{}"
@@ -112,6 +113,11 @@ def assay_rows(assays: Mapping[str, Assay]) -> list[AssayRow]:
     return rows
 
 
+def num_measured(assays: Mapping[str, Assay]) -> int:
+    """Pairs of a cell and a feature of an assay that the cell has, zeros included."""
+    return sum(int(assay.present_C.sum()) * len(assay.space) for assay in assays.values())
+
+
 def assay_notes(assays: Mapping[str, Assay]) -> list[str]:
     """The same in words, a line a row."""
     num_cells = next(iter(assays.values())).present_C.size
@@ -194,6 +200,8 @@ def checked_assay(
     present_C = np.ones(num_cells, dtype=bool) if present is None else np.array(present, dtype=bool)
     if present_C.shape != (num_cells,) or bool((nonzero_C & ~present_C).any()):
         raise UserError(f"cells: {PRESENT.format(name)} is False in cells with {space.name}s; mend the column")
+    if depth_C.shape == (num_cells,):
+        depth_C = np.where(present_C, depth_C, 1.0)  # the depth of what was not measured has no meaning
     if depth_C.shape != (num_cells,) or not np.isfinite(depth_C).all():
         raise UserError(f"cells: size factors must be {num_cells} finite numbers; give one total count a cell")
     if kind == "counts" and bool((depth_C[nonzero_C] <= 0).any()):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from grn_cotrain.data import grn_convert
 from grn_cotrain.data.edge_report import EdgeReport
 from grn_cotrain.data.grn_frame import align_ends, name_relations, standard_frame
 from grn_cotrain.data.io.edge_list import EDGE_COLUMNS, EdgeList, merge_pairs
@@ -206,16 +207,13 @@ class GRN:
     @classmethod
     def from_networkx(cls, graph: networkx.DiGraph, vocab: FeatureVocab, **options: Any) -> GRN:
         """Edges of a directed graph whose nodes are gene names; see :mod:`grn_cotrain.data.grn_convert`."""
-        from grn_cotrain.data.grn_convert import frame_from_networkx
-
-        return cls.from_frame(frame_from_networkx(graph), vocab, **{"what": "networkx graph", **options})
+        return cls.from_frame(grn_convert.frame_from_networkx(graph), vocab, **{"what": "networkx graph", **options})
 
     @classmethod
     def from_adata_varp(cls, adata: anndata.AnnData, vocab: FeatureVocab, *, key: str = "grn", **options: Any) -> GRN:
         """Edges of a gene x gene matrix ``adata.varp[key]``, row = TF, column = target."""
-        from grn_cotrain.data.grn_convert import frame_from_varp
-
-        return cls.from_frame(frame_from_varp(adata, key), vocab, **{"what": f"adata.varp['{key}']", **options})
+        frame = grn_convert.frame_from_varp(adata, key)
+        return cls.from_frame(frame, vocab, **{"what": f"adata.varp['{key}']", **options})
 
     # -- looking at it -----------------------------------------------------------------------------------------------
 
@@ -339,33 +337,23 @@ class GRN:
 
     def to_networkx(self) -> networkx.DiGraph:
         """Directed graph over symbols; genes without edges are left out."""
-        from grn_cotrain.data.grn_convert import to_networkx
-
-        return to_networkx(self)
+        return grn_convert.to_networkx(self)
 
     def to_graphml(self, path: str | Path) -> None:
         """Write GraphML (Cytoscape, Gephi), atomically."""
-        from grn_cotrain.data.grn_convert import to_graphml
-
-        to_graphml(self, path)
+        grn_convert.to_graphml(self, path)
 
     def to_pyg(self) -> Any:
         """``torch_geometric.data.Data`` over all G genes: edge_index, edge_weight, edge_sign, node_names."""
-        from grn_cotrain.data.grn_convert import to_pyg
-
-        return to_pyg(self)
+        return grn_convert.to_pyg(self)
 
     def to_dgl(self) -> Any:
         """``dgl.DGLGraph`` over all G genes with edata ``weight`` and ``sign``."""
-        from grn_cotrain.data.grn_convert import to_dgl
-
-        return to_dgl(self)
+        return grn_convert.to_dgl(self)
 
     def to_adata_varp(self, adata: anndata.AnnData, *, key_added: str = "grn") -> None:
         """Write ``adata.varp[key_added]`` (weights) and ``varp[key_added + "_sign"]``; row = TF, column = target."""
-        from grn_cotrain.data.grn_convert import to_adata_varp
-
-        to_adata_varp(self, adata, key_added)
+        grn_convert.to_adata_varp(self, adata, key_added)
 
 
 def _why_empty(report: EdgeReport, vocab: FeatureVocab) -> str:

@@ -6,20 +6,19 @@ Every converter is reached through a method of :class:`~grn_cotrain.data.grn.GRN
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import MissingExtraError, UserError
 from grn_cotrain.files import atomic_file
 
 if TYPE_CHECKING:
     import anndata
     import networkx
-
-    from grn_cotrain.data.grn import GRN
 
 __all__ = [
     "frame_from_networkx",
@@ -33,7 +32,24 @@ __all__ = [
 ]
 
 
-def to_networkx(grn: GRN) -> networkx.DiGraph:
+class Network(Protocol):
+    """The part of a :class:`~grn_cotrain.data.grn.GRN` that converters read."""
+
+    @property
+    def vocab(self) -> FeatureVocab: ...
+    @property
+    def edges(self) -> pd.DataFrame: ...
+    @property
+    def num_genes(self) -> int: ...
+    @property
+    def pairs_2E(self) -> np.ndarray: ...
+    @property
+    def weight_E(self) -> np.ndarray: ...
+    @property
+    def sign_E(self) -> np.ndarray: ...
+
+
+def to_networkx(grn: Network) -> networkx.DiGraph:
     """Symbols as nodes; ``weight, sign, evidence`` on edges."""
     import networkx
 
@@ -53,7 +69,7 @@ def frame_from_networkx(graph: networkx.Graph) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["source", "target", "weight", "sign", "evidence"])
 
 
-def to_graphml(grn: GRN, path: str | Path) -> None:
+def to_graphml(grn: Network, path: str | Path) -> None:
     """Directed graph of symbols, written atomically."""
     write_graphml(to_networkx(grn), path)
 
@@ -68,7 +84,7 @@ def write_graphml(graph: networkx.DiGraph, path: str | Path) -> None:
         networkx.write_graphml(graph, temporary)
 
 
-def to_pyg(grn: GRN) -> Any:
+def to_pyg(grn: Network) -> Any:
     """``Data(edge_index, edge_weight, edge_sign, node_names, num_nodes)``."""
     import torch
     from torch_geometric.data import Data
@@ -82,7 +98,7 @@ def to_pyg(grn: GRN) -> Any:
     )
 
 
-def to_dgl(grn: GRN) -> Any:
+def to_dgl(grn: Network) -> Any:
     """``DGLGraph`` with edata ``weight`` and ``sign``."""
     import torch
 
@@ -97,7 +113,7 @@ def to_dgl(grn: GRN) -> Any:
     return graph
 
 
-def to_adata_varp(grn: GRN, adata: anndata.AnnData, key_added: str) -> None:
+def to_adata_varp(grn: Network, adata: anndata.AnnData, key_added: str) -> None:
     """Write two sparse gene x gene matrices; genes of the network that ``adata`` lacks are an error."""
     position = pd.Index(adata.var_names).get_indexer(np.asarray(grn.vocab.symbols, dtype=object))
     used = np.unique(grn.pairs_2E)

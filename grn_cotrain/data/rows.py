@@ -22,6 +22,8 @@ __all__ = ["RowSource", "RowsThrough", "StoredRows", "row_blocks"]
 _GAP = 16_384
 """Stored values between two wanted rows that are read with them: chunks on disk are about so large."""
 _CACHE = 32 * 2**20
+_MOST_DENSE = 2**24
+"""Values of an array that are read at once so that each chunk is unpacked once: 64 MB."""
 _FIX = "write the file again, or prepare the folder again"
 
 
@@ -170,7 +172,9 @@ class StoredRows(_Changed):
     def rows_at_once(self) -> int:
         """Cells that hold about :data:`BLOCK_VALUES` values."""
         if self._indptr is None:
-            return max(1, BLOCK_VALUES // max(1, self.shape[1]))
+            chunk = (getattr(self._node, "chunks", None) or (1,))[0]  # rows that are unpacked together
+            width = max(1, self.shape[1])
+            return max(1, BLOCK_VALUES // width, min(int(chunk), _MOST_DENSE // width))
         number_C = self.num_values()
         return max(1, int(BLOCK_VALUES / max(1.0, float(number_C.mean()) if number_C.size else 1.0)))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -16,9 +16,6 @@ from scipy import sparse
 
 from grn_cotrain.data.assays import Assay
 from grn_cotrain.data.vocab import FeatureVocab
-
-if TYPE_CHECKING:
-    from grn_cotrain.data.cells import MemoryStore
 
 __all__ = ["BLOCK_VALUES", "IN_MEMORY_VALUES", "CellStore", "StoreBase", "array_hash", "content_hash_of"]
 
@@ -61,7 +58,7 @@ class CellStore(Protocol):
         self, rows: np.ndarray | None = None, assay: str | None = None, *, size: int | None = None
     ) -> Iterator[tuple[np.ndarray, sparse.csr_matrix]]: ...
     def stored_blocks(self, assay: str | None = None) -> Iterator[sparse.csr_matrix]: ...
-    def take(self, index_B: np.ndarray) -> MemoryStore: ...
+    def take(self, index_B: np.ndarray) -> CellStore: ...
     def part(self, index_B: np.ndarray) -> CellStore: ...
     def only(self, assay: str) -> CellStore: ...
     def genes(self) -> CellStore: ...
@@ -135,7 +132,7 @@ class StoreBase(ABC):
         """The cells that have an assay, with the features of this assay alone."""
 
     @abstractmethod
-    def take(self, index_B: np.ndarray) -> MemoryStore:
+    def take(self, index_B: np.ndarray) -> CellStore:
         """The cells at ``index_B``, in that order, in memory."""
 
     @abstractmethod

@@ -24,7 +24,7 @@ from grn_cotrain.data.assay_kinds import MODALITIES
 from grn_cotrain.data.diagnosis import INTERVALS, diagnose, find_cause, main_kind
 from grn_cotrain.data.gene_features import GeneFeatures
 from grn_cotrain.data.gene_names import detect_species, is_ensembl_id, is_spike_in, without_version
-from grn_cotrain.data.spaces import FeatureSpace, Interval
+from grn_cotrain.data.spaces import FeatureSpace, Interval, counted_features
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.files import read_json, write_json
 from grn_cotrain.strict import check_shape
@@ -145,6 +145,16 @@ class FeatureVocab:
     def num_features(self) -> int:
         """G: features of every space, special tokens not counted."""
         return len(self.symbols)
+
+    @property
+    def counted(self) -> str:
+        """``9,015 genes`` or ``8,595 genes + 36,954 peaks``."""
+        return counted_features(self.sizes)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of features of each modality."""
+        return {space.name: len(space) for space in self.spaces}
 
     @property
     def num_genes(self) -> int:

@@ -46,6 +46,7 @@ _STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0)  # C of scikit-learn: the inverse of 
 _INNER_FOLDS = 3
 _MAX_ITER = 500
 _LEVEL = 0.95
+_MOST_VALUES = 1 << 26  # dense float64 values that components are fitted on, 512 MB
 _METRICS = ("accuracy", "macro_f1", "macro_f1_sklearn")
 
 
@@ -119,7 +120,8 @@ def expression_features(
     train_C
         Rows that may be learned from.
     num_components, num_genes
-        Principal components, and genes of the largest dispersion (variance over mean of the normalised values).
+        Principal components, which are those of a random part of ``train_C`` where all would take more than 512 MB, and
+        genes of the largest dispersion (variance over mean of the normalised values).
     seed
         Seed of the randomised decomposition.
 
@@ -136,7 +138,11 @@ def expression_features(
     chosen = np.sort(np.argsort(-dispersion_G, kind="stable")[:num_genes])
     components = min(num_components, len(train_C) - 1, cells.num_features)
     pca = PCA(components, svd_solver="randomized", random_state=seed)
-    pca.fit(cells.normalised(train_C).toarray().astype(np.float64))
+    most = max(100, _MOST_VALUES // max(1, cells.num_features))
+    fit_C = train_C
+    if len(train_C) > most:
+        fit_C = np.sort(np.random.default_rng(seed).choice(train_C, most, replace=False))
+    pca.fit(cells.normalised(fit_C).toarray().astype(np.float64))
     features = {"pca": np.empty((cells.num_cells, components)), "hvg": np.empty((cells.num_cells, len(chosen)))}
     for rows_B, values_BG in cells.blocks():
         dense_BG = values_BG.toarray().astype(np.float64)

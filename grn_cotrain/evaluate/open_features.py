@@ -20,7 +20,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,11 +31,9 @@ from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.bootstrap import cell_draws
+from grn_cotrain.evaluate.hidden import HiddenCells
 from grn_cotrain.metrics.links import auroc, average_precision
 from grn_cotrain.objectives.masking import hide
-
-if TYPE_CHECKING:
-    from grn_cotrain.evaluate.cells import HiddenCells
 
 __all__ = ["OpenEntries", "open_rows", "quantile"]
 

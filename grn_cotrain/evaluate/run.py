@@ -19,8 +19,9 @@ from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.attention_scorer import InitialModel, attention_scorers
-from grn_cotrain.evaluate.cells import HEAD_METRICS, Predict, Tokenize, ValuesAndZeros, masked_value_table
+from grn_cotrain.evaluate.cells import HEAD_METRICS, Predict, ValuesAndZeros, masked_value_table
 from grn_cotrain.evaluate.control_cache import ControlCache
+from grn_cotrain.evaluate.hidden import Tokenize
 from grn_cotrain.evaluate.link_files import LINK_FILES
 from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.evaluate.links import evaluate_links

@@ -40,15 +40,8 @@ from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.bootstrap import cell_draws
 from grn_cotrain.evaluate.cell_baselines import FactorAnalysis, GeneAndCell, GeneMean
-from grn_cotrain.evaluate.cells import (
-    HiddenCells,
-    Predict,
-    Tokenize,
-    baseline_deviations,
-    fit_baseline,
-    hidden_cells,
-    predictions,
-)
+from grn_cotrain.evaluate.cells import Predict, baseline_deviations, fit_baseline, predictions
+from grn_cotrain.evaluate.hidden import HiddenCells, Tokenize, hidden_cells
 from grn_cotrain.evaluate.value_errors import AssayPart, EntryErrors, Scale, assay_parts, weighted_r2
 from grn_cotrain.objectives.masking import hide
 

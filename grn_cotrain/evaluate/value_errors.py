@@ -6,7 +6,6 @@ Dimension letters: C cells, G genes, N hidden entries, B bootstrap replicates.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
@@ -16,9 +15,7 @@ from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.value_statistics import Moments, ValueStatistics
 from grn_cotrain.errors import UserError
-
-if TYPE_CHECKING:
-    from grn_cotrain.evaluate.cells import HiddenCells
+from grn_cotrain.evaluate.hidden import HiddenCells
 
 __all__ = ["MIN_DETECTED", "AssayPart", "EntryErrors", "Scale", "assay_parts", "weighted_r2"]
 

@@ -19,6 +19,7 @@ from grn_cotrain.apply import Encoder, OpenRun, over_cells
 from grn_cotrain.apply.cells import Progress
 from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.batch import PackedTokens
+from grn_cotrain.data.cell_blocks import is_in_memory
 from grn_cotrain.data.io.counts import CountsFile
 from grn_cotrain.data.io.write_h5ad import write_h5ad
 from grn_cotrain.data.store import CellStore
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
 
 __all__ = ["generate_cells", "generate_file"]
 
+_RESULT_BYTES = (
+    100  # bytes for each value of a cell: it is in X, in three or four layers, and in the lists they are made of
+)
 _STREAM = 31  # random stream that draws the known genes
 
 
@@ -102,6 +106,12 @@ def generate_cells(
             f" {name_some([model.vocab.symbols[gene] for gene in lacking])}"
         )
     applied.tell(say)
+    if not is_in_memory(cells):
+        values = sum(int(cells.num_values(name).sum()) for name in cells.assays)
+        say(
+            f"the result is held in memory, about {values * _RESULT_BYTES / 2**30:.1f} GiB for {values:,} values; give"
+            " fewer cells where that is too much"
+        )
     num_bins = model.config.tokens.num_bins
     guess = guesser(predictor, model, opened.encoder.genes, num_bins=num_bins, seed=options.seed)
     draws = CellDraws(options.seed, (_STREAM,)) if options.sample else None
@@ -130,7 +140,8 @@ def generate_cells(
         )
     cell_N, gene_N, value_N = table.entries("values_T")
     chance_N = table.entries("chance_T")[2] if table.size("chance_T") else None
-    found = accuracy(cells.normalised(), cell_N, gene_N, value_N, chance_N, measured_G)
+    truth = cells.normalised(np.arange(cells.num_cells))
+    found = accuracy(truth, cell_N, gene_N, value_N, chance_N, measured_G)
     reconstructed = " (reconstructed from states that have read these very values)" if pick.reconstructs else ""
     say(found.line() + reconstructed)
     origin = {
@@ -141,7 +152,7 @@ def generate_cells(
         "reconstructed": pick.reconstructs,
         **asdict(found),
     }
-    return _result(cells, table, origin, measured_G)
+    return _result(cells, truth, table, origin, measured_G)
 
 
 def _predictor(model: CoTrainNetwork, prompt: Prompt) -> ValuePredictor:
@@ -271,7 +282,9 @@ class _Table:
         return sparse.csr_matrix((values.astype(dtype), (rows, columns)), shape=shape)
 
 
-def _result(cells: CellStore, table: _Table, origin: dict[str, Any], measured_G: np.ndarray) -> anndata.AnnData:
+def _result(
+    cells: CellStore, truth: sparse.csr_matrix, table: _Table, origin: dict[str, Any], measured_G: np.ndarray
+) -> anndata.AnnData:
     import anndata
 
     shape = (cells.num_cells, cells.num_features)
@@ -288,7 +301,6 @@ def _result(cells: CellStore, table: _Table, origin: dict[str, Any], measured_G:
         {"gene_ids": vocab.ids, "modality": vocab.modality, "in_file": measured_G},
         index=pd.Index(vocab.symbols, dtype=object),
     )
-    truth = cells.normalised().copy()
     if not measured_G.all():
         # The truth of a gene that the file lacks is unknown; a NaN where one was generated is one number each.
         rows, columns, _ = table.entries("values_T")

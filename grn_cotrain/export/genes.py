@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from grn_cotrain.apply import Encoder, OpenRun, over_cells
 from grn_cotrain.apply.cells import Progress
@@ -17,7 +18,7 @@ from grn_cotrain.data.alignment import name_some
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.obs import as_labels, obs_column
 from grn_cotrain.data.store import CellStore
-from grn_cotrain.data.vocab import NUM_SPECIAL
+from grn_cotrain.data.vocab import NUM_SPECIAL, FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.export.annotated import Say
 from grn_cotrain.export.gene_formats import FORMATS, GENE_FORMATS, gene_format, write_genes
@@ -59,7 +60,8 @@ def gene_embeddings(
         frame, notes = _contextual(opened, opened.data().cells, options.by, progress)
     else:
         genes, nodes = opened.encoder.genes, opened.model.nodes
-        frame = _frame(opened.model, (genes.table_GD if kind == "static" else genes.graph_GD).numpy())
+        rows_GD = genes.table_GD if kind == "static" else genes.graph_GD
+        frame = _frame(nodes.vocab(opened.vocab), rows_GD.numpy())
         if without := nodes.num_features - nodes.num_nodes:
             notes = (f"{without:,} features are not nodes of the graph: only --kind contextual has them",)
     vocab = opened.vocab
@@ -122,8 +124,7 @@ def export_genes(
     return result
 
 
-def _frame(model: CoTrainNetwork, rows_GD: np.ndarray) -> pd.DataFrame:
-    vocab = model.nodes.vocab(model.vocab)
+def _frame(vocab: FeatureVocab, rows_GD: np.ndarray) -> pd.DataFrame:
     names = pd.DataFrame({"symbol": vocab.symbols, "id": vocab.ids, "modality": vocab.modality})
     columns = [f"d{i}" for i in range(rows_GD.shape[1])]
     return pd.concat([names, pd.DataFrame(rows_GD.astype(np.float32), columns=columns)], axis=1)
@@ -138,15 +139,17 @@ def _contextual(
     rows_C = np.flatnonzero(codes_C >= 0)
     if not len(rows_C):
         raise UserError(f"--by '{by}': no cell has a label; choose another column")
-    num_genes, width = model.vocab.num_features, model.config.width
-    sums = torch.zeros(len(groups) * num_genes, width, dtype=torch.float64)
-    counts = torch.zeros(len(groups) * num_genes, dtype=torch.int64)
+    size, width = model.vocab.num_features, model.config.width
+    sums = torch.zeros(len(groups) * size, width, dtype=torch.float64)
+    counts = torch.zeros(len(groups) * size, dtype=torch.int64)
+    stateful_F, notes = _with_states(model)
 
     def read(batch: PackedTokens, encoder: Encoder) -> None:
         states_TD = encoder.cells(batch).tokens_TD
         keep_T = (batch.feature_ids_T >= NUM_SPECIAL) & (batch.bins_T > 0)
+        keep_T &= stateful_F[(batch.feature_ids_T - NUM_SPECIAL).clamp(min=0)]
         group_T = torch.from_numpy(codes_C)[batch.cell_index_B[batch.cell_of_token_T]]
-        slot_T = (group_T * num_genes + batch.feature_ids_T - NUM_SPECIAL)[keep_T]
+        slot_T = (group_T * size + batch.feature_ids_T - NUM_SPECIAL)[keep_T]
         sums.index_add_(0, slot_T, states_TD[keep_T].double())
         counts.add_(torch.bincount(slot_T, minlength=len(counts)))
 
@@ -154,18 +157,33 @@ def _contextual(
     means = (sums / counts.clamp_min(1)[:, None]).float().numpy()
     frames = []
     for index, group in enumerate(groups):
-        part = slice(index * num_genes, (index + 1) * num_genes)
-        frame = _frame(model, means[part])
+        part = slice(index * size, (index + 1) * size)
+        frame = _frame(model.vocab, means[part])
         frame.insert(3, "group", group)
         frame.insert(4, "n", counts[part].numpy())
         frames.append(frame[frame["n"] > 0])
     result = pd.concat(frames, ignore_index=True)
-    never = sorted(set(model.vocab.symbols) - set(result["symbol"]))
-    notes = []
     if without := cells.num_cells - len(rows_C):
         notes.append(f"{without:,} cells have no value in '{by}' and are in no group")
-    if never:
+    seen_F = counts.reshape(len(groups), size).sum(dim=0).numpy() > 0
+    never = np.flatnonzero(stateful_F.numpy() & ~seen_F)
+    if never.size:
+        lost = model.vocab.select(never)
         notes.append(
-            f"{len(never):,} genes are a token in no cell and have no contextual embedding: {name_some(never, 10)}"
+            f"{lost.counted} are a token in no cell and have no contextual embedding: "
+            f"{name_some(sorted(lost.symbols), 10)}"
         )
     return result, tuple(notes)
+
+
+def _with_states(model: CoTrainNetwork) -> tuple[Tensor, list[str]]:
+    """bool ``[G]``: features that are tokens of an encoder; and a note on encoders whose tokens are no features."""
+    own = [name for name, encoder in model.encoders.items() if encoder.owns_tokens()]
+    spaces = {space for name, read in model.reads.items() if name not in own for space in read}
+    notes = [
+        f"the encoder {name} makes tokens of its own, so the {space}s that it reads have no contextual embedding"
+        for name in own
+        for space in model.reads[name]
+        if space not in spaces
+    ]
+    return torch.from_numpy(np.isin(np.asarray(model.vocab.modality, dtype=object), sorted(spaces))), notes

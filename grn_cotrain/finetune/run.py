@@ -44,7 +44,7 @@ from grn_cotrain.train.stopping import stop_cleanly
 __all__ = ["CellLabels", "finetune_run", "labels_of", "split_labels"]
 
 _RARE = 10  # training cells below which a class is named
-_OF_THE_BASE = ("cells_hash", "num_cells", "num_genes", "vocab_hash", "recipe_hash")
+_OF_THE_BASE = ("cells_hash", "num_cells", "features", "vocab_hash", "recipe_hash")
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ import yaml
 
 from grn_cotrain.apply import OpenRun
 from grn_cotrain.data.alignment import name_some
+from grn_cotrain.data.spaces import counted_features
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.annotation import FINE_TUNED
 from grn_cotrain.evaluate.link_rows import SUMMARY, link_rows, links_table, records
@@ -75,10 +76,10 @@ def model_card(
         "library_name": "grn_cotrain",
         "tags": ["biology", "single-cell", "gene-regulatory-network", "gene-embedding", "link-prediction"],
     }
-    species = "" if model.vocab.species in ("unknown", "simulated") else f"{model.vocab.species} "
+    species = "" if model.vocab.species in ("unknown", "simulated") else f" ({model.vocab.species})"
     sections = [
         f"# {escape(name)}",
-        f"One table of embeddings of {model.vocab.num_features:,} {species}genes, under a cell encoder that reads"
+        f"One table of embeddings of {model.vocab.counted}{species}, under a cell encoder that reads"
         " expression and a graph encoder that reads a gene regulatory network; trained with"
         f" `grn_cotrain` as {code(arm_name(recipe))}. It gives gene embeddings, cell embeddings and scores of"
         " regulatory links"
@@ -158,8 +159,8 @@ def _data_section(
     recipe: Recipe, record: dict[str, Any], config: dict[str, Any], num_scrubbed: int | None
 ) -> list[str]:
     meta, prep = config["meta"], recipe.prep
-    has_size = {"num_cells", "num_genes"} <= set(record)
-    cells = f"{record['num_cells']:,} cells x {record['num_genes']:,} features" if has_size else "-"
+    has_size = {"num_cells", "features"} <= set(record)
+    cells = f"{record['num_cells']:,} cells x {counted_features(record['features'])}" if has_size else "-"
     given: Any = () if prep is None else (prep.counts,) if isinstance(prep.counts, str) else prep.counts
     source = f" from {', '.join(code(Path(name).name) for name in given)}" if given else ""
     kind = next((kind for kind in sorted(_SPLITS, key=len, reverse=True) if recipe.data.split.startswith(kind)), "")

@@ -17,8 +17,7 @@ from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.negatives import LinkSupervision
 from grn_cotrain.data.statistics import NOTHING, Need, Statistics
 from grn_cotrain.nn.cell_encoders.base import CellStates
-from grn_cotrain.nn.link_decoders.base import LinkDecoder
-from grn_cotrain.objectives.view import Encodings, View
+from grn_cotrain.objectives.view import Encodings, GeneStates, ModelView, View
 from grn_cotrain.registry import Registry
 
 __all__ = [
@@ -84,51 +83,6 @@ class LossOutput:
     def loss(self) -> Tensor:
         """Loss of this micro-batch alone: the weighted sum of the means of its parts."""
         return torch.stack([part.weight * part.mean for part in self.parts.values()]).sum()
-
-
-@dataclass(frozen=True)
-class GeneStates:
-    """States of the nodes, genes first.
-
-    Attributes
-    ----------
-    table_GD
-        Rows of the shared table.
-    graph_GD
-        The graph encoder's output on this step's message edges.
-    num_genes
-        Leading nodes that take part in links; None: all.
-    """
-
-    table_GD: Tensor
-    graph_GD: Tensor
-    num_genes: int | None = None
-
-    @property
-    def linked_GD(self) -> Tensor:
-        """Encoded genes, without other nodes: what link decoders read."""
-        return self.graph_GD[: self.num_genes]
-
-
-class ModelView(Protocol):
-    """The part of a model that objectives may use."""
-
-    @property
-    def link_decoder(self) -> LinkDecoder: ...
-
-    def encode_cells(self, batch: PackedTokens, genes: GeneStates) -> CellStates: ...
-
-    def gene_rows(self, genes: GeneStates, feature_ids_T: Tensor) -> Tensor:
-        """Rows of the shared table for vocabulary ids (for tied output heads)."""
-        ...
-
-    def every_row(self, genes: GeneStates) -> Tensor:
-        """Rows of all features, in the order of the vocabulary."""
-        ...
-
-    def prepare_batch(self, batch: PackedTokens) -> PackedTokens:
-        """Compute what must be known before anything is hidden; call it before names are."""
-        ...
 
 
 @runtime_checkable

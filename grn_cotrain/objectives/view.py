@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -15,14 +15,57 @@ from torch import Tensor
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.nn.cell_encoders.base import CellStates
+from grn_cotrain.nn.link_decoders.base import LinkDecoder
 
-if TYPE_CHECKING:
-    from grn_cotrain.objectives.base import GeneStates, ModelView
-
-__all__ = ["CLEAN", "Encodings", "View"]
+__all__ = ["CLEAN", "Encodings", "GeneStates", "ModelView", "View"]
 
 CLEAN = "clean"
 """Name of the view in which nothing is hidden."""
+
+
+@dataclass(frozen=True)
+class GeneStates:
+    """States of the nodes, genes first.
+
+    Attributes
+    ----------
+    table_GD
+        Rows of the shared table.
+    graph_GD
+        The graph encoder's output on this step's message edges.
+    num_genes
+        Leading nodes that take part in links; None: all.
+    """
+
+    table_GD: Tensor
+    graph_GD: Tensor
+    num_genes: int | None = None
+
+    @property
+    def linked_GD(self) -> Tensor:
+        """Encoded genes, without other nodes: what link decoders read."""
+        return self.graph_GD[: self.num_genes]
+
+
+class ModelView(Protocol):
+    """The part of a model that objectives may use."""
+
+    @property
+    def link_decoder(self) -> LinkDecoder: ...
+
+    def encode_cells(self, batch: PackedTokens, genes: GeneStates) -> CellStates: ...
+
+    def gene_rows(self, genes: GeneStates, feature_ids_T: Tensor) -> Tensor:
+        """Rows of the shared table for vocabulary ids (for tied output heads)."""
+        ...
+
+    def every_row(self, genes: GeneStates) -> Tensor:
+        """Rows of all features, in the order of the vocabulary."""
+        ...
+
+    def prepare_batch(self, batch: PackedTokens) -> PackedTokens:
+        """Compute what must be known before anything is hidden; call it before names are."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)

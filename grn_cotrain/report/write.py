@@ -14,7 +14,7 @@ from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.files import write_text
 from grn_cotrain.report.inputs import ReportInputs, RunInputs, open_runs
 from grn_cotrain.report.page import Page, render_page
-from grn_cotrain.report.sections import sections
+from grn_cotrain.report.sections.order import sections
 
 __all__ = ["REPORT_FILE", "write_report"]
 

@@ -142,7 +142,7 @@ def prepare_plan(
         )
     prep = open_prepared(plan.recipe(folder))
     facts = {
-        "size": f"{prep.meta['num_cells']:,} cells x {prep.meta['num_genes']:,} features",
+        "size": f"{prep.meta['num_cells']:,} cells x {prep.vocab.counted}",
         "edges": f"{prep.grn.num_edges:,} edges of {prep.grn.report.num_sources:,} TFs",
     }
     values_C = np.sum([prep.cells.num_values(name) for name in prep.cells.assays], axis=0)
@@ -152,10 +152,12 @@ def prepare_plan(
 
 def _found(prep: Prep) -> list[str]:
     """Lines on the cells and the network."""
-    kinds = [(name, prep.vocab.modality.count(name)) for name in dict.fromkeys(prep.vocab.modality)]
-    features = " + ".join(f"{number:,} {name}s" for name, number in kinds)
-    values = "raw counts" if prep.meta["kind"] == "counts" else "log-scale values"
-    lines = [f"cells     {prep.meta['num_cells']:,} cells x {features}, {values}, species {prep.meta['species']}"]
+    words = {"counts": "raw counts", "log": "log-scale values"}
+    kinds = dict.fromkeys(assay.kind for assay in prep.cells.assays.values())
+    values = " and ".join(words.get(kind, f"{kind} values") for kind in kinds)
+    lines = [
+        f"cells     {prep.meta['num_cells']:,} cells x {prep.vocab.counted}, {values}, species {prep.meta['species']}"
+    ]
     lines += [f"cells     {note}" for note in prep.meta["notes"] if not note.startswith("species")]
     return [*lines, *(f"network   {line}" for line in prep.grn.report.lines())]
 

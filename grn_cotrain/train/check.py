@@ -35,13 +35,14 @@ _REHEARSAL_SECONDS = 10.0
 class CheckReport:
     """Cost of a run of the recipe.
 
-    ``tokens_per_epoch`` and ``tokens_per_cell`` (median) count CLS tokens; ``minutes`` is an estimate from the timed
-    steps; ``memory_mb`` is the peak of a rehearsal of all that a run does; ``notes`` are lines on edge weights and on
-    how dense the candidates are; ``warnings`` name what makes the run's numbers weak.
+    ``features`` counts those of each modality in words; ``tokens_per_epoch`` and ``tokens_per_cell`` (median) count CLS
+    tokens; ``minutes`` is an estimate from the timed steps; ``memory_mb`` is the peak of a rehearsal of all that a run
+    does; ``notes`` are lines on edge weights and on how dense the candidates are; ``warnings`` name what makes the
+    run's numbers weak.
     """
 
     num_cells: int
-    num_genes: int
+    features: str
     num_train_edges: int
     num_parameters: int
     tokens_per_epoch: int
@@ -86,7 +87,7 @@ def check_recipe(recipe: Recipe, *, timed_steps: int = 2) -> CheckReport:
     validations = recipe.train.max_steps / recipe.train.validate_every
     return CheckReport(
         num_cells=data.cells.num_cells,
-        num_genes=data.vocab.num_features,
+        features=data.vocab.counted,
         num_train_edges=int(data.split.train_2E.shape[1]),
         num_parameters=sum(parameter.numel() for parameter in model.parameters()),
         tokens_per_epoch=tokens,

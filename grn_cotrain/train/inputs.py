@@ -12,9 +12,10 @@ from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.nn.sparse import MessageGraph
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.train.group import Group
+from grn_cotrain.train.pooling import MicroBatch
 from grn_cotrain.train.schedule import Schedule
 from grn_cotrain.train.seeds import Purpose, numpy_generator, step_seed, torch_generator
-from grn_cotrain.train.step import MicroBatch, StepInputs
+from grn_cotrain.train.step import StepInputs
 
 __all__ = ["StepSource"]
 

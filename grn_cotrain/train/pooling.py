@@ -11,11 +11,12 @@ Dimension letters: N cells of a step, B cells of a micro-batch, D width.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.objectives import GeneStates, PooledStates
 from grn_cotrain.objectives.reading import Views
@@ -24,13 +25,29 @@ from grn_cotrain.train.counting import CallCounters
 from grn_cotrain.train.group import Group
 from grn_cotrain.train.random_state import RandomState
 
-if TYPE_CHECKING:
-    from grn_cotrain.train.step import MicroBatch
-
-__all__ = ["Pooled", "pool_states"]
+__all__ = ["MicroBatch", "Pooled", "pool_states"]
 
 _Before = tuple[tuple[Tensor, Tensor | None], list[int]]
 """Random state and counters just before a view was encoded."""
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """Cells that are encoded together.
+
+    Attributes
+    ----------
+    index
+        Its number in the step, over all processes.
+    tokens
+        The cells.
+    generator
+        Draws their views.
+    """
+
+    index: int
+    tokens: PackedTokens
+    generator: torch.Generator
 
 
 class Pooled:

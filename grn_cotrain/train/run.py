@@ -255,7 +255,7 @@ def _record(recipe: Recipe, data: RunData, trainer: Trainer) -> dict[str, Any]:
         "split": data.split.name,
         "split_hash": data.split.content_hash,
         "num_cells": data.cells.num_cells,
-        "num_genes": data.vocab.num_features,
+        "features": data.vocab.sizes,
         "message_edges": int(data.messages.pairs_2E.shape[1]),
         "parameters": parameters | {"total": sum(p.numel() for p in model.parameters())},
         "environment": environment(str(trainer.fabric.device), processes=trainer.group.size),

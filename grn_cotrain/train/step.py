@@ -20,7 +20,6 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.negatives import LinkSupervision
 from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.nn.sparse import MessageGraph
@@ -29,35 +28,16 @@ from grn_cotrain.objectives.reading import Views, cell_losses, draw_views, score
 from grn_cotrain.objectives.view import View
 from grn_cotrain.train.counting import CallCounters, notes_of, replay_notes
 from grn_cotrain.train.group import ALONE, Group
-from grn_cotrain.train.pooling import Pooled, pool_states
+from grn_cotrain.train.pooling import MicroBatch, Pooled, pool_states
 from grn_cotrain.train.random_state import RandomState
 from grn_cotrain.train.tally import StepReport, Tally
 from grn_cotrain.train.weighting import LossWeighting
 
-__all__ = ["MicroBatch", "StepInputs", "accumulate_gradients", "gradient_cosine"]
+__all__ = ["StepInputs", "accumulate_gradients", "gradient_cosine"]
 
 Backward = Callable[[Tensor], None]
 Counts = Mapping[str, Mapping[str, float]]
 """Objective -> part of its loss -> what its sum is divided by."""
-
-
-@dataclass(frozen=True)
-class MicroBatch:
-    """Cells that are encoded together.
-
-    Attributes
-    ----------
-    index
-        Its number in the step, over all processes.
-    tokens
-        The cells.
-    generator
-        Draws their views.
-    """
-
-    index: int
-    tokens: PackedTokens
-    generator: torch.Generator
 
 
 @dataclass(frozen=True)

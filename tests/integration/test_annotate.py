@@ -28,7 +28,7 @@ from grn_cotrain.files import read_json
 from grn_cotrain.finetune.fit import EpochReport
 from grn_cotrain.finetune.run import finetune_run
 from grn_cotrain.jobs.finetune import FinetuneConfig
-from grn_cotrain.model import CoTrainNetwork
+from grn_cotrain.model_io import load_network
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +177,7 @@ def test_extended_run_annotates_as_before_and_embeds_new_features(
         catch_exceptions=False,
     )
     assert result.exit_code == 0
-    model = CoTrainNetwork.load(tmp_path / "wide")
+    model = load_network(tmp_path / "wide")
     assert model.vocab.symbols[-3:] == ("STAT9", "NOBODYS", "chr1:5-10")
     assert model.vocab.modality[-1] == "peak"
     adata = anndata.read_h5ad(labelled)
@@ -214,7 +214,7 @@ def test_lists_of_features_are_checked(tmp_path: Path, tiny_run: Path) -> None:
         extend_run(tiny_run, None, tmp_path / "out")
     with pytest.raises(UserError, match="no such file"):
         extend_run(tiny_run, None, tmp_path / "out", features=tmp_path / "none.tsv")
-    file.write_text(CoTrainNetwork.load(tiny_run).vocab.symbols[0] + "\n")
+    file.write_text(load_network(tiny_run).vocab.symbols[0] + "\n")
     with pytest.raises(UserError, match="has all 1 of them"):
         extend_run(tiny_run, None, tmp_path / "out", features=file)
     assert not (tmp_path / "out").exists()

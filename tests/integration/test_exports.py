@@ -82,7 +82,7 @@ def test_zero_shot_without_the_data(run: Path, cells: Path, tmp_path: Path, caps
     capsys.readouterr()
     ok("embed", "cells", run, cells, "--out", tmp_path / "without.h5ad", "--zero-shot", "--key-added", "X_mine")
     said = capsys.readouterr().out
-    assert said.startswith("zero-shot: the model was trained on 160 cells x 80 features")
+    assert said.startswith("zero-shot: the model was trained on 160 cells x 80 genes")
     np.testing.assert_array_equal(
         anndata.read_h5ad(tmp_path / "without.h5ad").obsm["X_mine"],
         anndata.read_h5ad(tmp_path / "with.h5ad").obsm["X_grn_cotrain"],

@@ -26,9 +26,13 @@ from grn_cotrain.data.cells import MemoryStore, cell_split
 from grn_cotrain.data.prep import Prep, write_prep
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.value_statistics import Moments
-from grn_cotrain.evaluate.cells import ValuesAndZeros, hidden_cells, masked_value_table
+from grn_cotrain.errors import UserError
+from grn_cotrain.evaluate.cells import ValuesAndZeros, masked_value_table
+from grn_cotrain.evaluate.hidden import hidden_cells
 from grn_cotrain.evaluate.open_features import OpenEntries
 from grn_cotrain.evaluate.run import evaluate_cells
+from grn_cotrain.export.genes import gene_embeddings
+from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.run_folder import RunFolder
 from grn_cotrain.train.check import check_recipe
@@ -155,6 +159,42 @@ def test_cells_of_either_assay_and_of_both_are_embedded(runs: dict[str, Path], f
             values = anndata.read_h5ad(out).obsm["X_grn_cotrain"]
             assert values.shape == (number, 16)
             assert np.isfinite(values).all()
+
+
+@pytest.mark.parametrize("name", ["one", "named"])
+def test_contextual_embeddings_have_the_names_of_their_own_features(runs: dict[str, Path], name: str) -> None:
+    """Each row is the mean state of one feature over the cells that show it, peaks as well as genes."""
+    result = gene_embeddings(runs[name], kind="contextual")
+    data = RunFolder.open(runs[name]).load_data()
+    model = CoTrainNetwork.load(runs[name])
+    assert result.frame["modality"].value_counts().to_dict() == {"gene": 24, "peak": 40}
+    assert result.frame["symbol"].tolist() == list(data.vocab.symbols)
+    with torch.no_grad():
+        batch = model.tokenizer(data.cells).batch(np.arange(data.cells.num_cells)).pack()
+        states_TD = model.encode_cells(batch, model.encode_graph()).tokens_TD
+    for feature in (0, 5, 24, 63):
+        mine_T = (batch.feature_ids_T == feature + 3) & (batch.bins_T > 0)
+        assert result.frame["n"].iloc[feature] == int(mine_T.sum())
+        expected_D = states_TD[mine_T].mean(dim=0).numpy()
+        np.testing.assert_allclose(result.matrix()[feature], expected_D, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["one", "named"])
+def test_attention_is_read_in_the_cells_that_have_rna(runs: dict[str, Path], name: str, tmp_path: Path) -> None:
+    out = tmp_path / "attention"
+    result = invoke(
+        "evaluate", "attention", str(runs[name]), "--out", str(out), "--controls", "none", "--bootstrap", "5"
+    )
+    assert result.exit_code == 0, result.output
+    assert "40 of 120 cells have no RNA and were left out" in result.output
+    edges = pd.read_parquet(out / "attention_edges.parquet")
+    assert len(edges)
+    assert set(edges["source"]) | set(edges["target"]) <= set(GENES)
+    assert set(pd.read_parquet(out / "attention_genes.parquet")["gene"]) <= set(GENES)
+    other = invoke("evaluate", "attention", str(runs[name]), "--out", str(out), "--encoder", "atac")
+    assert isinstance(other.exception, UserError)
+    assert ("reads no genes" if name == "named" else "no such encoder; choose from cells") in str(other.exception)
+    assert pd.read_parquet(out / "attention_edges.parquet").equals(edges)
 
 
 def test_two_processes_with_an_encoder_for_each_assay_are_one(world: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from grn_cotrain.model import CoTrainNetwork
+from grn_cotrain.model_io import load_network
 from grn_cotrain.nn.performer import PerformerBlock
 from grn_cotrain.train.progress import LogReporter
 from grn_cotrain.train.run import train
@@ -36,7 +36,7 @@ def test_a_broken_run_resumes_with_the_same_draws_of_features(tiny_world: Path, 
     resumed = train(recipe, tmp_path / "broken", resume=True)
     assert resumed.record()["resumed"]
     assert resumed.record()["weights_sha256"] == whole.record()["weights_sha256"]
-    model = CoTrainNetwork.load(whole.folder)
+    model = load_network(whole.folder)
     block = model.cell_encoder.trunk.blocks[0]
     assert isinstance(block, PerformerBlock)
     calls = int(block.favor.num_calls)

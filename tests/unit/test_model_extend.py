@@ -15,6 +15,7 @@ from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
 from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.model_extend import extend_model, extended_tensor
+from grn_cotrain.model_io import load_network, save_network
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
 from tests.unit.train.test_finetune import NUM_GENES, small_model
 
@@ -128,8 +129,8 @@ def test_new_features_are_read_and_saved(tmp_path: Path) -> None:
     seen = wide.tokenizer(MemoryStore.build(wide.vocab, values_CG, kind="counts")).batch(np.arange(4)).pack()
     assert int(seen.feature_ids_T.max()) == NUM_GENES + 3 + NUM_SPECIAL
     assert 1 in seen.modality_T.tolist(), "the peak"
-    wide.save(tmp_path / "model")
-    loaded = CoTrainNetwork.load(tmp_path / "model")
+    save_network(tmp_path / "model", wide)
+    loaded = load_network(tmp_path / "model")
     with torch.no_grad():
         cells_BD = wide.encode_cells(seen, wide.encode_graph()).cells_BD
         assert torch.equal(loaded.encode_cells(seen, loaded.encode_graph()).cells_BD, cells_BD)

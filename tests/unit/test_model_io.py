@@ -19,7 +19,7 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.files import sha256_file
 from grn_cotrain.manifest import MODEL_MANIFEST, Manifest
 from grn_cotrain.model import CoTrainNetwork
-from grn_cotrain.model_io import load_model, save_model
+from grn_cotrain.model_io import load_model, load_network, save_model, save_network
 from grn_cotrain.nn.couplings import COUPLINGS
 from grn_cotrain.nn.graph_encoders import GRAPH_ENCODERS
 from grn_cotrain.nn.link_decoders import LINK_DECODERS
@@ -188,13 +188,13 @@ def test_building_leaves_the_callers_random_state(tiny_world: Path, data: RunDat
 
 
 def test_a_model_loads_from_run_and_model_folder_and_saves_itself(tiny_run: Path, tmp_path: Path) -> None:
-    model = CoTrainNetwork.load(tiny_run)
+    model = load_network(tiny_run)
     config = json.loads((tiny_run / "model" / "config.json").read_text())
     assert not model.training
     assert model.backend == config["backend"]
     assert model.meta == config["meta"]
-    model.save(tmp_path / "deep" / "copy")
-    again = CoTrainNetwork.load(tmp_path / "deep" / "copy")
+    save_network(tmp_path / "deep" / "copy", model)
+    again = load_network(tmp_path / "deep" / "copy")
     saved = json.loads((tmp_path / "deep" / "copy" / "config.json").read_text())
     assert {key: saved[key] for key in ("backend", "meta", "vocab_hash", "model", "objectives")} == {
         key: config[key] for key in ("backend", "meta", "vocab_hash", "model", "objectives")
@@ -207,28 +207,28 @@ def test_a_model_loads_from_run_and_model_folder_and_saves_itself(tiny_run: Path
 
 
 def test_another_backend_is_kept_too(tiny_run: Path, tmp_path: Path) -> None:
-    model = CoTrainNetwork.load(tiny_run / "model", backend="csr")
+    model = load_network(tiny_run / "model", backend="csr")
     model.meta["note"] = "mine"
-    model.save(tmp_path / "copy")
-    again = CoTrainNetwork.load(tmp_path / "copy")
+    save_network(tmp_path / "copy", model)
+    again = load_network(tmp_path / "copy")
     assert (again.backend, again.meta["note"]) == ("csr", "mine")
 
 
 def test_save_overwrites_nothing_unasked(tiny_run: Path, tmp_path: Path) -> None:
-    model = CoTrainNetwork.load(tiny_run)
-    model.save(tmp_path / "copy")
+    model = load_network(tiny_run)
+    save_network(tmp_path / "copy", model)
     with pytest.raises(UserError, match=r"holds a model already.*overwrite=True"):
-        model.save(tmp_path / "copy")
-    model.save(tmp_path / "copy", overwrite=True)
+        save_network(tmp_path / "copy", model)
+    save_network(tmp_path / "copy", model, overwrite=True)
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / "thesis.txt").write_text("years")
     for overwrite in (False, True):
         with pytest.raises(UserError, match="other content"):
-            model.save(tmp_path / "work", overwrite=overwrite)
+            save_network(tmp_path / "work", model, overwrite=overwrite)
         with pytest.raises(UserError, match="is a file"):
-            model.save(tmp_path / "work" / "thesis.txt", overwrite=overwrite)
+            save_network(tmp_path / "work" / "thesis.txt", model, overwrite=overwrite)
         with pytest.raises(UserError, match="other content"):
-            model.save(tiny_run, overwrite=overwrite)
+            save_network(tiny_run, model, overwrite=overwrite)
     assert (tmp_path / "work" / "thesis.txt").read_text() == "years"
 
 
@@ -239,4 +239,4 @@ def test_load_says_what_is_missing(tiny_run: Path, tmp_path: Path) -> None:
         (tiny_run / "recipe.yaml", "is a file"),
     ):
         with pytest.raises(UserError, match=message):
-            CoTrainNetwork.load(path)
+            load_network(path)

@@ -26,8 +26,7 @@ from grn_cotrain.evaluate.run import evaluate_run
 from grn_cotrain.export import export_genes
 from grn_cotrain.files import sha256_file
 from grn_cotrain.manifest import MODEL_MANIFEST, RUN_MANIFEST, Manifest
-from grn_cotrain.model import CoTrainNetwork
-from grn_cotrain.model_io import load_model
+from grn_cotrain.model_io import load_model, load_network, save_network
 from grn_cotrain.run_folder import RunFolder
 from grn_cotrain.train.run import train
 from tests.worlds import tiny_recipe
@@ -128,7 +127,7 @@ def test_the_model_of_another_run_is_refused(run: Path, other_run: Path) -> None
     with pytest.raises(UserError, match=rf"the model is of run {other}, this is run {mine}"):
         evaluated(run)
     with pytest.raises(UserError, match="the model is of run"):
-        CoTrainNetwork.load(run)
+        load_network(run)
     # In a run that is not finished the model changes, and is compared by the run that it names.
     RunFolder(run).begin(Manifest.read(run / RUN_MANIFEST).facts)
     with pytest.raises(UserError, match=r"model/ does not belong to it \(the model is of run"):
@@ -138,7 +137,7 @@ def test_the_model_of_another_run_is_refused(run: Path, other_run: Path) -> None
 def test_platt_scaling_of_another_hand_is_refused(run: Path, tiny_world: Path, tmp_path: Path) -> None:
     (tmp_path / "copy").mkdir()
     model, config = load_model(run / "model")
-    model.save(tmp_path / "copy" / "model")
+    save_network(tmp_path / "copy" / "model", model)
     shutil.copy(run / "model" / "platt.json", tmp_path / "copy" / "model" / "platt.json")
     with pytest.raises(UserError, match=r"platt\.json': damaged .*is not in the manifest"):
         load_model(tmp_path / "copy" / "model")
@@ -301,9 +300,9 @@ def test_a_kill_between_a_file_and_its_row_leaves_the_run_whole(run: Path, monke
 
 def test_a_model_folder_alone_is_enough_to_export(tiny_run: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_run / "model", tmp_path / "elsewhere" / "model")
-    expected = CoTrainNetwork.load(tiny_run).encode_graph().graph_GD
+    expected = load_network(tiny_run).encode_graph().graph_GD
     for place in (tmp_path / "elsewhere", tmp_path / "elsewhere" / "model"):
-        assert CoTrainNetwork.load(place).encode_graph().graph_GD.equal(expected)
+        assert load_network(place).encode_graph().graph_GD.equal(expected)
 
 
 # -- where the data are ------------------------------------------------------------------------------------------------

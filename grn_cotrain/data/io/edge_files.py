@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from grn_cotrain.data.grn_convert import frame_from_networkx, frame_from_varp
 from grn_cotrain.data.io.columns import end_of
 from grn_cotrain.data.io.edge_lines import arrows_to_tabs, is_sif, read_sif
 from grn_cotrain.data.io.header import with_header
@@ -101,8 +102,6 @@ def _h5ad(path: Path, selector: str | None) -> EdgeTable:
     """``varp[KEY]`` of an AnnData (row: TF, column: target), or geneRNIB's table ``uns["prediction"]``."""
     import anndata
 
-    from grn_cotrain.data.grn_convert import frame_from_varp
-
     try:
         adata = anndata.read_h5ad(path)
     except Exception as error:  # h5py and anndata raise many kinds
@@ -155,8 +154,6 @@ _BINARY = (_Kind(b"PAR1", _parquet), _Kind(_HDF5, _h5ad))
 
 def _graphml(path: Path, text: str) -> EdgeTable:
     import networkx
-
-    from grn_cotrain.data.grn_convert import frame_from_networkx
 
     if re.match(r"\s*<(?:!doctype\s+html|html|head)", text, re.IGNORECASE):
         raise UserError(

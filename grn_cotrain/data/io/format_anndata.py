@@ -173,9 +173,9 @@ class GroupSource:
         return (None, []) if node is None else read_stored(node, shape, f"{what}: {self._place(layer)}")
 
     def rows(self, layer: str | None, shape: tuple[int, int]) -> StoredRows | None:
-        """Rows on disk, of a CSR matrix in order."""
+        """Rows on disk, of an array or of a CSR matrix in order."""
         node = self._node(self._place(layer))
-        if self._path is None or not hasattr(node, "keys"):
+        if self._path is None or node is None:
             return None
         return rows_on_disk(self._path, node, shape, self._kept)
 

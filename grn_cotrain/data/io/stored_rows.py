@@ -24,23 +24,25 @@ _PARTS = ("data", "indices", "indptr")
 
 
 def rows_on_disk(path: Path, node: Any, shape: tuple[int, int], place: Place) -> StoredRows | None:
-    """Rows of a CSR matrix that can be read block by block, or None if it has to be read whole.
+    """Rows of a matrix that can be read block by block, or None if it has to be read whole.
 
-    A matrix is read whole if it is small (``auto``), is not CSR, is not in order, or is broken: the reader that has the
-    whole matrix sorts it, or refuses it.
+    A matrix is read whole if it is small (``auto``), is neither CSR nor an array, is not in order, or is broken: the
+    reader that has the whole matrix sorts it, or refuses it.
 
     Parameters
     ----------
     path
         The file or store, which must stay where it is.
     node
-        Group of the matrix.
+        Group or array of the matrix.
     shape
         Numbers of cells and features that ``obs`` and ``var`` name.
     place
         Place that the caller asks for.
     """
     form = str(node.attrs.get("encoding-type", ""))
+    if place != "memory" and not hasattr(node, "keys"):
+        return _array_on_disk(path, node, shape, place)
     if place == "memory" or form != "csr_matrix" or any(name not in node for name in _PARTS):
         return None
     data, indices, pointers = (node[name] for name in _PARTS)
@@ -64,6 +66,20 @@ def rows_on_disk(path: Path, node: Any, shape: tuple[int, int], place: Place) ->
         return None
     rows = StoredRows(path, shape, str(node.name).strip("/"))
     return rows if all(_in_order(part_BG) for _, part_BG in row_blocks(rows)) else None
+
+
+def _array_on_disk(path: Path, node: Any, shape: tuple[int, int], place: Place) -> StoredRows | None:
+    """Rows of an array with a row a cell."""
+    form = str(node.attrs.get("encoding-type", ""))
+    if form != "array" or tuple(node.shape) != tuple(shape) or node.dtype.kind not in "biuf":
+        return None
+    if place == "auto" and node.size <= IN_MEMORY_VALUES:
+        return None
+    try:
+        refuse_size(node, "")
+    except UserError:  # the reader that takes memory for it reports this
+        return None
+    return StoredRows(path, shape, str(node.name).strip("/"))
 
 
 def _in_order(part_BG: sparse.csr_matrix) -> bool:

@@ -9,7 +9,7 @@ from grn_cotrain.files import read_json
 from grn_cotrain.report.blocks import Block, Details, Heading, Missing, Section
 from grn_cotrain.report.card_page import card_blocks
 from grn_cotrain.report.inputs import Part, ReportInputs, RunInputs, without_paths
-from grn_cotrain.report.sections import beside
+from grn_cotrain.report.sections.beside import beside
 
 __all__ = ["section"]
 

@@ -8,7 +8,7 @@ from typing import get_args
 from markupsafe import Markup
 
 from grn_cotrain.data.alignment import AlignmentReport
-from grn_cotrain.data.assays import assay_rows
+from grn_cotrain.data.assays import assay_rows, num_measured
 from grn_cotrain.data.edge_split import Part
 from grn_cotrain.data.grn import EdgeReport
 from grn_cotrain.data.prep import Prep
@@ -18,7 +18,7 @@ from grn_cotrain.files import read_json
 from grn_cotrain.present import figure, percent, table, whole
 from grn_cotrain.report.blocks import Block, Checks, Details, Facts, Heading, Missing, Names, Points, Section, Text
 from grn_cotrain.report.inputs import ReportInputs, RunInputs, without_paths
-from grn_cotrain.report.sections import beside
+from grn_cotrain.report.sections.beside import beside
 from grn_cotrain.report.verdict import split_in_words
 
 __all__ = ["section"]
@@ -48,8 +48,8 @@ def _cells(prep: Prep) -> list[Block]:
     alignment = prep.alignment
     facts: list[tuple[str, str | Markup]] = [
         ("Cells", f"{meta['num_cells']:,}"),
-        ("Genes", f"{meta['num_genes']:,}"),
-        ("Values that are not zero", percent(meta["num_values"] / (meta["num_cells"] * meta["num_genes"]))),
+        ("Features", prep.vocab.counted),
+        ("Measured values that are not zero", percent(meta["num_values"] / max(1, num_measured(prep.cells.assays)))),
         ("Kind of values", "counts" if prep.kind == "counts" else "log scale"),
         ("Species", str(meta["species"])),
         ("TFs listed", f"{len(meta.get('tfs', [])):,}"),

@@ -7,7 +7,7 @@ import numpy as np
 from grn_cotrain.report.blocks import Block, Columns, Missing, Section, Text
 from grn_cotrain.report.figures import Figure, draw
 from grn_cotrain.report.inputs import Part, ReportInputs, RunInputs
-from grn_cotrain.report.sections import beside
+from grn_cotrain.report.sections.beside import beside
 
 __all__ = ["largest_regulon", "section"]
 

@@ -12,7 +12,7 @@ from grn_cotrain.present.numbers import MISSING
 from grn_cotrain.report.blocks import Block, Details, Missing, Section, Text
 from grn_cotrain.report.figures import Figure, draw
 from grn_cotrain.report.inputs import Part, ReportInputs, RunInputs, without_paths
-from grn_cotrain.report.sections import beside
+from grn_cotrain.report.sections.beside import beside
 from grn_cotrain.report.sections.embedding import largest_regulon
 
 __all__ = ["section"]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
+from grn_cotrain.data.spaces import counted_features
 from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.report.blocks import Block, Facts, Missing, Section, Text
 from grn_cotrain.report.inputs import ReportInputs, RunInputs
-from grn_cotrain.report.sections import beside
+from grn_cotrain.report.sections.beside import beside
 from grn_cotrain.report.verdict import verdicts
 
 __all__ = ["section", "verdict_blocks"]
@@ -53,8 +54,9 @@ def _of_run(run: RunInputs) -> list[Block]:
     record = run.record
     steps, total = record.get("steps"), run.recipe.train.max_steps
     facts: list[tuple[str, str | Markup]] = [("Run", run.place), ("Status", _status(run))]
-    if record.get("num_cells"):
-        facts.append(("Cells and genes", f"{record['num_cells']:,} cells, {record['num_genes']:,} genes"))
+    if record.get("num_cells") and record.get("features"):
+        features = counted_features(record["features"])
+        facts.append(("Cells and features", f"{record['num_cells']:,} cells x {features}"))
     if record.get("message_edges") is not None:
         facts.append(("Message edges", f"{record['message_edges']:,}"))
     facts.append(("Schedule", run.recipe.train.schedule.name))

@@ -9,7 +9,7 @@ from grn_cotrain.present import Cell, figure, number, table, whole
 from grn_cotrain.report.blocks import Block, Details, Facts, Missing, Section, Text
 from grn_cotrain.report.figures import draw
 from grn_cotrain.report.inputs import ReportInputs, RunInputs
-from grn_cotrain.report.sections import beside
+from grn_cotrain.report.sections.beside import beside
 
 __all__ = ["section"]
 

@@ -99,6 +99,11 @@ def with_zeros(adata: anndata.AnnData) -> anndata.AnnData:
     return adata
 
 
+def dense(adata: anndata.AnnData) -> anndata.AnnData:
+    adata.X = adata.X.toarray()
+    return adata
+
+
 def ensembl_twice(adata: anndata.AnnData) -> anndata.AnnData:
     names = list(adata.var_names)
     names[3] = names[2]
@@ -120,6 +125,8 @@ def ensembl_twice(adata: anndata.AnnData) -> anndata.AnnData:
         (with_factors, {}),
         (with_zeros, {}),
         (ensembl_twice, {}),
+        (dense, {}),
+        (lambda adata: dense(with_layer(adata)), {"layer": "counts"}),
         (lambda adata: adata, {"genes": "hvg:10"}),
     ],
 )

@@ -76,6 +76,21 @@ def test_the_smallest_component_of_each_kind_registers_itself(tmp_path: Path) ->
     assert found == kinds
 
 
+def test_a_new_modality_is_one_kind_and_one_encoder(tmp_path: Path) -> None:
+    """The page is run as a reader would: nothing of the package is edited."""
+    page = (ROOT / "docs" / "new-modality.md").read_text(encoding="utf-8")
+    assert [block.file for block in blocks_of(page) if block.file] == ["splicing.py", "junction_means.py"]
+    said = run_page(page, cache=tmp_path)[-1].text
+    for text in (
+        "modalities taken: rna (60 genes), splicing (40 junctions)",
+        "assay splicing: 40 junctions, spliced, measured in 100 of 150 cells",
+        "150 cells x 60 genes + 40 junctions",
+        "splicing: R2 of hidden values of held-out cells",
+        "150 cells embedded in 16 dimensions",
+    ):
+        assert text in said
+
+
 @pytest.mark.parametrize("code", ["bash run\nfalse | cat\n", "python run\n1 / 0\n"])
 def test_failing_block_is_an_error(code: str, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="a block of the page failed"):

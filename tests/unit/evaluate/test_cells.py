@@ -12,7 +12,8 @@ from grn_cotrain.data.cells import MemoryStore, cell_split
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.cell_baselines import FactorAnalysis, GeneAndCell
-from grn_cotrain.evaluate.cells import HIDDEN_SHARE, hidden_cells, masked_value_table, r2_replicates
+from grn_cotrain.evaluate.cells import masked_value_table, r2_replicates
+from grn_cotrain.evaluate.hidden import HIDDEN_SHARE, hidden_cells
 from tests.cases.toy_cells import toy_cells
 
 
@@ -102,7 +103,7 @@ def test_hidden_entries_depend_on_seed_and_cell_alone_and_are_about_15_percent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     some = hidden_cells(CELLS, SPLIT.test_C[:10], seed=0)
-    monkeypatch.setattr("grn_cotrain.evaluate.cells.TOKENS_PER_BATCH", 60)
+    monkeypatch.setattr("grn_cotrain.evaluate.hidden.TOKENS_PER_BATCH", 60)
     more = hidden_cells(CELLS, SPLIT.test_C, seed=0)
     other = hidden_cells(CELLS, SPLIT.test_C, seed=1)
     here = more.cell_N < 10

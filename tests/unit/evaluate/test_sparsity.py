@@ -22,7 +22,8 @@ from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.data.vocab import NUM_SPECIAL
 from grn_cotrain.errors import UserError
-from grn_cotrain.evaluate.cells import HiddenCells, hidden_cells, masked_value_table
+from grn_cotrain.evaluate.cells import masked_value_table
+from grn_cotrain.evaluate.hidden import HiddenCells, hidden_cells
 from grn_cotrain.evaluate.run import SPARSITY_FILE
 from grn_cotrain.evaluate.sparsity import LEVELS, drop_values, masked_value_by_sparsity
 from grn_cotrain.recipe import TokenConfig

@@ -63,7 +63,7 @@ def test_zero_shot_needs_no_data_and_says_what_the_model_knows(
     lines = said(published, tmp_path / "cells.h5ad", tmp_path / "out.h5ad", zero_shot=True)
     record = RunFolder(tiny_run).record()
     first = lines[0]
-    assert first.startswith("zero-shot: the model was trained on 160 cells x 80 features")
+    assert first.startswith("zero-shot: the model was trained on 160 cells x 80 genes")
     for key in ("cells_hash", "vocab_hash", "split_hash", "recipe_hash"):
         assert record[key] in first, key
     assert "counts" in first
@@ -87,7 +87,7 @@ def test_only_model_recipe_and_record_are_read(
     cell_embeddings(published, counts_from_anndata(world), zero_shot=True)
     (published / "run.json").unlink()
     embedded = cell_embeddings(published, counts_from_anndata(world), zero_shot=True)
-    assert embedded.notes[0].startswith("zero-shot: the model was trained on 80 features")
+    assert embedded.notes[0].startswith("zero-shot: the model was trained on 80 genes")
 
 
 def test_cells_of_the_training_data_are_told_apart(tiny_run: Path, tiny_world: Path, world: anndata.AnnData) -> None:

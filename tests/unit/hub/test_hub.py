@@ -162,7 +162,7 @@ def test_the_card_says_how_the_model_did_beside_controls(evaluated: Path, tmp_pa
     record = RunFolder(evaluated).record()
     for key in ("cells_hash", "vocab_hash", "split_hash", "recipe_hash"):
         assert record[key] in text, key
-    assert "160 cells x 80 features" in text
+    assert "160 cells x 80 genes" in text
     assert any(word in text for word in ("beats the best control", "does not beat", "is worse than the best control"))
     run = Path(shutil.copytree(evaluated, tmp_path / "run"))
     rewrite(run / "links.json", warnings=["only 3 TFs: no claim"])
@@ -264,9 +264,9 @@ def test_a_run_comes_back_as_it_was(evaluated: Path, fake: FakeHub, tiny_world: 
     origin, mine = gene_embeddings(out).identity, gene_embeddings(evaluated).identity
     assert origin == mine
     from grn_cotrain import tl
-    from grn_cotrain.model import CoTrainNetwork
+    from grn_cotrain.model_io import load_network
 
-    assert CoTrainNetwork.load(out).meta == CoTrainNetwork.load(evaluated).meta
+    assert load_network(out).meta == load_network(evaluated).meta
     adata = Prep.open(tiny_world).to_anndata()[:10].copy()
     tl.embed_cells(adata, out, zero_shot=True)
     tl.embed_cells(adata, evaluated, key_added="X_home")

@@ -80,7 +80,7 @@ def test_the_card_says_what_was_tuned_for_beside_baselines(tuned: Path, tmp_path
     macro = scores[scores["metric"] == "macro_f1"].set_index("scorer")["value"]
     above = macro["fine-tuned"] > macro.drop("fine-tuned").max()
     assert f"By macro F1 it {'is above' if above else 'is not above'} the best baseline, " in section
-    assert "160 cells x 80 features" in text, "of the training before it"
+    assert "160 cells x 80 genes" in text, "of the training before it"
     assert "grn-cotrain annotate tiny-finetuned" in text
     run = Path(shutil.copytree(tuned, tmp_path / "run"))
     record.pop("annotation")

@@ -15,7 +15,8 @@ from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.objectives import Step
 from grn_cotrain.train.build import build_model
-from grn_cotrain.train.step import MicroBatch, StepInputs, accumulate_gradients, gradient_cosine
+from grn_cotrain.train.pooling import MicroBatch
+from grn_cotrain.train.step import StepInputs, accumulate_gradients, gradient_cosine
 from grn_cotrain.train.weighting import FixedWeighting
 from tests.worlds import tiny_recipe
 

@@ -20,7 +20,8 @@ from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.objectives import Encodings, PooledStates, Step
 from grn_cotrain.objectives.reading import cell_losses, draw_views, views_read
 from grn_cotrain.train.build import build_model
-from grn_cotrain.train.step import MicroBatch, StepInputs, accumulate_gradients
+from grn_cotrain.train.pooling import MicroBatch
+from grn_cotrain.train.step import StepInputs, accumulate_gradients
 from grn_cotrain.train.weighting import FixedWeighting
 from tests.cases.contrastive import ToyContrastive
 from tests.worlds import make_batched_world, tiny_recipe
