@@ -76,17 +76,18 @@ def grn(
 @command(app, "features")
 def features(
     prep: Annotated[Path, typer.Argument(metavar="PREP", help="Prepared folder that takes the features.")],
-    sources: Annotated[
-        list[Path], typer.Option("--from", metavar="PREP2", help="Prepared folder of another data set; repeat it.")
-    ],
     options: FeatureOptions,
+    sources: Annotated[
+        list[Path] | None,
+        typer.Option("--from", metavar="PREP2", help="Prepared folder of another data set; repeat it."),
+    ] = None,
 ) -> None:
-    """Add features of genes from other prepared folders: what several data sets say of a gene."""
+    """Add features of genes from other prepared folders, and motifs of TFs."""
     from .features import prepare_features
 
-    for one in prepare_features(prep, sources, options=options):
-        say(f"{one['name']}: {one['report']}")
-    say(f"features of {len(sources)} data sets added to {prep}; controls, evidence and inductive features read them")
+    for line in prepare_features(prep, sources or [], options=options):
+        say(line)
+    say(f"features added to {prep}; controls, evidence and inductive features read them")
     next_step("grn-prep", "splits", prep, "--kind", "unseen-target")
 
 

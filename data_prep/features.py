@@ -13,18 +13,20 @@ from typing import Any
 import numpy as np
 
 from grn_cotrain.data.gene_features import GeneFeatures, SetRows, set_rows, write_gene_features
+from grn_cotrain.data.motifs import motif_similarity, read_motifs
 from grn_cotrain.data.prep import Prep
+from grn_cotrain.data.vocab import FeatureVocab, name_some
 from grn_cotrain.errors import UserError
 from grn_cotrain.jobs.prepare import FeatureOptions
 from grn_cotrain.options import keywords
+
+from .fetch import resolve_source
 
 __all__ = ["prepare_features"]
 
 
 @keywords(FeatureOptions)
-def prepare_features(
-    prep_folder: str | Path, sources: Sequence[str | Path], options: FeatureOptions
-) -> list[dict[str, Any]]:
+def prepare_features(prep_folder: str | Path, sources: Sequence[str | Path], options: FeatureOptions) -> list[str]:
     """Store what other data sets say about the genes of a prepared folder; earlier features are replaced.
 
     Parameters
@@ -32,14 +34,13 @@ def prepare_features(
     prep_folder
         Prepared folder that takes the features.
     sources
-        Prepared folders of other data sets. Each is called by the name of its folder.
+        Prepared folders of other data sets. Each is called by the name of its folder. May be empty with ``motifs``.
     {options}
 
     Returns
     -------
-    list of dict
-        For each set ``name``, ``rank``, ``cells_hash`` and ``report``: how many of its genes were found, and some
-        names of those that were not.
+    list of str
+        A line for each set, and for the motifs: how many genes were found, and some names of those that were not.
 
     Raises
     ------
@@ -49,8 +50,8 @@ def prepare_features(
     """
     prep = Prep.open(prep_folder)
     folders = [Path(source) for source in sources]
-    if not folders:
-        raise UserError("--from: names no prepared folder; give one or more")
+    if not folders and options.motifs is None:
+        raise UserError("--from: names no prepared folder; give one or more, or --motifs FILE")
     names = [folder.resolve().name for folder in folders]
     twice = [name for name, number in Counter(names).items() if number > 1]
     if twice:
@@ -81,5 +82,30 @@ def prepare_features(
         sets[name] = rows.take(row_G)
         report = f"{int(found_N.sum()):,} of the folder's {len(symbols):,} genes; {alignment.report.summary()}"
         told.append({"name": name, "rank": int(rows.loadings_GR.shape[1]), "cells_hash": cells_hash, "report": report})
-    write_gene_features(prep.folder, GeneFeatures(symbols, sets), told)
-    return told
+    lines = [f"{one['name']}: {one['report']}" for one in told]
+    motif_tfs, motif_TT, said = _motifs(options.motifs, prep.vocab)
+    write_gene_features(prep.folder, GeneFeatures(symbols, sets, motif_tfs, motif_TT), told)
+    return lines + said
+
+
+def _motifs(path: str | Path | None, vocab: FeatureVocab) -> tuple[tuple[str, ...], np.ndarray, list[str]]:
+    """Genes of the vocabulary that have a motif, the similarity of these, and what to tell."""
+    if path is None:
+        return (), np.zeros((0, 0), dtype=np.float32), []
+    by_name = read_motifs(resolve_source(path))
+    of_gene: dict[str, list[np.ndarray]] = {}
+    lost = []
+    for name, motifs in by_name.items():
+        found = vocab.get(name, "gene")
+        if found is None:
+            lost.append(name)
+        else:
+            of_gene.setdefault(vocab.symbols[found], []).extend(motifs)
+    if not of_gene:
+        raise UserError(
+            f"--motifs '{path}': none of its {len(by_name):,} TFs is a gene of the data ({name_some(lost, 3)}); "
+            "name motifs by gene symbol"
+        )
+    names, similarity_TT = motif_similarity(of_gene)
+    said = f"motifs: {len(names):,} of {len(by_name):,} TFs are genes of the data"
+    return names, similarity_TT, [said + (f"; not {name_some(lost, 3)}" if lost else "")]

@@ -29,6 +29,12 @@ class SymbolOutdated(Control):
     needs_cells = True
     current_G: np.ndarray
 
+    def missing(self, cells: CellStore | None) -> str | None:
+        """See :class:`Control`."""
+        if cells is not None and not cells.vocab.outdated:
+            return "needs marked symbols and there are none (grn-prep counts --current-symbols)"
+        return super().missing(cells)
+
     def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
         """Nothing to learn."""
         del split

@@ -69,6 +69,9 @@ class FeatureOptions(Options):
     """How features of genes are read from other data sets."""
 
     rank: int = option(50, "Number of expression components of each data set.", low=1)
+    motifs: str | Path | None = option(
+        None, "Position-frequency matrices of TFs: JASPAR's or MEME's format, or a zip of such files.", metavar="FILE"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
