@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from grn_cotrain.config import canonical_hash
+from grn_cotrain.controls._boosting import PairBooster
 from grn_cotrain.controls._table_control import TableControl
 from grn_cotrain.controls.base import CONTROLS
 from grn_cotrain.controls.out_of_fold import make_folds
@@ -106,7 +107,7 @@ def out_of_fold(
     Parameters
     ----------
     control_name
-        A control that fills the whole table (``kernel_ridge``, ``knn_family``, ``target_knn``, ...).
+        A control that fills the whole table (``kernel_ridge``, ``knn_family``, ...), or boosted trees.
     split, cells
         Training positives and expression.
     folds, seed
@@ -123,8 +124,8 @@ def out_of_fold(
         The control cannot be refitted out of fold.
     """
     control = CONTROLS.build(control_name, seed=seed)
-    if not isinstance(control, TableControl):
-        able = [c.name for c in CONTROLS.components() if issubclass(c.cls, TableControl)]
+    if not isinstance(control, (TableControl, PairBooster)):
+        able = [c.name for c in CONTROLS.components() if issubclass(c.cls, (TableControl, PairBooster))]
         raise UserError(f"evidence '{control_name}': cannot be fitted out of fold; choose from {', '.join(able)}")
     control.fit(split, cells)
     made = make_folds(split, control.table, folds=folds, seed=seed)
