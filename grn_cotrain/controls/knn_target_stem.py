@@ -70,7 +70,7 @@ class KnnTargetStem(TableControl):
     class Config:
         """Settings of :class:`KnnTargetStem`."""
 
-        prior_weights: tuple[float, ...] = (1.0, 3.0, 10.0, 30.0)
+        prior_weights: tuple[float, ...] = (3.0, 10.0, 30.0, 100.0)
 
         def __post_init__(self) -> None:
             require_candidates(self, "prior_weights")

@@ -106,6 +106,7 @@ _FAMILIES = {
 }
 
 # The symbol up to its first number, with whatever stands behind it: STAT5B -> STAT, KLF12 -> KLF, POU2F1 -> POU.
+_PREFIX = re.compile(r"[A-Z]{2,}(?=[-\d])")
 _STEM = re.compile(r"([A-Z-]{2,}?)-?\d.*")
 
 
@@ -139,17 +140,14 @@ def tf_family(symbol: str) -> str:
 
 @cache
 def symbol_stem(symbol: str) -> str:
-    """Return the stem of any gene's symbol: what comes before its first number (CXCL10 -> CXCL, NDUFA4 -> NDUFA).
+    """Return the stem of any gene's symbol: what comes before its first number or dash.
 
-    Genes of one stem are paralogues or parts of one complex, so that the same TFs regulate them. A prefix before a dash
-    counts where there is no number before it (HLA-DRA -> HLA); a symbol with neither is its own stem.
+    CXCL10 -> CXCL, NDUFA4 -> NDUFA, HLA-DRB1 -> HLA. Genes of one stem are paralogues or parts of one complex, so that
+    the same TFs regulate them. A stem has at least two letters; a symbol that has none (C1QA, ACTB) is its own.
     """
     name = symbol.strip().upper()
-    match = _STEM.fullmatch(name)
-    if match:
-        return match.group(1)
-    prefix, dash, _ = name.partition("-")
-    return prefix if dash and len(prefix) >= 2 else name
+    match = _PREFIX.match(name)
+    return match.group() if match else name
 
 
 @cache
