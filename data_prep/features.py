@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from grn_cotrain.data.gene_features import GeneFeatures, SetRows, set_rows, write_gene_features
+from grn_cotrain.data.gene_features import GeneFeatures, SetRows, write_gene_features
 from grn_cotrain.data.motifs import motif_similarity, read_motifs
 from grn_cotrain.data.prep import Prep
+from grn_cotrain.data.set_rows import set_rows
 from grn_cotrain.data.vocab import FeatureVocab, name_some
 from grn_cotrain.errors import UserError
 from grn_cotrain.jobs.prepare import FeatureOptions
@@ -27,7 +28,7 @@ __all__ = ["prepare_features"]
 
 @keywords(FeatureOptions)
 def prepare_features(prep_folder: str | Path, sources: Sequence[str | Path], options: FeatureOptions) -> list[str]:
-    """Store what other data sets say about the genes of a prepared folder; earlier features are replaced.
+    """Store rows of other data sets, and motifs, in a prepared folder; earlier ones are replaced.
 
     Parameters
     ----------
@@ -89,7 +90,7 @@ def prepare_features(prep_folder: str | Path, sources: Sequence[str | Path], opt
 
 
 def _motifs(path: str | Path | None, vocab: FeatureVocab) -> tuple[tuple[str, ...], np.ndarray, list[str]]:
-    """Genes of the vocabulary that have a motif, the similarity of these, and what to tell."""
+    """Genes of the vocabulary that have a motif, the similarity of these, and a line that counts them."""
     if path is None:
         return (), np.zeros((0, 0), dtype=np.float32), []
     by_name = read_motifs(resolve_source(path))

@@ -44,7 +44,8 @@ PATHS = frozenset(
     (
         "data.prep",
         "model.table.feature_matrix",
-        *(f"prep.{name}" for name in ("counts", "counts[]", "aliases", "orthologs", "grn", "tf_list")),
+        *(f"prep.{name}" for name in ("counts", "counts[]", "aliases", "current_symbols", "orthologs", "grn")),
+        "prep.tf_list",
         *(f"prep.splits[].{name}" for name in ("train", "validation", "test", "index", "source_prep")),
     )
 )
@@ -65,6 +66,8 @@ class SplitConfig:
     track
         Treatment of the other edges of held-out genes: ``visible`` leaves them in the message graph, ``hidden``
         takes them out.
+    outdated
+        Treatment of genes with an outdated symbol: ``leave-out`` of candidates and edges, or ``keep``.
     train
         ``published`` only: file of labelled training pairs.
     validation
@@ -80,6 +83,7 @@ class SplitConfig:
     kind: Literal["random", "unseen-tf", "unseen-target", "unseen-both", "published", "transfer"]
     seed: int = 0
     track: Literal["hidden", "visible"] = "visible"
+    outdated: Literal["leave-out", "keep"] = "leave-out"
     train: str | None = None
     validation: str | None = None
     test: str | None = None
@@ -109,6 +113,8 @@ class PrepConfig:
         Several files: column of ``obs`` that names the file of each cell.
     aliases
         Table of old gene symbols: genes take their current ones.
+    current_symbols
+        Genes of the current annotation; genes of the data that it lacks are marked, and splits leave them out.
     orthologs
         Table of human and mouse genes: genes take the names of the other species.
     orthologs_policy
@@ -137,6 +143,7 @@ class PrepConfig:
     join: Literal["outer", "inner"] = "outer"
     source_key: str = "source_file"
     aliases: str | None = None
+    current_symbols: str | None = None
     orthologs: str | None = None
     orthologs_policy: Literal["one2one", "sum"] = "one2one"
     to_species: Literal["human", "mouse"] | None = None

@@ -62,7 +62,7 @@ class Control(ABC):
         """See :class:`LinkScorer`."""
 
     def missing(self, cells: CellStore | None) -> str | None:
-        """What the data lack that this control needs, or None; the evaluator then leaves it out, by name."""
+        """Reason why the data do not suffice for this control, or None; the evaluator then leaves it out, by name."""
         return "needs cells and there are none" if self.needs_cells and cells is None else None
 
     def estimate_seconds(self, split: EdgeSplit, cells: CellStore | None) -> float | None:

@@ -191,7 +191,7 @@ class MemoryStore(StoreBase):
         values = self.values_CG[:, source_G]
         values.sort_indices()
         vocab = self.vocab
-        if vocab.features is not None:  # other data sets would tell the true profile
+        if vocab.features is not None:  # rows of other data sets follow the profile
             vocab = replace(vocab, features=vocab.features.permuted(vocab.symbols, source_G))
         return replace(self, values_CG=values, vocab=vocab)
 

@@ -106,8 +106,9 @@ _FAMILIES = {
 }
 
 # The symbol up to its first number, with whatever stands behind it: STAT5B -> STAT, KLF12 -> KLF, POU2F1 -> POU.
-_PREFIX = re.compile(r"[A-Z]{2,}(?=[-\d])")
 _STEM = re.compile(r"([A-Z-]{2,}?)-?\d.*")
+# The same of any gene, where a dash ends it too: HLA-DRA -> HLA.
+_PREFIX = re.compile(r"[A-Z]{2,}(?=[-\d])")
 
 
 @cache

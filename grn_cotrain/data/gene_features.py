@@ -1,4 +1,4 @@
-"""What is known of genes without the cells at hand: rows of other data sets, and motifs of TFs, by gene symbol.
+"""Features of genes from elsewhere: rows of other data sets, and motifs of TFs, by gene symbol.
 
 A correlation between two genes that one data set shows by chance is rarely shown by several. Controls, evidence and the
 inductive features of the table read these rows; no label of a link enters them.
@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -21,10 +20,7 @@ import pandas as pd
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import atomic_file, read_json, sha256_file, write_json
 
-if TYPE_CHECKING:
-    from grn_cotrain.data.store import CellStore
-
-__all__ = ["SUMMARY", "GeneFeatures", "SetRows", "read_gene_features", "set_rows", "write_gene_features"]
+__all__ = ["SUMMARY", "GeneFeatures", "SetRows", "read_gene_features", "write_gene_features"]
 
 SUMMARY = ("mean", "deviation", "detected")
 """Columns of :attr:`SetRows.summary_G3`."""
@@ -124,23 +120,6 @@ class GeneFeatures:
         return digest.hexdigest()[:16]
 
 
-def set_rows(cells: CellStore, *, rank: int) -> SetRows:
-    """Rows of every gene of a data set, from all of its cells that have RNA."""
-    from grn_cotrain.data.loadings import gene_loadings
-    from grn_cotrain.data.statistics import Statistics
-    from grn_cotrain.data.value_statistics import Moments
-
-    genes = cells.genes()
-    statistics = Statistics(genes)
-    rank = max(1, min(rank, genes.num_cells - 1, genes.num_features - 1))
-    loadings_GR = gene_loadings(statistics, rank=rank)
-    moments = statistics[Moments()]
-    summary = [moments.mean_of_cells_G, moments.std_of_cells_G, moments.detected_G]
-    return SetRows(
-        np.stack(summary, axis=1).astype(np.float32), loadings_GR, np.ones(genes.vocab.num_genes, dtype=bool)
-    )
-
-
 def write_gene_features(folder: Path, features: GeneFeatures, sets: Sequence[dict[str, object]]) -> None:
     """Store the rows in a prepared folder; the sidecar with the hash comes last.
 
@@ -167,7 +146,7 @@ def write_gene_features(folder: Path, features: GeneFeatures, sets: Sequence[dic
 
 
 def read_gene_features(folder: Path) -> GeneFeatures | None:
-    """What :func:`write_gene_features` stored; None where it was never called.
+    """Read features as :func:`write_gene_features` stored them; None if the folder has none.
 
     Raises
     ------

@@ -83,7 +83,8 @@ def _texts(path: Path) -> Iterator[tuple[str, str]]:
 
 def _jaspar(text: str, title: str, what: str) -> Iterator[tuple[str, np.ndarray]]:
     """Four lines of numbers (A, C, G, T) a matrix, each matrix below a line ``>ID NAME``, or alone in its file."""
-    name, rows = Path(title).stem, []
+    name = Path(title).stem
+    rows: list[list[float]] = []
     for line in [*text.splitlines(), ">"]:
         if line.startswith(">"):
             if rows:
@@ -98,7 +99,7 @@ def _meme(text: str, what: str) -> Iterator[tuple[str, np.ndarray]]:
     for block in re.split(r"^MOTIF ", text, flags=re.MULTILINE)[1:]:
         head, _, body = block.partition("letter-probability matrix")
         lines = body.splitlines()[1:]
-        rows = []
+        rows: list[list[float]] = []
         for line in lines:
             values = line.split()
             if len(values) != 4 or not all(_NUMBER.fullmatch(value) for value in values):

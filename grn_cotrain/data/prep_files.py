@@ -8,7 +8,7 @@
     alignment.json       AlignmentReport of the cells
     graph.parquet        source_space, source, target_space, target, relation, sign, weight, evidence
     graph.json           report and hash of the network
-    gene_features.*      what other data sets say about the genes; grn-prep features
+    gene_features.*      rows of other data sets and motifs; grn-prep features
     splits/ controls/    edge splits; cached control scores
 
 Dimension letters: C cells, F features of one assay.

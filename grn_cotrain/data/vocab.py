@@ -73,7 +73,7 @@ class FeatureVocab:
         ``human``, ``mouse``, ``simulated`` or ``unknown``.
     intervals, outdated, features
         Not part of the identity: chromosome, start and end of genes and peaks, by name; symbols that the current
-        annotation does not know (``grn-prep counts``); what other data sets say about genes (``grn-prep features``).
+        annotation does not know (``grn-prep counts``); rows of other data sets, motifs (``grn-prep features``).
 
     Raises
     ------

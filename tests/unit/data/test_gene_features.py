@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from grn_cotrain.data.gene_features import GeneFeatures, SetRows, read_gene_features, set_rows, write_gene_features
+from grn_cotrain.data.gene_features import GeneFeatures, SetRows, read_gene_features, write_gene_features
+from grn_cotrain.data.set_rows import set_rows
 from grn_cotrain.errors import UserError
 from tests.cases.toy_links import NUM_GENES, toy_cells, toy_known_cells
 
