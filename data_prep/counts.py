@@ -22,6 +22,7 @@ from grn_cotrain.data.io.names import AliasTable, OrthologTable, TargetSpecies
 from grn_cotrain.data.io.size_factors import size_factors
 from grn_cotrain.data.io.stored_rows import Place
 from grn_cotrain.data.prep import Prep, check_output, write_prep
+from grn_cotrain.data.store import IN_MEMORY_VALUES
 from grn_cotrain.data.vocab import AlignmentReport, FeatureVocab, detect_species, is_spike_in, name_some
 from grn_cotrain.errors import UserError
 from grn_cotrain.jobs.prepare import CountsOptions
@@ -83,11 +84,11 @@ def prepare_counts(
     renaming = None if options.aliases is None else AliasTable.read(resolve_source(options.aliases))
     pairs = None if options.orthologs is None else OrthologTable.read(resolve_source(options.orthologs))
     known: TargetSpecies | None = None if options.species == "auto" else options.species
-    # Several files are joined in memory, and dispersions of highly variable genes are computed there.
-    place: Place = "memory" if len(given) > 1 or selection.num_variable else PLACE
+    files = [resolve_source(file) for file in given]
+    place = _place(files)
     read = [
         load_counts(
-            resolve_source(file),
+            file,
             options.layer,
             modality=options.modality,
             annotations=_listed(options.annotations),
@@ -99,7 +100,7 @@ def prepare_counts(
             names=options.names,
             place=place,
         )
-        for file in given
+        for file in files
     ]
     grn, species = options.grn, options.species
     counts = read[0]
@@ -145,6 +146,15 @@ def prepare_counts(
         "notes": notes,
     }
     return write_prep(out, cells.vocab, cells, report=report, grn=network, tfs=tfs, meta=meta)
+
+
+def _place(files: Sequence[str | Path]) -> Place:
+    """Where values are kept. Each of several files may be small; all stay on disk if they are large together."""
+    if len(files) == 1 or PLACE != "auto":
+        return PLACE
+    parts = [part for file in map(Path, files) for part in ([file] if file.is_file() else file.rglob("*"))]
+    size = sum(part.stat().st_size for part in parts if part.is_file())
+    return "backed" if size > IN_MEMORY_VALUES else "auto"  # a stored value takes one byte at least, or nearly so
 
 
 def _aligned_cells(

@@ -23,7 +23,9 @@ from grn_cotrain.data.io.align import align_features
 from grn_cotrain.data.io.counts import CountsFile
 from grn_cotrain.data.io.size_factors import size_factors
 from grn_cotrain.data.io.writable import writable_frame
+from grn_cotrain.data.joined_rows import BelowRows, HeldRows
 from grn_cotrain.data.obs import as_labels
+from grn_cotrain.data.rows import RowSource, RowsThrough
 from grn_cotrain.data.vocab import MODALITIES, FeatureVocab, detect_species
 from grn_cotrain.errors import UserError, did_you_mean
 
@@ -93,7 +95,8 @@ def merge_counts(
     kept = order if join == "outer" else order[np.isin(order, _common(placed, vocab))]
     column_G = np.full(vocab.num_features, -1, dtype=np.int64)
     column_G[kept] = np.arange(kept.size)
-    blocks, tables = [], []
+    matrices: list[sparse.csr_matrix | RowSource] = []
+    tables = []
     depths: dict[str, list[np.ndarray]] = {name: [] for name in kinds}
     notes = [f"{label}: {note}" for label, counts in files for note in counts.notes]
     for part in placed:
@@ -101,7 +104,7 @@ def merge_counts(
         inside = np.flatnonzero(part.column_N >= 0)
         shape = (part.counts.adata.n_vars, kept.size)
         place = sparse.csr_matrix((np.ones(inside.size, np.float32), (inside, part.column_N[inside])), shape=shape)
-        blocks.append(part.counts.adata.X @ place)
+        matrices.append(_over(part.counts, place))
         tables.append(part.counts.adata.obs.assign(**{source_key: part.label}))
         own = {name: kind for name, kind in kinds.items() if name in part.counts.kinds}
         found, said = size_factors(replace(part.counts, kinds=own))
@@ -111,8 +114,10 @@ def merge_counts(
     final = vocab.select(kept)
     obs, renamed = _joint_obs(placed, tables, final)
     notes += [*_said(placed, vocab, kept, join), *renamed]
+    blocks = [matrix for matrix in matrices if sparse.issparse(matrix)]
+    on_disk = len(blocks) < len(matrices)
     return CountsFile(
-        adata=_matrix(blocks, obs, final),
+        adata=_matrix(None if on_disk else sparse.vstack(blocks, format="csr"), obs, final),
         kinds=kinds,
         notes=notes,
         report=_joint_report(placed, vocab, kept),
@@ -120,6 +125,7 @@ def merge_counts(
         size_factors={name: np.concatenate(parts) for name, parts in depths.items()},
         species=files[0][1].species,
         intervals={name: place for _, counts in reversed(files) for name, place in counts.intervals.items()},
+        rows=BelowRows([HeldRows(one) if sparse.issparse(one) else one for one in matrices]) if on_disk else None,
     )
 
 
@@ -362,7 +368,14 @@ def _in_one_form(obs: pd.DataFrame) -> pd.DataFrame:
     return obs.assign(**other)
 
 
-def _matrix(blocks: list[sparse.csr_matrix], obs: pd.DataFrame, vocab: FeatureVocab) -> anndata.AnnData:
+def _over(counts: CountsFile, place: sparse.csr_matrix) -> sparse.csr_matrix | RowSource:
+    """The values of a file over the joint features, on disk where they are."""
+    if counts.rows is None:
+        return counts.adata.X @ place
+    return RowsThrough(counts.rows, lambda part_BG: part_BG @ place, place.shape[1])
+
+
+def _matrix(X: sparse.csr_matrix | None, obs: pd.DataFrame, vocab: FeatureVocab) -> anndata.AnnData:
     import anndata
 
     var = pd.DataFrame(
@@ -370,4 +383,4 @@ def _matrix(blocks: list[sparse.csr_matrix], obs: pd.DataFrame, vocab: FeatureVo
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a gene and its protein may share a name
-        return anndata.AnnData(X=sparse.vstack(blocks, format="csr"), obs=obs, var=var)
+        return anndata.AnnData(X=X, obs=obs, var=var)

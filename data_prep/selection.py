@@ -3,7 +3,7 @@
 Highly variable genes alone gut a network (2,000 of them keep a twentieth of CollecTRI's edges), so they come with the
 network's genes.
 
-Dimension letters: G genes.
+Dimension letters: B some cells, G genes, K candidates, N stored values.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from grn_cotrain.data.backed import BackedStore
 from grn_cotrain.data.cells import MemoryStore
@@ -18,6 +19,7 @@ from grn_cotrain.errors import UserError
 
 __all__ = ["GeneSelection", "parse_selection", "select_genes"]
 
+_BINS = 20  # number of ranges of the mean, in which dispersions are compared
 _EXAMPLE = "write all, or for example hvg:2000+tf+targets"
 
 
@@ -80,7 +82,8 @@ def select_genes(
 
 
 def _variable_genes(cells: MemoryStore | BackedStore, number: int) -> np.ndarray:
-    """Scanpy's dispersion-based choice on log-scale values, which suits counts and log-scale data alike."""
+    """Genes of the highest normalised dispersion: as Seurat and scanpy choose them on log-scale values, which suits
+    counts and log-scale data alike."""
     candidates = np.flatnonzero(
         [
             token and modality == "gene"
@@ -89,9 +92,33 @@ def _variable_genes(cells: MemoryStore | BackedStore, number: int) -> np.ndarray
     )
     if number >= candidates.size:
         return candidates
-    import anndata
-    import scanpy
+    dispersion_K = _normalised_dispersions(*_moments(cells, candidates))
+    least = np.sort(dispersion_K[~np.isnan(dispersion_K)])[::-1][:number][-1]
+    return candidates[np.nan_to_num(dispersion_K, nan=-np.inf) >= least]
 
-    adata = anndata.AnnData(X=cells.normalised()[:, candidates])
-    scanpy.pp.highly_variable_genes(adata, n_top_genes=number, flavor="seurat")
-    return candidates[adata.var["highly_variable"].to_numpy()]
+
+def _moments(cells: MemoryStore | BackedStore, index_K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of some genes off the log scale, in one pass over blocks of cells."""
+    sum_K, square_K = np.zeros(index_K.size), np.zeros(index_K.size)
+    for _, values_BG in cells.blocks():
+        part_BK = values_BG[:, index_K]
+        value_N = np.expm1(part_BK.data.astype(np.float64))
+        sum_K += np.bincount(part_BK.indices, value_N, minlength=index_K.size)
+        square_K += np.bincount(part_BK.indices, value_N**2, minlength=index_K.size)
+    mean_K = sum_K / cells.num_cells
+    return mean_K, np.maximum(square_K - sum_K * mean_K, 0.0) / max(cells.num_cells - 1, 1)
+
+
+def _normalised_dispersions(mean_K: np.ndarray, variance_K: np.ndarray) -> np.ndarray:
+    """Log dispersions less their mean, over their deviation, among genes of like mean (Satija et al. 2015).
+
+    scanpy has this too, for a matrix in memory alone. A gene that is alone among those of like mean has 1; one that
+    does not vary has NaN.
+    """
+    dispersion_K = variance_K / np.where(mean_K > 0, mean_K, 1e-12)
+    with np.errstate(divide="ignore"):
+        log_K = pd.Series(np.where(dispersion_K > 0, np.log(dispersion_K), np.nan))
+    alike = log_K.groupby(pd.cut(np.log1p(mean_K), bins=_BINS), observed=True)
+    centre_K, spread_K = alike.transform("mean"), alike.transform("std")
+    alone_K = spread_K.isna()
+    return np.asarray((log_K - centre_K.mask(alone_K, 0.0)) / spread_K.mask(alone_K, centre_K))

@@ -25,6 +25,7 @@ __all__ = [
     "clear_leftovers",
     "disk_full_in_one_line",
     "read_json",
+    "refuse_file",
     "refuse_input",
     "same_place",
     "sha256_file",
@@ -282,6 +283,12 @@ def refuse_input(out: str | Path, cells: str | Path, *, option: str = "--out") -
     """Refuse an output that is the input; ``option`` is what the user gave it with."""
     if same_place(out, cells):
         raise UserError(f"{option} '{out}': is the input itself, which is never changed; give another file")
+
+
+def refuse_file(out: str | Path, *, option: str = "--out") -> None:
+    """Refuse an output folder that is a file; ``option`` is what the user gave it with."""
+    if Path(out).exists() and not Path(out).is_dir():
+        raise UserError(f"{option} '{out}': is a file; give a folder")
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -19,7 +19,7 @@ from grn_cotrain.data.nodes import Nodes
 from grn_cotrain.data.relations import RelationEdges
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
-from grn_cotrain.files import atomic_folder, read_json, sha256_file, write_json
+from grn_cotrain.files import atomic_folder, read_json, refuse_file, sha256_file, write_json
 from grn_cotrain.manifest import MODEL_MANIFEST, RUN_MANIFEST, Manifest
 from grn_cotrain.model import CoTrainNetwork, ModelInputs
 from grn_cotrain.recipe import ModelConfig
@@ -79,8 +79,7 @@ _MANIFEST_FACTS = ("run_id", "recipe_hash", "split", "split_hash", "step")
 def check_model_output(path: str | Path, *, overwrite: bool) -> None:
     """Refuse to write a model over anything but nothing or, if ``overwrite``, an earlier model."""
     path = Path(path)
-    if path.exists() and not path.is_dir():
-        raise UserError(f"model '{path}': is a file; give a folder")
+    refuse_file(path, option="model")
     if not path.is_dir() or not any(path.iterdir()):
         return
     if not all((path / name).is_file() for name in ("config.json", "vocab.json", "model.safetensors")):

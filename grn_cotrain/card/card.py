@@ -60,7 +60,7 @@ from grn_cotrain.card.stability import Agreement, agreement_of, shared_rows
 from grn_cotrain.card.summary import summary_of
 from grn_cotrain.card.vectors import nearest
 from grn_cotrain.errors import UserError
-from grn_cotrain.files import read_json, write_json, write_text
+from grn_cotrain.files import read_json, refuse_file, write_json, write_text
 from grn_cotrain.jobs.genes import Kind
 from grn_cotrain.options import Options, keywords, option, seed_option
 from grn_cotrain.present.markdown import page
@@ -104,8 +104,7 @@ class GeneCard:
     def write(self, folder: str | Path) -> tuple[Path, Path]:
         """Write ``card.json`` and ``card.md`` into ``folder``, each atomically; returns both paths."""
         folder = Path(folder)
-        if folder.exists() and not folder.is_dir():
-            raise UserError(f"--out '{folder}': is a file; give a folder")
+        refuse_file(folder)
         write_text(folder / "card.md", self.to_markdown())
         write_json(folder / "card.json", self.to_dict())
         return folder / "card.json", folder / "card.md"

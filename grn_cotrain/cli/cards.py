@@ -12,6 +12,7 @@ from grn_cotrain.cli.options import PrepPlace, Seed, tell_unfinished
 from grn_cotrain.commandline import console, next_step, say
 from grn_cotrain.commands import command
 from grn_cotrain.errors import UserError
+from grn_cotrain.files import refuse_file
 
 __all__ = ["card", "diff"]
 
@@ -50,8 +51,7 @@ def card(
     from grn_cotrain.run_folder import RunFolder
 
     target = out or run
-    if target.exists() and not target.is_dir():
-        raise UserError(f"--out '{target}': is a file; give a folder")
+    refuse_file(target)
     tell_unfinished(run)
 
     def tell(text: str) -> None:  # steps are shown at a terminal only

@@ -14,6 +14,7 @@ from grn_cotrain.cli.options import OutFolder, PrepPlace, RawText, Run, tell_unf
 from grn_cotrain.commandline import console, next_step, say
 from grn_cotrain.commands import command
 from grn_cotrain.errors import UserError
+from grn_cotrain.files import refuse_file
 from grn_cotrain.jobs.attention import AttentionOptions
 from grn_cotrain.present import figure, metric, number, table, whole
 from grn_cotrain.present.terminal import print_table
@@ -49,8 +50,8 @@ def evaluate_links(
     """
     if bootstrap is not None and bootstrap < 0:
         raise UserError(f"--bootstrap '{bootstrap}': give 0 or more")
-    if out is not None and out.exists() and not out.is_dir():
-        raise UserError(f"--out '{out}': is a file; give a folder")
+    if out is not None:
+        refuse_file(out)
     if not target.is_dir():
         raise UserError(f"RUN|PREP '{target}': no such folder; give a run folder or a prepared folder")
     from grn_cotrain.evaluate.link_files import CURVES_FILE, PER_TF_FILE, ROWS_FILE, TABLE_FILE
@@ -274,8 +275,7 @@ def evaluate_attention(
     """Score TF, target pairs by the attention of the cell encoder, for each cell type.
 
     The scores are compared with the model and the controls. The centrality of genes is reported too."""
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out '{out}': is a file; give a folder")
+    refuse_file(out)
     from grn_cotrain.apply import OpenRun
     from grn_cotrain.cli.attention_tables import print_report
     from grn_cotrain.cli.progress import counted

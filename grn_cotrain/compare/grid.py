@@ -20,7 +20,7 @@ from grn_cotrain.compare.vary import Arm
 from grn_cotrain.config import canonical_hash, to_dict
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.link_table import LinkTable
-from grn_cotrain.files import read_json, write_json
+from grn_cotrain.files import read_json, refuse_file, write_json
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.recipe_diff import recipe_differences
 
@@ -84,8 +84,7 @@ def open_grid(out: Path, base: Recipe, splits: Mapping[str, str]) -> None:
     recipe = {key: value for key, value in to_dict(base).items() if key != "seed"}
     file = out / GRID_FILE
     if not file.is_file():
-        if out.exists() and not out.is_dir():
-            raise UserError(f"--out '{out}': is a file; give a folder")
+        refuse_file(out)
         if out.is_dir() and any(path.name != "prep" for path in out.iterdir()):
             raise UserError(f"--out '{out}': holds other files; give a new or empty folder")
         write_json(file, {"format_version": _FORMAT, "recipe": recipe, "splits": dict(splits)})

@@ -1,10 +1,12 @@
-"""Boosted trees on out-of-fold pair features.
+"""Classifiers on out-of-fold pair features, above all boosted trees.
 
 Dimension letters: G genes, S sources, M pairs, F features.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -18,9 +20,8 @@ from grn_cotrain.controls.out_of_fold import Folds
 from grn_cotrain.controls.pair_features import Group, PairFeatures
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.store import CellStore
-from grn_cotrain.errors import UserError
 
-__all__ = ["PairBooster", "training_entries", "validation_pairs"]
+__all__ = ["PairBooster", "PairModel", "training_entries", "validation_pairs"]
 
 _BLOCK = 200_000
 _ROWS = 4096  # trees walk rows that fit into the cache
@@ -53,7 +54,60 @@ def validation_pairs(
     return pairs.pairs_2M[:, kept_M], pairs.labels_M[kept_M]
 
 
-class PairBooster(Control):
+class PairModel(Control):
+    """A classifier of pairs by their features; subclasses name groups of features and fit it.
+
+    All training positives and at most ``config.max_negatives`` negatives, features out of fold within training.
+    """
+
+    groups: ClassVar[tuple[Group, ...]]
+    stream: ClassVar[int]
+    """Stream of the draws of negatives, one a classifier."""
+
+    features: PairFeatures
+    model: Any
+
+    def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
+        """Fit the classifier; without positives, or with a single class of pairs, scores are 0."""
+        if self.needs_cells:
+            self.require(cells)
+        generator = np.random.default_rng([self.seed, self.stream])
+        self.features = PairFeatures(split, cells, self.groups, seed=self.seed)
+        rows_M, columns_M, labels_M = training_entries(self.features.table, self.config.max_negatives, generator)
+        self.model = None
+        if labels_M.any() and not labels_M.all():
+            features_MF = self.features.out_of_fold(rows_M, columns_M)
+            fold_M = self.features.folds.fold_SG[rows_M, columns_M]
+            self.model = self.fitted(features_MF, labels_M, fold_M)
+        return self
+
+    @abstractmethod
+    def fitted(self, features_MF: np.ndarray, labels_M: np.ndarray, fold_M: np.ndarray) -> Any:
+        """An estimator with ``decision_function``, fitted to training pairs of both classes; ``fold_M`` are folds."""
+
+    def score(self, pairs_2M: np.ndarray) -> np.ndarray:
+        """Log-odds ``[M]``."""
+        scores_M = np.zeros(pairs_2M.shape[1])
+        if self.model is None:
+            return scores_M
+        for start in range(0, pairs_2M.shape[1], _BLOCK):
+            features_MF = self.features.full(pairs_2M[:, start : start + _BLOCK])
+            scores_M[start : start + len(features_MF)] = _log_odds(self.model, features_MF)
+        return scores_M
+
+
+@dataclass(frozen=True)
+class CrossFitted:
+    """One model a fold, none of which saw the labels of its fold; the log-odds are their mean."""
+
+    models: Mapping[int, Any]
+
+    def decision_function(self, features_MF: np.ndarray) -> np.ndarray:
+        """Mean log-odds ``[M]``."""
+        return np.asarray(np.mean([model.decision_function(features_MF) for model in self.models.values()], axis=0))
+
+
+class PairBooster(PairModel):
     """Histogram gradient boosting (scikit-learn) on pair features; subclasses name the groups of features.
 
     All training positives and at most 100k negatives, features out of fold within training. One model a fold learns
@@ -65,12 +119,12 @@ class PairBooster(Control):
     ----------
     features
         Pair features, with the training table and its folds.
-    models
-        Fold -> the model that never saw its labels; empty where training has one class of pairs.
+    model
+        A :class:`CrossFitted`; None where training has one class of pairs.
     """
 
     version: ClassVar[int] = 2
-    groups: ClassVar[tuple[Group, ...]]
+    stream = 13
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
@@ -112,29 +166,19 @@ class PairBooster(Control):
             share = self.share_features
             require(0 < share <= 1, f"share_features: got {share}; give a share above 0 and at most 1")
 
-    features: PairFeatures
-    models: dict[int, Any]
+    model: CrossFitted | None
 
-    def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
-        """Fit trees; without positives, or with a single class of pairs, scores are 0."""
-        if self.needs_cells and cells is None:
-            raise UserError(f"control '{self.name}': no cells; give cells, or leave it out of --controls")
-        generator = np.random.default_rng([self.seed, 13])
-        self.features = PairFeatures(split, cells, self.groups, seed=self.seed)
-        rows_M, columns_M, labels_M = training_entries(self.features.table, self.config.max_negatives, generator)
-        self.models = {}
-        if not labels_M.any() or labels_M.all():
-            return self
-        features_MF = self.features.out_of_fold(rows_M, columns_M)
-        fold_M = self.features.folds.fold_SG[rows_M, columns_M]
+    def fitted(self, features_MF: np.ndarray, labels_M: np.ndarray, fold_M: np.ndarray) -> CrossFitted:
+        """See :class:`PairModel`; a model a fold, which stops where its loss on the fold is lowest."""
+        models: dict[int, Any] = {}
         for fold in np.unique(fold_M):
             rest_M = fold_M != fold
             if len(np.unique(labels_M[rest_M])) == 2 and len(np.unique(labels_M[~rest_M])) == 2:
                 validation = (features_MF[~rest_M], labels_M[~rest_M])
-                self.models[int(fold)] = self._fit_model(features_MF[rest_M], labels_M[rest_M], validation)
-        if not self.models:  # too few positives for folds: one model, with as many trees as it may have
-            self.models[-1] = self._fit_model(features_MF, labels_M, None)
-        return self
+                models[int(fold)] = self._fit_model(features_MF[rest_M], labels_M[rest_M], validation)
+        if not models:  # too few positives for folds: one model, with as many trees as it may have
+            models[-1] = self._fit_model(features_MF, labels_M, None)
+        return CrossFitted(models)
 
     def _fit_model(
         self, features_MF: np.ndarray, labels_M: np.ndarray, validation: tuple[np.ndarray, np.ndarray] | None
@@ -154,17 +198,6 @@ class PairBooster(Control):
             n_iter_no_change=self.config.patience,
             random_state=self.seed,
         ).fit(features_MF, labels_M, **held_out)
-
-    def score(self, pairs_2M: np.ndarray) -> np.ndarray:
-        """Log-odds ``[M]``."""
-        scores_M = np.zeros(pairs_2M.shape[1])
-        if not self.models:
-            return scores_M
-        for start in range(0, pairs_2M.shape[1], _BLOCK):
-            features_MF = self.features.full(pairs_2M[:, start : start + _BLOCK])
-            mean_M = np.mean([_log_odds(model, features_MF) for model in self.models.values()], axis=0)
-            scores_M[start : start + len(mean_M)] = mean_M
-        return scores_M
 
     @property
     def table(self) -> EdgeTable:
@@ -186,7 +219,7 @@ class PairBooster(Control):
         own_SG = self.features.folds.fold_SG
         if folds.num != self.features.folds.num or not np.array_equal(folds.fold_SG, own_SG):
             raise ValueError("out_of_fold: other folds than the features were made with; give the same seed")
-        for fold, model in self.models.items():
+        for fold, model in self.model.models.items() if self.model is not None else ():
             rows_M, columns_M = np.nonzero((own_SG == fold) & self.table.known_SG)
             for start in range(0, len(rows_M), _BLOCK):
                 some = slice(start, start + _BLOCK)

@@ -18,7 +18,6 @@ from grn_cotrain.controls.base import Control
 from grn_cotrain.controls.out_of_fold import Fold, Folds, assemble, make_folds
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.store import CellStore
-from grn_cotrain.errors import UserError
 
 __all__ = ["TableControl", "require_candidates"]
 
@@ -45,8 +44,8 @@ class TableControl(Control):
 
     def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
         """Choose the constants out of fold, then fill the table from all training positives."""
-        if self.needs_cells and cells is None:
-            raise UserError(f"control '{self.name}': no cells; give cells, or leave it out of --controls")
+        if self.needs_cells:
+            self.require(cells)
         self.table = EdgeTable.of(split)
         self.read_features(split, cells)
         options = self.options()

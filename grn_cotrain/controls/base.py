@@ -10,6 +10,7 @@ import numpy as np
 
 from grn_cotrain.data.splits import EdgeSplit
 from grn_cotrain.data.store import CellStore
+from grn_cotrain.errors import UserError
 from grn_cotrain.registry import Registry
 
 __all__ = ["CONTROLS", "Control", "EmptyConfig", "LinkScorer"]
@@ -56,6 +57,12 @@ class Control(ABC):
     @abstractmethod
     def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
         """See :class:`LinkScorer`."""
+
+    def require(self, cells: CellStore | None) -> CellStore:
+        """The cells; an error for a control that reads them, where there are none."""
+        if cells is None:
+            raise UserError(f"control '{self.name}': no cells; give cells, or leave it out of --controls")
+        return cells
 
     @abstractmethod
     def score(self, pairs_2M: np.ndarray) -> np.ndarray:

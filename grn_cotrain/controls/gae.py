@@ -18,7 +18,6 @@ from grn_cotrain.controls._selection import macro_auroc
 from grn_cotrain.controls.base import CONTROLS, Control
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.store import CellStore
-from grn_cotrain.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -69,8 +68,7 @@ class GraphAutoEncoder(Control):
         """Train; the global generator of torch is left as it was."""
         import torch
 
-        if cells is None:
-            raise UserError(f"control '{self.name}': no cells; give cells, or leave it out of --controls")
+        cells = self.require(cells)
         table = EdgeTable.of(split)
         self.embedding_GD = np.zeros((table.num_genes, max(2, self.config.width // 2)), dtype=np.float32)
         if not table.labels_SG.any():

@@ -14,7 +14,6 @@ from grn_cotrain.config import require
 from grn_cotrain.controls.base import CONTROLS, Control
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.store import CellStore
-from grn_cotrain.errors import UserError
 
 __all__ = ["GRNBoost2"]
 
@@ -56,8 +55,7 @@ class GRNBoost2(Control):
 
     def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
         """Keep the expression of the split's TFs."""
-        if cells is None:
-            raise UserError(f"control '{self.name}': no cells; give cells, or leave it out of --controls")
+        cells = self.require(cells)
         self.sources_S = np.unique(
             np.concatenate([split.train_sources_S, split.validation_sources_S, split.test_sources_S])
         )

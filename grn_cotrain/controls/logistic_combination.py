@@ -6,25 +6,19 @@ Dimension letters: M pairs, F features.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from grn_cotrain.config import require
-from grn_cotrain.controls._boosting import training_entries
-from grn_cotrain.controls.base import CONTROLS, Control
-from grn_cotrain.controls.pair_features import PairFeatures
-from grn_cotrain.data.edge_split import EdgeSplit
-from grn_cotrain.data.store import CellStore
-from grn_cotrain.errors import UserError
+from grn_cotrain.controls._boosting import PairModel
+from grn_cotrain.controls.base import CONTROLS
 
 __all__ = ["LogisticCombination"]
 
-_BLOCK = 500_000
-
 
 @CONTROLS.register("logistic_combination", paper="-")
-class LogisticCombination(Control):
+class LogisticCombination(PairModel):
     """L2 logistic regression on kernel ridge, the kNN scores, and each gene's own mean, deviation and TF flag.
 
     Scores enter out of fold, as ranks of the training entries (their tails are too heavy for a linear model).
@@ -39,6 +33,9 @@ class LogisticCombination(Control):
 
     name = "logistic_combination"
     needs_cells = True
+    version = 2
+    groups = ("gene", "evidence")
+    stream = 14
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
@@ -51,35 +48,14 @@ class LogisticCombination(Control):
             for name in ("C", "max_negatives"):
                 require(getattr(self, name) > 0, f"{name}: got {getattr(self, name)}; give a positive number")
 
-    features: PairFeatures
-    model: Any
-
-    def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
-        """Fit the weights; without two classes of training pairs, scores are 0."""
+    def fitted(self, features_MF: np.ndarray, labels_M: np.ndarray, fold_M: np.ndarray) -> Any:
+        """See :class:`~grn_cotrain.controls._boosting.PairModel`."""
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import QuantileTransformer
 
-        if cells is None:
-            raise UserError(f"control '{self.name}': no cells; give cells, or leave it out of --controls")
-        generator = np.random.default_rng([self.seed, 14])
-        self.features = PairFeatures(split, cells, ("gene", "evidence"), seed=self.seed)
-        rows_M, columns_M, labels_M = training_entries(self.features.table, self.config.max_negatives, generator)
-        self.model = None
-        if labels_M.any() and not labels_M.all():
-            ranks = QuantileTransformer(
-                n_quantiles=min(1000, len(labels_M)), output_distribution="normal", random_state=self.seed
-            )
-            self.model = make_pipeline(ranks, LogisticRegression(C=self.config.C, max_iter=1000))
-            self.model.fit(self.features.out_of_fold(rows_M, columns_M), labels_M)
-        return self
-
-    def score(self, pairs_2M: np.ndarray) -> np.ndarray:
-        """Log-odds ``[M]``."""
-        scores_M = np.zeros(pairs_2M.shape[1])
-        if self.model is None:
-            return scores_M
-        for start in range(0, pairs_2M.shape[1], _BLOCK):
-            block_2M = pairs_2M[:, start : start + _BLOCK]
-            scores_M[start : start + _BLOCK] = self.model.decision_function(self.features.full(block_2M))
-        return scores_M
+        del fold_M
+        ranks = QuantileTransformer(
+            n_quantiles=min(1000, len(labels_M)), output_distribution="normal", random_state=self.seed
+        )
+        return make_pipeline(ranks, LogisticRegression(C=self.config.C, max_iter=1000)).fit(features_MF, labels_M)

@@ -15,7 +15,6 @@ from grn_cotrain.data.correlations import correlations
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.store import CellStore
-from grn_cotrain.errors import UserError
 
 __all__ = ["Pearson"]
 
@@ -38,8 +37,7 @@ class Pearson(Control):
 
     def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
         """Keep the cells, which are read when pairs are scored; edges are not read."""
-        if cells is None:
-            raise UserError(f"control '{self.name}': no cells; give cells, or leave it out of --controls")
+        cells = self.require(cells)
         self.statistics = Statistics(self._values(cells))
         return self
 

@@ -12,7 +12,6 @@ import numpy as np
 from grn_cotrain.controls.base import CONTROLS, Control
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.store import CellStore
-from grn_cotrain.errors import UserError
 
 __all__ = ["SymbolOutdated"]
 
@@ -38,9 +37,7 @@ class SymbolOutdated(Control):
     def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
         """Nothing to learn."""
         del split
-        if cells is None:
-            raise UserError(f"control '{self.name}': no cells; give cells, or leave it out of --controls")
-        self.current_G = ~cells.vocab.outdated_G
+        self.current_G = ~self.require(cells).vocab.outdated_G
         return self
 
     def score(self, pairs_2M: np.ndarray) -> np.ndarray:

@@ -41,7 +41,7 @@ from grn_cotrain.data.rows import StoredRows
 from grn_cotrain.data.store import IN_MEMORY_VALUES, CellStore
 from grn_cotrain.data.vocab import AlignmentReport, FeatureVocab
 from grn_cotrain.errors import UserError, did_you_mean
-from grn_cotrain.files import atomic_file, atomic_folder, read_json, sha256_file, write_json
+from grn_cotrain.files import atomic_file, atomic_folder, read_json, refuse_file, sha256_file, write_json
 
 if TYPE_CHECKING:
     import anndata
@@ -302,8 +302,7 @@ def check_output(folder: str | Path) -> bool:
             return True
         if any(folder.iterdir()):
             raise UserError(f"--out '{folder}': is a folder with other content; give a new folder or a prepared one")
-    elif folder.exists():
-        raise UserError(f"--out '{folder}': is a file; give a folder")
+    refuse_file(folder)
     return False
 
 

@@ -17,7 +17,7 @@ from grn_cotrain.data.io.storage_errors import reading
 from grn_cotrain.data.store import BLOCK_VALUES
 from grn_cotrain.errors import UserError
 
-__all__ = ["RowSource", "RowsThrough", "StoredRows", "row_blocks"]
+__all__ = ["ChangedRows", "RowSource", "RowsThrough", "StoredRows", "row_blocks"]
 
 _GAP = 16_384
 """Stored values between two wanted rows that are read with them: chunks on disk are about so large."""
@@ -59,7 +59,7 @@ def row_blocks(source: RowSource) -> Iterator[tuple[np.ndarray, sparse.csr_matri
         yield some_B, source.read(some_B)
 
 
-class _Changed:
+class ChangedRows:
     """Ways to derive other rows, the same for every source."""
 
     def columns(self: RowSource, index_F: np.ndarray | slice) -> RowsThrough:
@@ -73,7 +73,7 @@ class _Changed:
         return np.concatenate([np.empty(0, np.int64), *blocks]).astype(np.int64)
 
 
-class RowsThrough(_Changed):
+class RowsThrough(ChangedRows):
     """Rows of another source after a step that treats every row by itself.
 
     Parameters
@@ -106,7 +106,7 @@ class RowsThrough(_Changed):
         return part_BF
 
 
-class StoredRows(_Changed):
+class StoredRows(ChangedRows):
     """Rows of one matrix in an h5ad or h5mu file or a zarr store: CSR, or an array with a row a cell.
 
     Only the pointers to rows are kept in memory, 8 bytes a cell.
@@ -121,13 +121,21 @@ class StoredRows(_Changed):
         Where the matrix is stored: ``X``, ``layers/counts``, ``mod/rna/X``.
     row_C
         Row of the matrix that holds each cell, -1 where it holds none; by default row ``i`` holds cell ``i``.
+    keeps
+        An object that lives as long as these rows, such as the owner of a temporary file.
     """
 
     def __init__(
-        self, path: Path, shape: tuple[int, int], group: str = "X", *, row_C: np.ndarray | None = None
+        self,
+        path: Path,
+        shape: tuple[int, int],
+        group: str = "X",
+        *,
+        row_C: np.ndarray | None = None,
+        keeps: object = None,
     ) -> None:
         self.path, self.shape, self.group = path, shape, group
-        self._row_C = row_C
+        self._row_C, self._keeps = row_C, keeps
         self._what = f"cells '{path}'"
 
     @cached_property
@@ -166,7 +174,7 @@ class StoredRows(_Changed):
     def take(self, index_B: np.ndarray) -> StoredRows:
         """The same matrix, of the cells at ``index_B`` in that order."""
         row_B = index_B if self._row_C is None else self._row_C[index_B]
-        return StoredRows(self.path, (len(index_B), self.shape[1]), self.group, row_C=row_B)
+        return StoredRows(self.path, (len(index_B), self.shape[1]), self.group, row_C=row_B, keeps=self._keeps)
 
     @property
     def rows_at_once(self) -> int:

@@ -83,7 +83,7 @@ class FeatureSpace:
 
 def counted_features(numbers: Mapping[str, int]) -> str:
     """``9,015 genes`` or ``8,595 genes + 36,954 peaks``: numbers of features by modality."""
-    return " + ".join(f"{number:,} {name}s" for name, number in numbers.items() if number)
+    return " + ".join(f"{number:,} {name}{'' if number == 1 else 's'}" for name, number in numbers.items() if number)
 
 
 def intervals_of(var: pd.DataFrame) -> dict[str, Interval]:

@@ -177,7 +177,7 @@ def _contextual(
 
 
 def _with_states(model: CoTrainNetwork) -> tuple[Tensor, list[str]]:
-    """bool ``[G]``: features that are tokens of an encoder; and a note on encoders whose tokens are no features."""
+    """bool ``[G]``: features that are tokens of an encoder, and notes on encoders that make other tokens."""
     own = [name for name, encoder in model.encoders.items() if encoder.owns_tokens()]
     spaces = {space for name, read in model.reads.items() if name not in own for space in read}
     notes = [

@@ -27,7 +27,7 @@ from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.annotation import PROBE, AnnotationTable, annotation_table
 from grn_cotrain.evaluate.linear_probe import LabelSplit, held_out_group, stratified
-from grn_cotrain.files import atomic_folder, sha256_file, write_json
+from grn_cotrain.files import atomic_folder, refuse_file, sha256_file, write_json
 from grn_cotrain.finetune.classifier import Classifier
 from grn_cotrain.finetune.fit import EpochReport, fit
 from grn_cotrain.jobs.finetune import FinetuneConfig, LabelOptions
@@ -270,8 +270,7 @@ def _alone(out: Path) -> Iterator[None]:
 
 def _new_folder(out: str | Path) -> Path:
     out = Path(out)
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out '{out}': is a file; give a folder")
+    refuse_file(out)
     if out.is_dir() and any(out.iterdir()):
         raise UserError(f"--out '{out}': is a folder with content; give a new one")
     return out

@@ -18,7 +18,7 @@ from grn_cotrain.config import canonical_hash
 from grn_cotrain.data.prep_hook import prepared_place
 from grn_cotrain.data.run_data import RunData, load_run_data
 from grn_cotrain.errors import UserError
-from grn_cotrain.files import clear_leftovers
+from grn_cotrain.files import clear_leftovers, refuse_file
 from grn_cotrain.metrics.platt import PLATT_FILE, Calibration
 from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.model_io import add_to_model, read_tensors
@@ -80,8 +80,7 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, reporter: Re
     with one_voice(os.environ):
         launch = Launch.of(os.environ, recipe.train)
         run = RunFolder(Path(out))
-        if run.folder.exists() and not run.folder.is_dir():
-            raise UserError(f"--out '{run.folder}': is a file; give a folder")
+        refuse_file(run.folder)
         fabric = build_fabric(
             recipe.train.device,
             recipe.train.precision,

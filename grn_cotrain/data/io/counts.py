@@ -162,7 +162,7 @@ def load_counts(
         Names of columns or features that are not genes, beyond those that are known (``n_counts``, ``cluster``): they
         become columns of ``obs``.
     place
-        ``backed``: a CSR matrix of an h5ad or zarr store stays on disk (:attr:`CountsFile.rows`); ``auto``: where it
+        ``backed``: a matrix of an h5ad, h5mu or zarr store stays on disk (:attr:`CountsFile.rows`); ``auto``: where it
         has more than ``IN_MEMORY_VALUES`` values. Everything else is read into memory, and so is a matrix whose indices
         are not in order, or in which some features may be annotation.
 

@@ -8,6 +8,7 @@ Dimension letters: C cells, G features, M modalities of the file.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from scipy import sparse
 
 from grn_cotrain.data.io.format_anndata import GroupSource, read_anndata
 from grn_cotrain.data.io.raw_matrix import RawMatrix, canonical_modality, frame, looks_like_peaks, no_such_layer
+from grn_cotrain.data.io.stored_rows import Place
+from grn_cotrain.data.joined_rows import BesideRows, HeldRows
 from grn_cotrain.data.obs import as_labels
 from grn_cotrain.data.vocab import MODALITIES, name_some
 from grn_cotrain.errors import UserError, did_you_mean
@@ -31,10 +34,13 @@ def is_mudata(root: Any) -> bool:
     return "mod" in root and hasattr(root["mod"], "keys")
 
 
-def read_mudata(root: Any, layer: str | None, modality: str | None, what: str) -> RawMatrix:
+def read_mudata(
+    root: Any, layer: str | None, modality: str | None, what: str, path: Path | None = None, place: Place = "memory"
+) -> RawMatrix:
     """Take the known modalities of a MuData, or those that ``modality`` names (``rna``, or ``rna,prot``).
 
-    ``layer`` is taken where a modality has it; the others give ``X``, and these are reported.
+    ``layer`` is taken where a modality has it; the others give ``X``, and these are reported. ``path`` is the file or
+    store, and ``place`` where its values are kept, which is decided for each modality.
 
     Raises
     ------
@@ -50,7 +56,7 @@ def read_mudata(root: Any, layer: str | None, modality: str | None, what: str) -
         raise EOFError(f"modality {', '.join(lacking)} is missing")
     kinds = {name: _kind(name, GroupSource(root["mod"][name]).var(None)) for name in names}
     taken = _taken(names, kinds, modality, what)
-    sources = {name: GroupSource(root["mod"][name]) for name in taken}
+    sources = {name: GroupSource(root["mod"][name], path, place) for name in taken}
     if layer is not None and not any(layer in source.layers() for source in sources.values()):
         raise no_such_layer(layer, sorted({name for source in sources.values() for name in source.layers()}), what)
     parts = {
@@ -143,15 +149,20 @@ def _side_by_side(
                 f"({name_some(list(repeated.unique()), 3)}); make them unique (obs_names_make_unique())"
             )
     cells = pd.Index(dict.fromkeys(name for part in parts.values() for name in part.adata.obs_names), dtype=object)
-    blocks, variables = [], []
+    variables: list[pd.DataFrame] = []
     measured: dict[str, np.ndarray] = {}
     for name, part in parts.items():
-        block, has_C = _over(part.adata, cells)
-        blocks.append(block)
+        has_C = part.adata.obs_names.get_indexer(cells) >= 0
         variables.append(_typed(part.adata.var, kinds[name]))
         for kind in set(variables[-1]["modality"].map(canonical_modality)):
             measured[kind] = measured.get(kind, np.zeros(len(cells), bool)) | has_C
-    X = blocks[0] if len(blocks) == 1 else sparse.hstack(blocks, format="csr")
+    X, rows = None, None
+    if all(part.rows is None for part in parts.values()):
+        blocks = [_over(part.adata, cells) for part in parts.values()]
+        X = blocks[0] if len(blocks) == 1 else sparse.hstack(blocks, format="csr")
+    else:
+        held = [HeldRows(part.adata.X) if part.rows is None else part.rows for part in parts.values()]
+        rows = BesideRows(held, [part.adata.obs_names.get_indexer(cells) for part in parts.values()])
     obs = _obs(parts, shared, cells)
     if len(measured) < 2 and all(has_C.all() for has_C in measured.values()):
         measured = {}
@@ -161,20 +172,21 @@ def _side_by_side(
         list(dict.fromkeys(layer for part in parts.values() for layer in part.counts_at)),
         modality_taken=True,
         measured=measured,
+        rows=rows,
     )
 
 
-def _over(adata: anndata.AnnData, cells: pd.Index) -> tuple[sparse.csr_matrix, np.ndarray]:
-    """Rows in the order of ``cells``, zero where a cell is not in this part; and which cells are."""
+def _over(adata: anndata.AnnData, cells: pd.Index) -> sparse.csr_matrix:
+    """Rows in the order of ``cells``, zero where a cell is not in this part."""
     X = sparse.csr_matrix(adata.X)
     row_C = adata.obs_names.get_indexer(cells)
     has_C = row_C >= 0
     if has_C.all() and np.array_equal(row_C, np.arange(len(cells))):
-        return X, has_C
+        return X
     place = sparse.csr_matrix(
         (np.ones(int(has_C.sum()), X.dtype), (np.flatnonzero(has_C), row_C[has_C])), shape=(len(cells), adata.n_obs)
     )
-    return place @ X, has_C
+    return place @ X
 
 
 def _typed(var: pd.DataFrame, kind: str) -> pd.DataFrame:

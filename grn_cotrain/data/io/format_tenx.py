@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from grn_cotrain.data.io.raw_matrix import RawMatrix, frame
-from grn_cotrain.data.io.sparse_check import compressed
+from grn_cotrain.data.io.sparse_check import announce_size, compressed
 from grn_cotrain.data.io.stored_matrix import refuse_claims, refuse_shape
 from grn_cotrain.errors import UserError
 
@@ -49,6 +49,7 @@ def _read_group(group: Any, features: str, note: str, what: str) -> RawMatrix:
     barcodes = text("barcodes")
     num_genes, num_cells = (int(n) for n in group["shape"][()])
     refuse_shape((num_cells, num_genes), (len(barcodes), len(group["features/id" if features else "genes"])), what)
+    announce_size(int(group["data"].size), what)
     data, indices, indptr = (group[name][()] for name in ("data", "indices", "indptr"))
     values_CG, notes = compressed(data, indices, indptr, (num_cells, num_genes), what)
     var: dict[str, list[str]]

@@ -187,7 +187,7 @@ def _read_hdf5(path: Path, asked: _Asked, what: str) -> RawMatrix:
             _refuse_layer(layer, path)
             return read_10x_h5(file, what)
         if is_mudata(file):
-            return _named(read_mudata(file, layer, asked.modality, what), "h5mu", layer)
+            return _named(read_mudata(file, layer, asked.modality, what, path, asked.place), "h5mu", layer)
         if "X" in file or "obs" in file:
             return _named(read_h5ad(file, path, layer, what, asked.place), "h5ad", layer)
         raise _stranger(file, what, "an h5ad, an h5mu, a loom nor a 10x h5")
@@ -200,7 +200,7 @@ def _read_zarr(path: Path, asked: _Asked, what: str) -> RawMatrix:
 
     root = zarr.open_group(str(path), mode="r")
     if is_mudata(root):
-        return _named(read_mudata(root, layer, asked.modality, what), "MuData zarr", layer)
+        return _named(read_mudata(root, layer, asked.modality, what, path, asked.place), "MuData zarr", layer)
     if "X" in root or "obs" in root:
         return _named(read_anndata(GroupSource(root, path, asked.place), layer, what), "AnnData zarr", layer)
     raise _stranger(root, what, "an AnnData nor a MuData")

@@ -17,6 +17,7 @@ import pandas as pd
 from scipy import sparse
 
 from grn_cotrain.data.io.packed import DAMAGE, open_unpacked
+from grn_cotrain.data.io.sparse_check import announce_size
 from grn_cotrain.errors import UserError
 
 __all__ = ["MATRIX_MARKET", "market_shape", "read_market"]
@@ -89,6 +90,7 @@ def _head(handle: IO[bytes], what: str) -> tuple[list[str], list[int]]:
 
 def _read_coordinates(handle: IO[bytes], pattern: bool, sizes: list[int], what: str) -> sparse.coo_matrix:
     num_rows, num_columns, num_entries = sizes
+    announce_size(num_entries, what)
     rows, columns, data = [], [], []
     for chunk in _lines(handle, 2 if pattern else 3) if num_entries else ():
         table = _numbers(chunk, what)

@@ -19,7 +19,7 @@ from grn_cotrain.errors import UserError, did_you_mean
 if TYPE_CHECKING:
     import anndata
 
-    from grn_cotrain.data.rows import StoredRows
+    from grn_cotrain.data.rows import RowSource
 
 __all__ = [
     "RawMatrix",
@@ -62,7 +62,7 @@ class RawMatrix:
     modality_taken: bool = False
     shared: bool = False
     measured: dict[str, np.ndarray] = field(default_factory=dict)
-    rows: StoredRows | None = None
+    rows: RowSource | None = None
 
 
 def frame(names: Sequence[Any], columns: dict[str, Any] | None = None) -> pd.DataFrame:

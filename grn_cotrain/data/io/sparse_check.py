@@ -9,14 +9,18 @@ Dimension letters: C rows, G columns, M rows or columns that ``indptr`` walks al
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
+from grn_cotrain.data.store import IN_MEMORY_VALUES
 from grn_cotrain.errors import UserError
 
-__all__ = ["checked", "compressed", "index_in_range", "refuse_size"]
+__all__ = ["announce_size", "checked", "compressed", "index_in_range", "refuse_size"]
+
+logger = logging.getLogger(__name__)
 
 _ALWAYS_READ = 2**28  # bytes: below this a wrong size costs nothing
 _MOST_PACKED = 5000  # gzip shrinks by at most 1,032; no real matrix comes near this
@@ -113,6 +117,19 @@ def refuse_size(node: Any, what: str) -> None:
     stored = node.id.get_storage_size() if hasattr(node, "id") else node.nbytes_stored()
     if int(size) * itemsize > _MOST_PACKED * max(int(stored), 1):
         raise _broken(what, f"it claims {int(size):,} values, and the file holds {int(stored):,} bytes of them")
+
+
+def announce_size(num_values: int, what: str, *, dense: bool = False) -> None:
+    """Log how much memory the values of a large matrix will take, before they are read whole."""
+    if num_values > IN_MEMORY_VALUES:
+        size = num_values * (4 if dense else 16) / 2**30  # sparse: a value, its index, and a copy of both
+        logger.warning(
+            "%s: %s values are read into memory and take at least %.1f GiB; an h5ad or a zarr store of this size is "
+            "read block by block",
+            what,
+            f"{num_values:,}",
+            size,
+        )
 
 
 def _refuse_broken(

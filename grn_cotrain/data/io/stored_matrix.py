@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from grn_cotrain.data.io.sparse_check import compressed, refuse_size
+from grn_cotrain.data.io.sparse_check import announce_size, compressed, refuse_size
 from grn_cotrain.errors import UserError
 
 __all__ = ["read_stored", "read_table", "refuse_claims", "refuse_shape"]
@@ -54,6 +54,7 @@ def read_stored(node: Any, shape: tuple[int, int], what: str) -> tuple[Any, list
         refuse_size(node, what)
         if np.prod(node.shape, dtype=float) != np.prod(shape, dtype=float):
             refuse_shape(node.shape, shape, what)
+        announce_size(int(np.prod(node.shape)), what, dense=True)
     return read_elem(node), []
 
 
@@ -68,6 +69,7 @@ def _read_sparse(
     refuse_shape([int(n) for n in claimed], shape, what)
     for name in _PARTS:
         refuse_size(node[name], f"{what}: {name}")
+    announce_size(int(node["data"].size), what)
     data, indices, indptr = (node[name][()] for name in _PARTS)
     return compressed(data, indices, indptr, shape, what, by_column=by_column)
 

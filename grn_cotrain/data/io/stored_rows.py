@@ -12,6 +12,7 @@ import numpy as np
 from scipy import sparse
 
 from grn_cotrain.data.io.sparse_check import refuse_size
+from grn_cotrain.data.io.turned_rows import turned_rows
 from grn_cotrain.data.rows import StoredRows, row_blocks
 from grn_cotrain.data.store import IN_MEMORY_VALUES
 from grn_cotrain.errors import UserError
@@ -20,14 +21,15 @@ __all__ = ["Place", "rows_on_disk"]
 
 Place = Literal["memory", "auto", "backed"]
 """Where values are kept: in memory, on disk, or on disk where there are more than ``IN_MEMORY_VALUES``."""
+_LINES = {"csr_matrix": 0, "csc_matrix": 1}  # the axis that indptr walks along
 _PARTS = ("data", "indices", "indptr")
 
 
 def rows_on_disk(path: Path, node: Any, shape: tuple[int, int], place: Place) -> StoredRows | None:
     """Rows of a matrix that can be read block by block, or None if it has to be read whole.
 
-    A matrix is read whole if it is small (``auto``), is neither CSR nor an array, is not in order, or is broken: the
-    reader that has the whole matrix sorts it, or refuses it.
+    A matrix is read whole if it is small (``auto``), is not in order, or is broken: the reader that has it in memory
+    sorts it, or refuses it. One that is stored by columns is turned: see :mod:`~grn_cotrain.data.io.turned_rows`.
 
     Parameters
     ----------
@@ -43,7 +45,7 @@ def rows_on_disk(path: Path, node: Any, shape: tuple[int, int], place: Place) ->
     form = str(node.attrs.get("encoding-type", ""))
     if place != "memory" and not hasattr(node, "keys"):
         return _array_on_disk(path, node, shape, place)
-    if place == "memory" or form != "csr_matrix" or any(name not in node for name in _PARTS):
+    if place == "memory" or form not in _LINES or any(name not in node for name in _PARTS):
         return None
     data, indices, pointers = (node[name] for name in _PARTS)
     if place == "auto" and data.size <= IN_MEMORY_VALUES:
@@ -59,11 +61,13 @@ def rows_on_disk(path: Path, node: Any, shape: tuple[int, int], place: Place) ->
         return None
     if data.dtype.kind not in "biuf" or indices.dtype.kind not in "iu" or pointers.dtype.kind not in "iu":
         return None
-    if not data.ndim == indices.ndim == pointers.ndim == 1 or pointers.shape != (shape[0] + 1,):
+    if not data.ndim == indices.ndim == pointers.ndim == 1 or pointers.shape != (shape[_LINES[form]] + 1,):
         return None
     indptr = pointers[:].astype(np.int64)
     if indptr[0] != 0 or indptr[-1] != data.size or bool((np.diff(indptr) < 0).any()):
         return None
+    if form == "csc_matrix":
+        return turned_rows(node, indptr, shape)
     rows = StoredRows(path, shape, str(node.name).strip("/"))
     return rows if all(_in_order(part_BG) for _, part_BG in row_blocks(rows)) else None
 

@@ -152,11 +152,12 @@ def test_boosted_trees_are_evidence_that_never_saw_the_label() -> None:
     np.testing.assert_array_equal(sources_S, booster.table.sources_S)
     np.testing.assert_allclose(full_SG, booster.scores_SG)
     fold_SG, known_SG = booster.features.folds.fold_SG, booster.table.known_SG
-    assert sorted(booster.models) == [0, 1, 2, 3, 4]
+    assert booster.model is not None
+    assert sorted(booster.model.models) == [0, 1, 2, 3, 4]
     rows_M, columns_M = np.nonzero((fold_SG == 2) & known_SG)
     pairs_2M = np.stack([sources_S[rows_M], columns_M])
     # Features of a gene alone hold no label: the fold's own model scores them as it scores new pairs.
-    expected_M = booster.models[2].decision_function(booster.features.full(pairs_2M))
+    expected_M = booster.model.models[2].decision_function(booster.features.full(pairs_2M))
     np.testing.assert_allclose(train_SG[rows_M, columns_M], expected_M, rtol=1e-5)
     assert np.array_equal(train_SG[~known_SG], full_SG[~known_SG].astype(np.float32))
 

@@ -16,6 +16,7 @@ from scipy import sparse
 from scipy.io import mmwrite
 
 from data_prep.counts import prepare_counts
+from grn_cotrain.data.io import sparse_check
 from grn_cotrain.data.io.counts import counts_from_anndata, load_counts
 from grn_cotrain.data.io.sparse_check import checked, compressed
 from grn_cotrain.data.prep import Prep
@@ -265,3 +266,26 @@ def test_matrix_market_entries(tmp_path: Path) -> None:
             load_counts(mtx(tmp_path, entries + wrong))
     with pytest.raises(UserError, match="do not belong together"):
         load_counts(mtx(tmp_path, entries, shape="1000000000000 1000000000000"))
+
+
+@pytest.mark.parametrize("kind", ["csr.h5ad", "dense.h5ad", "mtx"])
+def test_the_size_of_what_is_read_whole_is_reported_before(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    X = np.ones((6, 4), dtype=np.float32) * 3
+    stored = X if kind == "dense.h5ad" else sparse.csr_matrix(X)
+    path = tmp_path / "cells.h5ad"
+    if kind == "mtx":
+        path = tmp_path / "cells"
+        path.mkdir()
+        mmwrite(path / "matrix.mtx", sparse.coo_matrix(X.T))
+        (path / "genes.tsv").write_text("".join(f"GENE{i}\n" for i in range(4)))
+        (path / "barcodes.tsv").write_text("".join(f"c{i}\n" for i in range(6)))
+    else:
+        obs = pd.DataFrame(index=[f"c{i}" for i in range(6)])
+        anndata.AnnData(stored, obs=obs, var=pd.DataFrame(index=[f"GENE{i}" for i in range(4)])).write_h5ad(path)
+    load_counts(path)
+    assert "read into memory" not in caplog.text
+    monkeypatch.setattr(sparse_check, "IN_MEMORY_VALUES", 23)
+    load_counts(path)
+    assert "24 values are read into memory and take at least 0.0 GiB" in caplog.text

@@ -5,7 +5,9 @@ Dimension letters: C cells, G genes.
 
 from __future__ import annotations
 
+import gc
 import json
+import tempfile
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from scipy import sparse
 from data_prep import counts as counting
 from data_prep.counts import prepare_counts
 from grn_cotrain.data import rows, store
-from grn_cotrain.data.io import stored_rows
+from grn_cotrain.data.io import stored_rows, turned_rows
 from grn_cotrain.data.io.counts import load_counts
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
@@ -42,6 +44,7 @@ def cells(num_cells: int = 60, num_genes: int = 40, *, change: Any = None) -> an
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "BLOCK_VALUES", 100)
     monkeypatch.setattr(store, "BLOCK_VALUES", 100)
+    monkeypatch.setattr(turned_rows, "_CHUNK", 70)
 
 
 def both(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[Prep, Prep]:
@@ -104,6 +107,13 @@ def dense(adata: anndata.AnnData) -> anndata.AnnData:
     return adata
 
 
+def by_column(adata: anndata.AnnData) -> anndata.AnnData:
+    adata.X = adata.X.tocsc()
+    for name in adata.layers:
+        adata.layers[name] = adata.layers[name].tocsc()
+    return adata
+
+
 def ensembl_twice(adata: anndata.AnnData) -> anndata.AnnData:
     names = list(adata.var_names)
     names[3] = names[2]
@@ -126,6 +136,8 @@ def ensembl_twice(adata: anndata.AnnData) -> anndata.AnnData:
         (with_zeros, {}),
         (ensembl_twice, {}),
         (dense, {}),
+        (by_column, {}),
+        (lambda adata: by_column(with_layer(adata)), {"layer": "counts"}),
         (lambda adata: dense(with_layer(adata)), {"layer": "counts"}),
         (lambda adata: adata, {"genes": "hvg:10"}),
     ],
@@ -138,6 +150,54 @@ def test_the_same_folder_from_disk_and_from_memory(
     adata.write_h5ad(path) if suffix == "h5ad" else adata.write_zarr(path)
     assert load_counts(path, options.get("layer"), place="backed").rows is not None
     assert_equal(*both(path, tmp_path, monkeypatch, **options))
+
+
+@pytest.mark.parametrize("suffix", ["h5mu", "zarr"])
+@pytest.mark.parametrize("options", [{}, {"modality": "rna"}, {"layer": "counts"}])
+def test_modalities_with_different_cells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, options: dict[str, Any]
+) -> None:
+    """One modality lacks some cells and has one more; one is an array; both come in another order."""
+    import mudata
+
+    rna, prot = cells()[:50].copy(), cells(num_genes=12)[5:][::-1].copy()
+    prot.var_names = [f"CD{i}" for i in range(1, 13)]
+    rna.layers["counts"] = rna.X.copy()
+    prot.X = prot.X.toarray()
+    path = tmp_path / f"cells.{suffix}"
+    data = mudata.MuData({"rna": rna, "prot": prot})
+    data.write_h5mu(path) if suffix == "h5mu" else data.write_zarr(path)
+    assert load_counts(path, options.get("layer"), modality=options.get("modality"), place="backed").rows is not None
+    assert_equal(*both(path, tmp_path, monkeypatch, **options))
+
+
+@pytest.mark.parametrize("join", ["outer", "inner"])
+@pytest.mark.parametrize("change", [as_types, dense, with_factors])
+def test_several_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, join: str, change: Any) -> None:
+    """One on disk and an array, one that only memory can hold; they share some genes and some names of cells."""
+    change(cells()).write_h5ad(tmp_path / "one.h5ad")
+    other = cells(50, 30)
+    other.var_names = [f"GENE{i + 20}" for i in range(30)]
+    other.write_zarr(tmp_path / "two.zarr")
+    pd.DataFrame(other.X.toarray(), index=[f"t{i}" for i in range(50)], columns=other.var_names).to_csv(
+        tmp_path / "three.csv", index_label="cell"
+    )
+    files = [tmp_path / name for name in ("one.h5ad", "two.zarr", "three.csv")]
+    made = []
+    for place in ("memory", "backed"):
+        monkeypatch.setattr(counting, "PLACE", place)
+        made.append(prepare_counts(files, tmp_path / place, join=join))
+    assert_equal(*made)
+
+
+def test_several_files_stay_on_disk_if_they_are_large_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two"):
+        cells().write_h5ad(tmp_path / f"{name}.h5ad")
+    files = [tmp_path / "one.h5ad", tmp_path / "two.h5ad"]
+    size = sum(file.stat().st_size for file in files)
+    for most, expected in ((size, "auto"), (size - 1, "backed")):
+        monkeypatch.setattr(counting, "IN_MEMORY_VALUES", most)
+        assert counting._place(files) == expected
 
 
 def test_selected_genes_and_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,10 +254,14 @@ def twice(file: h5py.File) -> None:
     file["X/indices"][1] = file["X/indices"][0]
 
 
+@pytest.mark.parametrize("stored", [lambda adata: adata, by_column])
 @pytest.mark.parametrize("change", [reversed_rows, out_of_range, twice])
-def test_what_is_not_in_order_is_read_whole(tmp_path: Path, change: Any) -> None:
+def test_what_is_not_in_order_is_read_whole(
+    tmp_path: Path, change: Any, stored: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turned_rows, "_CHUNK", 7)
     path = tmp_path / "cells.h5ad"
-    cells().write_h5ad(path)
+    stored(cells()).write_h5ad(path)
     with h5py.File(path, "r+") as file:
         change(file)
     found: list[Any] = []
@@ -236,6 +300,22 @@ def test_the_size_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert load_counts(tmp_path / "cells.h5ad").rows is None
 
 
+def test_turned_rows_leave_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_column(cells()).write_h5ad(tmp_path / "cells.h5ad")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    read = load_counts(tmp_path / "cells.h5ad", place="backed")
+    assert read.rows is not None
+    assert len(list((tmp_path / "scratch").iterdir())) == 1
+    part = read.rows.take(np.array([3, 1]))
+    del read
+    gc.collect()
+    np.testing.assert_array_equal(part.read(np.array([1])).toarray()[0], cells().X[1].toarray()[0])
+    del part
+    gc.collect()
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
 def peak(path: Path, out: Path) -> int:
     tracemalloc.start()
     try:
@@ -245,15 +325,17 @@ def peak(path: Path, out: Path) -> int:
         tracemalloc.stop()
 
 
-def test_memory_does_not_grow_with_the_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("form", [sparse.csr_matrix, sparse.csc_matrix, np.asarray])
+def test_memory_does_not_grow_with_the_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Any) -> None:
     """Values of twelve times as many cells cost less than two bytes each; in memory, a value costs more than 8."""
+    monkeypatch.setattr(turned_rows, "_CHUNK", 20_000)
     monkeypatch.setattr(counting, "PLACE", "backed")
     monkeypatch.setattr(rows, "BLOCK_VALUES", 20_000)
     monkeypatch.setattr(store, "BLOCK_VALUES", 20_000)
     sizes, peaks = (200, 2_400), []
     for number in sizes:
         draws = np.random.default_rng(0)
-        X = sparse.csr_matrix(draws.poisson(2.0, (number, 400)).astype(np.float32))
+        X = form(draws.poisson(2.0, (number, 400)).astype(np.float32))
         obs = pd.DataFrame(index=[f"c{i}" for i in range(number)])
         adata = anndata.AnnData(X, obs=obs, var=pd.DataFrame(index=[f"GENE{i}" for i in range(400)]))
         adata.write_h5ad(tmp_path / f"{number}.h5ad")
