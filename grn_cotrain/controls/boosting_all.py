@@ -17,5 +17,5 @@ class BoostingAll(PairBooster):
 
     name = "boosting_all"
     needs_cells = True
-    version = 3
+    version = 4
     groups = ("graph", "gene", "symbol", "expression", "evidence")

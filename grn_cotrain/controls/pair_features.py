@@ -47,8 +47,8 @@ class PairFeatures:
     groups
         ``graph``: the training graph alone; ``gene``: each gene's own mean, deviation and TF flag, and the target's
         mean, deviation and detection rate in every data set that is known; ``symbol``: in-rate and size of the
-        target's stem; ``expression``: cosine and products of expression components, and the components;
-        ``evidence``: scores of closed-form controls.
+        target's stem and of its first letters; ``expression``: cosine and products of expression components, and the
+        components; ``evidence``: scores of closed-form controls.
     folds, seed
         Number of folds and seed of the out-of-fold features.
 
@@ -81,8 +81,9 @@ class PairFeatures:
             self._read_genes(cells)
             self.names += _GENE + self._set_names
         if cells is not None and "symbol" in self.groups:
-            self._stem_GT = stem_matrix(cells.vocab.symbols[: self.table.num_genes])
-            self.names += STEM_FEATURES
+            symbols = cells.vocab.symbols[: self.table.num_genes]
+            self._stems = [stem_matrix(symbols), stem_matrix(symbols, stem=0.0, prefix=1.0)]
+            self.names += tuple(f"{of}_{name}" for of in ("stem", "prefix") for name in STEM_FEATURES)
         if cells is not None and "expression" in self.groups:
             self._unit_GR = unit_loadings(cells)
             self._of_sets_GF = loadings_of_sets(cells, _NUM_OF_SET)
@@ -126,7 +127,7 @@ class PairFeatures:
             parts += [genes_G2[sources_M], genes_G2[columns_M], self._is_tf_G[columns_M, None]]
             parts.append(self._set_GF[columns_M])
         if "symbol" in self.groups:
-            parts.append(stem_features(table, self._stem_GT)[columns_M])
+            parts += [stem_features(table, stem_GT)[columns_M] for stem_GT in self._stems]
         if "expression" in self.groups:
             source_MR, target_MR = self._unit_GR[sources_M], self._unit_GR[columns_M]
             products_MR = source_MR * target_MR

@@ -94,7 +94,7 @@ class TestSymbolOutdated(ControlCases):
 
 class TestKnnTargetStem(ControlCases):
     name = "knn_target_stem"
-    options: ClassVar = {"prior_weights": [1.0]}
+    options: ClassVar = {"prior_weights": [1.0], "prefix_weights": [0.1]}
 
 
 class TestKernelRidgeOfTwoSets(TestKernelRidge):

@@ -63,7 +63,7 @@ def test_rates_of_a_stem_are_counted_without_the_gene_itself() -> None:
 
 def test_a_tf_votes_by_its_targets_of_the_stem() -> None:
     split, cells = small_split()
-    control = CONTROLS.build("knn_target_stem", {"prior_weights": [2.0]}).fit(split, cells)
+    control = CONTROLS.build("knn_target_stem", {"prior_weights": [2.0], "prefix_weights": [0.0]}).fit(split, cells)
     table, at = EdgeTable.of(split), {name: i for i, name in enumerate(SYMBOLS)}
     stat1, gata1 = (int(table.rows(np.array([at[name]]))[0][0]) for name in ("STAT1", "GATA1"))
     mean = table.mean_rate
@@ -73,6 +73,17 @@ def test_a_tf_votes_by_its_targets_of_the_stem() -> None:
         assert control.scores_SG[row, at["CXCL11"]] == pytest.approx(expected, rel=1e-5)
         # Nobody shares the stem: the TF's own rate.
         assert control.scores_SG[row, at["ACTB"]] == pytest.approx(table.source_rate_S[row], rel=1e-5)
+
+
+def test_first_letters_of_stems_add_to_the_weight() -> None:
+    symbols = ("PSMA1", "PSMA3", "PSMB1", "ACTB", "IL6")
+    both = stem_matrix(symbols, prefix=0.25).toarray()
+    expected = np.diag([1.25] * 5)
+    expected[0, 1] = expected[1, 0] = 1.25
+    expected[0, 2] = expected[2, 0] = expected[1, 2] = expected[2, 1] = 0.25
+    np.testing.assert_allclose(both @ both.T, expected, rtol=1e-6)
+    with pytest.raises(UserError, match=r"prefix_weights: got .* give one or more numbers from 0 up"):
+        CONTROLS.build("knn_target_stem", {"prefix_weights": [-1.0]})
 
 
 def test_outdated_symbols_score_below_current_ones() -> None:
