@@ -120,7 +120,7 @@ class PairBooster(PairModel):
     features
         Pair features, with the training table and its folds.
     model
-        A :class:`CrossFitted`; None where training has one class of pairs.
+        A :class:`CrossFitted`; None if training has one class of pairs.
     """
 
     version: ClassVar[int] = 2

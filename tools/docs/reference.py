@@ -203,7 +203,7 @@ def _block_class(path: str) -> type:
 def component_section(kind: str, name: str, *, level: int = 3) -> str:
     """One component: what it does with its equation, paper, options and file.
 
-    What an earlier component of the kind shares with it (the docstring of their base, or all options) is linked to.
+    A link replaces what an earlier component of the kind shares with it (the docstring of their base, or all options).
     """
     component = next(c for c in registries()[kind].components() if c.name == name)
     cls = component.cls
