@@ -11,7 +11,7 @@ import typer
 from grn_cotrain.commandline import next_step, run_app, say, version_option
 from grn_cotrain.commands import command
 from grn_cotrain.data.io import CELL_FORMATS
-from grn_cotrain.jobs.prepare import CountsOptions, GrnOptions, SplitOptions
+from grn_cotrain.jobs.prepare import CountsOptions, FeatureOptions, GrnOptions, SplitOptions
 
 from .cli_fetch import fetch
 
@@ -70,6 +70,24 @@ def grn(
     for line in network.report.lines():
         say(f"network: {line}")
     say(f"added to {prep} (hash {network.content_hash})")
+    next_step("grn-prep", "splits", prep, "--kind", "unseen-target")
+
+
+@command(app, "features")
+def features(
+    prep: Annotated[Path, typer.Argument(metavar="PREP", help="Prepared folder that takes the features.")],
+    options: FeatureOptions,
+    sources: Annotated[
+        list[Path] | None,
+        typer.Option("--from", metavar="PREP2", help="Prepared folder of another data set; repeat it."),
+    ] = None,
+) -> None:
+    """Add features of genes from other prepared folders, and motifs of TFs."""
+    from .features import prepare_features
+
+    for line in prepare_features(prep, sources or [], options=options):
+        say(line)
+    say(f"features added to {prep}; controls, evidence and inductive features read them")
     next_step("grn-prep", "splits", prep, "--kind", "unseen-target")
 
 

@@ -31,6 +31,7 @@ from grn_cotrain.options import keywords
 from .fetch import resolve_source
 from .grn import build_network
 from .merge import labels_of, merge_counts
+from .outdated import with_marked_symbols
 from .selection import parse_selection, select_genes
 
 __all__ = ["prepare_counts", "source_list"]
@@ -109,6 +110,7 @@ def prepare_counts(
         counts = merge_counts(labelled, join=options.join, source_key=options.source_key, species=species)
     notes = list(counts.notes)
     cells, report = _aligned_cells(counts, species, vocab, min_mapped, notes)
+    cells = with_marked_symbols(cells, options.current_symbols, renaming, notes)
     network = None
     if grn is not None:
         network = build_network(grn, cells.vocab, format=options.grn_format, aliases=renaming)
@@ -139,7 +141,7 @@ def prepare_counts(
         }
         | {
             key: None if (value := getattr(options, key)) is None else Path(value).name
-            for key in ("grn", "tf_list", "aliases", "orthologs")
+            for key in ("grn", "tf_list", "aliases", "current_symbols", "orthologs")
         },
         "notes": notes,
     }

@@ -29,7 +29,7 @@ PREPARATION_VERSION = 2
 
 _RECORD = "ensure.json"
 _SHAPE = {"key": str, "files": {str: {"quick": [[None]], "sha256": str}}}
-_FILES = ("grn", "tf_list", "aliases", "orthologs")
+_FILES = ("grn", "tf_list", "aliases", "current_symbols", "orthologs")
 _SPLIT_FILES = ("train", "validation", "test", "index", "source_prep")
 
 

@@ -58,10 +58,17 @@ def prepare_splits(prep_folder: str | Path, kind: SplitKind, options: SplitOptio
     elif kind == "transfer":
         if source_prep is None:
             raise UserError("--source-prep: a transfer split needs the prepared folder to train on; give it")
-        splits = [transfer_split(prep.grn, Prep.open(source_prep).grn, seed=seed)]
+        source = Prep.open(source_prep).grn
+        splits = [transfer_split(prep.grn, source, seed=seed, outdated=options.outdated)]
     else:
         splits = make_split(
-            prep.grn, kind, seed=seed, track=options.track, folds=options.folds, every_fold=options.every_fold
+            prep.grn,
+            kind,
+            seed=seed,
+            track=options.track,
+            folds=options.folds,
+            every_fold=options.every_fold,
+            outdated=options.outdated,
         )
     refuse_one_class(splits)
     _audit(splits, prep)

@@ -44,7 +44,8 @@ PATHS = frozenset(
     (
         "data.prep",
         "model.table.feature_matrix",
-        *(f"prep.{name}" for name in ("counts", "counts[]", "aliases", "orthologs", "grn", "tf_list")),
+        *(f"prep.{name}" for name in ("counts", "counts[]", "aliases", "current_symbols", "orthologs", "grn")),
+        "prep.tf_list",
         *(f"prep.splits[].{name}" for name in ("train", "validation", "test", "index", "source_prep")),
     )
 )
@@ -67,6 +68,8 @@ class SplitConfig:
         takes them out.
     every_fold
         Whether ``unseen-target`` makes one split for each of five folds, so that every gene is held out once.
+    outdated
+        Treatment of genes with an outdated symbol: ``leave-out`` of candidates and edges, or ``keep``.
     train
         ``published`` only: file of labelled training pairs.
     validation
@@ -83,6 +86,7 @@ class SplitConfig:
     seed: int = 0
     track: Literal["hidden", "visible"] = "visible"
     every_fold: bool = False
+    outdated: Literal["leave-out", "keep"] = "leave-out"
     train: str | None = None
     validation: str | None = None
     test: str | None = None
@@ -112,6 +116,8 @@ class PrepConfig:
         Several files: column of ``obs`` that names the file of each cell.
     aliases
         Table of old gene symbols: genes take their current ones.
+    current_symbols
+        Genes of the current annotation; genes of the data that it lacks are marked, and splits leave them out.
     orthologs
         Table of human and mouse genes: genes take the names of the other species.
     orthologs_policy
@@ -140,6 +146,7 @@ class PrepConfig:
     join: Literal["outer", "inner"] = "outer"
     source_key: str = "source_file"
     aliases: str | None = None
+    current_symbols: str | None = None
     orthologs: str | None = None
     orthologs_policy: Literal["one2one", "sum"] = "one2one"
     to_species: Literal["human", "mouse"] | None = None

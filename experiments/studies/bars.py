@@ -1,8 +1,10 @@
 """The bars: controls on real networks over seeds, compared with the figures they are known to reach.
 
-Example: ``python -m experiments.studies.bars --network collectri --split unseen-target --seeds 0,1,2,3,4`` with
-``GRN_COTRAIN_DATA`` set. Macro metrics are means over TFs with at least three test positives; the folds of one seed are
-put together.
+Example: ``python -m experiments.studies.bars --network collectri --split unseen-target --seeds 0,1,2`` with
+``GRN_COTRAIN_DATA`` set. Genes whose symbol the annotation does not know leave the candidates (``--outdated keep``
+keeps them), and controls read features of other data sets and motifs (``--features none`` takes them away). Macro
+metrics are means over TFs with at least three test positives; the folds of one seed are put together. ``--record``
+writes the table to ``experiments/records``.
 """
 
 from __future__ import annotations
@@ -11,28 +13,59 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 
+from experiments.records import RECORDS, make_study_record, write_record
 from grn_cotrain.config import expand_environment
 from grn_cotrain.controls import CONTROLS
 from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.edge_split import SplitKind, Track
+from grn_cotrain.data.gene_features import GeneFeatures
 from grn_cotrain.data.grn import GRN
 from grn_cotrain.data.io.counts import load_counts
+from grn_cotrain.data.io.name_lists import read_names
+from grn_cotrain.data.motifs import motif_similarity, read_motifs
+from grn_cotrain.data.set_rows import set_rows
+from grn_cotrain.data.split_candidates import Outdated
 from grn_cotrain.data.splits import make_split
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError, did_you_mean
+from grn_cotrain.metrics.links import auroc as auroc_of
 from grn_cotrain.metrics.links import per_tf
 
-__all__ = ["KNOWN", "NETWORKS", "World", "load_world", "main", "measure_control", "table"]
+__all__ = [
+    "CURRENT",
+    "KNOWN",
+    "NETWORKS",
+    "SETS",
+    "Features",
+    "World",
+    "load_world",
+    "main",
+    "measure_control",
+    "table",
+]
 
 _KANG = "kang_ifnb_harmony/kang_ifnb_2000cells_counts.h5ad"
 _HESC = "beeline_genelink/expression/hESC_TFs+500.h5ad"
+_ANNOTATION = "gene_annotation/hg38_genes.tsv.gz"
+_MOTIFS = "tf_motifs_jaspar_muon/jaspar2020_core_pfms.zip"
+
+# Other data sets of human genes: name -> file. A network's own cells are never among them twice.
+SETS = {
+    "kang": _KANG,
+    "pbmc3k": "pbmc3k_labelled/pbmc3k_2000hvg_counts.h5ad",
+    "mixology": "sc_mixology_celllines/sc_mixology_5batches.h5ad",
+    "cite10k": "pbmc_cite_scvi_test/pbmc_10k_protein_v3.h5ad",
+    "cite5k": "pbmc_cite_scvi_test/pbmc_5k_protein_v3.h5ad",
+    "h1": "h1_snareseq_paired/h1_snareseq.h5mu",
+    "multiome": "pbmc_multiome_40cells_fullfeatures/pbmc_multiome_40cells.h5mu",
+}
 _BEELINE = "beeline_genelink/networks/edges.tsv.gz"
 
 # Network -> (cells, edges, format of the edges).
@@ -45,7 +78,8 @@ NETWORKS = {
     "hesc-nonspecific": (_HESC, f"{_BEELINE}:nonspecific_chipseq/hESC/TFs+500", "beeline"),
 }
 
-# Macro AUROC that an independent implementation reached: (network, split) -> control -> figure.
+# Macro AUROC that an independent implementation reached: (network, split) -> control -> figure. All genes are
+# candidates, features are those of one data set, and symbols are not read (``--outdated keep --features none``).
 KNOWN: dict[tuple[str, str], dict[str, float]] = {
     ("collectri", "unseen-target"): {
         "random": 0.502,
@@ -58,16 +92,25 @@ KNOWN: dict[tuple[str, str], dict[str, float]] = {
         "boosting_gene": 0.641,
         "double_knn": 0.644,
         "gae": 0.678,
-        "boosting_all": 0.702,  # .705 where topology was among the features, as it is here
     },
     ("dorothea", "unseen-target"): {"boosting_gene": 0.587},
     ("trrust", "unseen-target"): {"boosting_gene": 0.684},
     ("hesc-string", "unseen-target"): {"boosting_gene": 0.759},
 }
+# The same with current symbols, features of all sets and stems of symbols: the defaults of this study.
+CURRENT: dict[tuple[str, str], dict[str, float]] = {
+    ("collectri", "unseen-target"): {"boosting_all": 0.815},
+    ("dorothea", "unseen-target"): {"boosting_all": 0.778},
+    ("trrust", "unseen-target"): {"boosting_all": 0.828},
+    ("hesc-string", "unseen-target"): {"boosting_all": 0.848},
+}
 _DEFAULT = (
     "random", "pearson", "adamic_adar", "boosting_graph", "target_knn", "kernel_ridge", "logistic_combination",
-    "boosting_gene", "double_knn", "boosting_all",
+    "boosting_gene", "double_knn", "knn_target_stem", "boosting_all",
 )  # fmt: skip
+
+
+Features = Literal["all", "none"]
 
 
 @dataclass(frozen=True)
@@ -78,8 +121,8 @@ class World:
     grn: GRN
 
 
-def load_world(data: Path, network: str) -> World:
-    """Read the cells and edges of one of :data:`NETWORKS`."""
+def load_world(data: Path, network: str, *, features: Features = "none") -> World:
+    """Read the cells and edges of one of :data:`NETWORKS`, with marked symbols and features of genes."""
     if network not in NETWORKS:
         raise UserError(
             f"--network '{network}': unknown; choose from {', '.join(NETWORKS)}{did_you_mean(network, NETWORKS)}"
@@ -87,16 +130,45 @@ def load_world(data: Path, network: str) -> World:
     cells_file, edges_file, edge_format = NETWORKS[network]
     counts = load_counts(data / cells_file)
     vocab = FeatureVocab.from_symbols(list(counts.adata.var_names))
+    known = {name.casefold() for name in read_names(data / _ANNOTATION, what="current symbols")}
+    vocab = replace(vocab, outdated=frozenset(name for name in vocab.symbols if name.casefold() not in known))
+    if features == "all":
+        vocab = replace(vocab, features=_features(data, cells_file, vocab))
     cells = MemoryStore.build(vocab, counts.adata.X, kind=counts.kind, obs=counts.adata.obs)
     return World(cells, GRN.from_file(data / edges_file, vocab, format=edge_format))
 
 
+def _features(data: Path, own_file: str, vocab: FeatureVocab) -> GeneFeatures:
+    """Rows of the other data sets of :data:`SETS`, and motifs."""
+    sets = {}
+    for name, file in SETS.items():
+        if file != own_file:
+            counts = load_counts(data / file, modality="rna" if file.endswith("h5mu") else None)
+            genes = (counts.adata.var["modality"] == "gene").to_numpy()
+            other = FeatureVocab.from_symbols(list(counts.adata.var_names[genes]))
+            cells = MemoryStore.build(other, counts.adata.X[:, np.flatnonzero(genes)], kind=counts.kind)
+            row = {symbol: i for i, symbol in enumerate(other.symbols)}
+            sets[name] = set_rows(cells, rank=50).take(np.array([row.get(symbol, -1) for symbol in vocab.symbols]))
+    of_gene: dict[str, list[np.ndarray]] = {}
+    for name, motifs in read_motifs(data / _MOTIFS).items():
+        found = vocab.get(name)
+        if found is not None:
+            of_gene.setdefault(vocab.symbols[found], []).extend(motifs)
+    return GeneFeatures(vocab.symbols, sets, *motif_similarity(of_gene))
+
+
 def measure_control(
-    world: World, name: str, kind: SplitKind, *, seed: int, track: Track = "visible"
+    world: World,
+    name: str,
+    kind: SplitKind,
+    *,
+    seed: int,
+    track: Track = "visible",
+    outdated: Outdated = "leave-out",
 ) -> dict[str, float]:
     """Fit and score one control on the splits of one seed; means over the TFs of all folds."""
-    auroc, precision, pooled, seconds = [], [], [], 0.0
-    for split in make_split(world.grn, kind, seed=seed, track=track):
+    auroc, precision, pooled, matched, seconds = [], [], [], [], 0.0
+    for split in make_split(world.grn, kind, seed=seed, track=track, outdated=outdated):
         start = time.perf_counter()
         control = CONTROLS.build(name, seed=seed).fit(split, world.cells)
         pairs = split.pairs("test")
@@ -106,22 +178,30 @@ def measure_control(
         auroc.append(found.auroc_S)
         precision.append(found.average_precision_S)
         pooled.append(per_tf(scores_M, pairs.labels_M, np.zeros_like(pairs.pairs_2M[0])).macro_auroc)
+        even = split.matched_pairs("test", 0)
+        matched.append(auroc_of(control.score(even.pairs_2M), even.labels_M) if even.num_pairs else np.nan)
     auroc_S, precision_S = np.concatenate(auroc), np.concatenate(precision)
     return {
         "macro_auroc": float(auroc_S.mean()),
         "macro_ap": float(precision_S.mean()),
         "auroc": float(np.mean(pooled)),
+        "matched": float(np.nanmean(matched)),
         "num_tfs": float(len(auroc_S)),
         "seconds": seconds,
     }
 
 
 def table(
-    world: World, names: Sequence[str], kind: SplitKind, seeds: Sequence[int], track: Track = "visible"
+    world: World,
+    names: Sequence[str],
+    kind: SplitKind,
+    seeds: Sequence[int],
+    track: Track = "visible",
+    outdated: Outdated = "leave-out",
 ) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield each control's figures, one row a seed."""
     for name in names:
-        rows = [measure_control(world, name, kind, seed=seed, track=track) for seed in seeds]
+        rows = [measure_control(world, name, kind, seed=seed, track=track, outdated=outdated) for seed in seeds]
         yield name, pd.DataFrame(rows, index=pd.Index(list(seeds), name="seed"))
 
 
@@ -130,8 +210,8 @@ def _line(name: str, frame: pd.DataFrame, known: float | None) -> str:
     by_seed = " ".join(f"{value:.3f}" for value in frame["macro_auroc"])
     beside = "   -         -" if known is None else f"{known:.3f}  {mean['macro_auroc'] - known:+.3f}"
     return (
-        f"{name:22s} {mean['macro_auroc']:.4f}  {beside}   {mean['macro_ap']:.4f}  {mean['auroc']:.4f} "
-        f"{mean['num_tfs']:6.1f} {mean['seconds']:8.1f}   {by_seed}"
+        f"{name:22s} {mean['macro_auroc']:.4f}  {beside}   {mean['macro_ap']:.4f}  {mean['auroc']:.4f}  "
+        f"{mean['matched']:.4f} {mean['num_tfs']:6.1f} {mean['seconds']:8.1f}   {by_seed}"
     )
 
 
@@ -142,19 +222,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--split", default="unseen-target", choices=get_args(SplitKind)[:4])
     parser.add_argument("--track", default="visible", choices=get_args(Track))
     parser.add_argument("--seeds", default="0,1,2,3,4", help="Numbers, separated by commas.")
+    parser.add_argument("--features", default="all", choices=get_args(Features), help="Features of other data sets.")
+    parser.add_argument("--outdated", default="leave-out", choices=get_args(Outdated))
+    parser.add_argument("--record", help="Name of the record to write.")
     parser.add_argument("--controls", default=",".join(_DEFAULT), help="Names, separated by commas.")
     given = parser.parse_args(arguments)
     try:
         seeds = [int(seed) for seed in given.seeds.split(",")]
-        world = load_world(Path(expand_environment("${GRN_COTRAIN_DATA}")), given.network)
-        known = KNOWN.get((given.network, given.split), {}) if given.track == "visible" else {}
+        data = Path(expand_environment("${GRN_COTRAIN_DATA}"))
+        world = load_world(data, given.network, features=given.features)
+        figures = {("none", "keep"): KNOWN, ("all", "leave-out"): CURRENT}.get((given.features, given.outdated), {})
+        known = figures.get((given.network, given.split), {}) if given.track == "visible" else {}
         grn = world.grn
-        print(f"{given.network}: {grn.num_edges:,} edges, {len(grn.source_index):,} TFs, {grn.num_genes:,} genes;")
-        print(f"hash {grn.content_hash}; {given.split}, {given.track} track, seeds {given.seeds}")
-        print(f"{'control':22s} macro   known   diff    macro   pooled    TFs  seconds   macro AUROC by seed")
-        print(f"{'':22s} AUROC   AUROC           AP      AUROC           (fit + score, mean of a seed)")
-        for name, frame in table(world, given.controls.split(","), given.split, seeds, given.track):
-            print(_line(name, frame, known.get(name)), flush=True)
+        marked = int(grn.vocab.outdated_G.sum())
+        header = (
+            f"{given.network}: {grn.num_edges:,} edges, {len(grn.source_index):,} TFs, {grn.num_genes:,} genes, "
+            f"{marked:,} outdated ({given.outdated}); hash {grn.content_hash}; {given.split}, {given.track} track, "
+            f"seeds {given.seeds}; features {given.features}"
+        )
+        head = (
+            f"{'control':22s} macro   known   diff    macro   pooled  matched   TFs  seconds   macro AUROC by seed\n"
+            f"{'':22s} AUROC   AUROC           AP      AUROC   AUROC          (fit + score, mean of a seed)"
+        )
+        print(f"{header}\n{head}", flush=True)
+        lines, rows = [], []
+        for name, frame in table(world, given.controls.split(","), given.split, seeds, given.track, given.outdated):
+            lines.append(_line(name, frame, known.get(name)))
+            rows += [{"control": name, **row} for row in frame.reset_index().to_dict(orient="records")]
+            print(lines[-1], flush=True)
+        if given.record:
+            body = {"header": header, "table": "\n".join([head, *lines]), "rows": rows, "notes": []}
+            write_record(make_study_record(given.record, body), RECORDS)
     except (UserError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

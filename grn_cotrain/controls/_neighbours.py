@@ -11,11 +11,13 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from scipy import sparse
 
+from grn_cotrain.data.gene_features import SUMMARY
 from grn_cotrain.data.loadings import gene_loadings
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.store import CellStore
+from grn_cotrain.data.value_statistics import Moments
 
-__all__ = ["RANK", "NeighbourFinder", "Neighbours", "unit_loadings"]
+__all__ = ["RANK", "NeighbourFinder", "Neighbours", "gene_summaries", "loadings_of_sets", "unit_loadings"]
 
 RANK = 50
 _BLOCK = 1024
@@ -26,16 +28,48 @@ _LOADINGS: WeakKeyDictionary[CellStore, dict[int, np.ndarray]] = WeakKeyDictiona
 def unit_loadings(cells: CellStore, *, rank: int = RANK) -> np.ndarray:
     """Loadings on the leading expression components, rows scaled to length 1 (0 stays 0): float32 ``[G, R]``.
 
-    Inner products of rows are cosines: how similar the co-expression of two genes is, whatever their noise.
+    Inner products of rows are cosines: how similar the co-expression of two genes is, whatever their noise. Where the
+    vocabulary carries features of other data sets, their loadings stand next to those of the cells, each set with the
+    same weight among the sets that hold the gene: R is the sum of the ranks.
     """
     rank = max(1, min(rank, cells.num_cells - 1, cells.num_features - 1))
     known = _LOADINGS.setdefault(cells, {})
     if rank not in known:
-        loadings_GR = gene_loadings(Statistics(cells), rank=rank)
-        length_G1 = np.linalg.norm(loadings_GR, axis=1, keepdims=True)
-        known[rank] = loadings_GR / np.where(length_G1 > 0, length_G1, 1)
+        blocks = [_unit(gene_loadings(Statistics(cells), rank=rank))]
+        features = cells.vocab.features
+        if features is not None:
+            blocks += [_unit(rows.loadings_GR) for rows in features.of(cells.vocab.symbols).values()]
+        known[rank] = _unit(np.concatenate(blocks, axis=1)) if len(blocks) > 1 else blocks[0]
         known[rank].flags.writeable = False
     return known[rank]
+
+
+def _unit(rows_GR: np.ndarray) -> np.ndarray:
+    length_G1 = np.linalg.norm(rows_GR, axis=1, keepdims=True)
+    return rows_GR / np.where(length_G1 > 0, length_G1, 1)
+
+
+def loadings_of_sets(cells: CellStore, num: int) -> np.ndarray:
+    """Leading unit loadings of every gene in each other data set, side by side: float32 ``[G, num x sets]``."""
+    features = cells.vocab.features
+    sets = {} if features is None else features.of(cells.vocab.symbols)
+    empty_G0 = np.zeros((cells.num_features, 0), dtype=np.float32)
+    return np.concatenate([empty_G0, *(_unit(rows.loadings_GR)[:, :num] for rows in sets.values())], axis=1)
+
+
+def gene_summaries(cells: CellStore) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Mean, deviation and detection rate of every gene in the cells and in each other data set: float32 ``[G, F]``.
+
+    A set adds a column that marks the genes that it holds. Returns the values and a name for each column.
+    """
+    moments = Statistics(cells)[Moments()]
+    blocks = [np.stack([moments.mean_of_cells_G, moments.std_of_cells_G, moments.detected_G], axis=1)]
+    names = list(SUMMARY)
+    if cells.vocab.features is not None:
+        for name, rows in cells.vocab.features.of(cells.vocab.symbols).items():
+            blocks += [rows.summary_G3, rows.present_G[:, None]]
+            names += [*(f"{what}_{name}" for what in SUMMARY), f"present_{name}"]
+    return np.concatenate(blocks, axis=1).astype(np.float32), tuple(names)
 
 
 @dataclass(frozen=True, eq=False)

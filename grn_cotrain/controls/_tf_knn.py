@@ -1,4 +1,4 @@
-"""kNN over training TFs: by expression, by family, by both.
+"""kNN over training TFs: by expression, by family, by motif, and by several of these.
 
 Dimension letters: G genes, S sources, R rows, N columns.
 """
@@ -20,6 +20,7 @@ from grn_cotrain.controls.out_of_fold import Fold
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.families import tf_family
 from grn_cotrain.data.store import CellStore
+from grn_cotrain.errors import UserError
 
 __all__ = ["TFNeighbours", "TFOption"]
 
@@ -33,6 +34,16 @@ class TFOption:
     prior_weight: float
 
 
+_LEAST_SIMILAR, _STEEPNESS = 0.5, 8.0
+
+
+def motif_weights(similarity_SS: np.ndarray) -> np.ndarray:
+    """Votes of TFs with a similar motif: ``exp(8 (similarity - 1))`` above .5, diagonal 0; float32 ``[S, S]``."""
+    weights_SS = np.where(similarity_SS > _LEAST_SIMILAR, np.exp(_STEEPNESS * (similarity_SS - 1.0)), 0.0)
+    np.fill_diagonal(weights_SS, 0.0)
+    return weights_SS.astype(np.float32)
+
+
 class TFNeighbours(TableControl):
     r"""A target's rate among the TFs nearest to this one, shrunk to its rate among all TFs.
 
@@ -42,12 +53,14 @@ class TFNeighbours(TableControl):
     TFs, and :math:`\rho_s` the TF's own rate over the mean (1 where TFs are held out). Number of neighbours, weights
     and :math:`\lambda` are chosen out of fold inside training.
 
-    Subclasses define which neighbours count. A TF is never its own neighbour. Where sources are not held out, scores
+    Subclasses define which neighbours count; a TF whose motif has similarity :math:`m > .5` to this TF's counts
+    :math:`e^{8 (m - 1)}` members of the family. A TF is never its own neighbour. Where sources are not held out, scores
     are multiplied by the TF's own rate over the mean.
     """
 
     uses_expression: ClassVar[bool]
     uses_family: ClassVar[bool]
+    uses_motif: ClassVar[bool] = False
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
@@ -74,8 +87,15 @@ class TFNeighbours(TableControl):
             require_candidates(self, "num_neighbours", "prior_weights", "family_weights")
 
     family_S: np.ndarray
+    motif_SS: np.ndarray
     finder: NeighbourFinder
     last_sums: LastSums
+
+    def missing(self, cells: CellStore | None) -> str | None:
+        """See :class:`~grn_cotrain.controls.base.Control`."""
+        if self.uses_motif and cells is not None and not (cells.vocab.features and cells.vocab.features.motif_tfs):
+            return "needs motifs and there are none (grn-prep features --motifs)"
+        return super().missing(cells)
 
     def options(self) -> Sequence[TFOption]:
         """All combinations that matter for this kind of neighbours."""
@@ -96,6 +116,12 @@ class TFNeighbours(TableControl):
         assert cells is not None
         self.last_sums = LastSums()
         self.family_S = np.array([tf_family(cells.vocab.symbols[s]) for s in self.table.sources_S])
+        if self.uses_motif:
+            lacking = self.missing(cells)
+            if lacking is not None or cells.vocab.features is None:
+                raise UserError(f"control '{self.name}': {lacking}; leave it out of --controls")
+            symbols = [cells.vocab.symbols[s] for s in self.table.sources_S]
+            self.motif_SS = motif_weights(cells.vocab.features.motif_similarity(symbols))
         if self.uses_expression:
             self.finder = NeighbourFinder(unit_loadings(cells, rank=self.config.rank), max(self.config.num_neighbours))
 
@@ -141,4 +167,6 @@ class TFNeighbours(TableControl):
             weights_SS += nearest.weights(option.num, table.num_genes)[:, table.sources_S].toarray()
         if self.uses_family:
             weights_SS += option.family_weight * same_family(self.family_S)
+        if self.uses_motif:
+            weights_SS += max(option.family_weight, 1.0) * self.motif_SS
         return weights_SS * table.seen_S

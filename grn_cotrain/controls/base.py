@@ -68,6 +68,10 @@ class Control(ABC):
     def score(self, pairs_2M: np.ndarray) -> np.ndarray:
         """See :class:`LinkScorer`."""
 
+    def missing(self, cells: CellStore | None) -> str | None:
+        """Reason why the data do not suffice for this control, or None; the evaluator then leaves it out, by name."""
+        return "needs cells and there are none" if self.needs_cells and cells is None else None
+
     def estimate_seconds(self, split: EdgeSplit, cells: CellStore | None) -> float | None:
         """Rough time of a fit, printed before a costly control runs; None: unknown."""
         del split, cells

@@ -1,4 +1,4 @@
-"""Boosted trees on everything: graph, gene marginals, expression components, closed-form evidence."""
+"""Boosted trees on everything: graph, gene marginals, symbols, expression components, closed-form evidence."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ __all__ = ["BoostingAll"]
 
 @CONTROLS.register("boosting_all", paper="Ke et al. 2017 (LightGBM), as in scikit-learn")
 class BoostingAll(PairBooster):
-    """Boosted trees on everything: graph, gene marginals, expression components, closed-form evidence.
+    """Boosted trees on everything: graph, gene marginals, symbols, expression components, closed-form evidence.
 
     The strongest control on most splits.
     """
 
     name = "boosting_all"
     needs_cells = True
-    groups = ("graph", "gene", "expression", "evidence")
+    version = 4
+    groups = ("graph", "gene", "symbol", "expression", "evidence")

@@ -17,4 +17,4 @@ class BoostingRegulon(PairBooster):
 
     name = "boosting_regulon"
     needs_cells = True
-    groups = ("graph", "gene", "expression", "evidence", "regulon")
+    groups = ("graph", "gene", "symbol", "expression", "evidence", "regulon")

@@ -67,7 +67,11 @@ def build_evidence(
         Options of controls, by name; a control that is not named has its defaults.
     """
     # Products over cells on disk are equal to those in memory up to rounding, or to a tolerance: see principal_axes.
-    content = [cells.content_hash, "all" if rows_C is None else array_hash(rows_C), is_in_memory(cells)]
+    content = [
+        cells.content_hash + cells.vocab.side_hash,
+        "all" if rows_C is None else array_hash(rows_C),
+        is_in_memory(cells),
+    ]
     used = {name: dict(settings[name]) for name in sorted(_by_control(names)) if settings.get(name)}
     key = canonical_hash([_VERSION, list(names), split.content_hash, *content, seed, *([used] if used else [])])
     path = None if cache is None else cache / f"evidence-{key}.safetensors"

@@ -13,7 +13,7 @@ import numpy as np
 
 from grn_cotrain.config import require
 from grn_cotrain.controls._edge_table import EdgeTable
-from grn_cotrain.controls._neighbours import RANK, unit_loadings
+from grn_cotrain.controls._neighbours import RANK, gene_summaries, unit_loadings
 from grn_cotrain.controls._table_control import TableControl
 from grn_cotrain.controls.base import CONTROLS
 from grn_cotrain.controls.out_of_fold import Fold
@@ -26,6 +26,19 @@ __all__ = ["KernelRidge"]
 _PENALTIES = (0.1, 1.0, 10.0)
 
 
+def ridge_features(cells: CellStore, *, rank: int) -> np.ndarray:
+    """Rows whose inner products are the kernel of genes: ``[G, R]``."""
+    unit_GR = unit_loadings(cells, rank=rank)
+    if cells.vocab.features is None:
+        return unit_GR
+    summary_GF, _ = gene_summaries(cells)
+    centred_GF = summary_GF - summary_GF.mean(axis=0)
+    std_F = centred_GF.std(axis=0)
+    centred_GF /= np.where(std_F > 0, std_F, 1)
+    # Both blocks weigh the same over the genes.
+    return np.concatenate([unit_GR, centred_GF / np.sqrt(max(summary_GF.shape[1], 1))], axis=1)
+
+
 @CONTROLS.register("kernel_ridge", paper="Stock et al. 2018, 10.1162/neco_a_01096")
 class KernelRidge(TableControl):
     r"""Two-step kernel ridge on 50 expression components, in closed form.
@@ -36,7 +49,9 @@ class KernelRidge(TableControl):
     .. math:: F = K_{\cdot T} (K_{TT} + \lambda_1 I)^{-1} R (K_{GG} + \lambda_2 I)^{-1} K_{G \cdot}
 
     plus those effects. The kernels have rank 50, so that everything between the features is a 50 x 50 matrix.
-    Penalties are multiples of the mean eigenvalue of each kernel, chosen out of fold inside training.
+    Penalties are multiples of the mean eigenvalue of each kernel, chosen out of fold inside training. Where the
+    vocabulary carries features of other data sets, the kernel is the mean of the cosine over the sets that hold the
+    gene, plus the product of standardised means, deviations and detection rates.
 
     Config
     ------
@@ -70,7 +85,7 @@ class KernelRidge(TableControl):
     def read_features(self, split: EdgeSplit, cells: CellStore | None) -> None:
         """Expression components, one unit row a gene."""
         assert cells is not None
-        self.unit_GR = unit_loadings(cells, rank=self.config.rank).astype(np.float64)
+        self.unit_GR = ridge_features(cells, rank=self.config.rank).astype(np.float64)
         self._moments = WeakKeyDictionary()
 
     def options(self) -> list[tuple[float, float]]:

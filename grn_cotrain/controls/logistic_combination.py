@@ -13,7 +13,6 @@ import numpy as np
 from grn_cotrain.config import require
 from grn_cotrain.controls._boosting import PairModel
 from grn_cotrain.controls.base import CONTROLS
-from grn_cotrain.data.edge_split import EdgeSplit
 
 __all__ = ["LogisticCombination"]
 
@@ -34,6 +33,7 @@ class LogisticCombination(PairModel):
 
     name = "logistic_combination"
     needs_cells = True
+    version = 2
     groups = ("gene", "evidence")
     stream = 14
 
@@ -48,15 +48,13 @@ class LogisticCombination(PairModel):
             for name in ("C", "max_negatives"):
                 require(getattr(self, name) > 0, f"{name}: got {getattr(self, name)}; give a positive number")
 
-    def fitted(
-        self, features_MF: np.ndarray, labels_M: np.ndarray, split: EdgeSplit, generator: np.random.Generator
-    ) -> Any:
+    def fitted(self, features_MF: np.ndarray, labels_M: np.ndarray, fold_M: np.ndarray) -> Any:
         """See :class:`~grn_cotrain.controls._boosting.PairModel`."""
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import QuantileTransformer
 
-        del split, generator
+        del fold_M
         ranks = QuantileTransformer(
             n_quantiles=min(1000, len(labels_M)), output_distribution="normal", random_state=self.seed
         )

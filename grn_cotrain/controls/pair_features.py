@@ -9,18 +9,20 @@ Dimension letters: G genes, S sources, M pairs, F features, R rank.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from grn_cotrain.controls._edge_table import EdgeTable
 from grn_cotrain.controls._graph_features import GRAPH_FEATURES, graph_features
-from grn_cotrain.controls._neighbours import unit_loadings
+from grn_cotrain.controls._neighbours import gene_summaries, loadings_of_sets, unit_loadings
 from grn_cotrain.controls._table_control import TableControl
 from grn_cotrain.controls.base import CONTROLS
+from grn_cotrain.controls.knn_target_stem import STEM_FEATURES, stem_features, stem_matrix
 from grn_cotrain.controls.out_of_fold import Fold, Folds, make_folds
 from grn_cotrain.controls.regulon_factor import RegulonFactor
 from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.gene_features import SUMMARY
 from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.value_statistics import Moments
@@ -28,11 +30,12 @@ from grn_cotrain.errors import UserError
 
 __all__ = ["EVIDENCE", "GROUPS", "Group", "PairFeatures"]
 
-Group = Literal["graph", "gene", "expression", "evidence", "regulon"]
-GROUPS: tuple[Group, ...] = ("graph", "gene", "expression", "evidence", "regulon")
-EVIDENCE = ("kernel_ridge", "target_knn", "double_knn", "knn_both")
+Group = Literal["graph", "gene", "symbol", "expression", "evidence", "regulon"]
+GROUPS: tuple[Group, ...] = get_args(Group)
+EVIDENCE = ("kernel_ridge", "target_knn", "double_knn", "knn_both", "knn_target_stem")
 _GENE = ("source_mean", "source_deviation", "target_mean", "target_deviation", "target_is_tf")
 _NUM_PRODUCTS, _NUM_TARGET, _NUM_SOURCE = 10, 20, 5
+_NUM_OF_SET = 5
 
 
 class PairFeatures:
@@ -43,9 +46,11 @@ class PairFeatures:
     split, cells
         Training positives and expression; validation and test pairs are not read.
     groups
-        ``graph``: the training graph alone; ``gene``: each gene's own mean, deviation and TF flag; ``expression``:
-        cosine and products of expression components, and the components; ``evidence``: scores of closed-form controls;
-        ``regulon``: channels of :class:`~grn_cotrain.controls.regulon_factor.RegulonFactor`.
+        ``graph``: the training graph alone; ``gene``: each gene's own mean, deviation and TF flag, and the target's
+        mean, deviation and detection rate in every data set that is known; ``symbol``: in-rate and size of the
+        target's stem and of its first letters; ``expression``: cosine and products of expression components, and the
+        components; ``evidence``: scores of closed-form controls; ``regulon``: channels of
+        :class:`~grn_cotrain.controls.regulon_factor.RegulonFactor`.
     folds, seed
         Number of folds and seed of the out-of-fold features.
 
@@ -76,14 +81,20 @@ class PairFeatures:
             self.names += GRAPH_FEATURES
         if cells is not None and "gene" in self.groups:
             self._read_genes(cells)
-            self.names += _GENE
+            self.names += _GENE + self._set_names
+        if cells is not None and "symbol" in self.groups:
+            symbols = cells.vocab.symbols[: self.table.num_genes]
+            self._stems = [stem_matrix(symbols), stem_matrix(symbols, stem=0.0, prefix=1.0)]
+            self.names += tuple(f"{of}_{name}" for of in ("stem", "prefix") for name in STEM_FEATURES)
         if cells is not None and "expression" in self.groups:
             self._unit_GR = unit_loadings(cells)
+            self._of_sets_GF = loadings_of_sets(cells, _NUM_OF_SET)
             products, target, source = (
                 min(n, self._unit_GR.shape[1]) for n in (_NUM_PRODUCTS, _NUM_TARGET, _NUM_SOURCE)
             )
             self.names += ("cosine", *(f"product_{i}" for i in range(products)))
             self.names += (*(f"target_{i}" for i in range(target)), *(f"source_{i}" for i in range(source)))
+            self.names += tuple(f"target_of_sets_{i}" for i in range(self._of_sets_GF.shape[1]))
         self._controls: list[TableControl] = []
         if cells is not None and "evidence" in self.groups:
             for name in EVIDENCE:
@@ -121,11 +132,14 @@ class PairFeatures:
         if "gene" in self.groups:
             genes_G2 = self._gene_G2
             parts += [genes_G2[sources_M], genes_G2[columns_M], self._is_tf_G[columns_M, None]]
+            parts.append(self._set_GF[columns_M])
+        if "symbol" in self.groups:
+            parts += [stem_features(table, stem_GT)[columns_M] for stem_GT in self._stems]
         if "expression" in self.groups:
             source_MR, target_MR = self._unit_GR[sources_M], self._unit_GR[columns_M]
             products_MR = source_MR * target_MR
             parts += [products_MR.sum(axis=1, keepdims=True), products_MR[:, :_NUM_PRODUCTS]]
-            parts += [target_MR[:, :_NUM_TARGET], source_MR[:, :_NUM_SOURCE]]
+            parts += [target_MR[:, :_NUM_TARGET], source_MR[:, :_NUM_SOURCE], self._of_sets_GF[columns_M]]
         if self._controls:
             parts.append(self._evidence(rows_M, columns_M, fold))
         if self._regulon is not None:
@@ -146,3 +160,7 @@ class PairFeatures:
         self._gene_G2 = np.stack([moments.mean_of_cells_G, moments.std_of_cells_G], axis=1).astype(np.float32)
         self._is_tf_G = np.zeros(cells.num_features, dtype=np.float32)
         self._is_tf_G[self.table.sources_S] = 1
+        summary_GF, names = gene_summaries(cells)
+        known = [name not in SUMMARY for name in names]  # those of the cells themselves are there already
+        self._set_GF = summary_GF[:, known]
+        self._set_names = tuple(name for name, kept in zip(names, known, strict=True) if kept)

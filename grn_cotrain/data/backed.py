@@ -154,6 +154,12 @@ class BackedStore(StoreBase):
             sources[name] = self._sources[name].columns(inside_K)
         return BackedStore(vocab, self.obs, assays, sources, verify=self._verify)
 
+    def with_vocab(self, vocab: FeatureVocab) -> BackedStore:
+        """The same cells over a vocabulary of the same features, about which more is known."""
+        store = BackedStore(vocab, self.obs, self.assays, self._sources, self._recorded_hash, self._verify)
+        store._number = self._number
+        return store
+
     def verify(self) -> None:
         """Check the files against what was recorded of them; reads them whole, once."""
         self._verify()

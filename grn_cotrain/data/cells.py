@@ -168,6 +168,10 @@ class MemoryStore(StoreBase):
         }
         return replace(self, vocab=vocab, values_CG=self.values_CG[:, index_G], assays=assays)
 
+    def with_vocab(self, vocab: FeatureVocab) -> MemoryStore:
+        """The same cells over a vocabulary of the same features, about which more is known."""
+        return replace(self, vocab=vocab)
+
     def permuted_genes(self, tf_index: np.ndarray, seed: int) -> MemoryStore:
         """Exchange whole profiles between genes: TFs among TFs, others among others.
 
@@ -186,7 +190,10 @@ class MemoryStore(StoreBase):
             source_G[members] = generator.permutation(members)
         values = self.values_CG[:, source_G]
         values.sort_indices()
-        return replace(self, values_CG=values)
+        vocab = self.vocab
+        if vocab.features is not None:  # rows of other data sets follow the profile
+            vocab = replace(vocab, features=vocab.features.permuted(vocab.symbols, source_G))
+        return replace(self, values_CG=values, vocab=vocab)
 
     def permuted_cells(self, seed: int) -> MemoryStore:
         """Shuffle each feature over the cells that have its assay, which destroys co-expression alone.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-__all__ = ["tf_family"]
+__all__ = ["symbol_stem", "tf_family"]
 
 # Family -> pattern of whole upper-case symbols, by DNA-binding domain. Only families that the stem rule would split or
 # join wrongly are here: STAT, GATA, SOX, KLF, IRF, RUNX, E2F, TEAD, TFAP2, SMAD, CEBP, RFX ... take care of themselves.
@@ -107,6 +107,8 @@ _FAMILIES = {
 
 # The symbol up to its first number, with whatever stands behind it: STAT5B -> STAT, KLF12 -> KLF, POU2F1 -> POU.
 _STEM = re.compile(r"([A-Z-]{2,}?)-?\d.*")
+# The same of any gene, where a dash ends it too: HLA-DRA -> HLA.
+_PREFIX = re.compile(r"[A-Z]{2,}(?=[-\d])")
 
 
 @cache
@@ -135,6 +137,18 @@ def tf_family(symbol: str) -> str:
             return family
     match = _STEM.fullmatch(name)
     return match.group(1) if match else name
+
+
+@cache
+def symbol_stem(symbol: str) -> str:
+    """Return the stem of any gene's symbol: what comes before its first number or dash.
+
+    CXCL10 -> CXCL, NDUFA4 -> NDUFA, HLA-DRB1 -> HLA. Genes of one stem are paralogues or parts of one complex, so that
+    the same TFs regulate them. A stem has at least two letters; a symbol that has none (C1QA, ACTB) is its own.
+    """
+    name = symbol.strip().upper()
+    match = _PREFIX.match(name)
+    return match.group() if match else name
 
 
 @cache

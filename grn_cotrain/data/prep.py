@@ -280,11 +280,12 @@ class Prep:
 
     @property
     def content_hash(self) -> str:
-        """16 hex digits of vocabulary, cells, TF list and network; splits have their own."""
+        """16 hex digits of vocabulary, cells, TF list, network and features of genes; splits have their own."""
         file, shape = self.folder / GRAPH_SIDECAR, _GRN_SHAPE
         grn_hash = read_json(file, what="network", shape=shape)["grn_hash"] if self.has_grn else None
         keys = ("vocab_hash", "cells_hash", "kind", "tfs")
-        return canonical_hash([*(self.meta.get(key) for key in keys), grn_hash])
+        known = [*(self.meta.get(key) for key in keys), grn_hash]
+        return canonical_hash([*known, self.vocab.side_hash] if self.vocab.side_hash else known)
 
 
 def check_output(folder: str | Path) -> bool:

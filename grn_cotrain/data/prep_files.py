@@ -2,12 +2,13 @@
 
     prep.json            format, species, what was run, hashes and sizes of files, the TF list
     obs.parquet          a row a cell; present_<assay>, size_factor_<assay>
-    assays/<name>/       features.parquet: name, id, is_token, chrom, start, end
+    assays/<name>/       features.parquet: name, id, is_token, chrom, start, end, outdated (where it was asked for)
                          meta.json: kind, modality, hash of the features
                          values.h5ad: X, CSR float32, values as stored; a row a cell, empty where the assay is absent
     alignment.json       AlignmentReport of the cells
     graph.parquet        source_space, source, target_space, target, relation, sign, weight, evidence
     graph.json           report and hash of the network
+    gene_features.*      rows of other data sets and motifs; grn-prep features
     splits/ controls/    edge splits; cached control scores
 
 Dimension letters: C cells, F features of one assay.
@@ -26,6 +27,7 @@ import pandas as pd
 from grn_cotrain.data.assay_kinds import ASSAY_KINDS
 from grn_cotrain.data.assays import PRESENT, SIZE_FACTOR_OF, Assay
 from grn_cotrain.data.cell_blocks import is_in_memory
+from grn_cotrain.data.gene_features import read_gene_features
 from grn_cotrain.data.io.storage_errors import reading
 from grn_cotrain.data.io.write_h5ad import write_h5ad, write_h5ad_rows
 from grn_cotrain.data.store import CellStore
@@ -83,6 +85,8 @@ def write_assays(folder: Path, cells: CellStore, obs: pd.DataFrame) -> None:
         features["chrom"] = pd.Series([chrom for chrom, _, _ in where], dtype="string")
         features["start"] = pd.Series([start for _, start, _ in where], dtype="Int64")
         features["end"] = pd.Series([end for _, _, end in where], dtype="Int64")
+        if space.name == "gene" and cells.vocab.outdated:
+            features["outdated"] = [symbol in cells.vocab.outdated for symbol in space.symbols]
         features.to_parquet(place / _FEATURES, index=False)
         meta = {
             "kind": assay.kind,
@@ -144,12 +148,15 @@ def read_vocab(folder: Path, species: str, names: list[str]) -> tuple[FeatureVoc
     modality: list[str] = []
     is_token: list[bool] = []
     intervals: dict[str, tuple[str, int, int]] = {}
+    outdated: set[str] = set()
     for part in parts:
         table = part.features
         symbols += [str(name) for name in table["name"]]
         ids += [str(name) for name in table["id"]]
         modality += [part.modality] * len(table)
         is_token += [bool(value) for value in table["is_token"]]
+        if "outdated" in table:
+            outdated.update(map(str, table.loc[table["outdated"].astype(bool), "name"]))
         placed = table[table["chrom"].notna()]
         for name, chrom, start, end in zip(
             placed["name"], placed["chrom"], placed["start"], placed["end"], strict=True
@@ -164,6 +171,8 @@ def read_vocab(folder: Path, species: str, names: list[str]) -> tuple[FeatureVoc
         tuple(is_token),
         species,  # type: ignore[arg-type]
         intervals,
+        frozenset(outdated),
+        read_gene_features(folder),
     )
     return vocab, {part.name: part.kind for part in parts}
 

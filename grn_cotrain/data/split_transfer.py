@@ -9,6 +9,7 @@ import numpy as np
 
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.data.pairs import pair_keys, pairs_from_keys
+from grn_cotrain.data.split_candidates import Outdated, left_out
 from grn_cotrain.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ logger = logging.getLogger(__name__)
 VALIDATION_SHARE = 0.1
 
 
-def transfer_split(grn: GRN, train_grn: GRN, *, seed: int = 0, name: str = "transfer") -> EdgeSplit:
+def transfer_split(
+    grn: GRN, train_grn: GRN, *, seed: int = 0, name: str = "transfer", outdated: Outdated = "leave-out"
+) -> EdgeSplit:
     """Train and validate on ``train_grn``, test on the edges of ``grn`` that training does not hold.
 
     The split speaks the vocabulary of ``grn``. Edges of ``train_grn`` with an end outside of it leave, counted in the
@@ -40,6 +43,8 @@ def transfer_split(grn: GRN, train_grn: GRN, *, seed: int = 0, name: str = "tran
         Seed of the validation share.
     name
         Name of the split.
+    outdated
+        Genes of ``grn`` whose symbol is outdated: ``leave-out`` of candidates and edges, or ``keep``.
 
     Raises
     ------
@@ -58,8 +63,10 @@ def transfer_split(grn: GRN, train_grn: GRN, *, seed: int = 0, name: str = "tran
         logger.warning(
             "%d of %d training edges leave: an end is not in this vocabulary", (~inside_E).sum(), inside_E.size
         )
+    left_G = left_out(grn, grn.pairs_2E, outdated)
+    inside_E &= ~left_G[mapped_2E].any(axis=0)
     train_E = np.unique(pair_keys(mapped_2E[:, inside_E], num_genes))
-    own_2E = grn.pairs_2E[:, grn.pairs_2E[0] != grn.pairs_2E[1]]
+    own_2E = grn.pairs_2E[:, (grn.pairs_2E[0] != grn.pairs_2E[1]) & ~left_G[grn.pairs_2E].any(axis=0)]
     test_E = np.setdiff1d(pair_keys(own_2E, num_genes), train_E)
     if test_E.size == 0:
         raise UserError("from: every edge of this network is a training edge; there is nothing to test")
@@ -71,10 +78,10 @@ def transfer_split(grn: GRN, train_grn: GRN, *, seed: int = 0, name: str = "tran
     num_units = int(unit_E.max(initial=-1)) + 1
     chosen_U = np.zeros(num_units, dtype=bool)
     chosen_U[np.random.default_rng(seed).permutation(num_units)[: round(num_units * VALIDATION_SHARE)]] = True
-    genes_N = np.arange(num_genes)
+    genes_N = np.flatnonzero(~left_G)
     train_sources_S, test_sources_S = np.unique(mapped_2E[0, inside_E]), np.unique(own_2E[0])
     # A gene that the training network does not know can't have an edge there: its degree of 0 carries no information.
-    known_N = np.unique(index_G[index_G >= 0])
+    known_N = np.intersect1d(index_G[index_G >= 0], genes_N)
     split = EdgeSplit(
         name=name,
         kind="transfer",

@@ -30,6 +30,7 @@ import numpy as np
 
 from grn_cotrain.data.edge_split import EdgeSplit, LabelledPairs, SplitKind, Track
 from grn_cotrain.data.pairs import pair_keys, sorted_pairs
+from grn_cotrain.data.split_candidates import Outdated, left_out
 from grn_cotrain.data.split_published import published_split
 from grn_cotrain.data.split_transfer import transfer_split
 from grn_cotrain.errors import UserError, did_you_mean
@@ -90,8 +91,9 @@ def make_split(
     track: Track = "visible",
     folds: int = 5,
     every_fold: bool = False,
+    outdated: Outdated = "leave-out",
 ) -> list[EdgeSplit]:
-    """Split a network's edges; self-loops leave, counted in the log.
+    """Split a network's edges; self-loops and edges of genes with an outdated symbol leave, counted in the log.
 
     Parameters
     ----------
@@ -109,6 +111,10 @@ def make_split(
     every_fold
         Whether ``unseen-target`` makes one split for each fold, so that every gene is held out once. The first fold
         holds out the same genes as the single split of this seed does.
+    outdated
+        Genes whose symbol the vocabulary marks as outdated: ``leave-out`` takes them from the candidates and their
+        edges from the network, since they are hardly ever targets, which would reward a scorer that knows them;
+        ``keep`` treats them as all others.
 
     Returns
     -------
@@ -140,12 +146,16 @@ def make_split(
         pairs_2E = pairs_2E[:, ~loops_E]
     if pairs_2E.shape[1] == 0:
         raise UserError("grn: the network has no edges; nothing can be split")
+    left_G = left_out(grn, pairs_2E, outdated)
+    pairs_2E = pairs_2E[:, ~left_G[pairs_2E].any(axis=0)]
+    if pairs_2E.shape[1] == 0:
+        raise UserError("outdated: every edge has an end whose symbol is outdated; keep them, or map them by --aliases")
     undirected = is_undirected(pairs_2E, num_genes)
     if undirected:
         logger.info("the network is undirected, stored in both directions: both are hidden on one side")
     if kind == "random":
         track = "visible"  # no gene is held out: the two tracks are the same split
-    maker = _Maker(grn, pairs_2E, undirected, seed, track, folds)
+    maker = _Maker(grn, pairs_2E, np.flatnonzero(~left_G), undirected, seed, track, folds)
     splits = maker.make(kind, every_fold=every_fold)
     for split in splits:
         logger.info("%s", split.summary())
@@ -156,6 +166,7 @@ def make_split(
 class _Maker:
     grn: GRN
     pairs_2E: np.ndarray
+    genes_N: np.ndarray
     undirected: bool
     seed: int
     track: Track
@@ -231,7 +242,7 @@ class _Maker:
         rest_U = rng.permutation(np.flatnonzero(~test_U))
         part_U = np.where(test_U, 2, 0)
         part_U[rest_U[: round(rest_U.size * VALIDATION_SHARE)]] = 1
-        sources_S, genes_N = np.unique(self.pairs_2E[0]), np.arange(self.num_genes)
+        sources_S, genes_N = np.unique(self.pairs_2E[0]), self.genes_N
         none = np.empty(0, dtype=np.int64)
         return self._split(
             "random", None, part_U[unit_E],
@@ -265,7 +276,7 @@ class _Maker:
         cold = self.track == "hidden" or self.undirected
         if cold:
             part_E[np.isin(self.pairs_2E[1], held_S)] = 3
-        sources_S, genes_N = np.unique(self.pairs_2E[0]), np.arange(self.num_genes)
+        sources_S, genes_N = np.unique(self.pairs_2E[0]), self.genes_N
         # The hidden track does not score held-out TFs as targets: at degree 0 among seen genes they would look alike.
         targets_N = np.setdiff1d(genes_N, held_S) if self.track == "hidden" else genes_N
         scored_E = np.isin(self.pairs_2E[1], targets_N)
@@ -283,11 +294,11 @@ class _Maker:
 
     def _hidden_genes(self, share: float, fold: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Genes of test and validation, drawn from all genes of the set; the folds' test genes partition them."""
-        shuffled = self._generator(3).permutation(self.num_genes)
-        first, last = (round(self.num_genes * place / self.folds) for place in (fold, fold + 1))
+        shuffled, size = self._generator(3).permutation(self.genes_N), self.genes_N.size
+        first, last = (round(size * place / self.folds) for place in (fold, fold + 1))
         test_N, rest = shuffled[first:last], np.concatenate([shuffled[:first], shuffled[last:]])
         if test_N.size == 0 or rest.size < 3:
-            raise UserError(f"folds: a {self.folds}th of {self.num_genes} genes cannot be held out; give more genes")
+            raise UserError(f"folds: a {self.folds}th of {size} genes cannot be held out; give more genes")
         # The first fold draws from the stream of the single split: the two hold out the same genes.
         return test_N, self._validation_units(rest, share, *((4, fold) if fold else (4,)))
 
@@ -295,7 +306,7 @@ class _Maker:
         test_N, validation_N = self._hidden_genes(VALIDATION_SHARE, fold or 0)
         held_N = np.concatenate([test_N, validation_N])
         part_E = np.zeros(self.pairs_2E.shape[1], dtype=np.int8)
-        sources_S, genes_N = np.unique(self.pairs_2E[0]), np.arange(self.num_genes)
+        sources_S, genes_N = np.unique(self.pairs_2E[0]), self.genes_N
         hidden_S = held_N[:0]
         if self.track == "hidden":
             hidden_S = np.intersect1d(held_N, sources_S)
@@ -318,7 +329,7 @@ class _Maker:
         validation_S = self._validation_units(rest, VALIDATION_SHARE_BOTH, 5)
         test_N, validation_N = self._hidden_genes(VALIDATION_SHARE_BOTH)
         held_S, held_N = np.concatenate([test_S, validation_S]), np.concatenate([test_N, validation_N])
-        sources_S, genes_N = np.unique(self.pairs_2E[0]), np.arange(self.num_genes)
+        sources_S, genes_N = np.unique(self.pairs_2E[0]), self.genes_N
         hidden_S, hidden_N = held_S, held_N
         if self.track == "hidden":
             hidden_S = np.union1d(held_S, np.intersect1d(held_N, sources_S))

@@ -22,6 +22,7 @@ from grn_cotrain.config import canonical_hash
 from grn_cotrain.data.alignment import Alignment, AlignmentReport, name_some
 from grn_cotrain.data.assay_kinds import MODALITIES
 from grn_cotrain.data.diagnosis import INTERVALS, diagnose, find_cause, main_kind
+from grn_cotrain.data.gene_features import GeneFeatures
 from grn_cotrain.data.gene_names import detect_species, is_ensembl_id, is_spike_in, without_version
 from grn_cotrain.data.spaces import FeatureSpace, Interval, counted_features
 from grn_cotrain.errors import UserError, did_you_mean
@@ -70,8 +71,9 @@ class FeatureVocab:
         False for features that are graph nodes but never tokens (ERCC spike-ins).
     species
         ``human``, ``mouse``, ``simulated`` or ``unknown``.
-    intervals
-        Chromosome, start and end of the genes and peaks whose place is known, by name. Not part of the identity.
+    intervals, outdated, features
+        Not part of the identity: chromosome, start and end of genes and peaks, by name; symbols that the current
+        annotation does not know (``grn-prep counts``); rows of other data sets, motifs (``grn-prep features``).
 
     Raises
     ------
@@ -85,6 +87,8 @@ class FeatureVocab:
     is_token: tuple[bool, ...]
     species: Species = "unknown"
     intervals: Mapping[str, Interval] = field(default_factory=dict, compare=False, repr=False)
+    outdated: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
+    features: GeneFeatures | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         lengths = {name: len(getattr(self, name)) for name in ("symbols", "ids", "modality", "is_token")}
@@ -204,6 +208,18 @@ class FeatureVocab:
     def content_hash(self) -> str:
         """16 hex digits that change with any name, id, modality, flag, the order or the species."""
         return canonical_hash(self.to_dict())
+
+    @cached_property
+    def outdated_G(self) -> np.ndarray:
+        """bool ``[num_genes]``: genes whose symbol is outdated; see :attr:`outdated`."""
+        return np.array([symbol in self.outdated for symbol in self.symbols[: self.num_genes]], dtype=bool)
+
+    @cached_property
+    def side_hash(self) -> str:
+        """Hash of what is known of the genes without their cells; empty where nothing is."""
+        if not self.outdated and self.features is None:
+            return ""
+        return canonical_hash([sorted(self.outdated), self.features.content_hash if self.features else ""])
 
     # -- looking names up --------------------------------------------------------------------------------------------
 

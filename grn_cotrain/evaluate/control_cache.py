@@ -61,7 +61,9 @@ class ControlCache:
                 "format": _FORMAT,
                 "split": split.content_hash,
                 "pairs": hash_of_pairs,
-                "cells": cells.content_hash if control.needs_cells and cells is not None else "",
+                "cells": cells.content_hash + cells.vocab.side_hash
+                if control.needs_cells and cells is not None
+                else "",
                 "control": control.name,
                 "config": to_dict(control.config),
                 "seed": control.seed,

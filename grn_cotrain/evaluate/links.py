@@ -124,8 +124,9 @@ def evaluate_links(
         if len(set(names)) < len(names):
             raise UserError(f"scorers: {', '.join(sorted({n for n in names if names.count(n) > 1}))} is given twice")
         for scorer in chosen:
-            if getattr(scorer, "needs_cells", False) and cells is None:
-                notes.append(f"{scorer.name} needs cells and there are none: left out")
+            missing = scorer.missing(cells) if isinstance(scorer, Control) else None
+            if missing is not None:
+                notes.append(f"{scorer.name} {missing}: left out")
                 continue
             if progress is not None:
                 progress(f"{test.split.name}: {scorer.name}")

@@ -10,13 +10,17 @@ from typing import Literal
 from grn_cotrain.errors import UserError
 from grn_cotrain.options import Options, option, seed_option
 
-__all__ = ["CountsOptions", "GrnOptions", "SplitOptions"]
+__all__ = ["CountsOptions", "FeatureOptions", "GrnOptions", "SplitOptions"]
 
 _FORMATS = (
     "auto, tsv[:source=COLUMN,target=COLUMN,weight=COLUMN,sign=COLUMN,header=no], beeline, trrust, dorothea[:AB], "
     "collectri[:expand,signed], decoupler, matrix[:rows=tf], dictionary:keys=target, gmt"
 )
 _ALIASES = "Table of old symbols: two columns alias and symbol, HGNC's complete set, NCBI's gene_info."
+_CURRENT = (
+    "Genes of the current annotation: a table with a column of symbols, a list, or hgnc of fetch; "
+    "genes of the data that it lacks are marked as outdated. Default: those that --aliases knows by another symbol."
+)
 _ORTHOLOGS = "Table of human and mouse genes: two columns, JAX's homologs, an export of BioMart."
 _POLICY = "Treatment of other orthologs: one2one leaves them out, sum adds up genes that share one."
 
@@ -40,6 +44,7 @@ class CountsOptions(Options):
     )
     source_key: str = option("source_file", "Column of obs that names the file of each cell.", metavar="OBS")
     aliases: str | Path | None = option(None, _ALIASES, metavar="FILE")
+    current_symbols: str | Path | None = option(None, _CURRENT, metavar="FILE")
     orthologs: str | Path | None = option(None, _ORTHOLOGS, metavar="FILE")
     orthologs_policy: Literal["one2one", "sum"] = option("one2one", _POLICY)
     to_species: Literal["human", "mouse"] | None = option(
@@ -57,6 +62,16 @@ class CountsOptions(Options):
         super().__post_init__()
         if self.orthologs is None and self.to_species is not None:
             raise UserError(f"--to-species '{self.to_species}': needs a table of orthologs; give --orthologs FILE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureOptions(Options):
+    """How features of genes are read from other data sets."""
+
+    rank: int = option(50, "Number of expression components of each data set.", low=1)
+    motifs: str | Path | None = option(
+        None, "Position-frequency matrices of TFs: JASPAR's or MEME's format, or a zip of such files.", metavar="FILE"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +101,9 @@ class SplitOptions(Options):
     folds: int = option(5, "Number of folds of the kinds that are cut into folds.", low=1)
     every_fold: bool = option(
         False, "Make one split for each fold of unseen-target, so that every gene is held out once."
+    )
+    outdated: Literal["leave-out", "keep"] = option(
+        "leave-out", "Treatment of genes with an outdated symbol: leave-out takes them from the candidates, or keep."
     )
     train: str | Path | None = option(None, "File of labelled training pairs (published).", metavar="FILE")
     validation: str | Path | None = option(None, "File of labelled validation pairs (published).", metavar="FILE")

@@ -36,10 +36,11 @@ def renumbered_split(split: EdgeSplit, new_of_old_G: np.ndarray) -> EdgeSplit:
     return dataclasses.replace(split, **arrays)
 
 
-def renumbered_cells(new_of_old_G: np.ndarray) -> MemoryStore:
-    """The toy cells with their genes in another order; size factors do not change."""
-    cells, old_of_new_G = toy_cells(), np.argsort(new_of_old_G)
+def renumbered_cells(cells: MemoryStore, new_of_old_G: np.ndarray) -> MemoryStore:
+    """The same cells with their genes in another order; size factors do not change."""
+    old_of_new_G = np.argsort(new_of_old_G)
     vocab = FeatureVocab.from_symbols([cells.vocab.symbols[i] for i in old_of_new_G], species="human")
+    vocab = dataclasses.replace(vocab, outdated=cells.vocab.outdated, features=cells.vocab.features)
     return MemoryStore.build(vocab, cells.values_CG[:, old_of_new_G], kind="counts", size_factor_C=cells.size_factor_C)
 
 
@@ -52,12 +53,16 @@ class ControlCases:
     # A sample of training pairs, and a choice among equals, are others when genes are numbered otherwise.
     samples: ClassVar[bool] = False
 
+    def cells(self) -> MemoryStore:
+        """Cells that have what the control needs."""
+        return toy_cells()
+
     def build(self, seed: int = 0) -> Control:
         return CONTROLS.build(self.name, self.options, seed=seed)
 
     def scores(self, split: EdgeSplit, pairs_2M: np.ndarray) -> np.ndarray:
         control = self.build()
-        assert control.fit(split, toy_cells()) is control
+        assert control.fit(split, self.cells()) is control
         return control.score(pairs_2M)
 
     def test_declares_itself(self) -> None:
@@ -82,7 +87,7 @@ class ControlCases:
     def test_order_and_company_of_pairs_do_not_matter(self) -> None:
         split = toy_split(self.kinds[0])
         pairs_2M = split.pairs("test").pairs_2M
-        control = self.build().fit(split, toy_cells())
+        control = self.build().fit(split, self.cells())
         scores_M = control.score(pairs_2M)
         chosen = np.random.default_rng(0).permutation(pairs_2M.shape[1])[:50]
         np.testing.assert_allclose(control.score(pairs_2M[:, chosen]), scores_M[chosen], rtol=1e-5, atol=1e-6)
@@ -106,7 +111,9 @@ class ControlCases:
         for kind in self.kinds:
             split = toy_split(kind)
             pairs_2M = split.pairs("test").pairs_2M
-            control = self.build().fit(renumbered_split(split, new_of_old_G), renumbered_cells(new_of_old_G))
+            control = self.build().fit(
+                renumbered_split(split, new_of_old_G), renumbered_cells(self.cells(), new_of_old_G)
+            )
             scores_M = control.score(new_of_old_G[pairs_2M])
             np.testing.assert_allclose(scores_M, self.scores(split, pairs_2M), rtol=1e-3, atol=1e-5, err_msg=kind)
 
@@ -114,7 +121,12 @@ class ControlCases:
         split = toy_split(self.kinds[0])
         outside = np.setdiff1d(np.arange(NUM_GENES), split.all_positives()[0])[:5]
         pairs_2M = np.stack([outside, np.zeros_like(outside)])
-        assert np.isfinite(self.build().fit(split, toy_cells()).score(pairs_2M)).all()
+        assert np.isfinite(self.build().fit(split, self.cells()).score(pairs_2M)).all()
+
+    def test_what_is_missing_is_named(self) -> None:
+        control = self.build()
+        assert control.missing(self.cells()) is None
+        assert (control.missing(None) is not None) == control.needs_cells
 
     def test_cells_are_asked_for_where_they_are_read(self) -> None:
         split = toy_split(self.kinds[0])

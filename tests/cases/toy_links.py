@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -9,13 +10,14 @@ import pandas as pd
 
 from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.edge_split import EdgeSplit
+from grn_cotrain.data.gene_features import GeneFeatures, SetRows
 from grn_cotrain.data.grn import GRN
 from grn_cotrain.data.splits import make_split
 from grn_cotrain.data.vocab import FeatureVocab
 
 NUM_GENES, NUM_TFS = 80, 20
 
-__all__ = ["NUM_GENES", "NUM_TFS", "toy_cells", "toy_grn", "toy_split", "toy_splits", "toy_vocab"]
+__all__ = ["NUM_GENES", "NUM_TFS", "toy_cells", "toy_grn", "toy_known_cells", "toy_split", "toy_splits", "toy_vocab"]
 
 
 @cache
@@ -47,6 +49,22 @@ def toy_cells() -> MemoryStore:
     values_CG = rng.poisson(rate_CG).astype(np.float32)
     values_CG[:, 33] = 0
     return MemoryStore.build(toy_vocab(), values_CG, kind="counts")
+
+
+@cache
+def toy_known_cells() -> MemoryStore:
+    """The toy cells with rows of another data set, motifs of all TFs but one, and five outdated symbols."""
+    cells, rng = toy_cells(), np.random.default_rng(9)
+    present_G = np.arange(NUM_GENES) % 5 > 0
+    summary_G3 = rng.random((NUM_GENES, 3)).astype(np.float32) * present_G[:, None]
+    loadings_GR = rng.standard_normal((NUM_GENES, 4)).astype(np.float32) * present_G[:, None]
+    similarity_TT = np.eye(NUM_TFS - 1, dtype=np.float32)
+    similarity_TT[0, 2] = similarity_TT[2, 0] = 0.9
+    similarity_TT[1, 3] = similarity_TT[3, 1] = 0.4
+    symbols = cells.vocab.symbols
+    rows = {"other": SetRows(summary_G3, loadings_GR, present_G)}
+    features = GeneFeatures(symbols, rows, symbols[: NUM_TFS - 1], similarity_TT)
+    return cells.with_vocab(replace(cells.vocab, features=features, outdated=frozenset(symbols[70:75])))
 
 
 @cache

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 from grn_cotrain.controls import CONTROLS
+from grn_cotrain.data.cells import MemoryStore
 from tests.cases.controls import ControlCases
+from tests.cases.toy_links import toy_known_cells
 
 
 class TestRandom(ControlCases):
@@ -71,6 +73,35 @@ class TestKnnBoth(ControlCases):
     options: ClassVar = {"num_neighbours": [5], "prior_weights": [1.0], "family_weights": [1.0], "rank": 10}
 
 
+class TestKnnMotif(ControlCases):
+    name = "knn_motif"
+    options: ClassVar = {"prior_weights": [1.0]}
+
+    def cells(self) -> MemoryStore:
+        return toy_known_cells()
+
+
+class TestKnnFamilyMotif(TestKnnMotif, ControlCases):
+    name = "knn_family_motif"
+
+
+class TestSymbolOutdated(ControlCases):
+    name = "symbol_outdated"
+
+    def cells(self) -> MemoryStore:
+        return toy_known_cells()
+
+
+class TestKnnTargetStem(ControlCases):
+    name = "knn_target_stem"
+    options: ClassVar = {"prior_weights": [1.0], "prefix_weights": [0.1]}
+
+
+class TestKernelRidgeOfTwoSets(TestKernelRidge):
+    def cells(self) -> MemoryStore:
+        return toy_known_cells()
+
+
 class TestTargetKnn(ControlCases):
     name = "target_knn"
     options: ClassVar = {"num_neighbours": [10], "prior_weights": [1.0], "rank": 10}
@@ -132,6 +163,11 @@ class TestRegulonLoop(ControlCases):
     options: ClassVar = {"max_trees": 5, "rounds": 1}
     kinds = ("unseen-target", "unseen-tf")
     samples = True
+
+
+class TestBoostingAllOfTwoSets(TestBoostingAll):
+    def cells(self) -> MemoryStore:
+        return toy_known_cells()
 
 
 class TestLogisticCombination(ControlCases):

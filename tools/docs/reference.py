@@ -48,7 +48,7 @@ KIND_PAGES = {
     "link_loss": "maths/links.md",
     "objective": "maths/objectives.md",
     "inductive": "maths/genes.md",
-    "control": "controls.md",
+    "control": "maths/controls.md",
     "head": "maths/cells.md",
     "edge_format": "exports.md",
 }
@@ -201,16 +201,26 @@ def _block_class(path: str) -> type:
 
 
 def component_section(kind: str, name: str, *, level: int = 3) -> str:
-    """One component: what it does with its equation, paper, options and file."""
+    """One component: what it does with its equation, paper, options and file.
+
+    A link replaces what an earlier component of the kind shares with it (the docstring of their base, or all options).
+    """
     component = next(c for c in registries()[kind].components() if c.name == name)
     cls = component.cls
-    doc = _own_docstring(cls)
+    same_base, same_keys = _shared_before(kind, name)
+    doc = parse_docstring(cls) if same_base else _own_docstring(cls)
+    base = _documented_base(cls)
+    if same_base and base is not None:
+        link = f"The equation and its terms are those of [`{same_base}`](#{kind}-{same_base})."
+        doc = dataclasses.replace(doc, text=doc.text.replace(f"See `{base.__name__}`.", link))
     source = Path(inspect.getfile(cls)).resolve().relative_to(ROOT)
     parts = [f'<a id="{kind}-{name}"></a>\n\n{"#" * level} `{name}`\n', doc.text]
     if "Notes" in doc.sections:
         parts.append(to_markdown(doc.sections["Notes"]))
     rows = component_keys(kind, name)
-    if rows:
+    if same_keys:
+        parts.append(f"Options: those of [`{same_keys}`](#{kind}-{same_keys}).")
+    elif rows:
         parts.append(key_table(rows))
     paper = "" if component.paper in ("-", "none", "") else f"{component.paper}. "
     parts.append(f"*{paper}Code: `{source}`.*".replace("..", "."))
@@ -224,14 +234,30 @@ def component_keys(kind: str, name: str) -> list[KeyRow]:
     return key_rows(config, owner=cls) if dataclasses.is_dataclass(config) else []
 
 
+def _documented_base(cls: type) -> type | None:
+    """The base class that the docstring points to (``See :class:`Base`.``)."""
+    text = parse_docstring(cls).text
+    return next((base for base in cls.__mro__[1:] if f"See `{base.__name__}`." in text and base.__doc__), None)
+
+
 def _own_docstring(cls: type) -> Docstring:
-    """The class's docstring, or its base's where the class only points there."""
-    doc = parse_docstring(cls)
-    for base in cls.__mro__[1:]:
-        if f"See `{base.__name__}`." in doc.text and base.__doc__:
-            text = doc.text.replace(f"See `{base.__name__}`.", parse_docstring(base).text)
-            return dataclasses.replace(doc, text=text)
-    return doc
+    """The class's docstring, with its base's in place of a pointer to it."""
+    doc, base = parse_docstring(cls), _documented_base(cls)
+    if base is None:
+        return doc
+    text = doc.text.replace(f"See `{base.__name__}`.", parse_docstring(base).text)
+    return dataclasses.replace(doc, text=text)
+
+
+def _shared_before(kind: str, name: str) -> tuple[str | None, str | None]:
+    """The first component listed before this one with the same documented base, and with the same options."""
+    registry = registries()[kind]
+    names = list(registry.names())
+    before = names[: names.index(name)]
+    base, rows = _documented_base(registry.get(name)), component_keys(kind, name)
+    same_base = next((other for other in before if base and _documented_base(registry.get(other)) is base), None)
+    same_keys = next((other for other in before if rows and component_keys(kind, other) == rows), None)
+    return same_base, same_keys
 
 
 def components(kind: str) -> str:

@@ -171,7 +171,12 @@ def record(name: str, *dropped: str) -> str:
 def controls_by_cost(cost: str) -> str:
     """Names of the controls of one cost."""
     registry = importlib.import_module("grn_cotrain.controls").CONTROLS
-    return ", ".join(f"[`{c.name}`](#control-{c.name})" for c in registry.components() if c.cls.cost == cost) + "."
+    return (
+        ", ".join(
+            f"[`{c.name}`](maths/controls.md#control-{c.name})" for c in registry.components() if c.cls.cost == cost
+        )
+        + "."
+    )
 
 
 TABLES = {

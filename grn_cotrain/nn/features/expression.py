@@ -24,7 +24,9 @@ class ExpressionFeatures(FeatureSource):
     """PCA loadings of normalised expression, the gene's mean, and the share of cells that express it.
 
     The two blocks have equal weight (mean squared row norm 1 each). A gene that no cell expresses has zero loadings;
-    its detection rate of 0 is what marks it.
+    its detection rate of 0 is what marks it. Rows of other data sets (``grn-prep features``) stand next to them: of
+    each set the loadings, and the mean, deviation, detection rate and presence; the blocks of K sets weigh
+    1 / sqrt(K + 1) each, so that more sets do not raise the length of a row.
 
     Parameters
     ----------
@@ -58,4 +60,9 @@ class ExpressionFeatures(FeatureSource):
         loadings_GR = gene_loadings(statistics, rank=self.config.rank, seed=context.seed)
         moments = statistics[Moments()]
         summary_G2 = standardised(np.column_stack([moments.mean_of_cells_G, moments.detected_G]))
-        return np.hstack([unit_block(loadings_GR), unit_block(summary_G2)]).astype(np.float32)
+        blocks = [unit_block(loadings_GR), unit_block(summary_G2)]
+        sets = {} if context.vocab.features is None else context.vocab.features.of(context.vocab.symbols)
+        for rows in sets.values():
+            summary_G4 = standardised(np.column_stack([rows.summary_G3, rows.present_G]))
+            blocks += [unit_block(rows.loadings_GR), unit_block(summary_G4)]
+        return (np.hstack(blocks) / np.sqrt(len(sets) + 1)).astype(np.float32)

@@ -16,7 +16,7 @@ from grn_cotrain.controls.pair_features import PairFeatures
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.errors import UserError
 from tests.cases.controls import KINDS
-from tests.cases.toy_links import NUM_GENES, NUM_TFS, toy_cells, toy_split, toy_splits
+from tests.cases.toy_links import NUM_GENES, NUM_TFS, toy_cells, toy_known_cells, toy_split, toy_splits
 from tests.unit.controls.test_edge_table import labelled_split
 
 SPLITS = [*(toy_split(kind) for kind in KINDS), labelled_split()]
@@ -120,8 +120,8 @@ def test_out_of_fold_scores_do_not_know_which_target_is_the_positive(name: str, 
     folds = folds_of(split)
     other, _ = moved(split, folds)
     mine_SG = (folds.fold_SG == 0) & folds.table.known_SG
-    control = CONTROLS.build(name).fit(split, toy_cells())
-    again = CONTROLS.build(name).fit(other, toy_cells())
+    control = CONTROLS.build(name).fit(split, toy_known_cells())
+    again = CONTROLS.build(name).fit(other, toy_known_cells())
     assert isinstance(control, TableControl)
     assert isinstance(again, TableControl)
     again.option = control.option  # the choice of constants may differ; that is no leak of a label

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from grn_cotrain.data.families import tf_family
+from grn_cotrain.data.families import symbol_stem, tf_family
 
 TOGETHER = [
     ("STAT1", "STAT3", "Stat5b"),
@@ -74,3 +74,22 @@ def test_everything_has_a_family_whatever_its_case(symbol: str) -> None:
     family = tf_family(symbol)
     assert family == tf_family(symbol.lower()) == tf_family(f" {symbol.upper()} ")
     assert family == family.upper() != ""
+
+
+@pytest.mark.parametrize(
+    ("symbol", "stem"),
+    [
+        ("CXCL10", "CXCL"),
+        ("Cxcl9", "CXCL"),
+        ("NDUFA4", "NDUFA"),
+        ("HLA-DRA", "HLA"),
+        ("HLA-DRB1", "HLA"),
+        ("MT-ND4", "MT"),
+        ("ACTB", "ACTB"),
+        ("CD3E", "CD"),
+        ("C1QA", "C1QA"),
+        (" IL6 ", "IL"),
+    ],
+)
+def test_stems_of_any_gene(symbol: str, stem: str) -> None:
+    assert symbol_stem(symbol) == stem
