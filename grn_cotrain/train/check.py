@@ -102,11 +102,7 @@ def check_recipe(recipe: Recipe, *, timed_steps: int = 2) -> CheckReport:
         audit=audit(data.split, data.messages.pairs_2E, control_graph=recipe.graph.messages != "true"),
         notes=(
             *assay_notes(data.cells.assays),
-            *(
-                note
-                for note in (weights_note(recipe, data), density_note(data.split), power_note(data.cells))
-                if note is not None
-            ),
+            *(note for note in notes if note is not None),
         ),
         warnings=split_warnings(data.split),
     )
