@@ -40,6 +40,8 @@ STUDIES = {
     "encoders_published_sizes": "python -m experiments.studies.encoders --out DIR --record",
     "encoder_ablations": "python -m experiments.studies.ablations --out DIR --record",
     "decoders": "python -m experiments.studies.decoders --out DIR --record",
+    "power": "python -m experiments.studies.power --out DIR --record",
+    "regulon": "python -m experiments.studies.regulon --out DIR --record",
 }
 """Records that RESULTS.md asks for by name, and the command that makes each."""
 

@@ -16,5 +16,6 @@ class BoostingRegulon(PairBooster):
     """
 
     name = "boosting_regulon"
+    cost = "costly"
     needs_cells = True
     groups = ("graph", "gene", "symbol", "expression", "evidence", "regulon")

@@ -56,6 +56,7 @@ class RegulonFactor(TableControl):
     """
 
     name = "regulon_factor"
+    cost = "costly"
     needs_cells = True
     channels: ClassVar[tuple[str, ...]] = (*CHANNELS, *(f"{name}_squared" for name in CHANNELS))
 

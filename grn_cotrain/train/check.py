@@ -14,6 +14,7 @@ import numpy as np
 from grn_cotrain.controls.select import parse_controls
 from grn_cotrain.data.assays import assay_notes
 from grn_cotrain.data.leakage import LeakReport, audit
+from grn_cotrain.data.power import power_note
 from grn_cotrain.data.run_data import load_run_data
 from grn_cotrain.data.split_checks import density_note, split_warnings
 from grn_cotrain.recipe import Recipe
@@ -85,6 +86,7 @@ def check_recipe(recipe: Recipe, *, timed_steps: int = 2) -> CheckReport:
     tokens = int(lengths_C.sum())
     per_step = float(np.median(seconds[1:] or seconds))
     validations = recipe.train.max_steps / recipe.train.validate_every
+    notes = (weights_note(recipe, data), density_note(data.split), power_note(data.cells))
     return CheckReport(
         num_cells=data.cells.num_cells,
         features=data.vocab.counted,
@@ -100,7 +102,7 @@ def check_recipe(recipe: Recipe, *, timed_steps: int = 2) -> CheckReport:
         audit=audit(data.split, data.messages.pairs_2E, control_graph=recipe.graph.messages != "true"),
         notes=(
             *assay_notes(data.cells.assays),
-            *(note for note in (weights_note(recipe, data), density_note(data.split)) if note is not None),
+            *(note for note in notes if note is not None),
         ),
         warnings=split_warnings(data.split),
     )

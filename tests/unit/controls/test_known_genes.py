@@ -13,7 +13,7 @@ from grn_cotrain.controls._boosting import PairBooster
 from grn_cotrain.controls._edge_table import EdgeTable
 from grn_cotrain.controls._neighbours import gene_summaries, unit_loadings
 from grn_cotrain.controls._tf_knn import motif_weights
-from grn_cotrain.controls.evidence import out_of_fold
+from grn_cotrain.controls.evidence import fit_channels
 from grn_cotrain.controls.knn_target_stem import stem_features, stem_matrix
 from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.edge_split import EdgeSplit
@@ -157,7 +157,7 @@ def test_the_cosine_of_two_genes_is_the_mean_over_the_sets_that_hold_them() -> N
 
 def test_boosted_trees_are_evidence_that_never_saw_the_label() -> None:
     split = toy_split("unseen-target")
-    sources_S, train_SG, full_SG = out_of_fold("boosting_gene", split, toy_cells())
+    sources_S, train_SG, full_SG = fit_channels(["boosting_gene"], split, toy_cells())["boosting_gene"]
     booster = CONTROLS.build("boosting_gene").fit(split, toy_cells())
     assert isinstance(booster, PairBooster)
     np.testing.assert_array_equal(sources_S, booster.table.sources_S)
