@@ -12,10 +12,10 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -215,6 +215,18 @@ def _line(name: str, frame: pd.DataFrame, known: float | None) -> str:
     )
 
 
+def _body(rows: list[dict[str, Any]], known: Mapping[str, float], note: str) -> dict[str, Any]:
+    """Body of a study's record: means over seeds, a row a control."""
+    means = pd.DataFrame(rows).groupby("control", sort=False).mean()
+    shown = ("macro_auroc", "macro_ap", "matched", "num_tfs")
+    table = [
+        [str(name), *(f"{row[what]:.3f}" for what in shown), f"{known[str(name)]:.3f}" if name in known else "-"]
+        for name, row in means.iterrows()
+    ]
+    columns = ["control", "macro AUROC", "macro AP", "degree-matched AUROC", "TFs", "bar, macro AUROC"]
+    return {"header": columns, "table": table, "rows": rows, "notes": [note]}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m experiments.studies.bars", description=__doc__)
@@ -251,8 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             rows += [{"control": name, **row} for row in frame.reset_index().to_dict(orient="records")]
             print(lines[-1], flush=True)
         if given.record:
-            body = {"header": header, "table": "\n".join([head, *lines]), "rows": rows, "notes": []}
-            write_record(make_study_record(given.record, body), RECORDS)
+            write_record(make_study_record(given.record, _body(rows, known, header)), RECORDS)
     except (UserError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
