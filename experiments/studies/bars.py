@@ -260,7 +260,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lines, rows = [], []
         for name, frame in table(world, given.controls.split(","), given.split, seeds, given.track, given.outdated):
             lines.append(_line(name, frame, known.get(name)))
-            rows += [{"control": name, **row} for row in frame.reset_index().to_dict(orient="records")]
+            records = frame.reset_index().to_dict(orient="records")
+            rows += [{"control": name, **{str(key): value for key, value in row.items()}} for row in records]
             print(lines[-1], flush=True)
         if given.record:
             write_record(make_study_record(given.record, _body(rows, known, header)), RECORDS)
