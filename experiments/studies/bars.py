@@ -37,6 +37,7 @@ from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.metrics.links import auroc as auroc_of
 from grn_cotrain.metrics.links import per_tf
+from grn_cotrain.present.metrics import metric
 
 __all__ = [
     "CURRENT",
@@ -223,7 +224,8 @@ def _body(rows: list[dict[str, Any]], known: Mapping[str, float], note: str) -> 
         [str(name), *(f"{row[what]:.3f}" for what in shown), f"{known[str(name)]:.3f}" if name in known else "-"]
         for name, row in means.iterrows()
     ]
-    columns = ["control", "macro AUROC", "macro AP", "degree-matched AUROC", "TFs", "bar, macro AUROC"]
+    words = (metric(name).words for name in ("macro_auroc", "macro_ap", "degree_matched_auroc"))
+    columns = ["control", *words, "TFs", "bar, macro AUROC"]
     return {"header": columns, "table": table, "rows": rows, "notes": [note]}
 
 

@@ -22,6 +22,7 @@ from grn_cotrain.data.prep import Prep
 from grn_cotrain.evaluate.links import evaluate_links
 from grn_cotrain.files import read_json, write_json
 from grn_cotrain.present import number
+from grn_cotrain.present.metrics import metric
 
 __all__ = ["ARMS", "main"]
 
@@ -35,7 +36,7 @@ ARMS: dict[str, tuple[str, dict[str, Any]]] = {
     "loop, rewired edges": ("regulon_loop", {"reads": "rewired_edges"}),
     "loop, permuted cells": ("regulon_loop", {"reads": "permuted_cells"}),
 }
-_HEADER = ["world", "arm", "split", "macro AUROC", "macro AP", "less links alone", "low", "high"]
+_HEADER = ["world", "arm", "split", "macro AUROC", metric("macro_ap").heading, "less links alone", "low", "high"]
 
 app = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 

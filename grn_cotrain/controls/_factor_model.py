@@ -27,7 +27,7 @@ from grn_cotrain.data.value_statistics import Moments
 __all__ = ["CHANNELS", "CoVariation", "Fit", "Support", "evidence", "fit_factors"]
 
 CHANNELS = ("correlation", "partial", "joint")
-_ITERATIONS = 4  # more of them fit noise: validation in the simulated worlds falls from .80 to .74 at ten
+_ITERATIONS = 4  # more of them fit noise: validation in the simulated worlds falls from 0.80 to 0.74 at ten
 _START, _OWN_START, _PSI_START = 0.3, 0.5, 0.8
 _PSI_RANGE = (0.05, 1.0)
 _FREE_VARIANCE = 1.0

@@ -38,7 +38,7 @@ _LEAST_SIMILAR, _STEEPNESS = 0.5, 8.0
 
 
 def motif_weights(similarity_SS: np.ndarray) -> np.ndarray:
-    """Votes of TFs with a similar motif: ``exp(8 (similarity - 1))`` above .5, diagonal 0; float32 ``[S, S]``."""
+    """Votes of TFs with a similar motif: ``exp(8 (similarity - 1))`` above 0.5, diagonal 0; float32 ``[S, S]``."""
     weights_SS = np.where(similarity_SS > _LEAST_SIMILAR, np.exp(_STEEPNESS * (similarity_SS - 1.0)), 0.0)
     np.fill_diagonal(weights_SS, 0.0)
     return weights_SS.astype(np.float32)
@@ -53,7 +53,7 @@ class TFNeighbours(TableControl):
     TFs, and :math:`\rho_s` the TF's own rate over the mean (1 where TFs are held out). Number of neighbours, weights
     and :math:`\lambda` are chosen out of fold inside training.
 
-    Subclasses define which neighbours count; a TF whose motif has similarity :math:`m > .5` to this TF's counts
+    Subclasses define which neighbours count; a TF whose motif has similarity :math:`m > 0.5` to this TF's counts
     :math:`e^{8 (m - 1)}` members of the family. A TF is never its own neighbour. Where sources are not held out, scores
     are multiplied by the TF's own rate over the mean.
     """

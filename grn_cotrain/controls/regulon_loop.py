@@ -49,7 +49,7 @@ class RegulonLoop(EvidenceControl):
     """Boosted trees and regulon factors that support each other: links and expression, trained in turns.
 
     The first pass fits the trees of ``boosting_all`` with the channels of ``regulon_factor`` among their features, out
-    of fold. In each round after it, the probabilities above .1 of pairs whose label is not known are a soft support of
+    of fold. In each round after it, the probabilities above 0.1 of pairs whose label is not known are a soft support of
     the factors (those of a fold come from trees that were fitted on the other folds), EM runs again, and trees are
     fitted on the new channels. The trees of the last round score.
 

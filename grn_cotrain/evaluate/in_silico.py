@@ -95,7 +95,8 @@ class _Shifts:
     def add(
         self, row: int, base: PackedTokens, before: CellStates, edited: EditedCells, after: CellStates, genes: Tensor
     ) -> None:
-        """Add the cells of one batch; ``before`` and ``after`` are the encoder's states."""
+        """Add the cells of one batch; values that were added to the states of cells show no effect on other genes."""
+        before, after = before.of_encoder(), after.of_encoder()
         # A pooled state holds the edited genes' own before the edit, which shows nothing of their effect on others.
         cosine_B, euclidean_B = _shift(
             before.cells_without(torch.isin(base.feature_ids_T, genes + NUM_SPECIAL))[edited.cells_B],

@@ -116,7 +116,7 @@ class CellSkip(nn.Module):
             shown = batch.with_mask(batch.hidden_T | left_out_T)
             return self.gate_D * states.cells_without(left_out_T) + self(shown, features_VD)
 
-        return CellStates(states.tokens_TD, self.gate_D * states.cells_BD + self(batch, features_VD), repool)
+        return CellStates(states.tokens_TD, self.gate_D * states.cells_BD + self(batch, features_VD), repool, states)
 
     @torch.no_grad()
     def grow_from(self, old: CellSkip) -> None:

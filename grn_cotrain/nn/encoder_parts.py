@@ -134,4 +134,7 @@ def joined_states(batch: PackedTokens, parts: Sequence[tuple[TokenPart, CellStat
         if token_states
         else cells_BD.new_zeros(batch.num_tokens, cells_BD.shape[1])
     )
-    return CellStates(tokens_TD, mean_of_present(cell_states, batch.num_cells), repool)
+    encoded = None
+    if any(states.encoded is not None for _, states in parts):
+        encoded = joined_states(batch, [(part, states.of_encoder()) for part, states in parts])
+    return CellStates(tokens_TD, mean_of_present(cell_states, batch.num_cells), repool, encoded)

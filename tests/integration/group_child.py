@@ -54,7 +54,13 @@ def _encoder(name: str) -> Case:
 
 _SCGPT = {"cell_encoder": {"name": "scgpt", "num_layers": 1, "num_heads": 2, "dropout": 0.2}}
 CASES: dict[str, Case] = {
-    **{f"schedule={name}": Case({"train": {"schedule": {"name": name}}}) for name in SCHEDULES},
+    **{f"schedule={name}": Case({"train": {"schedule": {"name": name}}}) for name in SCHEDULES if name != "loop"},
+    "schedule=loop": Case(
+        {
+            "train": {"schedule": {"name": "loop", "rounds": 1}},
+            "model": {"link_decoder": {"name": "residual", "evidence": ["regulon_loop"]}},
+        }
+    ),
     **{f"encoder={name}": _encoder(name) for name in SETTINGS},
     "one micro-batch": Case({"train": {"accumulate": 1}}),
     "dropout and id-dropout": Case(

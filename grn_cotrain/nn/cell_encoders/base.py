@@ -54,11 +54,18 @@ class CellStates:
     repool
         The cells' states again, ``[B, D]``, from the same states of tokens but without some of them: a function of a
         bool ``[T]`` that is True where a token is left out. None if no single token's state is pooled.
+    encoded
+        The encoder's own states, where values were added to those of the cells (``model.cell_state: skip``).
     """
 
     tokens_TD: Tensor
     cells_BD: Tensor
     repool: Callable[[Tensor], Tensor] | None = None
+    encoded: CellStates | None = None
+
+    def of_encoder(self) -> CellStates:
+        """The encoder's own states: what a cell's other genes make of a change, which added values cannot show."""
+        return self if self.encoded is None else self.encoded
 
     def cells_without(self, left_out_T: Tensor) -> Tensor:
         """States of the cells ``[B, D]`` pooled over all tokens but these (bool ``[T]``, CLS never among them).

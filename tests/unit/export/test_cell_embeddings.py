@@ -33,7 +33,9 @@ def world(tiny_world: Path) -> anndata.AnnData:
 def published(tiny_run: Path, tmp_path: Path) -> Path:
     """What of a run is needed: model, recipe and record, on a machine without the data."""
     folder = tmp_path / "published"
-    shutil.copytree(tiny_run / "model", folder / "model")
+    for name in ("model", "model_cells"):
+        if (tiny_run / name).is_dir():
+            shutil.copytree(tiny_run / name, folder / name)
     run = RunFolder(folder)
     recipe = (tiny_run / "recipe.yaml").read_text().replace(RunFolder(tiny_run).recipe().data.prep, "nowhere/prep")
     run.recipe_file.write_text(recipe)

@@ -61,7 +61,8 @@ def moved(tiny_run: Path, folder: Path, **changes: str) -> Path:
     return copy
 
 
-def test_all_pairs_as_by_brute_force(everything: PredictedEdges, reference: pd.DataFrame) -> None:
+def test_all_pairs_as_by_brute_force(tiny_run: Path, reference: pd.DataFrame) -> None:
+    everything = predict_edges(tiny_run, rank_by="score", say=quiet)
     assert list(everything.frame.columns) == list(COLUMNS)
     assert everything.num_candidates == len(reference) == len(everything)
     assert key(everything.frame) == key(reference)

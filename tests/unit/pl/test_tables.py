@@ -51,7 +51,7 @@ def test_losses_are_those_of_the_records(tiny_run: Path) -> None:
     assert kept.get_xdata()[0] == validation[-1]["best_step"]
     (links,) = ax.right_ax.get_lines()[:1]  # type: ignore[attr-defined]
     np.testing.assert_allclose(links.get_ydata(), [r["validation/links/selection"] for r in validation])
-    assert len(legend(ax)) == 5
+    assert len(legend(ax)) == 7
 
 
 def test_losses_of_many_steps_are_smoothed_over_faint_ones(tiny_run: Path, tmp_path: Path) -> None:
