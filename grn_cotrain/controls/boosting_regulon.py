@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from grn_cotrain.controls._boosting import PairBooster
 from grn_cotrain.controls.base import CONTROLS
+from grn_cotrain.controls.boosting_all import BoostingAll
 
 __all__ = ["BoostingRegulon"]
 
 
 @CONTROLS.register("boosting_regulon", paper="Ke et al. 2017 (LightGBM), as in scikit-learn")
 class BoostingRegulon(PairBooster):
-    """Boosted trees on graph, gene marginals, expression components, closed-form evidence and regulon factors.
+    """Boosted trees on everything that ``boosting_all`` reads, and on regulon factors, which read validation pairs.
 
     The difference to ``boosting_all`` is what the factors add.
     """
@@ -18,4 +19,4 @@ class BoostingRegulon(PairBooster):
     name = "boosting_regulon"
     cost = "costly"
     needs_cells = True
-    groups = ("graph", "gene", "symbol", "expression", "evidence", "regulon")
+    groups = (*BoostingAll.groups, "regulon")

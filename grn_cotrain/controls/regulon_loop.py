@@ -18,6 +18,7 @@ from grn_cotrain.controls._edge_table import EdgeTable
 from grn_cotrain.controls._factor_model import Support
 from grn_cotrain.controls._table_control import EvidenceControl
 from grn_cotrain.controls.base import CONTROLS
+from grn_cotrain.controls.boosting_all import BoostingAll
 from grn_cotrain.controls.out_of_fold import Fold, Folds, assemble
 from grn_cotrain.controls.pair_features import PairFeatures
 from grn_cotrain.controls.regulon_factor import RegulonFactor
@@ -78,8 +79,8 @@ class RegulonLoop(EvidenceControl):
 
         rounds: int = 2
         reads: Reading = "factors"
-        max_negatives: int = 200_000
-        max_trees: int = 200
+        max_negatives: int = PairBooster.Config.max_negatives
+        max_trees: int = PairBooster.Config.max_trees
 
         def __post_init__(self) -> None:
             require(self.rounds >= 0, f"rounds: got {self.rounds}; give 0 or more")
@@ -92,7 +93,7 @@ class RegulonLoop(EvidenceControl):
     def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
         """Run the rounds; without two classes of training pairs, scores are 0."""
         cells = self.require(cells)
-        self.features = PairFeatures(split, cells, ("graph", "gene", "expression", "evidence"), seed=self.seed)
+        self.features = PairFeatures(split, cells, BoostingAll.groups, seed=self.seed)
         self.table = self.features.table
         if self.config.reads == "permuted_cells":
             cells = cells.permuted_cells(self.seed)

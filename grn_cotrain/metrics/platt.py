@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from scipy.special import expit, logit
+from scipy.special import expit
 
 from grn_cotrain.data.edge_split import EdgeSplit, LabelledPairs
 from grn_cotrain.errors import UserError
@@ -27,12 +27,10 @@ PLATT_FILE = "platt.json"
 KINDS = ("seen", "unseen TF", "unseen target", "unseen TF and target")
 """Kinds of pairs by what training held out: bit 0 for the TF, bit 1 for the target."""
 
-_WEAK_PENALTY = 1e4
-
 
 @dataclass(frozen=True)
 class Platt:
-    """``probability = sigmoid(slope * score + offset)`` (Platt 1999), for the prevalence of the pairs it was fitted on.
+    """``probability = sigmoid(slope * score + offset)`` (Platt 1999), read from models of version 0.1.
 
     Attributes
     ----------
@@ -48,57 +46,13 @@ class Platt:
     num_pairs: int
     prevalence: float
 
-    @classmethod
-    def fit(cls, scores_M: np.ndarray, labels_M: np.ndarray, *, prevalence: float | None = None) -> Self:
-        """Fit on validation scores; a constant score gives the prevalence.
-
-        Parameters
-        ----------
-        scores_M, labels_M
-            Scores of validation pairs, and whether each is an edge.
-        prevalence
-            Share of positives among the pairs that these were sampled from, where negatives were left out: the offset
-            moves by the difference of the log-odds (King & Zeng 2001). Default: the share among the given pairs.
-
-        Raises
-        ------
-        UserError
-            A score is not finite, or a class is missing.
-        """
-        from sklearn.linear_model import LogisticRegression
-
-        scores_M, labels_M = np.asarray(scores_M, dtype=np.float64), np.asarray(labels_M, dtype=bool)
-        if not np.isfinite(scores_M).all():
-            raise UserError(f"scores: {(~np.isfinite(scores_M)).sum()} are not finite; give finite scores")
-        if labels_M.all() or not labels_M.any():
-            raise UserError("labels: validation holds one class only; give positives and negatives")
-        # Standardised, so that the weak penalty, which only bounds separable data, does not depend on the scores' unit.
-        centre, spread = float(scores_M.mean()), float(scores_M.std()) or 1.0
-        standard_M = (scores_M - centre) / spread
-        model = LogisticRegression(C=_WEAK_PENALTY, max_iter=1000).fit(standard_M[:, None], labels_M)
-        slope = float(model.coef_[0, 0]) / spread
-        offset = float(model.intercept_[0]) - slope * centre
-        share = float(labels_M.mean())
-        if prevalence is None or prevalence == share:
-            return cls(slope, offset, len(labels_M), share)
-        offset += float(logit(prevalence) - logit(share))
-        return cls(slope, offset, len(labels_M), prevalence)
-
     def probability(self, scores_M: np.ndarray) -> np.ndarray:
         """Probabilities ``[M]``, float64 in [0, 1]."""
         return expit(self.slope * np.asarray(scores_M, dtype=np.float64) + self.offset)
 
-    def save(self, path: str | Path) -> None:
-        """Write JSON, atomically."""
-        write_json(path, asdict(self))
-
     @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Read what :meth:`save` wrote; another file is an error in one line."""
-        return cls._read(read_json(path, what="Platt scaling", shape={}), path)
-
-    @classmethod
-    def _read(cls, loaded: Any, path: str | Path) -> Self:
+    def read(cls, loaded: Any, path: str | Path) -> Self:
+        """Read the keys of a JSON object; another object is an error in one line."""
         try:
             platt = cls(
                 float(loaded["slope"]), float(loaded["offset"]), int(loaded["num_pairs"]), float(loaded["prevalence"])
@@ -229,7 +183,7 @@ def _drawn_share(positives: int, negatives: float, split: EdgeSplit) -> float:
 def _scaling(loaded: Any, path: str | Path) -> Isotonic | Platt:
     if isinstance(loaded, Mapping) and "scores" in loaded:
         return Isotonic.read(loaded, f"calibration '{path}'")
-    return Platt._read(loaded, path)
+    return Platt.read(loaded, path)
 
 
 def _none() -> np.ndarray:

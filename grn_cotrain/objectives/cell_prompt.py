@@ -5,7 +5,7 @@ Dimension letters: T packed tokens, M hidden tokens, D width, B cells, K value b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.nn.cell_encoders import NO_COVARIATES
 from grn_cotrain.nn.condition_embedding import ConditionEmbedding
 from grn_cotrain.objectives.base import OBJECTIVES, LossOutput, ModelView, PredictsValues, Step, Sum
+from grn_cotrain.objectives.borrowed_view import BorrowsView, require_own_view
 from grn_cotrain.objectives.masking import draw_mask, hide
 from grn_cotrain.objectives.value_target import BinScale, Target, ValueTarget, require_bin_scale
 from grn_cotrain.objectives.view import CLEAN, View
@@ -28,7 +29,7 @@ _MASK_SHARE = 0.4
 
 
 @OBJECTIVES.register("gene_from_cell", paper="Cui et al. 2024, scGPT: gene expression prediction for cell modelling")
-class GeneFromCell(PredictsValues):
+class GeneFromCell(BorrowsView, PredictsValues):
     r"""Hidden values by an inner product of the cell's state and a query of the gene (GEPC).
 
     .. math:: q_j = \mathrm{MLP}(e_j), \qquad \hat y_j = q_j \cdot (W h_c + c) / \sqrt D, \qquad
@@ -85,11 +86,7 @@ class GeneFromCell(PredictsValues):
             require_bin_scale(self.target, self.bin_scale)
             if self.view == CLEAN:
                 raise UserError("view: got clean, which hides nothing to predict; choose auto, own or an objective")
-            if self.view not in ("auto", "own") and self.mask_share is not None:
-                raise UserError(
-                    f"mask_share: got {self.mask_share}, and the view of {self.view} is read, which hides what it"
-                    " hides; leave mask_share out, or set view: own"
-                )
+            require_own_view(self.view, self.mask_share)
             if self.mask_share is not None and not 0 < self.mask_share < 1:
                 raise UserError(f"mask_share: got {self.mask_share}; give a share between 0 and 1")
             if not 0 <= self.covariate_dropout < 1:
@@ -127,23 +124,6 @@ class GeneFromCell(PredictsValues):
     def prepare(self, statistics: Statistics) -> None:
         """Take the statistics of the training cells, once, before training; they are saved with the weights."""
         self.target.prepare(statistics)
-
-    @property
-    def hides_values(self) -> bool:
-        """Only where it was asked for a view of its own."""
-        return self._own_by_config
-
-    @property
-    def _own_by_config(self) -> bool:
-        return self.config.view == "own" or (self.config.view == "auto" and self.config.mask_share is not None)
-
-    def reads(self, name: str, hiding: Sequence[str]) -> tuple[str, ...]:
-        """Its own view, or that of another objective that hides values."""
-        if self._own_by_config:
-            return (name,)
-        if self.config.view != "auto":
-            return (self.config.view,)
-        return (hiding[0],) if hiding else (name,)
 
     def view(self, model: ModelView, tokens: PackedTokens, generator: torch.Generator) -> View:
         """Hide values."""

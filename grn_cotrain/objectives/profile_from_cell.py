@@ -5,7 +5,6 @@ Dimension letters: T packed tokens, N tokens with a value, B cells, D width, G f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +17,8 @@ from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.profiles import MeanProfile
 from grn_cotrain.data.statistics import Need, Statistics
 from grn_cotrain.data.vocab import NUM_SPECIAL
-from grn_cotrain.errors import UserError
-from grn_cotrain.objectives.base import OBJECTIVES, LossOutput, ModelView, Objective, Step, Sum
+from grn_cotrain.objectives.base import OBJECTIVES, LossOutput, ModelView, Step, Sum
+from grn_cotrain.objectives.borrowed_view import BorrowsView, require_own_view
 from grn_cotrain.objectives.masking import draw_mask, hide
 from grn_cotrain.objectives.view import View
 
@@ -50,7 +49,7 @@ class _Profiles:
 @OBJECTIVES.register(
     "profile_from_cell", paper="softmax over genes as in topic models (Blei et al. 2003) and scVI's decoder"
 )
-class ProfileFromCell(Objective):
+class ProfileFromCell(BorrowsView):
     r"""The proportions of a cell's measurements, over all features, from the state of the cell.
 
     .. math:: q_{cg} = \operatorname{softmax}_g \left(b_g + (W h_c)^\top (V e_g) / \sqrt{D}\right), \qquad
@@ -96,11 +95,7 @@ class ProfileFromCell(Objective):
         mask_share: float | None = None
 
         def __post_init__(self) -> None:
-            if self.view not in ("auto", "own") and self.mask_share is not None:
-                raise UserError(
-                    f"mask_share: got {self.mask_share}, and the view of {self.view} is read, which hides what it"
-                    " hides; leave mask_share out, or set view: own"
-                )
+            require_own_view(self.view, self.mask_share)
             share = self.mask_share
             require(share is None or 0 < share < 1, f"mask_share: got {share}; give a share between 0 and 1")
 
@@ -131,23 +126,6 @@ class ProfileFromCell(Objective):
         self.bias_G.copy_(self.log_mean_G)
         codes = [MODALITIES.index(assay.space.name) for assay in layout.assays]
         self.space_G.copy_(torch.tensor(codes)[torch.from_numpy(layout.assay_G)].masked_fill(~is_token_G, -1))
-
-    @property
-    def hides_values(self) -> bool:
-        """Only where it was asked for a view of its own."""
-        return self._own_by_config
-
-    @property
-    def _own_by_config(self) -> bool:
-        return self.config.view == "own" or (self.config.view == "auto" and self.config.mask_share is not None)
-
-    def reads(self, name: str, hiding: Sequence[str]) -> tuple[str, ...]:
-        """Its own view, or that of another objective that hides values."""
-        if self._own_by_config:
-            return (name,)
-        if self.config.view != "auto":
-            return (self.config.view,)
-        return (hiding[0],) if hiding else (name,)
 
     def view(self, model: ModelView, tokens: PackedTokens, generator: torch.Generator) -> View:
         """Hide values."""

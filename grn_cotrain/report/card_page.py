@@ -15,11 +15,11 @@ from grn_cotrain.card.pages import ANSWERS
 from grn_cotrain.files import read_json, write_text
 from grn_cotrain.present import Row
 from grn_cotrain.present.sections import Section as CardSection
-from grn_cotrain.report.blocks import Block, Details, Section, Text
-from grn_cotrain.report.inputs import ReportInputs, RunInputs, without_paths
+from grn_cotrain.report.blocks import Block, Details, Heading, Missing, Section, Text
+from grn_cotrain.report.inputs import Part, ReportInputs, RunInputs, without_paths
 from grn_cotrain.report.page import Page, render_page
 
-__all__ = ["card_blocks", "stored_card", "write_card_page"]
+__all__ = ["card_blocks", "run_card_blocks", "stored_card", "write_card_page"]
 
 C = TypeVar("C", bound=Card)
 
@@ -69,6 +69,34 @@ def stored_card(kind: type[C], report: ReportInputs, run: RunInputs, model: Path
         return found
     report.say(f"  {file} in {run.place} is of other weights; made again")
     return None
+
+
+def run_card_blocks(
+    run: RunInputs,
+    read: Callable[[], C],
+    *,
+    command: str,
+    slug: Callable[[str], str],
+    num_open: int,
+    figures: Callable[[C], Sequence[Block]] = lambda card: (),
+) -> Sequence[Block]:
+    """A card in the report: ``figures`` below its first section, and all sections after ``num_open`` folded.
+
+    ``read`` makes the card, and ``command`` is what the reader can run where it fails.
+    """
+    if not run.has_model:
+        reason = "no card before a model is saved"
+        return [Missing(reason, f"grn-cotrain train RECIPE.yaml --out {run.place} --resume")]
+    card = Part.attempt(read)
+    if card.value is None:
+        return [Missing(f"no card: {card.problem}", command)]
+    blocks: list[Block] = []
+    for index, part in enumerate(card.value.sections()):
+        inside = card_blocks(part, slug)
+        blocks += [Heading(part.title), *inside] if index < num_open else [Details(part.title, inside)]
+        if index == 0:
+            blocks += figures(card.value)
+    return blocks
 
 
 def card_blocks(part: CardSection, slug: Callable[[str], str]) -> Sequence[Block]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from grn_cotrain.card import GeneCard, build_card
-from grn_cotrain.report.blocks import Block, Details, Heading, Missing, Section
-from grn_cotrain.report.card_page import card_blocks, stored_card
-from grn_cotrain.report.inputs import Part, ReportInputs, RunInputs, without_paths
+from grn_cotrain.report.blocks import Block, Section
+from grn_cotrain.report.card_page import run_card_blocks, stored_card
+from grn_cotrain.report.inputs import ReportInputs, RunInputs, without_paths
 from grn_cotrain.report.sections.beside import beside
 
 __all__ = ["section"]
@@ -21,17 +21,9 @@ def section(report: ReportInputs) -> Section:
 
 
 def _of(report: ReportInputs, run: RunInputs) -> Sequence[Block]:
-    if not run.has_model:
-        reason = "no card before a model is saved"
-        return [Missing(reason, f"grn-cotrain train RECIPE.yaml --out {run.place} --resume")]
-    card = Part.attempt(lambda: _card(report, run))
-    if card.value is None:
-        return [Missing(f"no card: {card.problem}", f"grn-cotrain card {run.place}")]
-    blocks: list[Block] = []
-    for index, part in enumerate(card.value.sections()):
-        inside = card_blocks(part, run.slug)
-        blocks += [Heading(part.title), *inside] if index < _OPEN else [Details(part.title, inside)]
-    return blocks
+    return run_card_blocks(
+        run, lambda: _card(report, run), command=f"grn-cotrain card {run.place}", slug=run.slug, num_open=_OPEN
+    )
 
 
 def _card(report: ReportInputs, run: RunInputs) -> GeneCard:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from grn_cotrain.card import CellCard, build_cell_card
-from grn_cotrain.report.blocks import Block, Details, Heading, Missing, Section
-from grn_cotrain.report.card_page import card_blocks, stored_card
+from grn_cotrain.report.blocks import Block, Missing, Section
+from grn_cotrain.report.card_page import run_card_blocks, stored_card
 from grn_cotrain.report.cell_maps import cell_maps
 from grn_cotrain.report.inputs import Part, ReportInputs, RunInputs, without_paths
 from grn_cotrain.report.sections.beside import beside
@@ -23,20 +23,19 @@ def section(report: ReportInputs) -> Section:
 
 
 def _of(report: ReportInputs, run: RunInputs) -> Sequence[Block]:
-    if not run.has_model:
-        reason = "no card before a model is saved"
-        return [Missing(reason, f"grn-cotrain train RECIPE.yaml --out {run.place} --resume")]
-    card = Part.attempt(lambda: _card(report, run))
-    if card.value is None:
-        return [Missing(f"no card: {card.problem}", f"grn-cotrain card {run.place} --kind cells")]
-    blocks: list[Block] = []
-    for index, part in enumerate(card.value.sections()):
-        inside = card_blocks(part, lambda name: run.slug(f"cell-{name}"))
-        blocks += [Heading(part.title), *inside] if index < _OPEN else [Details(part.title, inside)]
-        if index == 0:
-            maps = Part.attempt(lambda: cell_maps(card.value, basis=report.basis, slug=run.slug))  # type: ignore[arg-type]
-            blocks += maps.value if maps.value is not None else [Missing(f"no map: {maps.problem}")]
-    return blocks
+    return run_card_blocks(
+        run,
+        lambda: _card(report, run),
+        command=f"grn-cotrain card {run.place} --kind cells",
+        slug=lambda name: run.slug(f"cell-{name}"),
+        num_open=_OPEN,
+        figures=lambda card: _maps(report, run, card),
+    )
+
+
+def _maps(report: ReportInputs, run: RunInputs, card: CellCard) -> Sequence[Block]:
+    maps = Part.attempt(lambda: cell_maps(card, basis=report.basis, slug=run.slug))
+    return maps.value if maps.value is not None else [Missing(f"no map: {maps.problem}")]
 
 
 def _card(report: ReportInputs, run: RunInputs) -> CellCard:

@@ -16,45 +16,42 @@ from grn_cotrain.metrics.isotonic import Isotonic
 from grn_cotrain.metrics.platt import Calibration, Platt
 from tests.cases.networks import labelled_split, random_grn
 
+OLD = {"slope": 1.5, "offset": -2.0, "num_pairs": 10, "prevalence": 0.4}
+"""Content of ``platt.json`` in a model of version 0.1."""
+
 
 def test_recovers_a_known_sigmoid_in_any_unit() -> None:
+    """The prevalence of a sigmoid is recovered by what fits now, whatever the unit of the scores."""
     rng = np.random.default_rng(0)
     scores = rng.normal(size=100_000)
-    labels = rng.random(100_000) < expit(1.5 * scores - 2)
+    truth = expit(1.5 * scores - 2)
+    labels = rng.random(100_000) < truth
     for unit in (1.0, 1e4, 1e-4):
-        platt = Platt.fit(scores * unit, labels)
-        assert platt.slope * unit == pytest.approx(1.5, abs=0.05)
-        assert platt.offset == pytest.approx(-2, abs=0.05)
-        assert platt.probability(scores * unit).mean() == pytest.approx(labels.mean(), abs=1e-3)
-    assert platt.num_pairs == 100_000
+        found = Isotonic.fit(scores * unit, labels)
+        assert np.abs(found.probability(scores * unit) - truth).mean() == pytest.approx(0, abs=0.05)
+        assert found.probability(scores * unit).mean() == pytest.approx(labels.mean(), abs=1e-3)
+    assert found.num_pairs == 100_000
 
 
 def test_constant_score_gives_prevalence() -> None:
     labels = np.arange(100) < 20
-    assert Platt.fit(np.full(100, 3.0), labels).probability(np.array([3.0]))[0] == pytest.approx(0.2, abs=1e-3)
+    assert Isotonic.fit(np.full(100, 3.0), labels).probability(np.array([3.0]))[0] == pytest.approx(0.2, abs=1e-3)
 
 
 def test_separable_scores_stay_finite_and_ordered() -> None:
-    platt = Platt.fit(np.arange(50.0), np.arange(50) >= 25)
-    probability = platt.probability(np.linspace(-100, 100, 50))
+    found = Isotonic.fit(np.arange(50.0), np.arange(50) >= 25)
+    probability = found.probability(np.linspace(-100, 100, 50))
     assert np.isfinite(probability).all()
     assert (np.diff(probability) >= 0).all()
 
 
-def test_round_trip(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    platt = Platt.fit(np.arange(10.0), np.arange(10) % 3 == 0)
-    platt.save(tmp_path / "platt.json")
-    assert Platt.load(tmp_path / "platt.json") == platt
-    (tmp_path / "bad.json").write_text('{"slope": 1}')
+def test_old_scaling_is_read() -> None:
+    platt = Platt.read(OLD, "platt.json")
+    np.testing.assert_allclose(platt.probability(np.array([0.0, 2.0])), expit([-2.0, 1.0]))
     with pytest.raises(UserError, match="missing"):
-        Platt.load(tmp_path / "bad.json")
-
-
-def test_bad_input_is_refused() -> None:
-    with pytest.raises(UserError, match="one class"):
-        Platt.fit(np.arange(3.0), np.ones(3, dtype=bool))
-    with pytest.raises(UserError, match="1 are not finite"):
-        Platt.fit(np.array([0.0, np.nan]), np.array([True, False]))
+        Platt.read({"slope": 1}, "bad.json")
+    with pytest.raises(UserError, match="not finite"):
+        Platt.read({**OLD, "slope": float("nan")}, "bad.json")
 
 
 def scores_of(pairs: LabelledPairs) -> np.ndarray:
@@ -105,8 +102,8 @@ def test_pairs_of_the_kind_that_validates_have_the_one_scaling_and_others_none(
 
 
 def test_a_file_without_kinds_is_one_scaling_for_all(tmp_path: Path) -> None:
-    platt = Platt.fit(np.arange(10.0), np.arange(10) % 3 == 0)
-    platt.save(tmp_path / "platt.json")
+    (tmp_path / "platt.json").write_text(json.dumps(OLD))
+    platt = Platt.read(OLD, "platt.json")
     calibration = Calibration.load(tmp_path / "platt.json")
     np.testing.assert_array_equal(
         calibration.probability(np.arange(4.0), np.array([[0, 1, 2, 3], [4, 5, 6, 7]])),
