@@ -87,10 +87,13 @@ def _by_correlation(cells: CellStore, train_2E: np.ndarray, symbols: np.ndarray)
 
 
 def _exported(run: Path, prep: Path, *, known: Literal["keep", "drop", "only"]) -> pd.DataFrame:
-    """Output of ``grn-cotrain export edges --format decoupler``, read back as a user would."""
+    """Output of ``grn-cotrain export edges --format decoupler --rank-by specific``, read back as a user would.
+
+    Activities are read from each TF's own list, and a list of popular targets is the same for every TF.
+    """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "net.csv"
-        export_edges(run, "decoupler", file, known=known, prep=prep, say=lambda line: None)
+        export_edges(run, "decoupler", file, known=known, rank_by="specific", prep=prep, say=lambda line: None)
         return pd.read_csv(file)
 
 

@@ -77,10 +77,20 @@ class PairScores:
         """Whether the decoder has channels of evidence."""
         return bool(self.channels(np.zeros((2, 0), dtype=np.int64))[0])
 
+    @torch.no_grad()
     def evidence(self, tile_S: np.ndarray, targets_N: np.ndarray) -> np.ndarray:
-        """Sum of the channels of each pair, float64 ``[S, N]``."""
+        """Sum of the channels of each pair, float64 ``[S, N]``.
+
+        Where the fit gave no channel a weight, so that a score holds nothing about pairs, channels weigh alike:
+        evidence that is 0 everywhere would order a list by its score.
+        """
+        decoder = self.model.link_decoder
+        assert isinstance(decoder, ResidualDecoder)
         grid = np.broadcast_arrays(tile_S[:, None], targets_N[None, :])
-        return self.channels(np.stack(grid).reshape(2, -1))[1].sum(axis=0).reshape(grid[0].shape)
+        pairs_2M = torch.from_numpy(np.stack(grid).reshape(2, -1))
+        weighted = bool((decoder.evidence_weight_K != 0).any())
+        parts_KM = decoder.channel_parts(pairs_2M) if weighted else decoder.pair_parts(pairs_2M)
+        return parts_KM.double().numpy().sum(axis=0).reshape(grid[0].shape)
 
 
 @dataclass(frozen=True, eq=False)

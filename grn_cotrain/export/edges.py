@@ -258,7 +258,7 @@ def predict_edges(
     if options.known != "keep" and known.origin == "none":
         raise UserError(f"--known '{options.known}': the known edges of run '{run}' cannot be determined; give --prep")
     vocab = scorer.model.vocab
-    rank_by: RankBy = options.rank_by or ("score" if options.known == "only" else "specific")
+    rank_by: RankBy = options.rank_by or ("specific" if options.known == "drop" else "score")
     sources_S = known.sources_S if options.tfs is None else _named(vocab, options.tfs, "--tfs", say)
     targets_N = _all_targets(vocab) if options.targets is None else _named(vocab, options.targets, "--targets", say)
     if options.tfs is not None and known.origin != "none":

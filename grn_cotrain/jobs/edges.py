@@ -51,8 +51,8 @@ class EdgeOptions(Options):
     )
     rank_by: Literal["specific", "score"] | None = option(
         None,
-        "Order of a TF's targets: specific (targets that other TFs share go down) or score; default: specific, and"
-        " score for known edges alone (known: only).",
+        "Order of a TF's targets: specific (targets that other TFs share go down) or score; default: specific for new"
+        " edges (known: drop), else score.",
     )
     prep: str | Path | None = option(
         None,

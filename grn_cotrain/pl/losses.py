@@ -93,7 +93,7 @@ def _draw(ax: Axes, training: pd.DataFrame, validation: pd.DataFrame, objectives
         low, high = float(values.min()), float(values.max())
         ax.set_ylim(min(0.0, low), high + 0.08 * (high - min(0.0, low)))
     ax.set_xlabel("optimizer step")
-    ax.set_ylabel("loss, as averaged by each objective")
+    ax.set_ylabel("loss of each objective")
     ax.margins(x=0.02)
     if _LINKS in validation and validation[_LINKS].notna().any():
         handles += _links(ax, validation[_LINKS].dropna())

@@ -109,7 +109,7 @@ def _by_label(ax: Axes, xy_C2: np.ndarray, labels: list[str], name: str) -> None
             linewidths=0,
             label=label,
         )
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=2, frameon=False, markerscale=2, fontsize=7)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, frameon=False, markerscale=2, fontsize=7)
     _bare(ax, name)
 
 
@@ -133,7 +133,7 @@ def _by_number(ax: Axes, xy_C2: np.ndarray, values: list[float], number: str, na
             label=words,
         )
     ax.legend(
-        loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=2, frameon=False, markerscale=2, fontsize=7,
+        loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, frameon=False, markerscale=2, fontsize=7,
         title=f"log {number}", title_fontsize=7,
     )  # fmt: skip
     _bare(ax, name)

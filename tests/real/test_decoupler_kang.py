@@ -68,7 +68,8 @@ def test_the_command_and_decoupler(small_run: Path, cells: anndata.AnnData, tmp_
     import decoupler as dc
 
     file = tmp_path / "net.csv"
-    assert run_app(app, ["export", "edges", str(small_run), "--format", "decoupler", "--out", str(file)]) == 0
+    command = ["export", "edges", str(small_run), "--format", "decoupler", "--rank-by", "specific"]
+    assert run_app(app, [*command, "--out", str(file)]) == 0
     mine = cells.copy()
     dc.mt.ulm(mine, pd.read_csv(file))
     activity = mine.obsm["score_ulm"]

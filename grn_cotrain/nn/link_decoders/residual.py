@@ -204,11 +204,15 @@ class ResidualDecoder(LinkDecoder):
 
     def channel_parts(self, pairs_2M: Tensor) -> Tensor:
         """Return the weighted pair part of each channel, ``[K, M]``: where the score of an edge comes from."""
+        return self.evidence_weight_K[:, None] * self.pair_parts(pairs_2M)
+
+    def pair_parts(self, pairs_2M: Tensor) -> Tensor:
+        """Return the pair part of each channel without its weight, ``[K, M]``; 0 for sources without a row."""
         row_M = self.row_G[pairs_2M[0]]
         if not self._evidence().shape[1]:
             return self.evidence_weight_K.new_zeros(len(self.evidence_weight_K), pairs_2M.shape[1])
         evidence_KM = self._evidence()[:, row_M.clamp_min(0), pairs_2M[1]]
-        return self.evidence_weight_K[:, None] * evidence_KM * (row_M >= 0)
+        return evidence_KM * (row_M >= 0)
 
     def regulariser(self) -> Tensor:
         """``residual_l2 |last layer|^2 + bias_l2 (mean delta^2 + mean epsilon^2)``, over the biases that are free."""

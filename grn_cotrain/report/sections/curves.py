@@ -81,7 +81,7 @@ def _of(source: Source) -> list[Block]:
 
         drawn = draw(
             plot,
-            size=(3.8, 4.3),
+            size=(3.8, 4.6),
             name=f"{kind}-{source.label}-{links.headline_split}",
             title=f"{title} on {links.headline_split}",
             description=f"{y} against {x}; the numbers are in the table below.",

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from grn_cotrain.apply import OpenRun
+from grn_cotrain.controls.pair_evidence import PairEvidence
 from grn_cotrain.evaluate.model_scorer import ModelScorer
 from grn_cotrain.export.edge_ranking import PairScores, ScoreTable, list_overlap
 from grn_cotrain.export.edges import PredictedEdges, predict_edges
 from grn_cotrain.export.known_edges import known_edges
+from grn_cotrain.nn.link_decoders import LINK_DECODERS
 
 N = 40
 
@@ -71,8 +75,8 @@ def test_new_edges_are_ranked_by_what_is_specific(tiny_run: Path) -> None:
     assert default.rank_by == "specific"
     assert default.provenance()["rank_by"] == "specific"
     by_score = predict_edges(tiny_run, known="drop", top_per_tf=5, rank_by="score", say=quiet)
-    assert by_score.rank_by == predict_edges(tiny_run, known="only", say=quiet).rank_by == "score"
-    assert predict_edges(tiny_run, top_per_tf=5, say=quiet).rank_by == "specific"
+    assert predict_edges(tiny_run, top_per_tf=5, say=quiet).rank_by == by_score.rank_by == "score"
+    assert predict_edges(tiny_run, known="only", say=quiet).rank_by == "score"
     frame = default.frame
     assert (frame["known"] == "").all()
     assert frame.groupby("source").size().max() == 5
@@ -113,3 +117,20 @@ def test_warnings(tiny_run: Path, overlap: float, share: float | None, lines: li
         assert expected in line
     if found:
         assert f"{len(edges):,} new edges are {edges.frame['target'].nunique():,} targets" in found[0]
+
+
+def test_channels_without_weight_still_order_a_list() -> None:
+    """Where no channel has a weight, the sum of ranks reads the channels alike, not a table of zeros."""
+    decoder = LINK_DECODERS.build("residual", {"evidence": ["kernel_ridge"]}, width=4, num_genes=6)
+    shape = (1, 2, 6)
+    part_KSG = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    evidence = PairEvidence(
+        names=("kernel_ridge",), sources_S=np.array([0, 1]), train_KSG=part_KSG, full_KSG=part_KSG,
+        source_logit_G=np.zeros(6), target_logit_G=np.zeros(6), weight_K=np.zeros(1),
+    )  # fmt: skip
+    decoder.prepare(evidence)
+    decoder.eval()
+    scores = PairScores(SimpleNamespace(link_decoder=decoder), torch.zeros(6, 4))  # type: ignore[arg-type]
+    np.testing.assert_allclose(scores.evidence(np.array([0, 1]), np.arange(6)), part_KSG[0])
+    decoder.evidence_weight_K.data.fill_(2.0)
+    np.testing.assert_allclose(scores.evidence(np.array([0, 1]), np.arange(6)), 2 * part_KSG[0], rtol=1e-6)
