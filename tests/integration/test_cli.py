@@ -315,7 +315,7 @@ def test_embed_cells_of_another_file(run: Path, tiny_world: Path, tmp_path: Path
     assert np.isfinite(rows["fewer"]).all()
     assert list(embedded["fewer"].obs["cell_type"]) == list(embedded["same"].obs["cell_type"])
     # The same cells as in training: their states are those of the model itself.
-    model, config = load_model(run / "model")
+    model, config = load_model(RunFolder.open(run).model_for("cells"))
     recipe = RunFolder.open(run).recipe()
     batch = Tokenizer(Prep.open(tiny_world).cells, recipe.model.tokens).batch(np.arange(30)).pack()
     expected_BD = model.encode_cells(batch, model.encode_graph()).cells_BD.detach().numpy()
