@@ -32,6 +32,7 @@ TITLE = "ground floor: prepare, tokenizer, train step, embed (2,000 genes, 200 v
 
 _GENES, _VALUES, _TFS = 2_000, 200, 20
 _EMBEDDED = 500
+_ROOT = Path(__file__).resolve().parents[2]
 _SIZES = (2_000, 50_000, 100_000)
 
 
@@ -152,7 +153,13 @@ def run(context: Context) -> list[Row]:
             generate(Path(place), num_cells)
             for stage in _STAGES:
                 command = [sys.executable, os.fspath(Path(__file__)), stage, place]
-                environment = {**os.environ, "OMP_NUM_THREADS": str(context.threads)}
+                # Run as a file, a process sees its own folder alone; an older tree that PYTHONPATH names comes first.
+                roots = [root for root in (os.environ.get("PYTHONPATH"), os.fspath(_ROOT)) if root]
+                environment = {
+                    **os.environ,
+                    "OMP_NUM_THREADS": str(context.threads),
+                    "PYTHONPATH": os.pathsep.join(roots),
+                }
                 done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
                 if done.returncode:
                     raise RuntimeError(f"{stage} of {num_cells:,} cells failed: {done.stderr.strip()[-400:]}")
