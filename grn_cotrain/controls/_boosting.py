@@ -160,6 +160,7 @@ class PairBooster(PairModel, EvidenceControl):
     """
 
     version: ClassVar[int] = 2
+    log_odds = True
     stream = 13
 
     @dataclass(frozen=True, kw_only=True)

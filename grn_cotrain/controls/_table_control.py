@@ -31,6 +31,8 @@ class EvidenceControl(Control):
     """
 
     channels: ClassVar[tuple[str, ...]] = ()
+    log_odds: ClassVar[bool] = False
+    """Whether the score is the log-odds of a classifier: its parts then keep their common scale."""
     table: EdgeTable
 
     @abstractmethod

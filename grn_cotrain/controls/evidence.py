@@ -31,7 +31,7 @@ __all__ = ["build_evidence", "fit_channels"]
 
 logger = logging.getLogger(__name__)
 
-_VERSION = 4  # raise when a control used as evidence changes its scores, or the file its form
+_VERSION = 5  # raise when a control used as evidence changes its scores, or the file its form
 _CHECKSUM = "checksum"
 
 NO_SETTINGS: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
@@ -85,7 +85,9 @@ def build_evidence(
             logger.warning("evidence cache %s is damaged (%s): computed again", path.name, error)
     chosen = cells if rows_C is None else cells.part(rows_C)
     channels = fit_channels(names, split, chosen.genes(), seed=seed, settings=settings)
-    evidence = assemble_evidence(split, channels)
+    # A channel of a control is a statistic of its own, whatever the control's score is.
+    odds = [name for name in names if "." not in name and getattr(CONTROLS.get(name), "log_odds", False)]
+    evidence = assemble_evidence(split, channels, log_odds=odds)
     if path is not None:
         with atomic_file(path) as temporary:
             arrays = evidence.to_arrays()

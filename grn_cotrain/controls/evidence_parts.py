@@ -24,6 +24,7 @@ __all__ = [
     "fit_weights",
     "pair_strength",
     "reference",
+    "split_log_odds",
     "split_scores",
     "training_sample",
     "trust",
@@ -40,7 +41,7 @@ STRENGTHS = (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
 
 @dataclass(frozen=True)
 class Parts:
-    """Parts of a score table, each of standard deviation 1 over the reference.
+    """Parts of a score table, each of standard deviation 1 over the reference, or on the scale of log-odds.
 
     Attributes
     ----------
@@ -119,6 +120,19 @@ def split_scores(scores_SG: np.ndarray, rows_R: np.ndarray, genes_N: np.ndarray,
         _standardised(target_G, genes_N),
         pair_SG / np.float32(spread) if spread > 1e-6 else np.zeros_like(pair_SG),
     )
+
+
+def split_log_odds(scores_SG: np.ndarray, rows_R: np.ndarray, genes_N: np.ndarray) -> Parts:
+    """Split log-odds of a classifier, whose scale is that of the logits: the target and pair parts keep it.
+
+    The mean of the reference genes is taken from each TF, then the mean of the reference TFs from each gene. Trees that
+    were fitted on pairs weigh what is the target's against what is the pair's, so the two have one weight
+    (:func:`~grn_cotrain.controls.pair_evidence.assemble_evidence`).
+    """
+    mean_S = scores_SG[:, genes_N].mean(axis=1, dtype=np.float64) if len(genes_N) else np.zeros(len(scores_SG))
+    centred_SG = (scores_SG - mean_S[:, None]).astype(np.float32)
+    target_G = centred_SG[rows_R].mean(axis=0, dtype=np.float64) if len(rows_R) else np.zeros(scores_SG.shape[1])
+    return Parts(_standardised(mean_S, slice(None)), target_G, centred_SG - target_G.astype(np.float32))
 
 
 def _standardised(values: np.ndarray, among: np.ndarray | slice) -> np.ndarray:

@@ -5,7 +5,7 @@ Dimension letters: F features (two a channel), G genes, K evidence channels, M p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import get_args
 
@@ -16,6 +16,7 @@ from grn_cotrain.controls.evidence_parts import (
     fit_weights,
     pair_strength,
     reference,
+    split_log_odds,
     split_scores,
     training_sample,
     trust,
@@ -191,7 +192,11 @@ def degree_logits(split: EdgeSplit) -> tuple[np.ndarray, np.ndarray]:
 
 
 def assemble_evidence(
-    split: EdgeSplit, channels: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], *, fit: bool = True
+    split: EdgeSplit,
+    channels: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
+    *,
+    log_odds: Collection[str] = (),
+    fit: bool = True,
 ) -> PairEvidence:
     """Split channels into their TF, target and pair parts, add degree priors, and fit a weight for each part.
 
@@ -202,6 +207,9 @@ def assemble_evidence(
     channels
         Channel -> ``(sources_S, train_SG, full_SG)``: rows, out-of-fold scores, scores of the full fit. Rows may differ
         between channels; a source without a row in one has evidence 0, the mean, there.
+    log_odds
+        Channels that hold log-odds of a classifier. Their target and pair parts keep one scale and have one weight, and
+        the factor on pair parts stays 1: it was made for scores that hold little about pairs.
     fit
         Start from the non-negative weights of a class-balanced logistic regression of the training labels on the
         out-of-fold parts, together with the degree priors that the decoder will use: a part that adds nothing starts at
@@ -228,7 +236,7 @@ def assemble_evidence(
     for k, (name, (given_S, *tables)) in enumerate(channels.items()):
         at_S = np.searchsorted(sources_S, given_S)
         for what, scores_SG in zip(_FITS, tables, strict=True):
-            parts = _parts(name, what, split, np.asarray(given_S), scores_SG)
+            parts = _parts(name, what, split, np.asarray(given_S), scores_SG, log_odds=name in log_odds)
             pair_KSG[what][k, at_S] = parts.pair_SG
             source_KS[what][k, at_S], target_KG[what][k] = parts.source_S, parts.target_G
     for k in range(number):
@@ -249,21 +257,27 @@ def assemble_evidence(
             source_KS["train"], source_KS["full"], target_KG["train"], target_KG["full"], np.zeros((2, number))
         ),
     )
-    return _weighted(evidence, split) if fit and channels else evidence
+    is_odds_K = np.array([name in log_odds for name in channels], dtype=bool)
+    return _weighted(evidence, split, is_odds_K) if fit and channels else evidence
 
 
 _FITS = ("train", "full")
 
 
-def _parts(name: str, what: str, split: EdgeSplit, sources_S: np.ndarray, scores_SG: np.ndarray) -> Parts:
+def _parts(
+    name: str, what: str, split: EdgeSplit, sources_S: np.ndarray, scores_SG: np.ndarray, *, log_odds: bool
+) -> Parts:
     expected = (len(sources_S), split.num_genes)
     if scores_SG.shape != expected or not np.isfinite(scores_SG).all():
         raise ValueError(f"evidence '{name}': {what} scores must be finite, of shape {expected}")
-    return split_scores(scores_SG, *reference(split, sources_S, full=what == "full"), trust(split, sources_S))
+    among = reference(split, sources_S, full=what == "full")
+    if log_odds:
+        return split_log_odds(scores_SG, *among)
+    return split_scores(scores_SG, *among, trust(split, sources_S))
 
 
-def _weighted(evidence: PairEvidence, split: EdgeSplit) -> PairEvidence:
-    """Fit the weights of all parts on out-of-fold training scores."""
+def _weighted(evidence: PairEvidence, split: EdgeSplit, is_odds_K: np.ndarray) -> PairEvidence:
+    """Fit the weights of all parts on out-of-fold training scores; log-odds have one weight for target and pair."""
     means = evidence.means
     assert means is not None
     (sources_M, targets_M), labels_M = training_sample(split)
@@ -273,6 +287,7 @@ def _weighted(evidence: PairEvidence, split: EdgeSplit) -> PairEvidence:
     known_M, row_M = row_M >= 0, np.maximum(row_M, 0)
     pair_MK = (evidence.train_KSG[:, row_M, targets_M] * known_M).T
     target_MK = means.train_target_KG[:, targets_M].T
+    target_MK, pair_MK = target_MK + pair_MK * is_odds_K, pair_MK * ~is_odds_K
     source_MK = (means.train_source_KS[:, row_M] * known_M).T
     offset_M = np.zeros(len(sources_M))
     if evidence.held_out in ("source", "both"):
@@ -285,6 +300,9 @@ def _weighted(evidence: PairEvidence, split: EdgeSplit) -> PairEvidence:
     number = pair_MK.shape[1]
     fitted_F = fit_weights(np.concatenate([base_MF, pair_MK], axis=1), labels_M, offset_M)
     weight_F, pair_K = fitted_F[:-number], fitted_F[-number:]
-    strength = pair_strength(offset_M + base_MF @ weight_F, pair_MK @ pair_K, labels_M, sources_M)
+    strength = 1.0
+    if not is_odds_K.any():
+        strength = pair_strength(offset_M + base_MF @ weight_F, pair_MK @ pair_K, labels_M, sources_M)
     weight_2K = np.stack([np.zeros(number) if len(weight_F) == number else weight_F[:number], weight_F[-number:]])
-    return replace(evidence, weight_K=strength * pair_K, means=replace(means, weight_2K=weight_2K))
+    weight_K = np.where(is_odds_K, weight_2K[1], strength * pair_K)
+    return replace(evidence, weight_K=weight_K, means=replace(means, weight_2K=weight_2K))

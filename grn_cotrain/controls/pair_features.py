@@ -118,7 +118,8 @@ class PairFeatures:
         number_M = self.folds.fold_SG[rows_M, columns_M]
         for number, fold in enumerate(self.folds):
             mine = np.flatnonzero(number_M == number)
-            result_MF[mine] = self.entries(rows_M[mine], columns_M[mine], fold)
+            if len(mine):  # a fold costs fits of the closed-form controls, however few of its entries are asked for
+                result_MF[mine] = self.entries(rows_M[mine], columns_M[mine], fold)
         if (number_M < 0).any():
             raise ValueError("out_of_fold: entries that no fold holds; ask for training entries only")
         return result_MF

@@ -71,6 +71,7 @@ class RegulonLoop(EvidenceControl):
     name = "regulon_loop"
     cost = "costly"
     needs_cells = True
+    log_odds = True
     channels: ClassVar[tuple[str, ...]] = RegulonFactor.channels
 
     @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,19 @@ from grn_cotrain.recipe import Recipe
 __all__ = ["ModelScorer", "arm_name"]
 
 
+_SHARE = "validation/links/learned_share"
+
+
+def _share_note(name: str, share: float) -> str:
+    """How much of the learned part scores, and why."""
+    if share == 0:
+        return (
+            f"{name}: the validation pairs show no gain of the learned part over the evidence that it starts from, so"
+            " the evidence alone scores"
+        )
+    return f"{name}: the learned part counts by {share:g}, as validation pairs chose"
+
+
 def arm_name(recipe: Recipe) -> str:
     """Name of a run's arm, in one word: its schedule, then what departs from the full model, joined by ``+``."""
     parts: list[str] = [recipe.train.schedule.name]
@@ -49,6 +62,8 @@ class ModelScorer:
     name, kind
         Arm of the run; ``model`` for a joint run on the true network, else ``ablation``. A model that never saw a link
         loss is scored by a decoder fitted afterwards on frozen embeddings, and its name holds ``probe``.
+    notes
+        How much of the learned part of the decoder scores, where validation pairs chose that.
     calibration
         Isotonic calibration on validation pairs, by kind of pair, or None if there was no validation.
     probability
@@ -61,6 +76,10 @@ class ModelScorer:
         arm = arm_name(opened.recipe)
         self.kind = "model" if arm == "joint" else "ablation"
         self.name = f"{arm} probe" if self.config["meta"]["links"] == "probe" else arm
+        share = (self.config["meta"].get("validation") or {}).get(_SHARE)
+        self.notes: tuple[str, ...] = ()
+        if share is not None:
+            self.notes = (_share_note(self.name, float(share)),)
         platt = opened.model_folder / PLATT_FILE
         self.calibration = Calibration.load(platt) if platt.is_file() else None
         self.probability: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = (

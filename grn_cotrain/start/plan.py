@@ -89,7 +89,10 @@ class Plan:
             (f"  split: {self.split.value}", self.split.why.partition(" (")[0]),
             ("graph: {messages: true, backend: csr}", "true, or the controls rewired, random and none"),
             ("model:", ""),
-            ("  width: 64", ""),
+            (
+                "  link_decoder: {name: residual, evidence: [boosting_all]}",
+                "starts from boosted trees, the best baseline",
+            ),
             ("  table: {init: pca, id_dropout: 0.1, inductive: [expression, tf_family]}", ""),
             ("  cell_encoder: transformer", "others: grn-cotrain list cell_encoder"),
             (f"  tokens: {{max_tokens: {tokens}}}", "" if self.tokens is None else self.tokens.why),

@@ -331,6 +331,8 @@ class Trainer:
         )
         # validation/cells/OBJECTIVE/METRIC: an objective's own metrics; losses and link metrics are one level up.
         told = [f"{key.split('/', 3)[3]} {metrics[key]:.3f}" for key in metrics if key.count("/") == 3]
+        share = metrics.get("validation/links/learned_share")
+        told += [] if share is None else [f"share of the learned part of links {share:g}"]
         if told:
             self.reporter.note(f"  {', '.join(told)}")
 

@@ -15,6 +15,7 @@ from grn_cotrain.data.tokens import Tokenizer
 from grn_cotrain.metrics.links import auroc, average_precision, per_tf
 from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.objectives.reading import cell_losses
+from grn_cotrain.train.learned_share import choose_share
 from grn_cotrain.train.schedule import Schedule
 from grn_cotrain.train.seeds import Purpose, torch_generator
 from grn_cotrain.train.tally import Tally
@@ -88,10 +89,19 @@ class Validator:
             model.train(was_training)
 
     def links(self, model: CoTrainNetwork) -> dict[str, float]:
-        """Link metrics on the validation pairs."""
+        """Link metrics on the validation pairs with all that was learned; sets the share of it that will score."""
         assert self.pairs is not None
-        scores_M = model.link_logits(model.encode_graph(), self.pairs.pairs_2M)
-        labels_M = self.pairs.labels_M
+        genes, labels_M = model.encode_graph(), self.pairs.labels_M
+        chosen, share = dict[str, float](), model.link_decoder.share
+        if share is not None:
+            share.fill_(0)
+            evidence_M = model.link_logits(genes, self.pairs.pairs_2M)
+            share.fill_(1)
+        scores_M = model.link_logits(genes, self.pairs.pairs_2M)
+        if share is not None:
+            best = choose_share(evidence_M, scores_M, labels_M, self.pairs.pairs_2M[0])
+            share.fill_(1.0 if best is None else best)
+            chosen = {"validation/links/learned_share": float(share)}
         by_tf = per_tf(scores_M, labels_M, self.pairs.pairs_2M[0])
         pooled = auroc(scores_M, labels_M)
         macro = by_tf.macro_auroc if by_tf.num_tfs else float("nan")
@@ -101,6 +111,7 @@ class Validator:
             "validation/links/auroc": pooled,
             "validation/links/auprc": average_precision(scores_M, labels_M),
             "validation/links/selection": macro if np.isfinite(macro) else pooled,
+            **chosen,
         }
 
     def _cells(self, model: CoTrainNetwork) -> dict[str, float]:

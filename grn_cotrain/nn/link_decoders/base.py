@@ -64,6 +64,11 @@ class LinkDecoder(nn.Module, ABC):
         del genes_GD
         return None
 
+    @property
+    def share(self) -> Tensor | None:
+        """Share in [0, 1] of what was learned on top of evidence, in evaluation mode; None: nothing is under it."""
+        return None
+
     def regulariser(self) -> Tensor | None:
         """Penalty that the objective adds to the loss (already weighted), or None."""
         return None

@@ -39,6 +39,8 @@ class ResidualDecoder(LinkDecoder):
     weights are fitted in closed form, out of fold, and are not trained: a link loss would take from the pair's part
     what distinguishes the targets of one TF from those of another (docs/decisions/0013-pair-evidence.md).
     ``r`` is another decoder whose last layer starts at zero, so that training begins at the control itself.
+    In evaluation mode :math:`\delta`, :math:`\epsilon` and ``r`` count by a share in [0, 1] that validation pairs
+    choose (:func:`~grn_cotrain.train.learned_share.choose_share`): 0 unless they show that the learned part helps.
 
     Two traps are closed here. *Degree*: on a held-out side (``PairEvidence.held_out``) every bias stays at its prior
     mean, in training as at test; biases fitted to training genes would explain away what the evidence shows about
@@ -103,6 +105,7 @@ class ResidualDecoder(LinkDecoder):
             if len(set(self.evidence)) != len(self.evidence):
                 raise UserError(f"evidence: got {', '.join(self.evidence)}; name each channel once")
 
+    learned_share: Tensor
     train_KSG: Tensor
     full_KSG: Tensor
     mean_weight_2K: Tensor
@@ -122,6 +125,7 @@ class ResidualDecoder(LinkDecoder):
         self._is_prepared = False
         self.evidence_weight_K = nn.Parameter(torch.full((channels,), config.evidence_weight / max(1, channels)))
         self.register_buffer("mean_weight_2K", torch.zeros(2, channels))
+        self.register_buffer("learned_share", torch.ones(()))
         self.source_deviation_G = nn.Parameter(torch.zeros(num_genes))
         self.target_deviation_G = nn.Parameter(torch.zeros(num_genes))
         self.residual = cast(LearnedDecoder, LINK_DECODERS.build(config.residual, width=width, num_genes=num_genes))
@@ -187,7 +191,7 @@ class ResidualDecoder(LinkDecoder):
             evidence_M = (self.evidence_weight_K[:, None] * evidence_KM).sum(0)
             evidence_M = (evidence_M + self._source_part()[row_M.clamp_min(0)]) * (row_M >= 0)
             evidence_M = evidence_M + self._target_part()[targets_M]
-        learned_M = self.residual(self._rows(genes_GD), pairs_2M)
+        learned_M = self._share() * self.residual(self._rows(genes_GD), pairs_2M)
         return source_G[sources_M] + target_G[targets_M] + evidence_M + learned_M
 
     def block(self, genes_GD: Tensor, sources_S: Tensor) -> Tensor:
@@ -200,7 +204,7 @@ class ResidualDecoder(LinkDecoder):
             evidence_SG = (self.evidence_weight_K[:, None, None] * self._evidence()[:, rows_S]).sum(0)
             evidence_SG = (evidence_SG + self._source_part()[rows_S][:, None]) * (row_S >= 0)[:, None]
             logits_SG = logits_SG + evidence_SG + self._target_part()
-        return logits_SG + self.residual.block(self._rows(genes_GD), sources_S)
+        return logits_SG + self._share() * self.residual.block(self._rows(genes_GD), sources_S)
 
     def channel_parts(self, pairs_2M: Tensor) -> Tensor:
         """Return the weighted pair part of each channel, ``[K, M]``: where the score of an edge comes from."""
@@ -213,6 +217,11 @@ class ResidualDecoder(LinkDecoder):
             return self.evidence_weight_K.new_zeros(len(self.evidence_weight_K), pairs_2M.shape[1])
         evidence_KM = self._evidence()[:, row_M.clamp_min(0), pairs_2M[1]]
         return evidence_KM * (row_M >= 0)
+
+    @property
+    def share(self) -> Tensor:
+        """See :class:`LinkDecoder`."""
+        return self.learned_share
 
     def regulariser(self) -> Tensor:
         """``residual_l2 |last layer|^2 + bias_l2 (mean delta^2 + mean epsilon^2)``, over the biases that are free."""
@@ -232,15 +241,20 @@ class ResidualDecoder(LinkDecoder):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         # Models of version 0.1 have whole scores as evidence: the means have no part in theirs.
         state_dict.setdefault(f"{prefix}mean_weight_2K", torch.zeros_like(self.mean_weight_2K))
+        state_dict.setdefault(f"{prefix}learned_share", torch.ones_like(self.learned_share))  # nor a share of their own
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _biases(self) -> tuple[Tensor, Tensor]:
         if not self._is_prepared:
             raise RuntimeError("the residual decoder was used before prepare(evidence)")
+        share = self._share()
         return (
-            self.source_prior_G + self.free_2[0] * self.source_deviation_G,
-            self.target_prior_G + self.free_2[1] * self.target_deviation_G,
+            self.source_prior_G + share * self.free_2[0] * self.source_deviation_G,
+            self.target_prior_G + share * self.free_2[1] * self.target_deviation_G,
         )
+
+    def _share(self) -> Tensor | float:
+        return 1.0 if self.training else self.learned_share
 
     def _rows(self, genes_GD: Tensor) -> Tensor:
         return F.normalize(genes_GD, dim=-1, eps=1e-6) * self._row_length

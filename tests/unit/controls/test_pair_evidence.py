@@ -80,6 +80,43 @@ def test_a_tf_mean_is_in_its_own_part_alone() -> None:
     assert np.corrcoef(raised.means.train_source_KS[0], np.arange(S))[0, 1] == pytest.approx(1, abs=1e-4)
 
 
+def test_log_odds_keep_their_order_and_their_scale() -> None:
+    """A decoder that starts from a classifier starts at it: one weight for all that is not the TF's mean."""
+    split = make_split("unseen-target", targets=45)
+    generator = np.random.default_rng(5)
+    target_G, pair_SG = generator.normal(size=G), 0.3 * generator.normal(size=(S, G))
+    train_SG = -2 + np.arange(S)[:, None] / 10 + target_G + pair_SG + 2.0 * labels_SG(split)
+    evidence = assemble_evidence(split, {"a": (np.arange(S), train_SG, train_SG + 1)}, log_odds=["a"])
+    means = evidence.means
+    assert means is not None
+    assert evidence.weight_K is not None
+    assert evidence.weight_K[0] == means.weight_2K[1, 0] > 0.2
+    logit_SG = means.full_target_KG[0] + evidence.full_KSG[0]
+    np.testing.assert_allclose(logit_SG - logit_SG[:, :1], train_SG - train_SG[:, :1], atol=1e-4)
+
+
+def test_log_odds_of_the_true_chances_have_weight_one() -> None:
+    split = make_split("unseen-target", targets=G)
+    generator = np.random.default_rng(0)
+    odds_SG = generator.normal(-1.5, 1.5, size=(S, G))
+    edge_SG = generator.random((S, G)) < 1 / (1 + np.exp(-odds_SG))
+    edge_SG[np.arange(S), np.arange(S)] = False
+    split = replace(split, train_2E=np.stack(np.nonzero(edge_SG)))
+    evidence = assemble_evidence(split, {"a": (np.arange(S), odds_SG, odds_SG)}, log_odds=["a"])
+    assert evidence.weight_K is not None
+    assert evidence.weight_K[0] == pytest.approx(1, abs=0.2)
+
+
+def test_the_pairs_of_similarities_are_not_made_stronger_beside_log_odds() -> None:
+    split = make_split("unseen-target", targets=45)
+    channels = {"a": channel(split, 1.0, 1), "odds": channel(split, 0.3, 2)}
+    beside = assemble_evidence(split, channels, log_odds=["odds"])
+    without = assemble_evidence(split, channels)
+    assert beside.weight_K is not None
+    assert without.weight_K is not None
+    assert 0 < beside.weight_K[0] < without.weight_K[0]
+
+
 def test_a_tf_with_few_training_targets_has_little_evidence_of_its_own() -> None:
     split = make_split("unseen-target", targets=45)
     few_E = (split.train_2E[0] != 3) | (np.cumsum(split.train_2E[0] == 3) <= 1)

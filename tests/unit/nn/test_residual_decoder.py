@@ -226,3 +226,32 @@ def test_bad_options() -> None:
         LINK_DECODERS.config("residual", {"evidence": ["knn_family", "knn_family"]})
     with pytest.raises(UserError, match="residual"):
         LINK_DECODERS.config("residual", {"residual": "bilinaer"})
+
+
+def test_what_was_learned_counts_by_its_share_outside_training() -> None:
+    evidence = make_evidence(NAMES)
+    decoder, rows_GD = build(evidence), torch.randn(NUM_GENES, WIDTH)
+    with torch.no_grad():
+        decoder.residual.last_layer().normal_()
+        decoder.source_deviation_G.normal_()
+        decoder.target_deviation_G.normal_()
+        decoder.eval()
+        all_GG = decoder.block(rows_GD, ALL_S)
+        decoder.share.fill_(0)
+        none_GG = decoder.block(rows_GD, ALL_S)
+        decoder.share.fill_(0.25)
+        some_GG = decoder.block(rows_GD, ALL_S)
+        np.testing.assert_allclose(none_GG, closed_form(evidence, evidence.full_KSG, np.array([0.5, 0.5])), atol=1e-5)
+        np.testing.assert_allclose(some_GG, none_GG + 0.25 * (all_GG - none_GG), atol=1e-5)
+        trained = decoder.train().block(rows_GD, ALL_S)
+        decoder.share.fill_(1)
+        assert torch.equal(trained, decoder.block(rows_GD, ALL_S))  # training sees all of it
+
+
+def test_weights_without_a_share_have_all_of_it() -> None:
+    decoder = build()
+    weights = decoder.state_dict()
+    del weights["learned_share"]
+    decoder.share.fill_(0)
+    decoder.load_state_dict(weights)
+    assert decoder.share == 1
