@@ -29,7 +29,7 @@ from grn_cotrain.compare.table import Comparison, change, label_of
 from grn_cotrain.compare.vary import make_arms
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import atomic_file
-from grn_cotrain.present import Cell, figure, number
+from grn_cotrain.present import Cell, figure, metric, number
 
 __all__ = ["TIERS", "Part", "Tier", "app", "overrides", "parts", "rows_of"]
 
@@ -148,8 +148,8 @@ def rows_of(part: Part, found: Comparison) -> Iterator[dict[str, Any]]:
             "runs": str(len(row["seeds"])),
             "TFs": str(found.num_tfs),
             "prevalence": number(found.prevalence, 4),
-            "macro AUROC": _text(figure(first["mean"], first.get("low"), first.get("high"))),
-            "macro AP": number(row["macro_ap"]["mean"], 3),
+            _METRICS[0]: _text(figure(first["mean"], first.get("low"), first.get("high"))),
+            _METRICS[1]: number(row["macro_ap"]["mean"], 3),
             "minus best control": _text(change(row["against_control"])),
             "min": "-" if minutes is None else number(minutes / 60, 1),
         }

@@ -1,4 +1,4 @@
-"""How much of a decoder's learned part counts, beside the closed-form evidence that it starts from.
+"""How much of a decoder's learned part counts, next to the closed-form evidence that it starts from.
 
 A learned part can only be worth its noise where it ranks validation pairs better than the evidence alone. Otherwise a
 model would lose to the baseline that it holds.
@@ -17,7 +17,7 @@ from grn_cotrain.metrics.links import per_tf
 __all__ = ["SHARES", "choose_share"]
 
 SHARES = (0.25, 0.5, 1.0)
-"""Candidates beside 0."""
+"""Candidates in addition to 0."""
 _ERRORS = 1.96  # standard errors that a gain must exceed: the 95 % interval of the link table
 _FEWEST = 10  # TFs; with fewer, a standard error over them means nothing
 
@@ -37,7 +37,7 @@ def choose_share(
     Returns
     -------
     float or None
-        None where fewer than ten TFs have enough validation positives: the pairs cannot choose.
+        None if fewer than ten TFs have enough validation positives: the pairs cannot choose.
     """
     start_S = per_tf(evidence_M, labels_M, sources_M).auroc_S
     if len(start_S) < _FEWEST:
