@@ -36,23 +36,12 @@ __all__ = ["TIERS", "Part", "Tier", "app", "overrides", "parts", "rows_of"]
 app = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 
 _CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-_TEMPLATES = {
-    "hesc": _CONFIGS / "hesc_string.yaml"
-}  # by the start of the network's name; all others are on Kang's cells
+# By the start of the network's name; all others are on Kang's cells.
+_TEMPLATES = {"hesc": _CONFIGS / "hesc_string.yaml"}
 _KANG = _CONFIGS / "kang_collectri.yaml"
 _SPLITS = {"unseen-target": "unseen-target-seed{seed}", "unseen-tf": "unseen-tf-visible-seed{seed}-fold0"}
-_HEADER = [
-    "network",
-    "split",
-    "arm",
-    "runs",
-    "TFs",
-    "prevalence",
-    "macro AUROC",
-    "macro AP",
-    "minus best control",
-    "min",
-]
+_METRICS = (metric("macro_auroc").heading, metric("macro_ap").heading)
+_HEADER = ["network", "split", "arm", "runs", "TFs", "prevalence", *_METRICS, "minus best control", "min"]
 
 
 @dataclass(frozen=True)
