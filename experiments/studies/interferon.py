@@ -211,6 +211,8 @@ def train_on_controls(
     del recipe["prep"]
     recipe["name"] = "kang_controls"
     recipe["data"]["prep"] = str(out / "prep")
+    # Activities are read from targets that have been seen, where similarities to a TF's targets say more than trees.
+    recipe["model"]["link_decoder"]["evidence"] = ["kernel_ridge", "target_knn", "double_knn"]
     recipe["train"] |= {"schedule": {"name": "link_only"}, "max_steps": max_steps, "validate_every": max_steps // 2}
     return train(parse(Recipe, recipe), out / "run").folder
 
