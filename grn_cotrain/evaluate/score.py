@@ -31,13 +31,15 @@ class ScoredPairs:
     """``frame``: ``source, target, score`` and, where there was validation, ``probability``; ``unknown``: gene names.
 
     Every row that was given is there, in order. Pairs with an unknown gene have an empty score and probability.
-    ``respelled``: names that were found with dots for dashes, and the gene they were taken for.
+    ``respelled``: names that were found with dots for dashes, and the gene they were taken for. ``withheld``: sentences
+    on kinds of pairs whose calibration failed.
     """
 
     frame: pd.DataFrame
     unknown: list[str]
     has_probability: bool
     respelled: list[tuple[str, str]] = field(default_factory=list)
+    withheld: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """Lines for the user, one fact a line."""
@@ -48,8 +50,9 @@ class ScoredPairs:
         if self.respelled:
             pairs = [f"{given} -> {gene}" for given, gene in self.respelled]
             lines.append(f"{len(pairs):,} genes were found with dots for dashes: {name_some(pairs, 3)}")
-        if not self.has_probability:
+        if not self.has_probability and not self.withheld:
             lines.append("no probabilities: the run's split has no validation pairs to calibrate on")
+        lines += self.withheld
         return lines
 
 
@@ -97,10 +100,12 @@ def score_named(run: str | Path, pairs: pd.DataFrame, *, what: str = "pairs") ->
     scores_M = scorer.score(index_2N[:, known_N])
     frame = given.assign(score=np.nan)
     frame.loc[known_N, "score"] = scores_M
-    if scorer.probability is not None:
+    withheld = {} if scorer.calibration is None else scorer.calibration.failed
+    calibration = None if scorer.calibration is None else scorer.calibration.trusted
+    if calibration is not None:
         frame["probability"] = np.nan
-        frame.loc[known_N, "probability"] = scorer.probability(scores_M, index_2N[:, known_N])
-    return ScoredPairs(frame, unknown, scorer.probability is not None, list(dotted.items()))
+        frame.loc[known_N, "probability"] = calibration.probability(scores_M, index_2N[:, known_N])
+    return ScoredPairs(frame, unknown, calibration is not None, list(dotted.items()), list(withheld.values()))
 
 
 def _ends(pairs: pd.DataFrame, what: str) -> pd.DataFrame:

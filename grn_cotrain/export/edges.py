@@ -94,6 +94,8 @@ class PredictedEdges:
         the most of them); None without.
     uncalibrated
         Number of edges without a probability, by kind of pair.
+    withheld
+        Kind of pair whose calibration failed on validation pairs that it was not fitted on -> the reason.
     rank_by
         ``score``, or ``specific``: the order of the rows, and what was kept.
     pair_share
@@ -112,6 +114,7 @@ class PredictedEdges:
     prevalence: float | None
     num_calibration: int | None
     uncalibrated: Mapping[str, int] = field(default_factory=dict)
+    withheld: Mapping[str, str] = field(default_factory=dict)
     rank_by: RankBy = "score"
     pair_share: float | None = None
     overlap: float = math.nan
@@ -187,10 +190,12 @@ class PredictedEdges:
                 f"probability: calibrated on {self.num_calibration:,} validation pairs, for a prevalence of"
                 f" {self.prevalence:.3%}; it holds for pairs drawn like those"
             )
-        elif self.prevalence is None:
+        elif self.prevalence is None and not self.withheld:
             lines.append("no probability: the run's split has no validation pairs to calibrate on")
         for kind, number in self.uncalibrated.items():
-            lines.append(f"{number:,} edges have no probability: no validation pairs are of their kind ({kind})")
+            if kind not in self.withheld:
+                lines.append(f"{number:,} edges have no probability: no validation pairs are of their kind ({kind})")
+        lines += self.withheld.values()
         lines += self.warnings()
         return "\n".join(lines)
 
@@ -246,11 +251,12 @@ def predict_edges(
     opened = OpenRun.of(run, prep=options.prep, side="links")
     scorer = ModelScorer(opened)
     run, top, min_probability = opened.folder.folder, options.top, options.min_probability
-    calibration = scorer.calibration
+    withheld = {} if scorer.calibration is None else scorer.calibration.failed
+    calibration = None if scorer.calibration is None else scorer.calibration.trusted
     if min_probability is not None and calibration is None:
+        why = "; ".join(withheld.values()) or "its split has no validation pairs to calibrate on"
         raise UserError(
-            f"--min-probability '{min_probability:g}': run '{run}' has no probabilities, as its split has no validation"
-            " pairs to calibrate on; give --top instead"
+            f"--min-probability '{min_probability:g}': run '{run}' has no probabilities, as {why}; give --top instead"
         )
     known, notes = known_edges(opened)
     for note in notes:
@@ -296,7 +302,8 @@ def predict_edges(
     if rank_by == "specific" and scores_M.size:
         scores_M = scorer.score(pairs_2M)
     for kind, number in unscaled.items():
-        say(f"{number:,} pairs have no probability and are left out: no validation pairs are of their kind ({kind})")
+        why = "their probabilities are withheld" if kind in withheld else "no validation pairs are of their kind"
+        say(f"{number:,} pairs have no probability and are left out: {why} ({kind})")
     if not scores_M.size:
         raise UserError(
             f"run '{run}': no pair is left of {num_candidates:,}"
@@ -315,6 +322,7 @@ def predict_edges(
         prevalence=None if calibration is None else calibration.main.prevalence,
         num_calibration=None if calibration is None else calibration.main.num_pairs,
         uncalibrated={} if calibration is None else calibration.missing(pairs_2M),
+        withheld=withheld,
         rank_by=rank_by,
         pair_share=table.pair_share,
         overlap=list_overlap(pairs_2M, known.num_genes),

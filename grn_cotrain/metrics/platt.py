@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,6 +17,7 @@ from scipy.special import expit
 from grn_cotrain.data.edge_split import EdgeSplit, LabelledPairs
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import read_json, write_json
+from grn_cotrain.metrics.calibration_check import CalibrationCheck, check_calibration
 from grn_cotrain.metrics.isotonic import Isotonic
 
 __all__ = ["KINDS", "PLATT_FILE", "Calibration", "Platt"]
@@ -78,11 +79,15 @@ class Calibration:
         Kind (a member of :data:`KINDS`) -> its scaling, at least one.
     hidden_sources_S, hidden_targets_N
         int64, sorted: held-out genes of the sides that make kinds; empty for a side that does not.
+    checks
+        Kind -> its check on validation pairs that the scaling was not fitted on; a kind with too few pairs, or of a
+        model that was trained before there were checks, has none.
     """
 
     by_kind: Mapping[str, Isotonic | Platt]
     hidden_sources_S: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     hidden_targets_N: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    checks: Mapping[str, CalibrationCheck] = field(default_factory=dict)
 
     @classmethod
     def fit(cls, scores_M: np.ndarray, pairs: LabelledPairs, split: EdgeSplit, *, sampled: float = 1.0) -> Self | None:
@@ -103,7 +108,8 @@ class Calibration:
         given = (side not in ("target",), split.hidden_sources_S), (side not in ("source",), split.hidden_targets_N)
         sources_S, targets_N = (hidden if used else _none() for used, hidden in given)
         found: dict[str, Isotonic | Platt] = {}
-        calibration = cls(found, sources_S, targets_N)
+        checks: dict[str, CalibrationCheck] = {}
+        calibration = cls(found, sources_S, targets_N, checks)
         kind_M = calibration.kinds_of(pairs.pairs_2M)
         for kind in range(len(KINDS)):
             labels_M = pairs.labels_M[kind_M == kind]
@@ -112,13 +118,29 @@ class Calibration:
                 share = positives / (positives + negatives / sampled) if sampled < 1 else None
                 if split.kind == "unseen-target":
                     share = _drawn_share(positives, negatives / sampled, split)
-                found[KINDS[kind]] = Isotonic.fit(scores_M[kind_M == kind], labels_M, prevalence=share)
+                mine_M = scores_M[kind_M == kind]
+                fitted = found[KINDS[kind]] = Isotonic.fit(mine_M, labels_M, prevalence=share)
+                unit_M = pairs.pairs_2M[0 if KINDS[kind] == "unseen TF" else 1, kind_M == kind]
+                check = check_calibration(mine_M, labels_M, unit_M, prevalence=fitted.prevalence, sampled=sampled)
+                if check is not None:
+                    checks[KINDS[kind]] = check
         return calibration if found else None
 
     @property
     def main(self) -> Isotonic | Platt:
         """The scaling of the kind with the most validation pairs."""
         return max(self.by_kind.values(), key=lambda platt: platt.num_pairs)
+
+    @property
+    def trusted(self) -> Self | None:
+        """The scalings without those whose check failed; None if none is left."""
+        kept = {kind: scaling for kind, scaling in self.by_kind.items() if kind not in self.failed}
+        return replace(self, by_kind=kept) if kept else None
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Kinds whose check failed, and the reason of each in a sentence."""
+        return {kind: check.line(kind) for kind, check in self.checks.items() if not check.holds}
 
     def kinds_of(self, pairs_2M: np.ndarray) -> np.ndarray:
         """Position of each pair's kind in :data:`KINDS`, int64 ``[M]``."""
@@ -148,15 +170,17 @@ class Calibration:
                 "hidden_sources": self.hidden_sources_S.tolist(),
                 "hidden_targets": self.hidden_targets_N.tolist(),
             }
+        if self.checks:
+            content["checks"] = {kind: asdict(check) for kind, check in self.checks.items()}
         write_json(path, content)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
         """Read what :meth:`save` wrote; a file without kinds (of version 0.1) has one scaling for all pairs."""
         loaded = read_json(path, what="Platt scaling")
-        main = _scaling(loaded, path)
+        main, checks = _scaling(loaded, path), _checks(loaded, path)
         if "kinds" not in loaded:
-            return cls({KINDS[0]: main})
+            return cls({KINDS[0]: main}, checks=checks)
         try:
             by_kind = {KINDS[KINDS.index(kind)]: _scaling(one, path) for kind, one in loaded["kinds"].items()}
             hidden = [
@@ -167,7 +191,7 @@ class Calibration:
             raise UserError(f"Platt scaling '{path}': kinds of pairs cannot be read; train the run again") from None
         if not by_kind:
             raise UserError(f"Platt scaling '{path}': holds no kind of pair; train the run again")
-        return cls(by_kind, *hidden)
+        return cls(by_kind, *hidden, checks)
 
 
 def _drawn_share(positives: int, negatives: float, split: EdgeSplit) -> float:
@@ -184,6 +208,13 @@ def _scaling(loaded: Any, path: str | Path) -> Isotonic | Platt:
     if isinstance(loaded, Mapping) and "scores" in loaded:
         return Isotonic.read(loaded, f"calibration '{path}'")
     return Platt.read(loaded, path)
+
+
+def _checks(loaded: Mapping[str, Any], path: str | Path) -> dict[str, CalibrationCheck]:
+    found = loaded.get("checks", {})
+    if not isinstance(found, Mapping) or not set(found) <= set(KINDS):
+        raise UserError(f"calibration '{path}': its checks cannot be read; train the run again")
+    return {kind: CalibrationCheck.read(one, f"calibration '{path}'") for kind, one in found.items()}
 
 
 def _none() -> np.ndarray:

@@ -59,6 +59,7 @@ def infer_grn(run: str | Path, options: EdgeOptions) -> pd.DataFrame:
     edges = predict_edges(resolve_run(run), options=kept, say=logger.warning)
     frame = edges.frame
     frame.attrs = {"grn_cotrain": edges.provenance()}
+    told = [*edges.warnings(), *edges.withheld.values()]
     for line in edges.summary().splitlines():
-        logger.info(line)
+        logger.log(logging.WARNING if line in told else logging.INFO, line)
     return frame

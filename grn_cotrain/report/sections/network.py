@@ -54,15 +54,19 @@ def _of(report: ReportInputs, run: RunInputs) -> list[Block]:
     if best.value is None:
         return [Missing(f"no edges: {best.problem}", "grn-cotrain export edges RUN --format parquet")]
     edges = best.value
+    doubts = [*edges.warnings(), *edges.withheld.values()]
     blocks: list[Block] = [Text(without_paths(note), tone="note") for note in dict.fromkeys(notes)]
+    blocks += [Text(line, tone="caution") for line in doubts]
     blocks.insert(0, _network(run, edges))
     blocks.append(_table(run.slug("drawn-edges"), edges.frame, "The edges of the drawn network, by decreasing score."))
     blocks += _regulon(run)
-    new = Part.attempt(lambda: predict_edges(run.run.folder, top=_NEW, known="drop", say=lambda text: None).frame)
+    new = Part.attempt(lambda: predict_edges(run.run.folder, top=_NEW, known="drop", say=lambda text: None))
     if new.value is not None:
-        caption = f"{len(new.value):,} new edges of any TF. Targets that other TFs share are further down."
+        frame = new.value.frame
+        caption = f"{len(frame):,} new edges of any TF. Targets that other TFs share are further down."
+        warnings = [Text(line, tone="caution") for line in new.value.warnings() if line not in doubts]
         blocks.append(
-            Details("New edges, those of single TFs first", (_table(run.slug("new-edges"), new.value, caption),))
+            Details("New edges, those of single TFs first", (*warnings, _table(run.slug("new-edges"), frame, caption)))
         )
     return blocks
 

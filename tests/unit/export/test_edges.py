@@ -14,10 +14,12 @@ from grn_cotrain.data.cells import MemoryStore
 from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.model_scorer import ModelScorer
+from grn_cotrain.evaluate.score import score_named
 from grn_cotrain.export import edge_ranking
 from grn_cotrain.export import edges as edges_module
 from grn_cotrain.export.edges import COLUMNS, PredictedEdges, predict_edges
 from grn_cotrain.export.known_edges import pair_correlations
+from grn_cotrain.metrics.platt import Calibration
 from grn_cotrain.run_folder import RunFolder
 
 SPLIT = "unseen-target-seed0"
@@ -193,6 +195,21 @@ def test_without_probabilities(tiny_run: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(found.weights(), 1 / (1 + np.exp(-found.frame["score"])))
     with pytest.raises(UserError, match="no probabilities"):
         predict_edges(copy, min_probability=0.1, say=quiet)
+
+
+def test_probabilities_whose_check_failed_are_withheld(tiny_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    why = "probabilities of pairs of kind 'unseen target' are withheld: a reason"
+    monkeypatch.setattr(Calibration, "failed", property(lambda self: {"unseen target": why}))
+    found = predict_edges(tiny_run, top=5, say=quiet)
+    assert found.frame["probability"].isna().all()
+    assert found.summary().splitlines().count(why) == 1
+    assert "no validation pairs" not in found.summary()
+    np.testing.assert_allclose(found.weights(), 1 / (1 + np.exp(-found.frame["score"])))
+    with pytest.raises(UserError, match=r"has no probabilities, as probabilities of pairs .* are withheld.*give top"):
+        predict_edges(tiny_run, min_probability=0.1, say=quiet)
+    scored = score_named(tiny_run, found.frame[["source", "target"]])
+    assert "probability" not in scored.frame
+    assert scored.lines()[-1] == why
 
 
 def test_without_the_prepared_folder(

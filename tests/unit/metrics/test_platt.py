@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -153,3 +154,25 @@ def test_an_imported_split_has_the_kinds_of_its_pairs() -> None:
     assert set(calibration.by_kind) == {"seen"}
     assert np.isnan(calibration.probability(np.zeros(4), split.pairs("test").pairs_2M)).all()
     assert calibration.missing(split.pairs("test").pairs_2M) == {"unseen target": 4}
+
+
+def test_a_kind_whose_check_failed_is_not_trusted(tmp_path: Path) -> None:
+    split = make_split(random_grn(num_genes=300, num_tfs=40, density=0.05), "unseen-target")[0]
+    pairs = split.pairs("validation")
+    calibration = Calibration.fit(scores_of(pairs), pairs, split)
+    assert calibration is not None
+    check = calibration.checks["unseen target"]
+    assert check.holds
+    assert not calibration.failed
+    assert calibration.trusted is not None
+    assert calibration.trusted.by_kind == calibration.by_kind
+    failed = replace(calibration, checks={"unseen target": replace(check, num_failed=2)})
+    failed.save(tmp_path / "platt.json")
+    loaded = Calibration.load(tmp_path / "platt.json")
+    assert loaded.trusted is None
+    assert list(loaded.failed) == ["unseen target"]
+    assert loaded.main == calibration.main, "the calibration is kept, so that its figure can be drawn"
+    content = json.loads((tmp_path / "platt.json").read_text())
+    (tmp_path / "platt.json").write_text(json.dumps(content | {"checks": {"odd": {}}}))
+    with pytest.raises(UserError, match="checks cannot be read"):
+        Calibration.load(tmp_path / "platt.json")
