@@ -142,6 +142,17 @@ class PredictedEdges:
         edges = self.frame[["source", "target", "sign", "evidence"]].assign(weight=self.weights())
         return GRN.from_symbols(edges, self.vocab, EdgeReport(num_given=len(edges)))
 
+    def networks(self) -> dict[str, GRN]:
+        """Group of cells -> network with the weights of that group; a single one of empty name without groups."""
+        if "group" not in self.frame:
+            return {"": self.to_grn()}
+        found = {}
+        for name, frame in self.frame.groupby("group", sort=False):
+            kept = frame[frame["conditioned"] > 0]
+            edges = kept[["source", "target", "sign", "evidence"]].assign(weight=kept["conditioned"])
+            found[str(name)] = GRN.from_symbols(edges, self.vocab, EdgeReport(num_given=len(edges)))
+        return found
+
     def provenance(self) -> dict[str, str | int | float]:
         """Where the edges come from and, with probabilities, for which prevalence they are calibrated."""
         found: dict[str, str | int | float] = {
