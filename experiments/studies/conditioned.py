@@ -1,13 +1,13 @@
 """Does a network that is conditioned on groups of cells hold anything about these cells?
 
 ``python -m experiments.studies.conditioned RUN [--seeds 0,1,2] [--record NAME]``, with ``GRN_COTRAIN_DATA``
-set and a run on Kang's cells with CollecTRI (``experiments/configs/kang_collectri.yaml``).
+set and a run on Kang's cells with CollecTRI, such as that of ``python -m experiments.studies.links --quick --out DIR``.
 
 - *Interferon*: Kang's stimulated cells against its control cells. The TFs of the network are ordered by how much more
   their edges act in stimulated cells, and the AUROC of five interferon regulators among all TFs is printed.
 - *Interferon, new edges*: the same for the edges that the training network lacks.
 - *Cell types*: pbmc3k. For each marker TF, the AUROC of the cell types in which it is known to work, among all types,
-  and whether a network with targets of other TFs does the same.
+  with the same controls.
 
 Controls stand in the same table: the TF's mean expression alone, the regulon's activity alone, co-expression in these
 cells alone, the network without cells (it is the same in all groups, so it has 0.5), and the same conditioning after
@@ -257,9 +257,13 @@ def _notes(rows: list[dict[str, Any]]) -> list[str]:
         acts = [row["mean_acts"] for row in mine]
         shown = ", ".join(f"{group} {np.mean([one[group] for one in acts]):.3f}" for group in acts[0])
         notes.append(f"{edges}, mean probability that an edge acts: {shown}")
-    types = [
-        row for row in rows if row["check"] == "cell types" and row["edges"] == "all edges" and not row["permuted"]
-    ]
+    types = [row for row in rows if (row["check"], row["edges"], row["permuted"]) == ("cell types", "all edges", False)]
+    held = [tf for tf, value in types[0]["tfs"]["expression"].items() if not np.isnan(value)]
+    shown = ", ".join(
+        f"{_NAMES[scorer]} {np.mean([[row['tfs'][scorer][tf] for tf in held] for row in types]):.3f}"
+        for scorer in SCORERS[:4]
+    )
+    notes.append(f"cell types, all edges, only the {len(held)} TFs that pbmc3k holds: {shown}")
     for scorer in ("conditioned", "expression"):
         shown = ", ".join(
             f"{tf} {np.mean([row['tfs'][scorer][tf] for row in types]):.2f}" for tf in types[0]["tfs"][scorer]

@@ -134,6 +134,8 @@ def _draw(ax: Axes, by: str, mark: float | None) -> None:
     ticks = [f"{at:,.0f}" if by == "cells" else f"{at:.2g}" for at in x]
     ax.set_xticks(x, ticks)
     ax.minorticks_off()
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high + 0.12 * (high - low))  # room for the text of the user's data
     if mark is None or mark <= 0:
         return
     outside = not min(x) <= mark <= max(x)
