@@ -39,6 +39,8 @@ def figures(run: Path, tf: str) -> dict[str, Callable[[], Axes]]:
         "genes by TF": lambda: pl.gene_embedding(run, color="tf"),
         f"genes by regulon {tf}": lambda: pl.gene_embedding(run, color=f"regulon:{tf}"),
         "genes by degree, PCA": lambda: pl.gene_embedding(run, basis="pca"),
+        "power by cells": lambda: pl.power(run),
+        "power by depth": lambda: pl.power(run, by="depth"),
         f"regulon {tf}": lambda: pl.regulon(run, tf),
         f"regulon {tf}, 50": lambda: pl.regulon(run, tf, top=50),
         "network": lambda: pl.network(run),

@@ -21,13 +21,24 @@ Overrides = Annotated[
 
 
 @command(app, "check", panel=PREPARE)
-def check(recipe: Recipe, set_: Overrides = None) -> None:
+def check(
+    recipe: Recipe,
+    set_: Overrides = None,
+    figure: Annotated[
+        Path | None,
+        typer.Option(help="Figure to write (.svg, .pdf, .png): gains in simulated worlds, with these cells marked."),
+    ] = None,
+) -> None:
     """Load a recipe and its data, run one step, and report the time and memory that training will take."""
     from grn_cotrain.recipe import load_recipe
 
     resolved = load_recipe(recipe, set_ or [])  # a bad recipe is reported before torch is imported
     from grn_cotrain.train.check import check_recipe
 
+    if figure is not None:
+        from grn_cotrain.pl.power import check_figure
+
+        check_figure(figure)
     report = check_recipe(resolved)
     say(f"data      {report.num_cells:,} cells x {report.features}; {report.num_train_edges:,} training edges")
     say(f"split     {report.split_summary}")
@@ -40,6 +51,11 @@ def check(recipe: Recipe, set_: Overrides = None) -> None:
     say(f"time      {report.minutes:.1f} minutes expected ({report.seconds_per_step:.2f} s a step)")
     for note in report.notes:
         say(f"note      {note}")
+    if figure is not None:
+        from grn_cotrain.pl.power import power_panels
+
+        power_panels(report.cells_and_depth, figure)
+        say(f"figure    {figure}")
     say(report.audit.summary())
     for warning in report.warnings:
         say(f"warning: {warning}")

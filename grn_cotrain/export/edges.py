@@ -145,6 +145,17 @@ class PredictedEdges:
         edges = self.frame[["source", "target", "sign", "evidence"]].assign(weight=self.weights())
         return GRN.from_symbols(edges, self.vocab, EdgeReport(num_given=len(edges)))
 
+    def networks(self) -> dict[str, GRN]:
+        """Group of cells -> network with the weights of that group; a single one of empty name without groups."""
+        if "group" not in self.frame:
+            return {"": self.to_grn()}
+        found = {}
+        for name, frame in self.frame.groupby("group", sort=False):
+            kept = frame[frame["conditioned"] > 0]
+            edges = kept[["source", "target", "sign", "evidence"]].assign(weight=kept["conditioned"])
+            found[str(name)] = GRN.from_symbols(edges, self.vocab, EdgeReport(num_given=len(edges)))
+        return found
+
     def provenance(self) -> dict[str, str | int | float]:
         """Where the edges come from and, with probabilities, for which prevalence they are calibrated."""
         found: dict[str, str | int | float] = {
@@ -195,13 +206,12 @@ class PredictedEdges:
         for kind, number in self.uncalibrated.items():
             if kind not in self.withheld:
                 lines.append(f"{number:,} edges have no probability: no validation pairs are of their kind ({kind})")
-        lines += self.withheld.values()
         lines += self.warnings()
         return "\n".join(lines)
 
     def warnings(self) -> list[str]:
-        """Lines about lists that are not a TF's own."""
-        found = []
+        """Lines about lists that are not a TF's own, and about probabilities that are withheld."""
+        found = [f"warning: {reason}" for reason in self.withheld.values()]
         if self.overlap > OVERLAP:
             what = "new edges" if not (self.frame["known"] != "").any() else "edges"
             found.append(

@@ -61,8 +61,27 @@ class EdgeOptions(Options):
         metavar="DIR",
     )
 
+    by: str | None = option(
+        None,
+        "Column of obs with groups of cells, such as cell_type: one network a group, in which the weight of an edge is"
+        " multiplied by the probability that it acts in these cells.",
+        metavar="COLUMN",
+    )
+    cells: Any = option(
+        None, "Cells of the groups, an h5ad or an AnnData; default: the run's own cells.", metavar="FILE", parse=str
+    )
+    min_mapped: float = option(
+        0.5,
+        "Minimum fraction of genes shared by the cells and the model, relative to the smaller set.",
+        low=0.0,
+        high=1.0,
+    )
+    min_cells: int = option(30, "Minimum number of cells of a group; smaller groups are reported and left out.", low=5)
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.cells is not None and self.by is None:
+            raise UserError("--cells: cells are read for groups alone; give --by COLUMN too")
         for flag, value in (("--top", self.top), ("--top-per-tf", self.top_per_tf)):
             if isinstance(value, int) and value > MOST_EDGES:
                 raise UserError(f"{flag} '{value}': more than one table holds; give {MOST_EDGES:,} or fewer")

@@ -2,7 +2,7 @@ r"""Whether a calibration holds on validation pairs that it was not fitted on.
 
 Folds hold out whole genes, the genes that training held out, since pairs of one gene are alike: each fold's
 probabilities come from a calibration of the other folds. In bins :math:`b` that expect equally many edges, the share
-that is promised must lie in the interval of the share that is seen,
+that is promised must be in the interval of the share that is seen,
 
 .. math::
 

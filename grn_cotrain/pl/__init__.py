@@ -13,6 +13,7 @@ from grn_cotrain.pl.gene_embedding import gene_embedding
 from grn_cotrain.pl.link_curves import link_curves
 from grn_cotrain.pl.losses import losses
 from grn_cotrain.pl.network import network
+from grn_cotrain.pl.power import power
 from grn_cotrain.pl.regulon import regulon
 from grn_cotrain.pl.sparsity import sparsity
 from grn_cotrain.pl.theme import to_svg
@@ -25,6 +26,7 @@ __all__ = [
     "link_curves",
     "losses",
     "network",
+    "power",
     "regulon",
     "sparsity",
     "to_svg",

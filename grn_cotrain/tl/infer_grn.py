@@ -38,7 +38,8 @@ def infer_grn(run: str | Path, options: EdgeOptions) -> pd.DataFrame:
         evidence, shared_by, target_mean, evidence_rank, channels``, as
         :class:`~grn_cotrain.export.edges.PredictedEdges` has them. The score of an edge with ``known == "train"`` is a
         fit, not a prediction. ``attrs`` holds the run's hashes and the prevalence that probabilities are calibrated
-        for.
+        for. With ``by``, a row for each edge and group of cells, with the columns of
+        :class:`~grn_cotrain.export.group_networks.GroupNetworks`; ``attrs`` then holds facts about the groups too.
 
     Raises
     ------
@@ -49,17 +50,23 @@ def infer_grn(run: str | Path, options: EdgeOptions) -> pd.DataFrame:
     --------
     >>> import grn_cotrain as gc
     >>> net = gc.tl.infer_grn("runs/pbmc", top_per_tf=50, known="drop")  # doctest: +SKIP
+    >>> nets = gc.tl.infer_grn("runs/pbmc", by="cell_type", cells=adata)  # doctest: +SKIP
     """
+    from grn_cotrain.apply import OpenRun
     from grn_cotrain.export.edge_formats import EdgeFormat
     from grn_cotrain.export.edges import predict_edges
+    from grn_cotrain.export.group_networks import networks_of_groups
     from grn_cotrain.hub.fetch import resolve_run
 
     chosen = EdgeFormat.selection.unless(options.top, options.top_per_tf, options.min_probability)
     kept = replace(options, top=chosen.top, top_per_tf=chosen.top_per_tf)
-    edges = predict_edges(resolve_run(run), options=kept, say=logger.warning)
-    frame = edges.frame
-    frame.attrs = {"grn_cotrain": edges.provenance()}
-    told = [*edges.warnings(), *edges.withheld.values()]
+    opened = OpenRun.of(resolve_run(run), prep=options.prep, side="links")
+    edges = predict_edges(opened, options=kept, say=logger.warning)
+    frame, facts = edges.frame, edges.provenance()
+    if options.by is not None:
+        networks = networks_of_groups(opened, edges, kept, say=logger.warning)
+        frame, facts = networks.edges.frame, {**facts, "groups": networks.provenance()}
+    frame.attrs = {"grn_cotrain": facts}
     for line in edges.summary().splitlines():
-        logger.log(logging.WARNING if line in told else logging.INFO, line)
+        logger.log(logging.WARNING if line.startswith("warning: ") else logging.INFO, line)
     return frame

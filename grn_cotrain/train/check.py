@@ -14,7 +14,7 @@ import numpy as np
 from grn_cotrain.controls.select import parse_controls
 from grn_cotrain.data.assays import assay_notes
 from grn_cotrain.data.leakage import LeakReport, audit
-from grn_cotrain.data.power import power_note
+from grn_cotrain.data.power import cells_and_depth, power_note
 from grn_cotrain.data.run_data import load_run_data
 from grn_cotrain.data.split_checks import density_note, split_warnings
 from grn_cotrain.recipe import Recipe
@@ -39,7 +39,7 @@ class CheckReport:
     ``features`` counts those of each modality in words; ``tokens_per_epoch`` and ``tokens_per_cell`` (median) count CLS
     tokens; ``minutes`` is an estimate from the timed steps; ``memory_mb`` is the peak of a rehearsal of all that a run
     does; ``notes`` are lines on edge weights and on how dense the candidates are; ``warnings`` name what makes the
-    run's numbers weak.
+    run's numbers weak; ``cells_and_depth`` is what :func:`~grn_cotrain.data.power.cells_and_depth` finds.
     """
 
     num_cells: int
@@ -56,6 +56,7 @@ class CheckReport:
     audit: LeakReport
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    cells_and_depth: tuple[int, float | None] | None = None
 
 
 def check_recipe(recipe: Recipe, *, timed_steps: int = 2) -> CheckReport:
@@ -105,6 +106,7 @@ def check_recipe(recipe: Recipe, *, timed_steps: int = 2) -> CheckReport:
             *(note for note in notes if note is not None),
         ),
         warnings=split_warnings(data.split),
+        cells_and_depth=cells_and_depth(data.cells),
     )
 
 

@@ -57,11 +57,13 @@ class EdgeFormat(ABC):
     """``__init__(config)``; ``write`` puts edges into one file.
 
     Class attributes: ``suffix`` of the default file name; ``selection``, the edges that the format takes by default;
-    ``refused_characters`` and ``refused_names``, names of genes that the format cannot hold.
+    ``refused_characters`` and ``refused_names``, names of genes that the format cannot hold; ``grouped``, whether it
+    holds a network for each group of cells.
     """
 
     Config: ClassVar[type[Any]]
     suffix: str
+    grouped: ClassVar[bool] = False
     selection: ClassVar[Selection] = Selection(top_per_tf="training")
     refused_characters: ClassVar[re.Pattern[str] | None] = CONTROL_CHARACTERS
     refused_names: ClassVar[frozenset[str]] = frozenset()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from grn_cotrain.data.io.write_h5ad import write_h5ad
 from grn_cotrain.errors import UserError
@@ -22,10 +22,12 @@ class H5adFormat(EdgeFormat):
 
     Rows are TFs, columns targets (as :meth:`~grn_cotrain.data.grn.GRN.from_adata_varp` reads them); ``uns[key]`` holds
     the table of edges with all columns, and where it comes from. ``adata.varp`` of one's own AnnData takes the matrices
-    after ``adata = file[:, adata.var_names]``.
+    after ``adata = file[:, adata.var_names]``. With groups of cells there are such matrices for each group,
+    ``varp[key + "_" + group]``, with the conditioned weights; edges that do not act in a group are not in its matrix.
     """
 
     suffix = "h5ad"
+    grouped: ClassVar[bool] = True
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
@@ -58,7 +60,9 @@ class H5adFormat(EdgeFormat):
         sources = set(edges.frame["source"])
         var["is_tf"] = [symbol in sources for symbol in vocab.symbols]
         adata = anndata.AnnData(X=sparse.csr_matrix((0, vocab.num_features), dtype=np.float32), var=var)
-        edges.to_grn().to_adata_varp(adata, key_added=self.config.key)
+        for name, network in edges.networks().items():
+            key = f"{self.config.key}_{name.replace('/', '_')}" if name else self.config.key
+            network.to_adata_varp(adata, key_added=key)
         adata.uns[self.config.key] = {
             **edges.provenance(),
             "edges": edges.frame.set_axis(edges.frame.index.astype(str)),

@@ -23,6 +23,7 @@ class ParquetFormat(EdgeFormat):
     """
 
     suffix = "parquet"
+    grouped: ClassVar[bool] = True
     refused_characters: ClassVar[None] = None
 
     @dataclass(frozen=True, kw_only=True)

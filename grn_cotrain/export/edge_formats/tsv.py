@@ -23,6 +23,7 @@ class TsvFormat(EdgeFormat):
     """
 
     suffix = "tsv"
+    grouped: ClassVar[bool] = True
     refused_names: ClassVar[frozenset[str]] = READ_AS_MISSING
 
     @dataclass(frozen=True, kw_only=True)

@@ -54,20 +54,19 @@ def _of(report: ReportInputs, run: RunInputs) -> list[Block]:
     if best.value is None:
         return [Missing(f"no edges: {best.problem}", "grn-cotrain export edges RUN --format parquet")]
     edges = best.value
-    doubts = [*edges.warnings(), *edges.withheld.values()]
     blocks: list[Block] = [Text(without_paths(note), tone="note") for note in dict.fromkeys(notes)]
-    blocks += [Text(line, tone="caution") for line in doubts]
     blocks.insert(0, _network(run, edges))
     blocks.append(_table(run.slug("drawn-edges"), edges.frame, "The edges of the drawn network, by decreasing score."))
     blocks += _regulon(run)
     new = Part.attempt(lambda: predict_edges(run.run.folder, top=_NEW, known="drop", say=lambda text: None))
     if new.value is not None:
-        frame = new.value.frame
-        caption = f"{len(frame):,} new edges of any TF. Targets that other TFs share are further down."
-        warnings = [Text(line, tone="caution") for line in new.value.warnings() if line not in doubts]
+        found = new.value
+        caption = f"{len(found):,} new edges of any TF. Targets that other TFs share are further down."
         blocks.append(
-            Details("New edges, those of single TFs first", (*warnings, _table(run.slug("new-edges"), frame, caption)))
+            Details("New edges, those of single TFs first", (_table(run.slug("new-edges"), found.frame, caption),))
         )
+    lists = edges.warnings() + ([] if new.value is None else new.value.warnings())
+    blocks += [Text(line, tone="caution") for line in dict.fromkeys(lists)]
     return blocks
 
 

@@ -17,6 +17,7 @@ from grn_cotrain.report.sections import (
     links,
     network,
     overview,
+    power,
     provenance,
     recipe,
     tf_scores,
@@ -47,6 +48,7 @@ def sections(report: ReportInputs) -> list[tuple[str, MakeSection]]:
         *chosen,
         ("training", training.section),
         ("data", data.section),
+        ("power", power.section),
         ("recipe", recipe.section),
         ("provenance", provenance.section),
     ]

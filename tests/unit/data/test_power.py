@@ -22,6 +22,12 @@ def test_numbers_are_those_of_the_record() -> None:
         mine = (power.share, power.cells, power.depth)
         gains = [row["gain"] for row in rows if (row["share"], row["cells"], row["depth"]) == mine]
         assert np.mean(gains) == pytest.approx(power.gain, abs=6e-4)
+        worlds = [
+            [row[key] for key in ("gain", "low", "high")]
+            for row in rows
+            if (row["share"], row["cells"], row["depth"]) == mine
+        ]
+        np.testing.assert_allclose(power.worlds, worlds, atol=6e-4)
 
 
 def test_cells_and_depth_of_the_user_are_named() -> None:

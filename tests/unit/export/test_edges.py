@@ -202,7 +202,7 @@ def test_probabilities_whose_check_failed_are_withheld(tiny_run: Path, monkeypat
     monkeypatch.setattr(Calibration, "failed", property(lambda self: {"unseen target": why}))
     found = predict_edges(tiny_run, top=5, say=quiet)
     assert found.frame["probability"].isna().all()
-    assert found.summary().splitlines().count(why) == 1
+    assert found.summary().splitlines().count(f"warning: {why}") == 1
     assert "no validation pairs" not in found.summary()
     np.testing.assert_allclose(found.weights(), 1 / (1 + np.exp(-found.frame["score"])))
     with pytest.raises(UserError, match=r"has no probabilities, as probabilities of pairs .* are withheld.*give top"):

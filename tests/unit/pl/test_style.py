@@ -30,6 +30,7 @@ DRAW: dict[str, Callable[..., Axes]] = {
     "network": lambda run, **o: pl.network(edges(), **o),
     "attention": lambda run, **o: pl.attention(attention_edges(), "TF", **o),
     "sparsity": lambda run, **o: pl.sparsity(levels(), **o),
+    "power": lambda run, **o: pl.power(run, **o),
 }
 
 

@@ -17,7 +17,7 @@ from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
 from grn_cotrain.evaluate.model_scorer import ModelScorer
 from grn_cotrain.evaluate.score import score_pairs
-from grn_cotrain.export.edges import PredictedEdges, predict_edges
+from grn_cotrain.export.edges import predict_edges
 
 
 def names(world: Path, count: int) -> list[tuple[str, str]]:
@@ -53,17 +53,6 @@ def test_both_doors_return_the_same_edges(tiny_run: Path, tmp_path: Path, option
         command += [flag, text]
     assert run_app(app, command) == 0
     pd.testing.assert_frame_equal(pd.read_parquet(out), tl.infer_grn(tiny_run, **options), check_dtype=False)
-
-
-def test_doubts_are_warnings_and_facts_are_not(
-    tiny_run: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(PredictedEdges, "warnings", lambda self: ["warning: lists are alike"])
-    with caplog.at_level(logging.INFO):
-        tl.infer_grn(tiny_run, top=4)
-    level = {record.getMessage(): record.levelno for record in caplog.records}
-    assert level["warning: lists are alike"] == logging.WARNING
-    assert next(levelno for line, levelno in level.items() if "scored pairs" in line) == logging.INFO
 
 
 def test_score_edges_of_tuples_frames_and_files(tiny_run: Path, tiny_world: Path, tmp_path: Path) -> None:
@@ -146,3 +135,14 @@ def test_pairs_whose_columns_nothing_tells_are_asked_for(tiny_run: Path, tiny_wo
         tl.score_edges(tiny_run, file)
     told = tl.score_edges(tiny_run, file, format="tsv:source=driver,target=target")
     assert told[["source", "target"]].to_numpy().tolist() == [[a, b]]
+
+
+def test_lists_that_are_alike_are_warned_about(
+    tiny_run: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("grn_cotrain.export.edges.OVERLAP", -1.0)
+    monkeypatch.setattr("grn_cotrain.export.edges.LOW_SHARE", 2.0)
+    with caplog.at_level(logging.WARNING):
+        tl.infer_grn(tiny_run, top_per_tf=3)
+    assert "of the other lists" in caplog.text
+    assert "of the scores' variance" in caplog.text
