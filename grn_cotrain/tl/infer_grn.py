@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from grn_cotrain.jobs.edges import EdgeOptions
 from grn_cotrain.options import keywords
@@ -62,11 +62,12 @@ def infer_grn(run: str | Path, options: EdgeOptions) -> pd.DataFrame:
     kept = replace(options, top=chosen.top, top_per_tf=chosen.top_per_tf)
     opened = OpenRun.of(resolve_run(run), prep=options.prep, side="links")
     edges = predict_edges(opened, options=kept, say=logger.warning)
-    frame, facts = edges.frame, edges.provenance()
+    frame, facts = edges.frame, dict[str, Any](edges.provenance())
     if options.by is not None:
         networks = networks_of_groups(opened, edges, kept, say=logger.warning)
-        frame, facts = networks.edges.frame, {**facts, "groups": networks.provenance()}
+        frame = networks.edges.frame
+        facts["groups"] = networks.provenance()
     frame.attrs = {"grn_cotrain": facts}
     for line in edges.summary().splitlines():
-        logger.log(logging.WARNING if line.startswith("warning: ") else logging.INFO, line)
+        logger.info(line)
     return frame

@@ -34,7 +34,7 @@ from tests.worlds import tiny_recipe
 CONTROLS = "random,degree_product,kernel_ridge"
 EVIL = "<script>alert(1)</script>"
 SECTIONS = ["overview", "links", "tf-scores", "curves", "cells", "network", "embedding", "card", "cell-card"]
-SECTIONS += ["training", "data", "recipe", "provenance"]
+SECTIONS += ["training", "data", "power", "recipe", "provenance"]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
         del plot, size
         return Figure(**{"drawing": '<svg xmlns="http://www.w3.org/2000/svg"/>', **words})
 
-    for name in ("curves", "embedding", "links", "network", "training"):
+    for name in ("curves", "embedding", "links", "network", "power", "training"):
         monkeypatch.setattr(f"grn_cotrain.report.sections.{name}.draw", blank)
     monkeypatch.setattr("grn_cotrain.report.cell_maps.draw", blank)
 
@@ -345,7 +345,7 @@ def barely_begun(run: Path) -> None:
         (without_cells, {"cells"}),
         (without_curves, {"tf-scores", "curves"}),
         (with_broken_links, {"overview", "links", "tf-scores", "curves"}),
-        (without_prep, {"data"}),
+        (without_prep, {"data", "power"}),
         (unfinished, {"overview", "links", "cells", "network", "embedding", "card", "training"}),
         (barely_begun, {"overview", "links", "cells", "network", "embedding", "card", "training", "provenance"}),
     ],
@@ -390,7 +390,7 @@ def test_command_writes_into_the_run_and_prints_the_path(evaluated: Path, tmp_pa
     assert run_app(app, ["report", str(run), "--no-card", "--basis", "pca"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2].startswith(f"report: {run / 'report.html'} (")
-    assert lines[0] == "  1/11 overview"
+    assert lines[0] == "  1/12 overview"
     assert (run / "report.html").is_file()
 
 

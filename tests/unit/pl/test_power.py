@@ -17,15 +17,15 @@ from grn_cotrain.pl.power import power_panels
 
 def cells(number: int = 700, kind: str = "counts") -> MemoryStore:
     vocab = FeatureVocab.from_symbols([f"GENE{i}" for i in range(10)], species="human")
-    return MemoryStore.build(vocab, np.full((number, 10), 1.0), kind=kind)  # type: ignore[arg-type]
+    return MemoryStore.build(vocab, np.full((number, 10), 1.0), kind=kind)
 
 
 def test_the_line_is_the_mean_gain() -> None:
     ax = pl.power(by="cells")
-    (line,) = [line for line in ax.get_lines() if len(line.get_xdata()) == 3]
+    (line,) = [line for line in ax.get_lines() if len(np.asarray(line.get_xdata())) == 3]
     usual = [one for one in POWER if (one.share, one.depth) == (1.0, 300)]
     expected = sorted((one.cells, one.gain) for one in usual)
-    assert list(zip(line.get_xdata(), line.get_ydata(), strict=True)) == expected
+    assert list(zip(*(np.asarray(data).tolist() for data in line.get_data()), strict=True)) == expected
     assert not ax.texts, "without a source nothing is marked"
 
 
