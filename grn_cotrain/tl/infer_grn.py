@@ -69,5 +69,5 @@ def infer_grn(run: str | Path, options: EdgeOptions) -> pd.DataFrame:
         facts["groups"] = networks.provenance()
     frame.attrs = {"grn_cotrain": facts}
     for line in edges.summary().splitlines():
-        logger.info(line)
+        logger.log(logging.WARNING if line.startswith("warning: ") else logging.INFO, line)
     return frame

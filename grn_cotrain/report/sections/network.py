@@ -58,12 +58,15 @@ def _of(report: ReportInputs, run: RunInputs) -> list[Block]:
     blocks.insert(0, _network(run, edges))
     blocks.append(_table(run.slug("drawn-edges"), edges.frame, "The edges of the drawn network, by decreasing score."))
     blocks += _regulon(run)
-    new = Part.attempt(lambda: predict_edges(run.run.folder, top=_NEW, known="drop", say=lambda text: None).frame)
+    new = Part.attempt(lambda: predict_edges(run.run.folder, top=_NEW, known="drop", say=lambda text: None))
     if new.value is not None:
-        caption = f"{len(new.value):,} new edges of any TF. Targets that other TFs share are further down."
+        found = new.value
+        caption = f"{len(found):,} new edges of any TF. Targets that other TFs share are further down."
         blocks.append(
-            Details("New edges, those of single TFs first", (_table(run.slug("new-edges"), new.value, caption),))
+            Details("New edges, those of single TFs first", (_table(run.slug("new-edges"), found.frame, caption),))
         )
+    lists = edges.warnings() + ([] if new.value is None else new.value.warnings())
+    blocks += [Text(line, tone="caution") for line in dict.fromkeys(lists)]
     return blocks
 
 
