@@ -14,7 +14,7 @@ from scipy import sparse
 
 from grn_cotrain.controls._edge_table import EdgeTable
 
-__all__ = ["LastSums", "relative_rate", "same_family", "shrink", "smooth_sources", "smooth_targets"]
+__all__ = ["LastSums", "relative_rate", "same_family", "shrink", "smooth_sources", "smooth_targets", "vote_shares"]
 
 
 class LastSums:
@@ -46,6 +46,12 @@ def shrink(
 ) -> np.ndarray:
     """``(positives + prior_weight * prior) / (weight + prior_weight)``: no neighbours, no opinion but the prior."""
     return (positive_RN + prior_weight * prior_RN) / (weight_RN + prior_weight)
+
+
+def vote_shares(weights_NG: sparse.csr_array, prior_weight: float) -> sparse.csr_array:
+    """Weights over their sum and the weight of the prior: what one positive neighbour adds to :func:`shrink`."""
+    total_N = np.asarray(weights_NG.sum(axis=1), dtype=np.float64) + prior_weight
+    return (sparse.diags_array(1 / total_N) @ weights_NG).tocsr()
 
 
 def smooth_targets(

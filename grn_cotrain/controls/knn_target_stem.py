@@ -14,7 +14,7 @@ from scipy import sparse
 
 from grn_cotrain.config import require
 from grn_cotrain.controls._edge_table import EdgeTable
-from grn_cotrain.controls._smoothing import relative_rate, shrink, smooth_targets
+from grn_cotrain.controls._smoothing import relative_rate, shrink, smooth_targets, vote_shares
 from grn_cotrain.controls._table_control import TableControl, require_candidates
 from grn_cotrain.controls.base import CONTROLS
 from grn_cotrain.data.edge_split import EdgeSplit
@@ -126,14 +126,22 @@ class KnnTargetStem(TableControl):
         stem_GT = self.stems[prefix_weight]
         rows = slice(None) if rows_R is None else rows_R
         columns_N = np.arange(table.num_genes) if columns_N is None else columns_N
-        place_N = np.arange(len(columns_N))
-        together_NG = stem_GT[columns_N] @ stem_GT.T
-        own_N = _own_weight(stem_GT)[columns_N].astype(np.float32)
-        own = sparse.csr_array((own_N, (place_N, columns_N)), together_NG.shape)
-        weights_NG = (together_NG - own) @ sparse.diags_array(table.seen_G.astype(np.float32))
-        positive_RN, weight_RN = smooth_targets(table, weights_NG.tocsr(), rows)
+        positive_RN, weight_RN = smooth_targets(table, _weights(table, stem_GT, columns_N), rows)
         rate_N = stem_features(table, stem_GT)[columns_N, 0].astype(np.float64)
         relative_N = rate_N / table.mean_rate if table.mean_rate > 0 else np.ones(len(columns_N))
         prior_RN = table.source_rate_S[rows][:, None] * relative_N
         rate_RN = shrink(positive_RN, np.maximum(weight_RN, 0), prior_RN, prior_weight)
         return rate_RN * relative_rate(table, of="target")[columns_N]
+
+    def voters(self, columns_N: np.ndarray) -> sparse.csr_array:
+        """Weight of each training gene in the rates of the columns, over all weights and the prior: ``[N, G]``."""
+        prior_weight, prefix_weight = self.option
+        return vote_shares(_weights(self.table, self.stems[prefix_weight], columns_N), prior_weight)
+
+
+def _weights(table: EdgeTable, stem_GT: sparse.csr_array, columns_N: np.ndarray) -> sparse.csr_array:
+    """Weights of the seen genes other than the column itself, ``[N, G]``."""
+    together_NG = stem_GT[columns_N] @ stem_GT.T
+    own_N = _own_weight(stem_GT)[columns_N].astype(np.float32)
+    own = sparse.csr_array((own_N, (np.arange(len(columns_N)), columns_N)), together_NG.shape)
+    return ((together_NG - own) @ sparse.diags_array(table.seen_G.astype(np.float32))).tocsr()

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+from scipy import sparse
 
 from grn_cotrain.controls._edge_table import EdgeTable
 from grn_cotrain.controls._neighbours import RANK, NeighbourFinder, unit_loadings
-from grn_cotrain.controls._smoothing import LastSums, relative_rate, shrink, smooth_targets
+from grn_cotrain.controls._smoothing import LastSums, relative_rate, shrink, smooth_targets, vote_shares
 from grn_cotrain.controls._table_control import TableControl, require_candidates
 from grn_cotrain.controls.base import CONTROLS
 from grn_cotrain.controls.out_of_fold import Fold
@@ -59,6 +60,8 @@ class TargetKnn(TableControl):
 
     finder: NeighbourFinder
     last_sums: LastSums
+    set_widths: dict[str, int]
+    """Number of components of each other data set."""
 
     def options(self) -> Sequence[tuple[int, float]]:
         """Numbers of neighbours x weights of the prior."""
@@ -68,6 +71,9 @@ class TargetKnn(TableControl):
         """Loadings of expression."""
         assert cells is not None
         self.last_sums = LastSums()
+        features = cells.vocab.features
+        sets = {} if features is None else features.of(cells.vocab.symbols)
+        self.set_widths = {name: rows.loadings_GR.shape[1] for name, rows in sets.items()}
         self.finder = NeighbourFinder(unit_loadings(cells, rank=self.config.rank), max(self.config.num_neighbours))
 
     def predict(
@@ -101,7 +107,23 @@ class TargetKnn(TableControl):
         columns = np.arange(table.num_genes) if columns_N is None else columns_N
 
         def compute() -> tuple[np.ndarray, np.ndarray]:
-            nearest = self.finder.find(columns, np.flatnonzero(table.seen_G))
-            return smooth_targets(table, nearest.weights(num, table.num_genes), rows)
+            return smooth_targets(table, self._weights(table, num, columns), rows)
 
         return self.last_sums.get((num,), (table, rows_R, columns_N), compute)
+
+    def _weights(self, table: EdgeTable, num: int, columns_N: np.ndarray) -> sparse.csr_array:
+        nearest = self.finder.find(columns_N, np.flatnonzero(table.seen_G))
+        return nearest.weights(num, table.num_genes)
+
+    def voters(self, columns_N: np.ndarray) -> sparse.csr_array:
+        """Weight of each training gene in the rates of the columns, over all weights and the prior: ``[N, G]``."""
+        num, prior_weight = self.option
+        return vote_shares(self._weights(self.table, num, columns_N), prior_weight)
+
+    def cosines_by_set(self, pairs_2M: np.ndarray) -> dict[str, np.ndarray]:
+        """Part of the cosine of two genes that is due to the cells (``cells``) and to each other data set, ``[M]``."""
+        unit_GR = self.finder.unit_GR
+        widths = {"cells": unit_GR.shape[1] - sum(self.set_widths.values()), **self.set_widths}
+        ends = np.cumsum(list(widths.values()))[:-1]
+        first, second = (np.split(unit_GR[genes_M], ends, axis=1) for genes_M in pairs_2M)
+        return {name: (a * b).sum(axis=1) for name, a, b in zip(widths, first, second, strict=True)}

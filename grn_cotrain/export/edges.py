@@ -32,6 +32,7 @@ from grn_cotrain.export.edge_ranking import (
     list_overlap,
     own_columns,
 )
+from grn_cotrain.export.explain import explain
 from grn_cotrain.export.known_edges import PARTS, KnownEdges, known_edges, pair_correlations
 from grn_cotrain.jobs.edges import MOST_EDGES, EdgeOptions
 from grn_cotrain.metrics.platt import Calibration
@@ -74,7 +75,8 @@ class PredictedEdges:
         the network, in no part) or empty (new). ``evidence``: the network's evidence of a known edge. ``shared_by``:
         number of TFs of this table that have the target. ``target_mean``: mean score of the target over the TFs of the
         run. ``evidence_rank``: rank of the target among the TF's by the pairs' own evidence, 1 is the best; 0 without
-        evidence. ``channels``: what each channel of evidence adds to the score of this pair, the largest first.
+        evidence. ``channels``: what each channel of evidence adds to the score of this pair, the largest first. With
+        ``explain``, ``neighbours`` and ``data_sets`` as :func:`~grn_cotrain.export.explain.explain` has them.
 
         The score of a *training* edge is a fit, not a prediction.
     vocab
@@ -321,7 +323,7 @@ def predict_edges(
         )
     return PredictedEdges(
         frame=edge_rows(vocab, pairs_2M, scores_M, known, calibration).assign(
-            **own_columns(scores, table, pairs_2M, targets_N)
+            **own_columns(scores, table, pairs_2M, targets_N), **(explain(opened, pairs_2M) if options.explain else {})
         ),
         vocab=vocab,
         identity=opened.identity,

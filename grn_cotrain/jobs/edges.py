@@ -54,6 +54,11 @@ class EdgeOptions(Options):
         "Order of a TF's targets: specific (targets that other TFs share go down) or score; default: specific for new"
         " edges (known: drop), else score.",
     )
+    explain: bool = option(
+        False,
+        "Add the columns neighbours and data_sets: the TF's training targets that are alike to the target, their votes,"
+        " and the data sets in which they are. Two baselines are fitted for this.",
+    )
     prep: str | Path | None = option(
         None,
         "New place of the run's prepared folder; default: search for it. Known edges and signs come from it; without"
