@@ -191,7 +191,7 @@ class Calibration:
             raise UserError(f"Platt scaling '{path}': kinds of pairs cannot be read; train the run again") from None
         if not by_kind:
             raise UserError(f"Platt scaling '{path}': holds no kind of pair; train the run again")
-        return cls(by_kind, *hidden, checks)
+        return cls(by_kind, hidden[0], hidden[1], checks)
 
 
 def _drawn_share(positives: int, negatives: float, split: EdgeSplit) -> float:
