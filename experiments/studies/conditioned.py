@@ -36,9 +36,10 @@ from grn_cotrain.data.statistics import Statistics
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.errors import UserError
-from grn_cotrain.export.edges import PredictedEdges, predict_edges
+from grn_cotrain.export.edges import predict_edges
 from grn_cotrain.export.group_networks import GroupNetworks, group_networks
 from grn_cotrain.export.known_edges import KnownEdges, known_edges
+from grn_cotrain.export.predicted_edges import PredictedEdges
 from grn_cotrain.jobs.read import ReadOptions
 
 __all__ = ["MARKERS", "auroc", "by_tf", "main"]

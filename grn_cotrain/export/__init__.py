@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from grn_cotrain.export.cells import embed_cells
 from grn_cotrain.export.edge_file import export_edges
-from grn_cotrain.export.edges import PredictedEdges, predict_edges
+from grn_cotrain.export.edges import predict_edges
 from grn_cotrain.export.genes import GeneEmbeddings, export_genes, gene_embeddings
 from grn_cotrain.export.perturb import perturb_file, perturb_genes
+from grn_cotrain.export.predicted_edges import PredictedEdges
 
 __all__ = [
     "GeneEmbeddings",

@@ -18,8 +18,9 @@ from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.evaluate.attention_run import REPORT_FILES
 from grn_cotrain.export.edge_formats import EDGE_FORMATS, EdgeFormat
-from grn_cotrain.export.edges import PredictedEdges, edge_rows
+from grn_cotrain.export.edges import edge_rows
 from grn_cotrain.export.known_edges import known_edges
+from grn_cotrain.export.predicted_edges import PredictedEdges
 from grn_cotrain.files import staged_files
 
 __all__ = ["attention_network", "check_names", "export_attention"]
@@ -30,7 +31,7 @@ _LEAST = 1e-12  # a weight of 0 has no logarithm
 def attention_network(
     run: str | Path | OpenRun, edges: pd.DataFrame, group: str, *, prep: str | Path | None = None
 ) -> PredictedEdges:
-    """Edges of one cell type as :class:`~grn_cotrain.export.edges.PredictedEdges`, which every edge format can write.
+    """Edges of one cell type as :class:`~grn_cotrain.export.predicted_edges.PredictedEdges`, which every edge format can write.
 
     Parameters
     ----------

@@ -11,8 +11,9 @@ from grn_cotrain.apply import OpenRun
 from grn_cotrain.apply.cells import Progress
 from grn_cotrain.errors import UserError
 from grn_cotrain.export.edge_formats import EDGE_FORMATS, EdgeFormat
-from grn_cotrain.export.edges import PredictedEdges, predict_edges
+from grn_cotrain.export.edges import predict_edges
 from grn_cotrain.export.group_networks import networks_of_groups
+from grn_cotrain.export.predicted_edges import PredictedEdges
 from grn_cotrain.files import atomic_file
 from grn_cotrain.jobs.edges import EdgeOptions
 from grn_cotrain.options import keywords

@@ -25,8 +25,8 @@ from grn_cotrain.data.value_statistics import Moments
 from grn_cotrain.data.vocab import name_some
 from grn_cotrain.errors import UserError
 from grn_cotrain.export.acting import BetaUniform, acting, exceedance, regulon_activity
-from grn_cotrain.export.edges import PredictedEdges
 from grn_cotrain.export.known_edges import KnownEdges, known_edges
+from grn_cotrain.export.predicted_edges import PredictedEdges
 from grn_cotrain.jobs.edges import EdgeOptions
 from grn_cotrain.jobs.read import ReadOptions
 
@@ -103,7 +103,7 @@ class GroupNetworks:
     ----------
     edges
         Its ``frame`` has a row for each edge and group, by group and falling ``conditioned``. In addition to the
-        columns of :class:`~grn_cotrain.export.edges.PredictedEdges`: ``group``; ``conditioned``, the weight of the edge
+        columns of :class:`~grn_cotrain.export.predicted_edges.PredictedEdges`: ``group``; ``conditioned``, the weight of the edge
         without cells (probability, or sigmoid of the score) times ``acts``; ``acts``, the probability that an edge of
         this kind acts in these cells; ``co_expression``, partial correlation in these cells given depth; ``activity``,
         t statistic of the TF's regulon against all other cells; ``source_shift``, the TF's own mean in the group minus

@@ -13,7 +13,8 @@ import pandas as pd
 
 from grn_cotrain.data.grn import GRN
 from grn_cotrain.errors import UserError, did_you_mean
-from grn_cotrain.export.edges import PredictedEdges, predict_edges
+from grn_cotrain.export.edges import predict_edges
+from grn_cotrain.export.predicted_edges import PredictedEdges
 
 __all__ = ["edge_frame", "of_tf"]
 

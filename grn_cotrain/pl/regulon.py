@@ -29,7 +29,7 @@ def regulon(source: Any, tf: str, *, top: int = 20, ax: Axes | None = None) -> A
     Parameters
     ----------
     source
-        Run folder (its edges are predicted), :class:`~grn_cotrain.export.edges.PredictedEdges`, a
+        Run folder (its edges are predicted), :class:`~grn_cotrain.export.predicted_edges.PredictedEdges`, a
         :class:`~grn_cotrain.data.grn.GRN`, or a frame of ``source, target`` with, where known, ``probability`` (or
         ``score``, ``weight``), ``sign`` (-1, 0, 1) and ``known`` (empty: predicted).
     tf

@@ -13,7 +13,7 @@ from grn_cotrain.apply.identity import RunIdentity
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.errors import UserError
 from grn_cotrain.export.edge_formats import EDGE_FORMATS, EdgeFormat
-from grn_cotrain.export.edges import COLUMNS, PredictedEdges
+from grn_cotrain.export.predicted_edges import COLUMNS, PredictedEdges
 from grn_cotrain.files import atomic_file
 
 __all__ = ["AWKWARD", "PLAIN", "EdgeFormatCase", "predicted"]

@@ -20,7 +20,7 @@ from grn_cotrain.data.grn import GRN
 from grn_cotrain.data.io.edges import load_edges
 from grn_cotrain.errors import UserError
 from grn_cotrain.export.edge_formats import EDGE_FORMATS
-from grn_cotrain.export.edges import COLUMNS
+from grn_cotrain.export.predicted_edges import COLUMNS
 from tests.cases.edge_formats import AWKWARD, PLAIN, EdgeFormatCase, predicted
 from tests.cases.skips import extra
 

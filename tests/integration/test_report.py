@@ -211,7 +211,7 @@ def test_calibration_is_said_below_its_figure(html: str, evaluated: Path) -> Non
 def test_doubts_about_edges_are_stated(evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     why = "probabilities of some pairs are withheld"
     monkeypatch.setattr(Calibration, "failed", property(lambda self: {"unseen target": why}))
-    monkeypatch.setattr("grn_cotrain.export.edges.LOW_SHARE", 2.0)
+    monkeypatch.setattr("grn_cotrain.export.predicted_edges.LOW_SHARE", 2.0)
     text = part_of(report([evaluated], tmp_path / "doubts.html"), "network")
     assert text.count(why) == 1
     assert "of the scores' variance" in text

@@ -14,7 +14,7 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.registry import Registry
 
 if TYPE_CHECKING:
-    from grn_cotrain.export.edges import PredictedEdges
+    from grn_cotrain.export.predicted_edges import PredictedEdges
 
 __all__ = ["CONTROL_CHARACTERS", "EDGE_FORMATS", "READ_AS_MISSING", "EdgeFormat", "Selection"]
 

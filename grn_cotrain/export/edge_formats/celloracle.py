@@ -14,7 +14,7 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.export.edge_formats.base import EDGE_FORMATS, EdgeFormat
 
 if TYPE_CHECKING:
-    from grn_cotrain.export.edges import PredictedEdges
+    from grn_cotrain.export.predicted_edges import PredictedEdges
 
 __all__ = ["CelloracleFormat"]
 

@@ -10,7 +10,7 @@ from grn_cotrain.export.edge_formats.base import EDGE_FORMATS, READ_AS_MISSING, 
 from grn_cotrain.text_tables import write_delimited
 
 if TYPE_CHECKING:
-    from grn_cotrain.export.edges import PredictedEdges
+    from grn_cotrain.export.predicted_edges import PredictedEdges
 
 __all__ = ["GearsFormat"]
 

@@ -10,7 +10,7 @@ from grn_cotrain.data.io.write_h5ad import write_h5ad
 from grn_cotrain.export.edge_formats.base import EDGE_FORMATS, EdgeFormat, Selection
 
 if TYPE_CHECKING:
-    from grn_cotrain.export.edges import PredictedEdges
+    from grn_cotrain.export.predicted_edges import PredictedEdges
 
 __all__ = ["GenernibFormat"]
 

@@ -13,7 +13,7 @@ from grn_cotrain.export.edge_formats.base import CONTROL_CHARACTERS, EDGE_FORMAT
 from grn_cotrain.text_tables import guarded
 
 if TYPE_CHECKING:
-    from grn_cotrain.export.edges import PredictedEdges
+    from grn_cotrain.export.predicted_edges import PredictedEdges
 
 __all__ = ["GmtFormat"]
 

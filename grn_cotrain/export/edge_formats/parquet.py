@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, ClassVar
 from grn_cotrain.export.edge_formats.base import EDGE_FORMATS, EdgeFormat
 
 if TYPE_CHECKING:
-    from grn_cotrain.export.edges import PredictedEdges
+    from grn_cotrain.export.predicted_edges import PredictedEdges
 
 __all__ = ["ParquetFormat"]
 
 
 @EDGE_FORMATS.register("parquet", paper="Apache Parquet")
 class ParquetFormat(EdgeFormat):
-    """All columns of :class:`~grn_cotrain.export.edges.PredictedEdges`, as ``pandas.read_parquet`` reads them.
+    """All columns of :class:`~grn_cotrain.export.predicted_edges.PredictedEdges`, as ``pandas.read_parquet`` reads them.
 
     The schema's metadata hold, each after ``grn_cotrain.``, the run's name and hashes, ``scorer``, ``num_candidates``,
     ``labels`` and, with probabilities, ``prevalence`` and ``num_calibration``: what they are calibrated for.

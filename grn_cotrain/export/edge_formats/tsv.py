@@ -10,14 +10,14 @@ from grn_cotrain.export.edge_formats.base import EDGE_FORMATS, READ_AS_MISSING, 
 from grn_cotrain.text_tables import write_delimited
 
 if TYPE_CHECKING:
-    from grn_cotrain.export.edges import PredictedEdges
+    from grn_cotrain.export.predicted_edges import PredictedEdges
 
 __all__ = ["TsvFormat"]
 
 
 @EDGE_FORMATS.register("tsv", paper="-")
 class TsvFormat(EdgeFormat):
-    """All columns of :class:`~grn_cotrain.export.edges.PredictedEdges`, tab-separated, with a header.
+    """All columns of :class:`~grn_cotrain.export.predicted_edges.PredictedEdges`, tab-separated, with a header.
 
     ``pandas.read_csv(FILE, sep="\\t")`` reads it, and so does ``grn-prep grn``.
     """

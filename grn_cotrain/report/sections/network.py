@@ -6,7 +6,8 @@ import pandas as pd
 
 from grn_cotrain.data.alignment import name_some
 from grn_cotrain.evaluate.link_rows import records
-from grn_cotrain.export.edges import PredictedEdges, predict_edges
+from grn_cotrain.export.edges import predict_edges
+from grn_cotrain.export.predicted_edges import PredictedEdges
 from grn_cotrain.present import Cell, Table, figure, table
 from grn_cotrain.present.numbers import MISSING
 from grn_cotrain.report.blocks import Block, Details, Missing, Section, Text

@@ -14,8 +14,9 @@ from grn_cotrain.apply import OpenRun
 from grn_cotrain.controls.pair_evidence import PairEvidence
 from grn_cotrain.evaluate.model_scorer import ModelScorer
 from grn_cotrain.export.edge_ranking import PairScores, ScoreTable, list_overlap
-from grn_cotrain.export.edges import PredictedEdges, predict_edges
+from grn_cotrain.export.edges import predict_edges
 from grn_cotrain.export.known_edges import known_edges
+from grn_cotrain.export.predicted_edges import PredictedEdges
 from grn_cotrain.nn.link_decoders import LINK_DECODERS
 
 N = 40

@@ -17,8 +17,9 @@ from grn_cotrain.evaluate.model_scorer import ModelScorer
 from grn_cotrain.evaluate.score import score_named
 from grn_cotrain.export import edge_ranking
 from grn_cotrain.export import edges as edges_module
-from grn_cotrain.export.edges import COLUMNS, PredictedEdges, predict_edges
+from grn_cotrain.export.edges import predict_edges
 from grn_cotrain.export.known_edges import pair_correlations
+from grn_cotrain.export.predicted_edges import COLUMNS, PredictedEdges
 from grn_cotrain.metrics.platt import Calibration
 from grn_cotrain.run_folder import RunFolder
 

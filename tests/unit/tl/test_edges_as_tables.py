@@ -140,8 +140,8 @@ def test_pairs_whose_columns_nothing_tells_are_asked_for(tiny_run: Path, tiny_wo
 def test_lists_that_are_alike_are_warned_about(
     tiny_run: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("grn_cotrain.export.edges.OVERLAP", -1.0)
-    monkeypatch.setattr("grn_cotrain.export.edges.LOW_SHARE", 2.0)
+    monkeypatch.setattr("grn_cotrain.export.predicted_edges.OVERLAP", -1.0)
+    monkeypatch.setattr("grn_cotrain.export.predicted_edges.LOW_SHARE", 2.0)
     with caplog.at_level(logging.WARNING):
         tl.infer_grn(tiny_run, top_per_tf=3)
     assert "of the other lists" in caplog.text
