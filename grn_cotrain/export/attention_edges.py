@@ -31,7 +31,7 @@ _LEAST = 1e-12  # a weight of 0 has no logarithm
 def attention_network(
     run: str | Path | OpenRun, edges: pd.DataFrame, group: str, *, prep: str | Path | None = None
 ) -> PredictedEdges:
-    """Edges of one cell type as :class:`~grn_cotrain.export.predicted_edges.PredictedEdges`, which every edge format can write.
+    """Edges of one cell type as a table that every edge format can write.
 
     Parameters
     ----------

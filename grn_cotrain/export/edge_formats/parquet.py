@@ -16,7 +16,7 @@ __all__ = ["ParquetFormat"]
 
 @EDGE_FORMATS.register("parquet", paper="Apache Parquet")
 class ParquetFormat(EdgeFormat):
-    """All columns of :class:`~grn_cotrain.export.predicted_edges.PredictedEdges`, as ``pandas.read_parquet`` reads them.
+    """All columns of :class:`~grn_cotrain.export.predicted_edges.PredictedEdges`, for ``pandas.read_parquet``.
 
     The schema's metadata hold, each after ``grn_cotrain.``, the run's name and hashes, ``scorer``, ``num_candidates``,
     ``labels`` and, with probabilities, ``prevalence`` and ``num_calibration``: what they are calibrated for.
