@@ -37,8 +37,8 @@ def infer_grn(run: str | Path, options: EdgeOptions) -> pd.DataFrame:
         The best first (``rank_by``): ``source, target, score, probability, sign, sign_source, correlation, known,
         evidence, shared_by, target_mean, evidence_rank, channels``, as
         :class:`~grn_cotrain.export.predicted_edges.PredictedEdges` has them. The score of an edge with
-        ``known == "train"`` is a fit, not a prediction. ``attrs`` holds the run's hashes and the prevalence that probabilities are calibrated
-        for. With ``by``, a row for each edge and group of cells, with the columns of
+        ``known == "train"`` is a fit, not a prediction. ``attrs`` holds the run's hashes and the prevalence that
+        probabilities are calibrated for. With ``by``, a row for each edge and group of cells, with the columns of
         :class:`~grn_cotrain.export.group_networks.GroupNetworks`; ``attrs`` then holds facts about the groups too.
 
     Raises
