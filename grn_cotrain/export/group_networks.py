@@ -105,8 +105,8 @@ class GroupNetworks:
         Its ``frame`` has a row for each edge and group, by group and falling ``conditioned``. In addition to the
         columns of :class:`~grn_cotrain.export.predicted_edges.PredictedEdges`: ``group``; ``conditioned``, the weight
         of the edge without cells (probability, or sigmoid of the score) times ``acts``; ``acts``, the probability that
-        an edge of this kind acts in these cells; ``co_expression``, partial correlation in these cells given depth; ``activity``,
-        t statistic of the TF's regulon against all other cells; ``source_shift``, the TF's own mean in the group minus
+        an edge of this kind acts in these cells; ``co_expression``, partial correlation in these cells given depth;
+        ``activity``, t statistic of the TF's regulon against all other cells; ``source_shift``, the TF's own mean minus
         that in the other cells, in standard deviations, which ``acts`` does not read; ``source_detected`` and
         ``target_detected``, shares of the group's cells. What the cells do not measure is NaN.
     fits
