@@ -22,6 +22,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 # Wheels that had to be compiled outlive the checkout; the folder's name holds the Python and torch they were built for.
 WHEELS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/grn_cotrain/wheels
 
+# The tests start programs; without compiled modules, each of these compiles the package again.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Real data are read in their own place; nothing but this line and tests/conftest.py knows the place.
 NEIGHBOUR := $(wildcard ../shared/data)
 ifneq ($(NEIGHBOUR),)
