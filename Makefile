@@ -81,7 +81,7 @@ lint: $(CORE)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/unit/test_habits.py tests/unit/test_words.py
 
-# Pages, then the tutorial's own code; warnings are errors. Everything the docs need comes with setup-ci.
+# Notebooks and blocks, two at a time; pages, then the tutorial's own code; warnings are errors. Everything the docs need comes with setup-ci.
 docs: $(BACKENDS)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tools.run_notebooks
 	NO_MKDOCS_2_WARNING=1 OMP_NUM_THREADS=1 $(BIN)/python -m mkdocs build --strict

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,19 @@ import pytest
 from grn_cotrain.cli import app
 from grn_cotrain.commandline import run_app
 from grn_cotrain.compare.grid import GRID_FILE
+from grn_cotrain.compare.processes import Job
 from grn_cotrain.evaluate import run as evaluation
+from tests.faults.child import run_forked
 
 
+def start_forked(job: Job, environment: dict[str, str]) -> int:
+    """A cell's program in a forked process, which need not import everything again."""
+    del environment
+    main = importlib.import_module(job.module).main
+    return run_forked(partial(main, job.arguments), Path.cwd(), limit=120).code
+
+
+@pytest.mark.usefixtures("tiny_run")  # a run in this process, so that its imports are there before the forks
 def test_a_grid_over_two_splits_goes_on_where_it_stopped(
     recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -26,7 +38,9 @@ def test_a_grid_over_two_splits_goes_on_where_it_stopped(
     )
     vary = ["--vary", "data.split=unseen-target-seed0,random-seed0", "--vary", "graph.messages=true,none"]
     arguments = ["compare", str(recipe_file), *vary, "--seeds", "0", "--set", "evaluate.controls=degree_product,random"]
-    assert run_app(app, [*arguments, "--out", str(out)]) == 0
+    with monkeypatch.context() as patched:
+        patched.setattr("grn_cotrain.compare.processes._start", start_forked)
+        assert run_app(app, [*arguments, "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert scored == ["unseen-target-seed0", "random-seed0"]
     stored = json.loads((out / "compare.json").read_text())
@@ -43,7 +57,7 @@ def test_a_grid_over_two_splits_goes_on_where_it_stopped(
     assert printed.rstrip().rsplit("\n", 1)[1].startswith("next: grn-cotrain report ")
     assert stored["command"].startswith("grn-cotrain compare ")
 
-    # One cell is taken away, as if the grid had been killed in it: that one alone runs again.
+    # One cell is taken away, as if the grid had been killed in it: that one alone runs again, in a program of its own.
     first = (out / stored["rows"][0]["run"]).parent
     (first / "cell.json").unlink()
     assert run_app(app, [*arguments, "--out", str(out)]) == 0
