@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import signal
 import sys
@@ -10,13 +11,26 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import typer
 
 from grn_cotrain.commandline import run_app
+from grn_cotrain.compare.processes import Job
 
-__all__ = ["LIMIT", "ONE_LINE", "OUTCOMES", "RIGHT", "WARNED", "Child", "Outcome", "commands", "run_forked"]
+__all__ = [
+    "LIMIT",
+    "ONE_LINE",
+    "OUTCOMES",
+    "RIGHT",
+    "WARNED",
+    "Child",
+    "Outcome",
+    "commands",
+    "run_forked",
+    "start_forked",
+]
 
 LIMIT = 20.0
 """Seconds that a command may take on a damaged file."""
@@ -87,6 +101,13 @@ class Child:
 def run_forked(work: Callable[[], int], folder: Path, *, limit: float = LIMIT) -> Outcome:
     """Run ``work`` in a :class:`Child` to its end."""
     return Child(work, folder).outcome(limit)
+
+
+def start_forked(job: Job, environment: dict[str, str]) -> int:
+    """A job of a grid in a forked process, in place of a new Python."""
+    del environment
+    main = importlib.import_module(job.module).main
+    return run_forked(partial(main, job.arguments), Path.cwd(), limit=120).code
 
 
 def _child(work: Callable[[], int], folder: Path, write: int) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,16 +10,8 @@ import pytest
 from grn_cotrain.cli import app
 from grn_cotrain.commandline import run_app
 from grn_cotrain.compare.grid import GRID_FILE
-from grn_cotrain.compare.processes import Job
 from grn_cotrain.evaluate import run as evaluation
-from tests.faults.child import run_forked
-
-
-def start_forked(job: Job, environment: dict[str, str]) -> int:
-    """A cell's program in a forked process, which need not import everything again."""
-    del environment
-    main = importlib.import_module(job.module).main
-    return run_forked(partial(main, job.arguments), Path.cwd(), limit=120).code
+from tests.faults.child import start_forked
 
 
 @pytest.mark.usefixtures("tiny_run")  # a run in this process, so that its imports are there before the forks
