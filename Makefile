@@ -22,6 +22,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 # Wheels that had to be compiled outlive the checkout; the folder's name holds the Python and torch they were built for.
 WHEELS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/grn_cotrain/wheels
 
+# The tests start programs; without compiled modules, each of these compiles the package again.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Real data are read in their own place; nothing but this line and tests/conftest.py knows the place.
 NEIGHBOUR := $(wildcard ../shared/data)
 ifneq ($(NEIGHBOUR),)
@@ -78,7 +81,7 @@ lint: $(CORE)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/unit/test_habits.py tests/unit/test_words.py
 
-# Pages, then the tutorial's own code; warnings are errors. Everything the docs need comes with setup-ci.
+# Notebooks and blocks, two at a time; pages, then the tutorial's own code; warnings are errors. Everything the docs need comes with setup-ci.
 docs: $(BACKENDS)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tools.run_notebooks
 	NO_MKDOCS_2_WARNING=1 OMP_NUM_THREADS=1 $(BIN)/python -m mkdocs build --strict

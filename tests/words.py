@@ -63,6 +63,11 @@ RULES = (
     Rule("What", r"(?-i:What)\b(?![^?]*\?$)", "a noun, or an imperative", opening=True),
 )
 
+_PATTERNS = [
+    (rule, re.compile(rule.pattern if "(?<" in rule.pattern else rule.pattern.replace(" ", r"\s+"), re.I))
+    for rule in RULES
+]
+
 #: Legitimate uses: (path, text around the hit) -> reason. An entry that no hit needs is an error.
 ALLOWED: dict[tuple[str, str], str] = {
     ("data_prep/fetch/catalogue/genes.yaml", 'its papers say "freely available'): "quotation of a licence",
@@ -199,9 +204,8 @@ def hits(path: Path, root: Path = ROOT) -> list[Hit]:
     found = []
     name = path.resolve().relative_to(root).as_posix()
     for line, text in passages(path):
-        for rule in RULES:
-            pattern = re.compile(rule.pattern.replace(" ", r"\s+") if "(?<" not in rule.pattern else rule.pattern, re.I)
-            flat = re.sub(r"\n\s*", " ", text)
+        flat = re.sub(r"\n\s*", " ", text)
+        for rule, pattern in _PATTERNS:
             matches = [pattern.match(flat)] if rule.opening else list(pattern.finditer(flat))
             for match in matches:
                 if match is None:

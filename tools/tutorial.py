@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,16 +103,19 @@ def _shell(line: str, folder: Path) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
+def _one(page: Path) -> list[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        return run_tutorial(Path(folder), page)
+
+
 def main() -> None:
-    """Run every tutorial in a temporary folder and report what was done."""
-    for page in PAGES:
-        print(page.name)
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                for line in run_tutorial(Path(folder), page):
-                    print(f"  {line}")
-            except RuntimeError as error:
-                raise SystemExit(f"error: {error}") from None
+    """Run the tutorials side by side, each in a temporary folder, and report what was done."""
+    with ThreadPoolExecutor(len(PAGES)) as pool:
+        try:
+            for page, lines in zip(PAGES, pool.map(_one, PAGES), strict=True):
+                print("\n  ".join([page.name, *lines]))
+        except RuntimeError as error:
+            raise SystemExit(f"error: {error}") from None
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
-"""Runs of a few steps, by one process or by several: ``torchrun`` starts this file with a folder and a world."""
+"""Runs of a few steps, by one process or by one of several that have the variables of ``torchrun``."""
 
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from tests.cases.contrastive import ToyContrastive
 from tests.integration.encoder_settings import SETTINGS
 from tests.worlds import tiny_recipe
 
-__all__ = ["CASES", "Case", "run_case"]
+__all__ = ["CASES", "STEPS", "Case", "run_all", "run_case"]
 
 STEPS = 4
 
@@ -103,9 +102,8 @@ def run_case(case: Case, world: Path, folder: Path, group: Group = ALONE) -> Tra
     return trainer
 
 
-def main() -> None:
+def run_all(folder: Path, world: Path) -> int:
     """Every case in this process of the group: weights of process N in ``FOLDER/CASE/N.safetensors``."""
-    folder, world = Path(sys.argv[1]), Path(sys.argv[2])
     launch = Launch.of(os.environ, CASES["one micro-batch"].recipe(world).train)
     build_fabric("cpu", "fp32", [], processes=launch.local_size)
     group = Group(launch.rank, launch.size)
@@ -115,7 +113,4 @@ def main() -> None:
         state = {key: value.contiguous() for key, value in trainer.model.state_dict().items()}
         save_file(state, folder / str(number) / f"{group.rank}.safetensors")
     group.gather(None)
-
-
-if __name__ == "__main__":
-    main()
+    return 0

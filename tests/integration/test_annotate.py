@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import anndata
@@ -29,6 +27,7 @@ from grn_cotrain.finetune.fit import EpochReport
 from grn_cotrain.finetune.run import finetune_run
 from grn_cotrain.jobs.finetune import FinetuneConfig
 from grn_cotrain.model_io import load_network
+from tests.faults.child import run_forked
 
 
 @pytest.fixture(scope="module")
@@ -149,19 +148,17 @@ def test_an_interrupted_run_leaves_nothing(tiny_run: Path, labelled: Path, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-_CHILD = """
-import os, signal, sys
-from grn_cotrain.finetune.run import finetune_run
-run, cells, out = sys.argv[1:]
-finetune_run(run, cells, out, label="type", bootstrap=0, on_epoch=lambda report: os.kill(os.getpid(), signal.SIGKILL))
-"""
-
-
 def test_a_killed_process_leaves_no_half_written_run(tiny_run: Path, labelled: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    command = [sys.executable, "-c", _CHILD, str(tiny_run), str(labelled), str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, timeout=120, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+
+    def die(report: EpochReport) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def work() -> int:
+        finetune_run(tiny_run, labelled, out, label="type", bootstrap=0, on_epoch=die)
+        return 0
+
+    assert run_forked(work, tmp_path, limit=120).code == -signal.SIGKILL
     assert not out.exists()
 
 

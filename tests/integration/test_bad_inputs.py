@@ -5,6 +5,7 @@ What only looks bad (one cell, self-loops, paths with spaces) works, and what wa
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import subprocess
@@ -16,10 +17,12 @@ import numpy as np
 import pytest
 import typer
 
+import grn_cotrain.data.prep
 from data_prep.cli import app as prep_app
 from grn_cotrain.cli import app
 from grn_cotrain.commandline import run_app
 from grn_cotrain.data.prep import Prep
+from tests.faults.child import run_forked
 from tests.integration.bad_files import (
     GENES,
     NUM_CELLS,
@@ -335,19 +338,6 @@ from grn_cotrain.commandline import run_app
 from data_prep.cli import app
 sys.exit(run_app(app, sys.argv[2:]))
 """
-_KILLED = """
-import os, signal, sys
-import data_prep.cli
-import grn_cotrain.data.prep
-from grn_cotrain.commandline import run_app
-def die(*a, **k):
-    os.kill(os.getpid(), signal.SIGKILL)
-if sys.argv[1] == "while writing":
-    grn_cotrain.data.prep.write_json = die  # the matrix is written, the rest is not
-else:
-    os.replace = die  # all is written, nothing is in its place
-sys.exit(run_app(data_prep.cli.app, sys.argv[2:]))
-"""
 
 
 def child(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -398,8 +388,19 @@ def test_a_killed_process_leaves_the_earlier_folder(moment: str, tmp_path: Path)
     prep = prepared(tmp_path)
     old, names = snapshot(prep), {path.name for path in tmp_path.iterdir()}
     other = cells(tmp_path, set=[((0, 0), 9)])
-    done = child(_KILLED, moment, "counts", other, "--out", prep)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+
+    def die(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def work() -> int:
+        if moment == "while writing":
+            grn_cotrain.data.prep.write_json = die  # the matrix is written, the rest is not
+        else:
+            os.replace = die  # all is written, nothing is in its place
+        return run_app(prep_app, ["counts", str(other), "--out", str(prep)])
+
+    outcome = run_forked(work, tmp_path, limit=120)
+    assert outcome.code == -signal.SIGKILL, outcome.err
     assert snapshot(prep) == old
     assert {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")} == names | {other.name}
     assert run_app(prep_app, ["counts", str(other), "--out", str(prep)]) == 0

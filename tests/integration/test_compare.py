@@ -11,8 +11,10 @@ from grn_cotrain.cli import app
 from grn_cotrain.commandline import run_app
 from grn_cotrain.compare.grid import GRID_FILE
 from grn_cotrain.evaluate import run as evaluation
+from tests.faults.child import start_forked
 
 
+@pytest.mark.usefixtures("tiny_run")  # a run in this process, so that its imports are there before the forks
 def test_a_grid_over_two_splits_goes_on_where_it_stopped(
     recipe_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -26,7 +28,9 @@ def test_a_grid_over_two_splits_goes_on_where_it_stopped(
     )
     vary = ["--vary", "data.split=unseen-target-seed0,random-seed0", "--vary", "graph.messages=true,none"]
     arguments = ["compare", str(recipe_file), *vary, "--seeds", "0", "--set", "evaluate.controls=degree_product,random"]
-    assert run_app(app, [*arguments, "--out", str(out)]) == 0
+    with monkeypatch.context() as patched:
+        patched.setattr("grn_cotrain.compare.processes._start", start_forked)
+        assert run_app(app, [*arguments, "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert scored == ["unseen-target-seed0", "random-seed0"]
     stored = json.loads((out / "compare.json").read_text())
@@ -43,7 +47,7 @@ def test_a_grid_over_two_splits_goes_on_where_it_stopped(
     assert printed.rstrip().rsplit("\n", 1)[1].startswith("next: grn-cotrain report ")
     assert stored["command"].startswith("grn-cotrain compare ")
 
-    # One cell is taken away, as if the grid had been killed in it: that one alone runs again.
+    # One cell is taken away, as if the grid had been killed in it: that one alone runs again, in a program of its own.
     first = (out / stored["rows"][0]["run"]).parent
     (first / "cell.json").unlink()
     assert run_app(app, [*arguments, "--out", str(out)]) == 0

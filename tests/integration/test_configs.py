@@ -21,6 +21,7 @@ from grn_cotrain.evaluate.run import evaluate_run
 from grn_cotrain.recipe import Recipe, load_recipe
 from grn_cotrain.train.run import train
 from tests.commands import APPS, ROOT, check_command, readme_commands
+from tests.faults.child import start_forked
 from tests.worlds import tiny_recipe, write_recipe
 
 CONFIGS = sorted((ROOT / "experiments" / "configs").glob("*.yaml"))
@@ -121,6 +122,7 @@ def test_readme_commands_run_in_their_order(
     """The section on one's own data, line by line, in a folder that holds what it names."""
     prep = Prep.open(tiny_world)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("grn_cotrain.compare.processes._start", start_forked)
     cells = Prep.open(tiny_world).to_anndata()
     cells.obs["cell_type"] = ["odd" if index % 2 else "even" for index in range(cells.n_obs)]
     cells.write_h5ad("CELLS.h5ad")

@@ -3,53 +3,40 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
-from grn_cotrain.config import to_dict
 from grn_cotrain.errors import UserError
 from grn_cotrain.recipe import Recipe
 from grn_cotrain.train.progress import LogReporter
 from grn_cotrain.train.run import train
+from tests.faults.child import run_forked
 from tests.worlds import tiny_recipe
 
 
-class Killed:
-    """Real processes that train and are killed."""
+class Killer(LogReporter):
+    """Kills its process after a step."""
 
-    def __init__(self) -> None:
-        self.server = subprocess.Popen(
-            [sys.executable, "-m", "tests.integration.train_child"],
-            cwd=Path(__file__).parents[2],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+    def __init__(self, step: int) -> None:
+        self.at = step
 
-    def at(self, recipe: Recipe, out: Path, step: int) -> None:
-        """Train (or resume) in ``out`` until the process kills itself after ``step``."""
-        path = out.with_suffix(".yaml")
-        path.write_text(yaml.safe_dump(to_dict(recipe)))
-        assert self.server.stdin
-        assert self.server.stdout
-        self.server.stdin.write(json.dumps({"recipe": str(path), "out": str(out), "step": step}) + "\n")
-        self.server.stdin.flush()
-        assert json.loads(self.server.stdout.readline())["signal"] == signal.SIGKILL
+    def step(self, step: int, record: dict) -> None:
+        if step == self.at:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.fixture(scope="module")
-def killed() -> Iterator[Killed]:
-    """One server of such processes."""
-    processes = Killed()
-    yield processes
-    processes.server.communicate(timeout=60)
-    assert processes.server.returncode == 0
+def killed_at(recipe: Recipe, out: Path, step: int) -> None:
+    """Train (or resume) in ``out`` until the process kills itself after ``step``."""
+
+    def work() -> int:
+        train(recipe, out, resume=True, reporter=Killer(step))
+        return 0
+
+    outcome = run_forked(work, out.parent, limit=120)
+    assert outcome.code == -signal.SIGKILL, outcome.err
 
 
 def _lines(run: Path) -> list[dict]:
@@ -64,7 +51,7 @@ def _lines(run: Path) -> list[dict]:
     ids=["fp32", "bf16", "probe"],
 )
 def test_a_killed_run_resumes_to_the_same_weights(
-    tiny_world: Path, tmp_path: Path, killed: Killed, precision: str, schedule: str, kills: tuple[int, ...]
+    tiny_world: Path, tmp_path: Path, precision: str, schedule: str, kills: tuple[int, ...]
 ) -> None:
     """Step 1 lies before the first checkpoint (every 2 steps), the others between two."""
     recipe = tiny_recipe(
@@ -78,7 +65,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
     )
     whole = train(recipe, tmp_path / "whole")
     for step in kills:
-        killed.at(recipe, tmp_path / "killed", step)
+        killed_at(recipe, tmp_path / "killed", step)
         assert not (tmp_path / "killed" / "metrics.csv").exists() or step > 1
     resumed = train(recipe, tmp_path / "killed", resume=True)
     assert resumed.record()["resumed"]

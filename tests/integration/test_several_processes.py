@@ -9,6 +9,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,35 +18,42 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from grn_cotrain.cli import app
+from grn_cotrain.commandline import run_app
 from grn_cotrain.nn.cell_encoders import CELL_ENCODERS
 from grn_cotrain.run_folder import RunFolder
 from grn_cotrain.train.run import train
+from tests.faults.child import Child, Outcome
 from tests.integration.encoder_settings import SETTINGS
-from tests.integration.group_child import CASES, STEPS, run_case
+from tests.integration.group_child import CASES, STEPS, run_all, run_case
 from tests.worlds import make_batched_world, tiny_recipe, write_recipe
 
 
-def start(arguments: list[str], size: int = 2) -> list[subprocess.Popen[str]]:
-    """Processes with the variables that torchrun sets."""
+def places(size: int = 2) -> list[dict[str, str]]:
+    """The variables that torchrun sets, for each process of a group."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     place = {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    return [
-        subprocess.Popen(
-            [sys.executable, *arguments],
-            env={
-                **os.environ,
-                **{name: str(value) for name, value in place.items()},
-                "RANK": str(n),
-                "LOCAL_RANK": str(n),
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for n in range(size)
-    ]
+    return [{name: str(value) for name, value in {**place, "RANK": n, "LOCAL_RANK": n}.items()} for n in range(size)]
+
+
+def forked(work: Callable[[], int], folder: Path) -> list[Outcome]:
+    """``work`` in a group of forked processes, which need not import everything again."""
+
+    def placed(place: dict[str, str]) -> int:
+        os.environ.update(place)
+        return work()
+
+    children = [Child(partial(placed, place), folder) for place in places()]
+    return [child.outcome(300) for child in children]
+
+
+def start(arguments: list[str]) -> list[subprocess.Popen[str]]:
+    """A group of real programs."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    command = [sys.executable, *arguments]
+    return [subprocess.Popen(command, env=os.environ | place, **pipes) for place in places()]  # type: ignore[call-overload]
 
 
 def finish(processes: list[subprocess.Popen[str]], *, timeout: float = 300) -> list[tuple[int, str, str]]:
@@ -66,8 +75,8 @@ def world(tiny_world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shared(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every case under two processes, which are started once."""
     folder = tmp_path_factory.mktemp("shared")
-    for code, _, err in finish(start(["-m", "tests.integration.group_child", str(folder), str(world)])):
-        assert code == 0, err
+    for outcome in forked(partial(run_all, folder, world), folder):
+        assert outcome.code == 0, outcome.err
     return folder
 
 
@@ -149,9 +158,10 @@ def test_bad_input_and_a_loss_that_fails_are_one_line(tiny_world: Path, tmp_path
         (("--set", "train.nonsense=3"), "nonsense"),
         ((), "lower train.learning_rate"),
     ):
-        results = finish(_children(file, tmp_path / "run", *more))
-        assert [code for code, _, _ in results] == [2, 2], results
-        lines = [line for _, _, err in results for line in err.splitlines() if line]
+        work = partial(run_app, app, ["train", str(file), "--out", str(tmp_path / "run"), *more])
+        results = forked(work, tmp_path)
+        assert [outcome.code for outcome in results] == [2, 2], results
+        lines = [line for outcome in results for line in outcome.err.splitlines() if line]
         assert len(lines) == 1, lines
         assert lines[0].startswith("error: ")
         assert text in lines[0]

@@ -6,6 +6,7 @@ import ast
 import os
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import networkx
@@ -79,11 +80,25 @@ def python_files(package: str) -> list[Path]:
     return sorted((ROOT / package).rglob("*.py"))
 
 
+@cache
+def _parsed(text: str) -> ast.Module:
+    return ast.parse(text)
+
+
+def parsed(path: Path) -> ast.Module:
+    """The file's syntax tree; many tests look at every file, and parsing is most of their time."""
+    return _parsed(path.read_text(encoding="utf-8"))
+
+
 def imports(path: Path, *, module_level: bool = False) -> set[str]:
     """Dotted names that a file imports, also under TYPE_CHECKING; ``module_level``: only those run by importing it."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    names: set[str] = set()
     package = ".".join(path.relative_to(ROOT).with_suffix("").parts[:-1])
+    return _imports(path.read_text(encoding="utf-8"), package, module_level)
+
+
+@cache
+def _imports(text: str, package: str, module_level: bool) -> set[str]:
+    names: set[str] = set()
 
     def visit(node: ast.AST) -> None:
         if isinstance(node, ast.Import):
@@ -102,7 +117,7 @@ def imports(path: Path, *, module_level: bool = False) -> set[str]:
         for child in ast.iter_child_nodes(node):
             visit(child)
 
-    visit(tree)
+    visit(_parsed(text))
     return names
 
 
@@ -152,7 +167,7 @@ def test_modules_import_in_no_circle() -> None:
 
 def private_imports(path: Path) -> set[str]:
     """Private names of the project that a file takes from another room, by import or as attribute of a module."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     here = path.relative_to(ROOT).with_suffix("").parts[:2]
     modules: dict[str, str] = {}
     found = set()
@@ -295,7 +310,7 @@ def test_functions_have_few_parameters() -> None:
     wrong = []
     for package in PACKAGES:
         for path in python_files(package):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for node in ast.walk(parsed(path)):
                 if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and parameters_of(node) > MAX_PARAMETERS:
                     wrong.append(f"{path.relative_to(ROOT)}: {node.name} has {parameters_of(node)} parameters")
     assert not wrong
@@ -316,7 +331,7 @@ def test_modules_say_what_they_are_and_what_they_offer() -> None:
     wrong = []
     for package in PACKAGES:
         for path in python_files(package):
-            tree = ast.parse(path.read_text(encoding="utf-8"))
+            tree = parsed(path)
             if not ast.get_docstring(tree):
                 wrong.append(f"{path.relative_to(ROOT)}: no docstring")
             defines = any(isinstance(node, (ast.FunctionDef, ast.ClassDef)) for node in tree.body)

@@ -19,10 +19,9 @@ from mkdocs.structure.files import File, Files  # noqa: E402
 
 from tools.docs import api, mathml, reference  # noqa: E402
 from tools.docs.notebooks import NOTEBOOKS, executed, page_of  # noqa: E402
-from tools.docs.run_blocks import Output, blocks_of, run_page, with_outputs  # noqa: E402
+from tools.docs.run_blocks import CACHE, Output, blocks_of, run_page, with_outputs  # noqa: E402
 from tools.docs.site import external_requests  # noqa: E402
 
-CACHE = ROOT / "build" / "docs" / "blocks"
 _FAST = os.environ.get("GRN_COTRAIN_DOCS") == "fast"
 #: Pages of the repository that the site shows too.
 _INCLUDED = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md"}

@@ -20,9 +20,11 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-__all__ = ["Block", "Output", "blocks_of", "run_page", "with_outputs"]
+__all__ = ["CACHE", "Block", "Output", "blocks_of", "run_page", "with_outputs"]
 
 ROOT = Path(__file__).resolve().parents[2]
+CACHE = ROOT / "build" / "docs" / "blocks"
+"""Outputs of pages that were executed."""
 _BLOCK = re.compile(
     r"^```(?P<language>bash|python) run(?P<options>[^\n]*)\n(?P<code>.*?)^```[ ]*$", flags=re.MULTILINE | re.DOTALL
 )

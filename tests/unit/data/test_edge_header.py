@@ -89,7 +89,7 @@ def test_what_cannot_be_decided_is_asked_for_and_the_option_decides(tmp_path: Pa
         load_edges(path, "tsv:header=maybe")
 
 
-SYMBOL = st.from_regex(r"[A-Z]{2,4}[0-9]{1,2}", fullmatch=True)
+SYMBOL = st.from_regex(r"[A-Z]{2,4}[0-9]{1,2}", fullmatch=True, alphabet=st.characters(codec="ascii"))
 
 
 @settings(deadline=None, max_examples=40)

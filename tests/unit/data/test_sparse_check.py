@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -116,12 +117,20 @@ def damage(path: Path, place: str, part: str, at: int, value: int) -> None:
         node[at if at >= 0 else len(node) + at] = value
 
 
-@pytest.mark.parametrize("wrong", WRONG)
-@pytest.mark.parametrize("container", FORMATS)
-def test_one_wrong_entry_is_refused_in_every_format(tmp_path: Path, container: str, wrong: str) -> None:
-    make, layer, place = FORMATS[container]
-    path = make(tmp_path)
+@pytest.fixture(scope="module", params=FORMATS)
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, ...]:
+    """A format and an undamaged file of it, which is written and read once. Read only."""
+    make, layer, place = FORMATS[request.param]
+    path = make(tmp_path_factory.mktemp("whole"))
     assert np.array_equal(load_counts(path, layer).adata.X.toarray(), COUNTS)
+    return make, layer, place, path
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_one_wrong_entry_is_refused_in_every_format(whole: tuple[Any, ...], tmp_path: Path, wrong: str) -> None:
+    make, layer, place, original = whole
+    copy = shutil.copytree if original.is_dir() else shutil.copy
+    path = Path(copy(original, tmp_path / original.name))
     part, at, value = WRONG[wrong]
     damage(path, place, part, at, value if value is not None else C if make is by_column else G)
     with pytest.raises(UserError, match="its structure is broken") as caught:

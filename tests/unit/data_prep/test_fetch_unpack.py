@@ -251,12 +251,12 @@ def test_collectri_of_omnipath_is_read_as_it_is(tmp_path) -> None:
 
 
 def test_bombs_stop_at_the_limit(tmp_path) -> None:
-    """A zip of 1 MiB that unpacks to 1 GiB is refused before anything is written, and so is what only claims less."""
+    """A small zip that unpacks to 300 MiB is refused before anything is written, and so is what only claims less."""
     path = tmp_path / "bomb.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.csv", "w") as member:
-        for _ in range(1024):
+        for _ in range(300):
             member.write(bytes(2**20))
-    assert path.stat().st_size < 2 * 2**20
+    assert path.stat().st_size < 2**20
     for members in (["x.csv"], ["x.csv", "x.csv"]):
         with pytest.raises(UserError, match=r"unpacks to more than 268,435,456 bytes"):
             unpack(path, members, tmp_path / "out")

@@ -42,9 +42,9 @@ def cells(num_cells: int = 60, num_genes: int = 40, *, change: Any = None) -> an
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "BLOCK_VALUES", 100)
-    monkeypatch.setattr(store, "BLOCK_VALUES", 100)
-    monkeypatch.setattr(turned_rows, "_CHUNK", 70)
+    monkeypatch.setattr(rows, "BLOCK_VALUES", 300)
+    monkeypatch.setattr(store, "BLOCK_VALUES", 300)
+    monkeypatch.setattr(turned_rows, "_CHUNK", 200)
 
 
 def both(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[Prep, Prep]:
