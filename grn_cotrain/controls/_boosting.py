@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Self
 
@@ -233,10 +233,20 @@ class PairBooster(PairModel, EvidenceControl):
 
         As in stacking, the features that this model learned from come from fits that saw some of these labels.
         """
-        result_SG = self.scores_SG.astype(np.float32)
-        own_SG = self.features.folds.fold_SG
-        if folds.num != self.features.folds.num or not np.array_equal(folds.fold_SG, own_SG):
+        if folds.num != self.features.folds.num or not np.array_equal(folds.fold_SG, self.features.folds.fold_SG):
             raise ValueError("out_of_fold: other folds than the features were made with; give the same seed")
+        return self._scored_apart(self.scores_SG.astype(np.float32))
+
+    def of_seen_pairs(self, split: EdgeSplit, cells: CellStore | None) -> np.ndarray:
+        """See :class:`EvidenceControl`; the folds of this fit are pairs, whatever the split holds out."""
+        if split.held_out == "none":
+            return self._scored_apart(np.zeros(self.table.labels_SG.shape, dtype=np.float32))
+        again = type(self)(self.config, seed=self.seed).fit(replace(split, kind="random"), cells)
+        return again._scored_apart(np.zeros(self.table.labels_SG.shape, dtype=np.float32))
+
+    def _scored_apart(self, result_SG: np.ndarray) -> np.ndarray:
+        """``result_SG`` with the scores of training entries by the model of their fold."""
+        own_SG = self.features.folds.fold_SG
         for fold, model in self.model.models.items() if self.model is not None else ():
             rows_M, columns_M = np.nonzero((own_SG == fold) & self.table.known_SG)
             for start in range(0, len(rows_M), _BLOCK):

@@ -52,6 +52,16 @@ class EvidenceControl(Control):
             float32.
         """
 
+    def of_seen_pairs(self, split: EdgeSplit, cells: CellStore | None) -> np.ndarray | None:
+        """Scores of training entries for use, float32 ``[S, G]``; None: those of the full fit serve.
+
+        A classifier that holds out genes has never learned from another edge of the gene that it scores, and its full
+        fit has seen the label of the entry. So training entries need a fit of their own, which saw the other edges of
+        both genes and not the entry. Entries that training does not know are 0.
+        """
+        del split, cells
+        return None
+
 
 class TableControl(EvidenceControl):
     """A control whose scores are a function of an :class:`EdgeTable` and of features of genes.

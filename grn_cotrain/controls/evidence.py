@@ -23,7 +23,7 @@ from grn_cotrain.controls.out_of_fold import make_folds
 from grn_cotrain.controls.pair_evidence import PairEvidence, assemble_evidence
 from grn_cotrain.data.cell_blocks import is_in_memory
 from grn_cotrain.data.edge_split import EdgeSplit
-from grn_cotrain.data.store import CellStore, array_hash
+from grn_cotrain.data.store import CellStore
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import atomic_file
 
@@ -31,7 +31,7 @@ __all__ = ["build_evidence", "fit_channels"]
 
 logger = logging.getLogger(__name__)
 
-_VERSION = 5  # raise when a control used as evidence changes its scores, or the file its form
+_VERSION = 6  # raise when a control used as evidence changes its scores, or the file its form
 _CHECKSUM = "checksum"
 
 NO_SETTINGS: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
@@ -42,7 +42,6 @@ def build_evidence(
     names: Sequence[str],
     split: EdgeSplit,
     cells: CellStore,
-    rows_C: np.ndarray | None = None,
     *,
     seed: int = 0,
     cache: Path | None = None,
@@ -55,10 +54,8 @@ def build_evidence(
     names
         Controls, or channels of them (``regulon_factor.partial``), as the decoder's ``evidence`` lists them.
     split, cells
-        Training positives and expression; nothing else is read.
-    rows_C
-        Cells to read, of which those that have genes are used; default: all. Where the evidence is in the cache, no
-        value is read.
+        Training positives and expression of all cells that have genes, as controls read them; nothing else is read.
+        Where the evidence is in the cache, no value is read.
     seed
         Seed of the folds and of the sampled negatives.
     cache
@@ -67,11 +64,7 @@ def build_evidence(
         Options of controls, by name; a control that is not named has its defaults.
     """
     # Products over cells on disk are equal to those in memory up to rounding, or to a tolerance: see principal_axes.
-    content = [
-        cells.content_hash + cells.vocab.side_hash,
-        "all" if rows_C is None else array_hash(rows_C),
-        is_in_memory(cells),
-    ]
+    content = [cells.content_hash + cells.vocab.side_hash, is_in_memory(cells)]
     used = {name: dict(settings[name]) for name in sorted(_by_control(names)) if settings.get(name)}
     key = canonical_hash([_VERSION, list(names), split.content_hash, *content, seed, *([used] if used else [])])
     path = None if cache is None else cache / f"evidence-{key}.safetensors"
@@ -83,8 +76,7 @@ def build_evidence(
             return PairEvidence.from_arrays(arrays, names=tuple(names))
         except (SafetensorError, KeyError, ValueError) as error:
             logger.warning("evidence cache %s is damaged (%s): computed again", path.name, error)
-    chosen = cells if rows_C is None else cells.part(rows_C)
-    channels = fit_channels(names, split, chosen.genes(), seed=seed, settings=settings)
+    channels = fit_channels(names, split, cells.genes(), seed=seed, settings=settings)
     # A channel of a control is a statistic of its own, whatever the control's score is.
     odds = [name for name in names if "." not in name and getattr(CONTROLS.get(name), "log_odds", False)]
     evidence = assemble_evidence(split, channels, log_odds=odds)
@@ -140,8 +132,9 @@ def fit_channels(
     Returns
     -------
     dict
-        Name -> ``(sources_S, train_SG, full_SG)``: gene indices of the rows; float32 out-of-fold scores and scores of
-        the full fit.
+        Name -> ``(sources_S, train_SG, full_SG)``: gene indices of the rows; float32 out-of-fold scores and scores for
+        use, which are those of the full fit or, for training entries, of
+        :meth:`~grn_cotrain.controls._table_control.EvidenceControl.of_seen_pairs`.
 
     Raises
     ------
@@ -160,8 +153,11 @@ def fit_channels(
                 raise UserError(f"evidence '{control_name}.{channel}': unknown channel of {control_name}; {having}")
         control.fit(split, cells)
         made = make_folds(split, control.table, folds=folds, seed=seed)
+        seen_SG = control.of_seen_pairs(split, cells)
         for channel in channels:
             train_SG, full_SG = control.evidence(made, channel)
+            if seen_SG is not None:
+                full_SG = np.where(control.table.known_SG, seen_SG, full_SG)
             name = control_name if channel is None else f"{control_name}.{channel}"
             found[name] = (control.table.sources_S, train_SG, full_SG)
     return {name: found[name] for name in names}

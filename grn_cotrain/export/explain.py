@@ -3,7 +3,7 @@ r"""Which training targets speak for an edge: the votes of the kNN baselines, by
 The score of a kNN baseline is a rate, :math:`\sum_g w_{tg} y_{sg} / (\sum_g w_{tg} + \lambda)` before the prior. The
 vote of a training target :math:`g` of the TF is its share :math:`w_{tg} / (\sum_g w_{tg} + \lambda)`, so the votes of
 an edge add up to what its neighbours add to that rate. Neighbours are alike by expression (``target_knn``) or by the
-stem of their symbols (``knn_target_stem``). Both are fitted on the run's training edges and training cells.
+stem of their symbols (``knn_target_stem``). Both are fitted on the run's training edges and all of its cells.
 
 Votes are exact for a decoder with these channels. Boosted trees read the same loadings and stems as features, so votes
 show which known targets are alike there, not what a tree did with them.
@@ -50,7 +50,7 @@ def explain(opened: OpenRun, pairs_2M: np.ndarray) -> dict[str, np.ndarray]:
         data = load_run_data(opened.recipe, opened.folder.require_prep(opened.prep))
     except UserError as error:
         raise UserError(f"--explain: the votes need the run's prepared folder: {error}") from None
-    cells, symbols = data.cells.part(data.cell_split.train_C).genes(), data.vocab.symbols
+    cells, symbols = data.cells.genes(), data.vocab.symbols
     texts: list[list[str]] = [[] for _ in range(pairs_2M.shape[1])]
     sets_M = np.full(pairs_2M.shape[1], "", dtype=object)
     targets_N, column_M = np.unique(pairs_2M[1], return_inverse=True)

@@ -91,8 +91,7 @@ def model_inputs(recipe: Recipe, data: RunData, statistics: Statistics) -> Model
         evidence = build_evidence(
             config.evidence,
             data.split,
-            data.cells,
-            rows_C,
+            data.cells,  # all of them, as controls read them: cells hold no label of a link
             seed=recipe.seed,
             cache=data.prep.folder / "controls",
             settings=recipe.train.schedule.evidence_settings,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from grn_cotrain.controls import CONTROLS
+from grn_cotrain.controls._boosting import PairBooster
 from grn_cotrain.controls._edge_table import EdgeTable
 from grn_cotrain.controls._table_control import TableControl
 from grn_cotrain.controls.evidence import fit_channels
@@ -15,6 +16,7 @@ from grn_cotrain.controls.out_of_fold import Folds, make_folds
 from grn_cotrain.controls.pair_features import PairFeatures
 from grn_cotrain.data.edge_split import EdgeSplit
 from grn_cotrain.errors import UserError
+from grn_cotrain.metrics.links import auroc
 from tests.cases.controls import KINDS
 from tests.cases.toy_links import NUM_GENES, NUM_TFS, toy_cells, toy_known_cells, toy_split, toy_splits
 from tests.unit.controls.test_edge_table import labelled_split
@@ -146,6 +148,25 @@ def test_evidence_has_both_versions(kind: str) -> None:
     test_2M = split.pairs("test").pairs_2M
     rows_M, _ = table.rows(test_2M[0])
     np.testing.assert_allclose(full_SG[rows_M, test_2M[1]], control.score(test_2M), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_trees_score_training_pairs_by_fits_that_saw_the_other_edges_of_both_genes(kind: str) -> None:
+    split = toy_split(kind)
+    _, _, full_SG = fit_channels(["boosting_graph"], split, toy_cells())["boosting_graph"]
+    control = CONTROLS.build("boosting_graph").fit(split, toy_cells())
+    assert isinstance(control, PairBooster)
+    known_SG = control.table.known_SG
+    np.testing.assert_array_equal(full_SG[~known_SG], control.scores_SG.astype(np.float32)[~known_SG])
+    by_pairs = CONTROLS.build("boosting_graph").fit(toy_split("random"), toy_cells())
+    assert isinstance(by_pairs, PairBooster)
+    if kind == "random":
+        expected_SG = by_pairs.out_of_fold(by_pairs.features.folds)
+        np.testing.assert_array_equal(full_SG[known_SG], expected_SG[known_SG])
+    if kind == "unseen-target":  # folds of targets hide what the graph shows of a target: its other edges
+        hidden_SG = control.out_of_fold(control.features.folds)
+        labels_M = control.table.labels_SG[known_SG] > 0
+        assert auroc(full_SG[known_SG], labels_M) > auroc(hidden_SG[known_SG], labels_M) + 0.02
 
 
 def test_what_cannot_be_refitted_is_refused() -> None:
