@@ -133,7 +133,7 @@ class ValueTranslator:
     read_out
         Shared by all rows of a model.
     seed
-        Of the draw of negatives and of the trees.
+        Seed of the draw of negatives and of the trees.
     """
 
     def __init__(self, read_out: ValueReadOut, *, seed: int = 0) -> None:
