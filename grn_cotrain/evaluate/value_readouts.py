@@ -98,6 +98,10 @@ class ValueScores:
             result_PF[:, place] = np.where(seen_P, value_P, expected_P)
         return result_PF
 
+    def inputs(self, pairs_2P: np.ndarray) -> np.ndarray:
+        """float64 ``[P, 7]``: :meth:`features`, and the logarithm of 1 + the number of cells that show the pair."""
+        return np.column_stack([self.features(pairs_2P), np.log1p(self.count(pairs_2P))])
+
     def _rows(self, pairs_2P: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Row of each pair's source, and whether it has one."""
         row_P = np.searchsorted(self.sources_S, pairs_2P[0]).clip(max=len(self.sources_S) - 1)

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Any, Literal, Self
 
 import numpy as np
+import torch
+from torch import nn
 
 from grn_cotrain.apply import OpenRun
 from grn_cotrain.data.edge_split import EdgeSplit
@@ -17,9 +19,18 @@ from grn_cotrain.data.store import CellStore
 from grn_cotrain.evaluate.attention_scorer import READ_OUT, InitialModel, check_split, split_sources
 from grn_cotrain.evaluate.value_readouts import FEATURES, ValueModel, ValueScores, read_values
 from grn_cotrain.jobs.value_readouts import ValueReadOutConfig
+from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.progress import counted
 
-__all__ = ["SCORES", "ValueReadOut", "ValueScorer", "ValueTranslator", "fit_translator", "translated", "value_scorers"]
+__all__ = [
+    "SCORES",
+    "ValueReadOut",
+    "ValueScorer",
+    "ValueTranslator",
+    "fit_translator",
+    "value_scorers",
+    "with_random_head",
+]
 
 Score = Literal["value_gradient", "value_perturbation"]
 SCORES: dict[Score, str] = {
@@ -27,6 +38,9 @@ SCORES: dict[Score, str] = {
     "value_perturbation": "absolute set to zero",
 }
 """Name of a scorer, and the feature by which it ranks."""
+
+PairFeaturesOf = Callable[[np.ndarray], np.ndarray]
+"""Features ``[P, F]`` of pairs ``[2, P]``."""
 
 _MOST_NEGATIVES = 50_000
 
@@ -148,38 +162,39 @@ class ValueTranslator:
         del cells
         self._scores = self.read_out.of_split(split)
         pairs = split.pairs("train")
-        self._model = fit_translator(self._scores, pairs.pairs_2M, pairs.labels_M, seed=self.seed)
+        self._model = fit_translator(self._scores.inputs, pairs.pairs_2M, pairs.labels_M, seed=self.seed)
         return self
 
     def score(self, pairs_2P: np.ndarray) -> np.ndarray:
         """Log-odds, float64 ``[P]``; 0 where training has one class of pairs."""
         assert self._scores is not None
-        return translated(self._model, self._scores, pairs_2P)
+        if self._model is None:
+            return np.zeros(pairs_2P.shape[1])
+        return np.asarray(self._model.decision_function(self._scores.inputs(pairs_2P)))
 
 
-def fit_translator(scores: ValueScores, pairs_2P: np.ndarray, labels_P: np.ndarray, *, seed: int = 0) -> Any:
-    """Boosted trees on the read-outs of labelled pairs, at most 50,000 of them negative; None for a single class."""
+def fit_translator(features: PairFeaturesOf, pairs_2P: np.ndarray, labels_P: np.ndarray, *, seed: int = 0) -> Any:
+    """Boosted trees on features of labelled pairs, at most 50,000 of them negative; None for a single class.
+
+    Parameters
+    ----------
+    features
+        Function that gives the features ``[P, F]`` of pairs.
+    pairs_2P, labels_P
+        Pairs and bool labels.
+    seed
+        Seed of the draw of negatives and of the trees.
+    """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     positive, negative = np.flatnonzero(labels_P), np.flatnonzero(~labels_P)
     if not len(positive) or not len(negative):
         return None
-    generator = np.random.default_rng([seed, 31])
     if len(negative) > _MOST_NEGATIVES:
-        negative = np.sort(generator.choice(negative, _MOST_NEGATIVES, replace=False))
+        negative = np.sort(np.random.default_rng([seed, 31]).choice(negative, _MOST_NEGATIVES, replace=False))
     kept = np.concatenate([positive, negative])
     trees = HistGradientBoostingClassifier(max_leaf_nodes=15, learning_rate=0.05, max_iter=150, random_state=seed)
-    return trees.fit(_inputs(scores, pairs_2P[:, kept]), labels_P[kept])
-
-
-def translated(model: Any, scores: ValueScores, pairs_2P: np.ndarray) -> np.ndarray:
-    """Log-odds of pairs, float64 ``[P]``."""
-    return np.zeros(pairs_2P.shape[1]) if model is None else model.decision_function(_inputs(scores, pairs_2P))
-
-
-def _inputs(scores: ValueScores, pairs_2P: np.ndarray) -> np.ndarray:
-    """Read-outs, and the logarithm of the number of cells that show the pair."""
-    return np.column_stack([scores.features(pairs_2P), np.log1p(scores.count(pairs_2P))])
+    return trees.fit(features(pairs_2P[:, kept]), labels_P[kept])
 
 
 def _note(scores: ValueScores, pairs_2P: np.ndarray) -> str:
@@ -188,6 +203,21 @@ def _note(scores: ValueScores, pairs_2P: np.ndarray) -> str:
         f"gradients: {read:,} of {scores.group.num_cells:,} cells; {unseen:,} of {pairs_2P.shape[1]:,} pairs are shown"
         " by none of them and have the value that their genes lead to expect"
     )
+
+
+def with_random_head(model: CoTrainNetwork, *, seed: int) -> CoTrainNetwork:
+    """The model, with random weights in the layers of its value predictor that start at zero.
+
+    Such a head predicts the same value whatever the encoder says, so an untrained encoder would have no read-out.
+    """
+    head = model.value_predictor()
+    if isinstance(head, nn.Module):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            for layer in head.modules():
+                if isinstance(layer, nn.Linear) and not layer.weight.any():
+                    layer.reset_parameters()
+    return model
 
 
 def value_scorers(
@@ -207,7 +237,8 @@ def value_scorers(
     config
         How to read; the same cells and draws serve every row.
     initial
-        Builds the model before training. None: its rows are left out.
+        Builds the model before training, whose head gets random weights (:func:`with_random_head`). None: its rows are
+        left out.
     say
         Receives lines on progress, with the time left.
     """
@@ -216,7 +247,7 @@ def value_scorers(
         ValueReadOut(run.model, data.cells, config, split_hash=meta["split_hash"], split_name=meta["split"], say=say)
     ]
     if initial is not None:
-        untrained = initial(run.recipe, data).eval()
+        untrained = with_random_head(initial(run.recipe, data), seed=run.recipe.seed).eval()
         read_outs.append(ValueReadOut(untrained, data.cells, config, label="untrained", say=say))
     rows: list[ValueScorer | ValueTranslator] = []
     for read_out in read_outs:
