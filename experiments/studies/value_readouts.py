@@ -41,6 +41,7 @@ from grn_cotrain.evaluate.run import evaluate_cells
 from grn_cotrain.evaluate.value_readouts import FEATURES, ValueScores, read_values
 from grn_cotrain.evaluate.value_scorer import SCORES, PairFeaturesOf, fit_translator, with_random_head
 from grn_cotrain.jobs.value_readouts import ValueReadOutConfig
+from grn_cotrain.metrics.links import per_tf
 from grn_cotrain.present import number
 from grn_cotrain.present.metrics import metric
 from grn_cotrain.progress import counted
@@ -159,7 +160,7 @@ def prepare(data: Path, out: Path, network: str) -> Prep:
 
 def masked_value_run(prep: Prep, cells: str, seed: int, steps: int, out: Path) -> OpenRun:
     """A network trained on masked values alone, which has seen no edge."""
-    folder = out / f"{cells}-{seed}"
+    folder = out / f"{cells}-{steps}-{seed}"
     if not (folder / "run.json").is_file():
         changes = [
             f"name={cells}", "prep=null", f"data.prep={prep.folder}", f"data.split={_SPLITS['unseen-target']}",
@@ -221,7 +222,20 @@ def _features(kind: str, network: str, preps: Mapping[str, Prep], read: Mapping[
     return read[_NETWORKS[network][0]].scores[kind].inputs
 
 
-def summary(found: Mapping[tuple[str, str, str], Mapping[str, list[SeedResult]]]) -> list[dict[str, Any]]:
+def auroc_of_shown(row: Any, split: EdgeSplit, scores: ValueScores) -> float:
+    """Macro AUROC of the test pairs that at least one cell shows; the others have no read-out of their own."""
+    pairs = split.pairs("test")
+    shown_P = scores.count(pairs.pairs_2M) > 0
+    shown_2P = pairs.pairs_2M[:, shown_P]
+    if not shown_P.any():
+        return float("nan")
+    return float(per_tf(row.score(shown_2P), pairs.labels_M[shown_P], shown_2P[0]).auroc_S.mean())
+
+
+def summary(
+    found: Mapping[tuple[str, str, str], Mapping[str, list[SeedResult]]],
+    among_shown: Mapping[tuple[str, str, str], Sequence[float]],
+) -> list[dict[str, Any]]:
     """One row a network, split and scorer: means over seeds, and the paired difference to the untrained encoder."""
     rows = []
     for (network, split, name), results in found.items():
@@ -234,6 +248,7 @@ def summary(found: Mapping[tuple[str, str, str], Mapping[str, list[SeedResult]]]
                 other = found.get((network, split, peer))
                 same = other is None or name.startswith(("untrained", "co-expression"))
                 row[f"{key}_minus_{against}"] = None if same else verdict(results[key], other[key])
+        row["auroc_of_shown"] = float(np.mean(among_shown[network, split, name]))
         rows.append(row | {"num_tfs": results[_METRICS[0]][0].num_tfs})
     return rows
 
@@ -246,7 +261,7 @@ def _cell(answer: Mapping[str, Any] | None) -> str:
 
 
 _HEADER = ["network", "split", "scorer", "TFs", *(metric(name).heading for name in _METRICS),
-           "AUROC less untrained", "AUROC less co-expression"]  # fmt: skip
+           "AUROC of shown pairs", "AUROC less untrained", "AUROC less co-expression"]  # fmt: skip
 
 
 @app.command()
@@ -261,28 +276,37 @@ def study(
     data, out = Path(expand_environment("${GRN_COTRAIN_DATA}")), out.resolve()
     preps = {network: prepare(data, out, network) for network in _NETWORKS}
     found: dict[tuple[str, str, str], dict[str, list[SeedResult]]] = {}
+    among_shown: dict[tuple[str, str, str], list[float]] = {}
+    readings = []
     for seed in parse_seeds(seeds):
         read = {}
         for name in _TEMPLATES:
             mine = [preps[network] for network, (of, _) in _NETWORKS.items() if of == name]
             config = ValueReadOutConfig(max_cells=cells * _TIMES_CELLS[name])
             read[name] = Readings.of(masked_value_run(mine[0], name, seed, steps, out), mine, config)
-            shown = number(float((read[name].scores[""].count_SG > 0).mean()), 2)
-            say(f"seed {seed}, {name}: R2 of held-out values {read[name].r2:.3f}; share of pairs shown {shown}")
+            share = number(float((read[name].scores[""].count_SG > 0).mean()), 2)
+            readings.append(
+                f"seed {seed}, {name}: R2 of held-out values {number(read[name].r2)}; share of pairs shown {share}"
+            )
+            say(readings[-1])
         for network, (kind, split) in product(_NETWORKS, _SPLITS.items()):
             rows = [*scorers(network, kind, preps, read, seed), *parse_controls(_CONTROLS)]
-            table = evaluate_links(preps[network].split(split), rows, preps[network].cells, seed=0)
+            edges = preps[network].split(split)
+            table = evaluate_links(edges, rows, preps[network].cells, seed=0)
             for row in rows:
+                among_shown.setdefault((network, kind, row.name), []).append(
+                    auroc_of_shown(row, edges, read[_NETWORKS[network][0]].scores[""])
+                )
                 results = found.setdefault((network, kind, row.name), {name: [] for name in _METRICS})
                 for name in _METRICS:
                     results[name].append(replace(table.result(row.name, name), seed=seed))
-            shown = [f"{row.name} {number(table.result(row.name, _METRICS[0]).value)}" for row in rows]
-            say(f"seed {seed}, {network}, {kind}: {', '.join(shown)}")
-    rows_found = summary(found)
+            printed = [f"{row.name} {number(table.result(row.name, _METRICS[0]).value)}" for row in rows]
+            say(f"seed {seed}, {network}, {kind}: {', '.join(printed)}")
+    rows_found = summary(found, among_shown)
     lines = [
         [
             row["network"], row["split"], row["scorer"], str(row["num_tfs"]),
-            *(number(row[f"{name}_mean"], 3) for name in _METRICS),
+            *(number(row[f"{name}_mean"]) for name in _METRICS), number(row["auroc_of_shown"]),
             *(_cell(row[f"macro_auroc_minus_{other}"]) for other in ("untrained", "co-expression")),
         ]
         for row in rows_found
@@ -292,10 +316,11 @@ def study(
         say(" | ".join(line))
     if record:
         notes = [
-            f"Means over {len(parse_seeds(seeds))} seeds of the networks; {cells} stem cells and {3 * cells} of Kang's were read."
-            " Differences are"
-            " paired over TFs, with 95 % intervals; a star marks a gain of at least three seeds whose interval is above"
-            " zero."
+            f"Means over {len(parse_seeds(seeds))} seeds of networks that were trained for {steps:,} steps;"
+            f" {cells} stem cells and {cells * _TIMES_CELLS['kang']} of Kang's were read. Differences are paired over"
+            " TFs, with 95 % intervals; a star marks a gain of at least three seeds whose interval is above zero. Shown"
+            " pairs are those that at least one of the cells shows.",
+            *readings,
         ]
         body = {"header": _HEADER, "table": lines, "rows": rows_found, "notes": notes}
         say(f"recorded: {write_record(make_study_record('value_readouts', body))}")

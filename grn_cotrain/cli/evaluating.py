@@ -68,7 +68,8 @@ def evaluate_links(
     if (target / "prep.json").is_file():
         if prep is not None:
             raise UserError(f"--prep '{prep}': '{target}' is a prepared folder itself; leave the option out")
-        for flag in [name for name, given in (("--attention", attention), ("--gradients", gradients)) if given]:
+        if attention or gradients:
+            flag = "--attention" if attention else "--gradients"
             raise UserError(f"{flag}: '{target}' is a prepared folder and has no encoder; give a run folder")
         table = evaluate_prep(
             target,
@@ -87,13 +88,14 @@ def evaluate_links(
         tell_unfinished(target)
         from grn_cotrain.train.build import build_model
 
+        read_outs = [*([AttentionOptions()] if attention else []), *([ValueReadOutConfig()] if gradients else [])]
         table = evaluate_run(
             target,
             split=split,
             controls=controls,
             out=out,
             bootstrap=bootstrap,
-            read_outs=[*[AttentionOptions()] * attention, *[ValueReadOutConfig()] * gradients],
+            read_outs=read_outs,
             initial=build_model,
             prep=prep,
             say=progress,

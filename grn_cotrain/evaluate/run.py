@@ -32,6 +32,7 @@ from grn_cotrain.files import atomic_file, read_json, write_json
 from grn_cotrain.jobs.attention import AttentionConfig
 from grn_cotrain.jobs.value_readouts import ValueReadOutConfig
 from grn_cotrain.objectives import PredictsZeros
+from grn_cotrain.progress import quiet
 from grn_cotrain.provenance import git_commit
 from grn_cotrain.run_folder import RunFolder
 
@@ -45,10 +46,6 @@ logger = logging.getLogger(__name__)
 Say = Callable[[str], None]
 
 
-def _quiet(text: str) -> None:
-    del text
-
-
 def evaluate_run(
     run: str | Path | Sequence[str | Path],
     *,
@@ -59,7 +56,7 @@ def evaluate_run(
     read_outs: Sequence[AttentionConfig | ValueReadOutConfig] = (),
     initial: InitialModel | None = None,
     prep: str | Path | None = None,
-    say: Say = _quiet,
+    say: Say = quiet,
 ) -> LinkTable:
     """Compare the model with controls on the test pairs of its split; held-out R2 of masked values is recorded too.
 
@@ -165,7 +162,7 @@ def evaluate_prep(
     controls: str = "default",
     out: str | Path | None = None,
     bootstrap: int = 1000,
-    say: Say = _quiet,
+    say: Say = quiet,
 ) -> LinkTable:
     """Controls alone on a split of a prepared folder; no model is needed.
 

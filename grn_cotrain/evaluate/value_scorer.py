@@ -20,7 +20,7 @@ from grn_cotrain.evaluate.attention_scorer import READ_OUT, InitialModel, check_
 from grn_cotrain.evaluate.value_readouts import FEATURES, ValueModel, ValueScores, read_values
 from grn_cotrain.jobs.value_readouts import ValueReadOutConfig
 from grn_cotrain.model import CoTrainNetwork
-from grn_cotrain.progress import counted
+from grn_cotrain.progress import counted, quiet
 
 __all__ = [
     "SCORES",
@@ -43,10 +43,6 @@ PairFeaturesOf = Callable[[np.ndarray], np.ndarray]
 """Features ``[P, F]`` of pairs ``[2, P]``."""
 
 _MOST_NEGATIVES = 50_000
-
-
-def _quiet(text: str) -> None:
-    del text
 
 
 class ValueReadOut:
@@ -77,7 +73,7 @@ class ValueReadOut:
         split_hash: str | None = None,
         split_name: str = "",
         label: str = "",
-        say: Callable[[str], object] = _quiet,
+        say: Callable[[str], object] = quiet,
     ) -> None:
         self.model, self.cells, self.config = model, cells, config or ValueReadOutConfig()
         self.split_hash, self.split_name, self.label, self.say = split_hash, split_name, label, say
@@ -226,7 +222,7 @@ def value_scorers(
     config: ValueReadOutConfig | None = None,
     *,
     initial: InitialModel | None = None,
-    say: Callable[[str], object] = _quiet,
+    say: Callable[[str], object] = quiet,
 ) -> list[ValueScorer | ValueTranslator]:
     """Rows of a run for the link table: scores and the translator and, as controls, those of the untrained encoder.
 

@@ -11,6 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from grn_cotrain.cli import app
+from grn_cotrain.commandline import run_app
 from grn_cotrain.controls.select import parse_controls
 from grn_cotrain.data.batch import PackedTokens
 from grn_cotrain.data.statistics import Statistics
@@ -207,3 +209,8 @@ def test_a_run_and_its_untrained_self(tiny_run: Path, tmp_path: Path) -> None:
         **dict.fromkeys(names, "read-out"),
         **{f"untrained {name}": "control" for name in names},
     }
+
+
+def test_the_option_needs_a_run(tiny_world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_app(app, ["evaluate", "links", str(tiny_world), "--gradients", "--split", "unseen-target-seed0"]) == 2
+    assert "--gradients: " in capsys.readouterr().err
