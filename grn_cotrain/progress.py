@@ -11,12 +11,17 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import TaskID
 
-__all__ = ["LINE_EVERY_SECONDS", "Progress", "counted", "human_size"]
+__all__ = ["LINE_EVERY_SECONDS", "Progress", "counted", "human_size", "quiet"]
 
 Progress = Callable[[int, int], None]
 """Function that receives the amount that is done and the whole amount."""
 
 LINE_EVERY_SECONDS = 15.0
+
+
+def quiet(text: str) -> None:
+    """Take a line that nobody wants to read; the default of ``say`` where a library call should print nothing."""
+    del text
 
 
 def human_size(number: float) -> str:

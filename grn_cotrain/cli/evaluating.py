@@ -16,6 +16,7 @@ from grn_cotrain.commands import command
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import refuse_file
 from grn_cotrain.jobs.attention import AttentionOptions
+from grn_cotrain.jobs.value_readouts import ValueReadOutConfig
 from grn_cotrain.present import figure, metric, number, table, whole
 from grn_cotrain.present.terminal import print_table
 
@@ -42,6 +43,13 @@ def evaluate_links(
     attention: Annotated[
         bool, typer.Option("--attention", help="Add rows for the attention of the cell encoder, trained and untrained.")
     ] = False,
+    gradients: Annotated[
+        bool,
+        typer.Option(
+            "--gradients",
+            help="Add rows for gradients and perturbations of predicted values, trained and untrained.",
+        ),
+    ] = False,
     prep: PrepPlace = None,
 ) -> None:
     """Print and write the link-prediction table: model and controls, intervals, prevalence, audit.
@@ -60,8 +68,9 @@ def evaluate_links(
     if (target / "prep.json").is_file():
         if prep is not None:
             raise UserError(f"--prep '{prep}': '{target}' is a prepared folder itself; leave the option out")
-        if attention:
-            raise UserError(f"--attention: '{target}' is a prepared folder and has no encoder; give a run folder")
+        if attention or gradients:
+            flag = "--attention" if attention else "--gradients"
+            raise UserError(f"{flag}: '{target}' is a prepared folder and has no encoder; give a run folder")
         table = evaluate_prep(
             target,
             split=split,
@@ -79,13 +88,14 @@ def evaluate_links(
         tell_unfinished(target)
         from grn_cotrain.train.build import build_model
 
+        read_outs = [*([AttentionOptions()] if attention else []), *([ValueReadOutConfig()] if gradients else [])]
         table = evaluate_run(
             target,
             split=split,
             controls=controls,
             out=out,
             bootstrap=bootstrap,
-            attention=AttentionOptions() if attention else None,
+            read_outs=read_outs,
             initial=build_model,
             prep=prep,
             say=progress,

@@ -211,6 +211,9 @@ class PackedTokens(_Moved):
     prompt_BD
         State of each cell that stands in the place of its CLS at the input (cell-prompted generation), for encoders
         that read it (:attr:`~grn_cotrain.nn.cell_encoders.CellEncoder.reads_prompt`). Else None.
+    gain_T
+        float32 factor of the value channel of each token: 1 shows the value, 0 shows the token as one whose value is
+        not known. It is what read-outs take derivatives by. None: 1 everywhere.
     cells_B
         int64 rows of the :class:`CellBatch` that these cells are; None if the sequence was not packed from one.
     """
@@ -231,6 +234,7 @@ class PackedTokens(_Moved):
     prompt_BD: Tensor | None = None
     total_modality: int = 0
     cells_B: Tensor | None = None
+    gain_T: Tensor | None = None
 
     @property
     def num_cells(self) -> int:

@@ -29,7 +29,7 @@ from grn_cotrain.recipe import Recipe
 __all__ = ["READ_OUT", "AttentionReadOut", "AttentionScorer", "attention_scorers", "check_split", "split_sources"]
 
 READ_OUT = "read-out"
-"""Kind of the rows of a trained encoder's attention. An untrained encoder's are controls."""
+"""Kind of rows that are read out of a trained encoder. Those of an untrained encoder are controls."""
 
 InitialModel = Callable[[Recipe, RunData], CoTrainNetwork]
 """Builds the model of a run as it was before training."""
@@ -46,11 +46,11 @@ def split_sources(split: EdgeSplit) -> np.ndarray:
 def check_split(split: EdgeSplit, split_hash: str, name: str) -> None:
     """Refuse a split that the model was not trained on: there, its training pairs may be test pairs.
 
-    Attention is not fitted to links, but the table that the encoder reads is, and messages pass along training edges.
+    The encoder is not fitted to links, but the table that it reads is, and messages pass along training edges.
     """
     if split.content_hash != split_hash:
         raise UserError(
-            f"split '{split.name}': the model whose attention is read was trained on split '{name}' ({split_hash});"
+            f"split '{split.name}': the model that is read was trained on split '{name}' ({split_hash});"
             " here its training pairs may be test pairs: evaluate on its own split, or train on this one"
         )
 

@@ -17,7 +17,7 @@ from grn_cotrain.data.binning import quantile_bins
 from grn_cotrain.data.ranks import ranks_within_cells
 from grn_cotrain.data.vocab import NUM_SPECIAL
 
-__all__ = ["EditedCells", "delete_genes", "overexpress_genes", "rebin", "take_cells"]
+__all__ = ["EditedCells", "add_tokens", "delete_genes", "overexpress_genes", "rebin", "take_cells"]
 
 
 @dataclass(frozen=True)
@@ -119,27 +119,41 @@ def overexpress_genes(
     missing_BG[cell_T[present_T], place_T] = False
     cell_E, gene_E = torch.nonzero(missing_BG, as_tuple=True)
 
-    by_cell = torch.argsort(torch.cat([cell_T, cell_E]), stable=True)  # added tokens stand at the end of their cell
-    own_T = torch.arange(batch.num_tokens, device=ids.device)
-    template_N = torch.cat([own_T, batch.cls_positions_B[cell_E]])[by_cell]
-    source_N = torch.cat([own_T, torch.full_like(cell_E, -1)])[by_cell]
-    edited = _gather(batch, template_N, torch.cat([cell_T, cell_E])[by_cell], every)
-    added_N = source_N < 0
-    gene_N = gene_E[(by_cell - batch.num_tokens)[added_N]]
-    feature_ids_T, modality_T = edited.feature_ids_T.clone(), edited.modality_T.clone()
-    feature_ids_T[added_N], modality_T[added_N] = ids[gene_N], modality[gene_N]
-
+    added = add_tokens(batch, cell_E, ids[gene_E], modality[gene_E])
+    edited, source_N, feature_ids_T = added.batch, added.source_N, added.batch.feature_ids_T
     turned_N = torch.isin(feature_ids_T, ids)
     top_B = torch.zeros(batch.num_cells, device=ids.device).scatter_reduce(0, cell_T, batch.values_T, "amax")
     wanted_N = values[order[torch.searchsorted(ids[order], feature_ids_T[turned_N])]]
     own_top_N = top_B[edited.cell_of_token_T[turned_N]]
     values_T = edited.values_T.clone()
     values_T[turned_N] = torch.maximum(values_T[turned_N], torch.where(wanted_N.isnan(), own_top_N, wanted_N))
-    edited = replace(edited, feature_ids_T=feature_ids_T, modality_T=modality_T, values_T=values_T)
+    edited = replace(edited, values_T=values_T)
     edited = prepare(rebin(edited, num_bins=num_bins))
     if edited.ranks_T is not None:
         edited = replace(edited, ranks_T=_first(edited, turned_N, edited.ranks_T))
     return EditedCells(edited, source_N, every)
+
+
+def add_tokens(batch: PackedTokens, cell_E: Tensor, ids_E: Tensor, modality_E: Tensor) -> EditedCells:
+    """Every cell, with more tokens of value 0 at its end, which are neither hidden nor ranked.
+
+    Parameters
+    ----------
+    cell_E, ids_E, modality_E
+        int64 cell, vocabulary id and code of the modality of each token that is added.
+    """
+    cell_T = batch.cell_of_token_T
+    by_cell = torch.argsort(torch.cat([cell_T, cell_E]), stable=True)
+    own_T = torch.arange(batch.num_tokens, device=cell_T.device)
+    template_N = torch.cat([own_T, batch.cls_positions_B[cell_E]])[by_cell]
+    source_N = torch.cat([own_T, torch.full_like(cell_E, -1)])[by_cell]
+    every_B = torch.arange(batch.num_cells, device=cell_T.device)
+    edited = _gather(batch, template_N, torch.cat([cell_T, cell_E])[by_cell], every_B)
+    added_N = source_N < 0
+    entry_N = (by_cell - batch.num_tokens)[added_N]
+    feature_ids_T, modality_T = edited.feature_ids_T.clone(), edited.modality_T.clone()
+    feature_ids_T[added_N], modality_T[added_N] = ids_E[entry_N], modality_E[entry_N]
+    return EditedCells(replace(edited, feature_ids_T=feature_ids_T, modality_T=modality_T), source_N, every_B)
 
 
 def _first(batch: PackedTokens, turned_T: Tensor, ranks_T: Tensor) -> Tensor:

@@ -27,9 +27,12 @@ from grn_cotrain.evaluate.link_table import LinkTable
 from grn_cotrain.evaluate.links import evaluate_links
 from grn_cotrain.evaluate.model_scorer import ModelScorer, arm_name
 from grn_cotrain.evaluate.sparsity import masked_value_by_sparsity
+from grn_cotrain.evaluate.value_scorer import value_scorers
 from grn_cotrain.files import atomic_file, read_json, write_json
 from grn_cotrain.jobs.attention import AttentionConfig
+from grn_cotrain.jobs.value_readouts import ValueReadOutConfig
 from grn_cotrain.objectives import PredictsZeros
+from grn_cotrain.progress import quiet
 from grn_cotrain.provenance import git_commit
 from grn_cotrain.run_folder import RunFolder
 
@@ -43,10 +46,6 @@ logger = logging.getLogger(__name__)
 Say = Callable[[str], None]
 
 
-def _quiet(text: str) -> None:
-    del text
-
-
 def evaluate_run(
     run: str | Path | Sequence[str | Path],
     *,
@@ -54,10 +53,10 @@ def evaluate_run(
     controls: str | None = None,
     out: str | Path | None = None,
     bootstrap: int | None = None,
-    attention: AttentionConfig | None = None,
+    read_outs: Sequence[AttentionConfig | ValueReadOutConfig] = (),
     initial: InitialModel | None = None,
     prep: str | Path | None = None,
-    say: Say = _quiet,
+    say: Say = quiet,
 ) -> LinkTable:
     """Compare the model with controls on the test pairs of its split; held-out R2 of masked values is recorded too.
 
@@ -73,10 +72,11 @@ def evaluate_run(
         Folder for the table's files; default: the run's (for several runs, none).
     bootstrap
         Replicates; default: the recipe's.
-    attention
-        Add rows for the attention of the cell encoder, read like this; None: no such rows.
+    read_outs
+        Add rows for the attention of the cell encoder, or for gradients and perturbations of the values that it
+        predicts, read like this.
     initial
-        Builds the model before training, for the attention of an untrained encoder as a control;
+        Builds the model before training, for the read-outs of an untrained encoder as controls;
         :func:`grn_cotrain.train.build.build_model` does.
     prep
         New place of the prepared folder; default: it is looked for, see
@@ -116,9 +116,12 @@ def evaluate_run(
     if estimate:
         say(estimate)
     scorers: dict[str, list[LinkScorer]] = {name: [model] for name, model in models.items()}
-    if attention is not None:
-        for name, index in by_split.items():
-            scorers[name] += attention_scorers(runs[index], data[index], attention, initial=initial)
+    for name, index in by_split.items():
+        for config in read_outs:
+            if isinstance(config, AttentionConfig):
+                scorers[name] += attention_scorers(runs[index], data[index], config, initial=initial)
+            else:
+                scorers[name] += value_scorers(runs[index], data[index], config, initial=initial, say=say)
     table = evaluate_links(
         [one.split for one in data],
         lambda one: [*scorers[one.name], *chosen],
@@ -159,7 +162,7 @@ def evaluate_prep(
     controls: str = "default",
     out: str | Path | None = None,
     bootstrap: int = 1000,
-    say: Say = _quiet,
+    say: Say = quiet,
 ) -> LinkTable:
     """Controls alone on a split of a prepared folder; no model is needed.
 

@@ -56,7 +56,7 @@ def only_tokens(batch: PackedTokens, kept_T: Tensor) -> PackedTokens:
     where_M = subset.where_M
     optional = {
         name: value[where_M]
-        for name in ("masked_T", "modality_hidden_T", "ranks_T")
+        for name in ("masked_T", "modality_hidden_T", "ranks_T", "gain_T")
         if (value := getattr(batch, name)) is not None
     }
     return replace(

@@ -225,6 +225,27 @@ class CellEncoderCase:
         absent[present] = False
         assert (features.grad[absent] == 0).all()
 
+    def test_gains_scale_the_values_that_are_read(self) -> None:
+        """A gain of 1 changes nothing; the derivative is what a small change shows, and 0 where a value is hidden."""
+        encoder, features, batch = self.build().double(), self.features().double(), self.batch()
+        total_B = None if batch.total_B is None else batch.total_B.double()
+        batch = replace(batch, values_T=batch.values_T.double(), total_B=total_B)
+        ones_T = torch.ones(batch.num_tokens, dtype=torch.float64)
+        weight_TD = torch.randn(batch.num_tokens, WIDTH, generator=torch.Generator().manual_seed(5)).double()
+
+        def read(gain_T: Tensor | None) -> Tensor:
+            return (encoder(replace(batch, gain_T=gain_T), features).tokens_TD * weight_TD).sum()
+
+        torch.testing.assert_close(read(ones_T), read(None))
+        gain_T = ones_T.clone().requires_grad_()
+        (slope_T,) = torch.autograd.grad(read(gain_T), gain_T)
+        assert batch.masked_T is not None
+        assert (slope_T[batch.masked_T] == 0).all()
+        assert slope_T.abs().max() > 0
+        change_T = 1e-6 * torch.randn(batch.num_tokens, generator=torch.Generator().manual_seed(6)).double()
+        seen = (read(ones_T + change_T) - read(ones_T - change_T)) / 2
+        torch.testing.assert_close(seen, (slope_T * change_T).sum(), rtol=1e-3, atol=1e-9)
+
     def test_bias_changes_the_output_and_gets_gradients(self) -> None:
         encoder, features, batch, bias = self.build(), self.features(), self.batch(), self.bias()
         if not self.takes_bias:

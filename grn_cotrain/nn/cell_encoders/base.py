@@ -84,7 +84,8 @@ class CellEncoder(nn.Module, ABC):
 
     Contract (tests/cases/cell_encoders.py): the output of a cell depends neither on the other cells of the batch nor
     on the order of its tokens; hidden values (``batch.masked_T``), hidden modalities (``batch.modality_hidden_T``) and
-    hidden names (MASK in ``feature_ids_T``) are never read; two evaluation passes are equal. There is a state for
+    hidden names (MASK in ``feature_ids_T``) are never read; two evaluation passes are equal; states are differentiable
+    in ``batch.gain_T``, and gains of 1 change nothing. There is a state for
     *every* token of the batch: which of them its own layers read, and which it only decodes, is an encoder's affair.
     """
 

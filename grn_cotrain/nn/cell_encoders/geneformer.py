@@ -202,7 +202,7 @@ class GeneformerEncoder(TrunkEncoder):
 
     def forward(self, batch: PackedTokens, features_VD: Tensor, bias: AttentionBias | None = None) -> CellStates:
         """See :class:`~grn_cotrain.nn.cell_encoders.CellEncoder`."""
-        inputs_TD = prompted(batch, self.inputs(batch, features_VD))
+        inputs_TD = prompted(batch, self.gained(batch, features_VD))
         before_TD, tokens_TD = self.trunk.two_last(inputs_TD, batch.cu_lens, batch.max_len, token_bias(batch, bias))
         read_TD = tokens_TD if self.config.cell_layer == -1 else self.trunk.final_norm(before_TD)
 

@@ -171,7 +171,7 @@ class ScFoundationEncoder(XTrimoGeneEncoder):
 
         zeros: dict[str, Any] = {
             name: extended(tensor, 0)
-            for name in ("bins_T", "modality_T", "masked_T", "modality_hidden_T", "ranks_T")
+            for name in ("bins_T", "modality_T", "masked_T", "modality_hidden_T", "ranks_T", "gain_T")
             if (tensor := getattr(batch, name)) is not None
         }
         deeper = replace(

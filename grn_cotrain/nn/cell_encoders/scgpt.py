@@ -143,7 +143,7 @@ class ScGPTEncoder(TrunkEncoder):
     def forward(self, batch: PackedTokens, features_VD: Tensor, bias: AttentionBias | None = None) -> CellStates:
         """See :class:`~grn_cotrain.nn.cell_encoders.CellEncoder`."""
         keys = KnownKeys.of(batch) if self.config.attention_mask == "generative" else None
-        inputs_TD = prompted(batch, self.inputs(batch, features_VD))
+        inputs_TD = prompted(batch, self.gained(batch, features_VD))
         tokens_TD = self.trunk.generate(inputs_TD, batch.cu_lens, batch.max_len, keys, token_bias(batch, bias))
         cells_BD = self.cells(batch, tokens_TD)  # states of CLS, to which no condition is added
         if self.conditions is not None and self.config.conditions == "output":

@@ -72,9 +72,18 @@ class TrunkEncoder(CellEncoder):
 
     def forward(self, batch: PackedTokens, features_VD: Tensor, bias: AttentionBias | None = None) -> CellStates:
         """See :class:`CellEncoder`."""
-        inputs_TD = prompted(batch, self.inputs(batch, features_VD))
+        inputs_TD = prompted(batch, self.gained(batch, features_VD))
         tokens_TD = self.trunk(inputs_TD, batch.cu_lens, batch.max_len, token_bias(batch, bias))
         return CellStates(tokens_TD, self.cells(batch, tokens_TD), partial(self._cells_without, batch, tokens_TD))
+
+    def gained(self, batch: PackedTokens, features_VD: Tensor) -> Tensor:
+        """:meth:`inputs`, moved by ``batch.gain_T`` between those of hidden values (0) and the batch's own (1)."""
+        inputs_TD = self.inputs(batch, features_VD)
+        if batch.gain_T is None:
+            return inputs_TD
+        every_T = torch.ones_like(batch.feature_ids_T, dtype=torch.bool)
+        unknown_TD = self.inputs(batch.with_mask(every_T), features_VD)
+        return unknown_TD + batch.gain_T[:, None] * (inputs_TD - unknown_TD)
 
     def cells(self, batch: PackedTokens, tokens_TD: Tensor) -> Tensor:
         """State of every cell from the final states of its tokens: ``[B, D]``."""

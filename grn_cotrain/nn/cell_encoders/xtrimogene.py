@@ -337,7 +337,8 @@ class XTrimoGeneEncoder(CellEncoder):
     def embed_values(self, batch: PackedTokens, where_M: Tensor) -> Tensor:
         """Value vectors ``[M, D]`` of tokens that the encoder reads; CLS has none."""
         is_cls_M = batch.feature_ids_T[where_M] == CLS_ID
-        return self.values(batch.values_T[where_M]).masked_fill(is_cls_M[:, None], 0.0)
+        values_MD = self.values(batch.values_T[where_M]).masked_fill(is_cls_M[:, None], 0.0)
+        return values_MD if batch.gain_T is None else values_MD * batch.gain_T[where_M][:, None]
 
     def encode(self, batch: PackedTokens, features_VD: Tensor, bias: AttentionBias | None) -> Encoded:
         """Run the encoder: its tokens are gathered once and packed, and no other token is touched."""

@@ -139,7 +139,7 @@ def test_a_run_and_its_untrained_self(tiny_run: Path, tmp_path: Path) -> None:
         controls="random",
         bootstrap=0,
         out=tmp_path / "out",
-        attention=AttentionConfig(max_cells=40),
+        read_outs=[AttentionConfig(max_cells=40)],
         initial=build_model,
     )
     kinds = dict(table.frame[["scorer", "kind"]].drop_duplicates().itertuples(index=False, name=None))
@@ -154,7 +154,7 @@ def test_a_run_and_its_untrained_self(tiny_run: Path, tmp_path: Path) -> None:
     values = areas(table)
     assert values["attention"] != values["untrained attention"]
     again = evaluate_run(
-        run, controls="random", bootstrap=0, out=tmp_path / "out", attention=AttentionConfig(max_cells=40)
+        run, controls="random", bootstrap=0, out=tmp_path / "out", read_outs=[AttentionConfig(max_cells=40)]
     )
     repeated = areas(again)
     assert "untrained attention" not in repeated
