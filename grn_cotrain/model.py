@@ -153,8 +153,11 @@ class CoTrainNetwork(nn.Module):
             self.feature_rows = nn.ModuleDict(
                 {name: FeatureRows(self.nodes, self._own_features(name), width) for name in encoders}
             )
-            skips = [name for name in encoders if config.cell_state == "skip" and not encoders[name].owns_tokens()]
-            self.cell_skips = nn.ModuleDict({name: CellSkip(width, self.vocab, self.reads[name]) for name in skips})
+            skips = [name for name in encoders if config.cell_state != "encoder" and not encoders[name].owns_tokens()]
+            keeps_depth = config.cell_state == "skip_with_depth"
+            self.cell_skips = nn.ModuleDict(
+                {name: CellSkip(width, self.vocab, self.reads[name], keeps_depth=keeps_depth) for name in skips}
+            )
         views_read(self.objectives)  # a view that nobody draws is refused here
 
     @property

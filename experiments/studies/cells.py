@@ -63,8 +63,9 @@ WORLDS: Mapping[str, World] = {
 ARMS: Mapping[str, tuple[bool, str]] = {
     "before": (False, "encoder"),
     "A": (True, "encoder"),
-    "B": (False, "skip"),
-    "A+B": (True, "skip"),
+    "B": (False, "skip_with_depth"),
+    "A+B": (True, "skip_with_depth"),
+    "A+B+D": (True, "skip"),
 }
 """Whether ``profile_from_cell`` is among the objectives, and ``model.cell_state``."""
 

@@ -48,7 +48,7 @@ def build_needs(recipe: Recipe) -> frozenset[Need[Any]]:
     needs: set[Need[Any]] = set()
     if _has_known_nodes(recipe):
         needs.add(Moments())
-    if model.cell_state == "skip":
+    if model.cell_state != "encoder":
         needs |= CellSkip.needs()
     for spec in model.encoder_specs.values():
         name, options = spec.component.name, spec.component.options
