@@ -28,8 +28,7 @@ class CellSkip(nn.Module):
 
     .. math:: h_c = a \odot h^{\mathrm{encoder}}_c
         + M \, (I - u u^\top) \, \mathrm{LN}\left(\sum_g v_{cg} f_g - \sum_g \bar v_g f_g\right),
-        \qquad M = I + \Delta, \qquad
-        u = \frac{\sum_g \mathrm{cov}(v_g, \log(1 + d)) f_g}{\lVert \sum_g \mathrm{cov}(v_g, \log(1 + d)) f_g \rVert}
+        \qquad M = I + \Delta, \qquad u = \frac{t}{\lVert t \rVert}, \quad t = \sum_g \mathrm{cov}(v_g, \log(1 + d)) f_g
 
     ``v`` are the visible values of the cell, :math:`\bar v` the means over training cells, zeros among them, ``f`` the
     feature's row as the encoder reads it. :math:`\Delta` and the gate ``a`` start at 0. With several assays
@@ -37,8 +36,9 @@ class CellSkip(nn.Module):
 
     ``u`` is the direction in which the sum goes with the depth ``d`` of a cell: the covariances are those of the training
     cells, in nats, and the rows are those of the moment, so ``u`` moves with the table; no gradient passes through it.
-    It is the direction of :math:`\mathrm{cov}(\sum_g v_g f_g, \log(1 + d))`, so before the norm nothing of depth could be
-    read from what is left; after it something can. An assay without reads has no ``u``, and keeps every direction.
+    ``t`` is the covariance of the sum itself with log depth. It is taken out after the norm, which brings a part of
+    depth into other directions; taken out before the norm, it costs accuracy (``docs/decisions/0012-cell-state.md``).
+    An assay without reads has no ``u``, and keeps every direction.
 
     With a table that starts at PCA loadings the sum is close to the principal components of the cell before anything
     is trained, and what an encoder finds is added where the loss asks for it. An open gate (``a = 1``) lets the depth
