@@ -34,8 +34,8 @@ class CellSkip(nn.Module):
     feature's row as the encoder reads it. :math:`\Delta` and the gate ``a`` start at 0. With several assays
     there is one such term for each, with a map of its own, and the mean over those that the cell has is taken.
 
-    ``u`` is the direction in which the sum goes with the depth ``d`` of a cell: the covariances are those of the training
-    cells, in nats, and the rows are those of the moment, so ``u`` moves with the table; no gradient passes through it.
+    ``u`` is the direction in which the sum goes with the depth ``d`` of a cell. The covariances are those of training
+    cells, in nats, and the rows are those of the moment: ``u`` moves with the table, without a gradient.
     ``t`` is the covariance of the sum itself with log depth. It is taken out after the norm, which brings a part of
     depth into other directions; taken out before the norm, it costs accuracy (``docs/decisions/0012-cell-state.md``).
     An assay without reads has no ``u``, and keeps every direction.
