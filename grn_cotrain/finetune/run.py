@@ -165,7 +165,7 @@ def finetune_run(
     config = config or FinetuneConfig()
     out = _new_folder(out)
     device = find_device(config.device, option="--device")  # before anything costly
-    opened, label = OpenRun.of(run), options.label
+    opened, label = OpenRun.of(run, side="cells"), options.label
     base, model = opened.folder, opened.model
     applied = opened.apply_to(cells, options)
     aligned, coverage = applied.cells, applied.coverage

@@ -20,6 +20,7 @@ from grn_cotrain.data import factor_analysis, standardised
 from grn_cotrain.data.backed import BackedStore
 from grn_cotrain.data.cell_blocks import Block, Layout, column_values
 from grn_cotrain.data.cells import MemoryStore
+from grn_cotrain.data.depth_covariance import DepthCovariance
 from grn_cotrain.data.factor_analysis import fit_factor_analysis
 from grn_cotrain.data.gene2vec import coexpressed_pairs
 from grn_cotrain.data.loadings import LOADINGS_NEEDS, gene_loadings
@@ -44,6 +45,7 @@ NEEDS: tuple[Need[Any], ...] = (
     QuantileBins(5),
     RoundedClasses(5),
     CountFaults(),
+    DepthCovariance(),
 )
 GENES, PEAKS = 12, 8
 
@@ -65,6 +67,9 @@ def mosaic(num_cells: int = 40, seed: int = 0) -> MemoryStore:
 
 def assert_same(found: Any, expected: Any) -> None:
     """Counts and order statistics are equal, sums equal to rounding."""
+    if isinstance(expected, np.ndarray):
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+        return
     for name, value in vars(expected).items():
         other = getattr(found, name)
         if isinstance(value, np.ndarray):

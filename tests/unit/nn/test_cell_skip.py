@@ -51,6 +51,10 @@ def packed(model: CoTrainNetwork, cells: MemoryStore) -> PackedTokens:
     return model.tokenizer(cells).batch(np.arange(cells.num_cells)).pack()
 
 
+def log_depth(cells: MemoryStore) -> torch.Tensor:
+    return torch.from_numpy(np.log1p(cells.assays["rna"].size_factor_C)).float()
+
+
 def test_it_is_the_centred_sum_of_rows_through_a_norm_and_a_map() -> None:
     cells = store()
     vocab = cells.vocab
@@ -71,10 +75,45 @@ def test_it_is_the_centred_sum_of_rows_through_a_norm_and_a_map() -> None:
         mean_G = own_CG[torch.from_numpy(present)].mean(0)  # zeros count, cells without the assay do not
         sum_CD = (own_CG - mean_G) @ features_VD[NUM_SPECIAL:][columns]
         norm_CD = F.layer_norm(sum_CD, (WIDTH,))
+        if space == "gene":  # peaks that are open or not have no depth
+            depth_C = log_depth(cells)[torch.from_numpy(present)]
+            shown_CG = own_CG[torch.from_numpy(present)] @ features_VD[NUM_SPECIAL:][columns]
+            along_D = F.normalize((depth_C - depth_C.mean()) @ shown_CG, dim=0)
+            norm_CD = norm_CD - torch.outer(norm_CD @ along_D, along_D)
         expected.append(norm_CD + norm_CD @ skip.maps[space].T)
     both = torch.stack(expected).mean(0)
     both[0], both[1] = expected[0][0], expected[1][1]  # what a cell lacks does not enter
     torch.testing.assert_close(found_BD, both, rtol=1e-4, atol=1e-4)
+
+
+def test_no_cell_has_anything_in_the_direction_of_depth() -> None:
+    counts = np.random.default_rng(0).poisson(np.linspace(1, 6, 40)[:, None] * np.linspace(0.2, 2, 12), (40, 12))
+    vocab = FeatureVocab.from_symbols([f"G{i}" for i in range(12)], species="human")
+    cells = MemoryStore.build(vocab, counts + 1, kind="counts")
+    features_VD = torch.randn(NUM_SPECIAL + 12, WIDTH, generator=torch.Generator().manual_seed(0))
+    model, kept = model_of(cells), model_of(cells, cell_state="skip_with_depth")
+    tokens = packed(model, cells)
+    values_CG = torch.from_numpy(cells.normalised(np.arange(40)).toarray())
+    depth_C = log_depth(cells)
+    along_D = F.normalize((depth_C - depth_C.mean()) @ values_CG @ features_VD[NUM_SPECIAL:], dim=0)
+    found_BD = model.cell_skips["cells"](tokens, features_VD).detach()
+    assert float((found_BD @ along_D).abs().max()) < 1e-4
+    before_BD = kept.cell_skips["cells"](tokens, features_VD).detach()
+    assert float((before_BD @ along_D).abs().max()) > 1
+    torch.testing.assert_close(before_BD - torch.outer(before_BD @ along_D, along_D), found_BD, rtol=1e-3, atol=1e-4)
+
+
+def test_a_model_of_before_keeps_the_direction_of_depth() -> None:
+    cells = store()
+    model, fresh = model_of(cells), model_of(cells)
+    old = {name: tensor for name, tensor in model.state_dict().items() if not name.endswith("depth_G")}
+    fresh.load_state_dict(old)
+    skip = fresh.cell_skips["cells"]
+    assert not skip.depth_G.any()
+    features_VD = torch.randn(NUM_SPECIAL + 36, WIDTH)
+    kept = model_of(cells, cell_state="skip_with_depth")
+    tokens = packed(kept, cells)
+    assert torch.equal(skip(tokens, features_VD), kept.cell_skips["cells"](tokens, features_VD))
 
 
 def test_hidden_values_and_hidden_names_are_not_read() -> None:
