@@ -176,8 +176,18 @@ def shifts(run: Path, cells: anndata.AnnData, *, prep: Path | None = None, num_r
     return pd.DataFrame(rows)
 
 
+# Activities are read from targets that have been seen; there similarities to a TF's targets serve better than trees.
+_SIMILARITIES = ("kernel_ridge", "target_knn", "double_knn")
+
+
 def train_on_controls(
-    data: Path, out: Path, *, genes: str = "all", max_steps: int = 60, grn: Path | None = None
+    data: Path,
+    out: Path,
+    *,
+    genes: str = "all",
+    max_steps: int = 60,
+    grn: Path | None = None,
+    evidence: tuple[str, ...] = _SIMILARITIES,
 ) -> Path:
     """Train a run, links alone, on the control cells of Kang's data.
 
@@ -191,6 +201,8 @@ def train_on_controls(
         Genes to keep, as ``grn-prep counts`` has them, and steps: fewer of both make a quicker, worse run.
     grn
         Network; default: CollecTRI's edges with a consensus sign.
+    evidence
+        Channels of evidence of the decoder.
 
     Returns
     -------
@@ -211,6 +223,7 @@ def train_on_controls(
     del recipe["prep"]
     recipe["name"] = "kang_controls"
     recipe["data"]["prep"] = str(out / "prep")
+    recipe["model"]["link_decoder"]["evidence"] = list(evidence)
     recipe["train"] |= {"schedule": {"name": "link_only"}, "max_steps": max_steps, "validate_every": max_steps // 2}
     return train(parse(Recipe, recipe), out / "run").folder
 

@@ -41,7 +41,7 @@ def small_run(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     others = np.random.default_rng(0).choice(others, NUM_OTHERS, replace=False)
     grn = folder / "grn.tsv"
     edges[edges["source"].isin([*REGULATORS, *others])].to_csv(grn, sep="\t", index=False)
-    return train_on_controls(real_data, folder, genes="tf+targets", max_steps=20, grn=grn)
+    return train_on_controls(real_data, folder, genes="tf+targets", max_steps=20, grn=grn, evidence=("boosting_all",))
 
 
 def check(table: pd.DataFrame, *, least: float = 0.9) -> None:
