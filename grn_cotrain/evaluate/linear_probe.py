@@ -114,7 +114,7 @@ def expression_features(
 ) -> dict[str, np.ndarray]:
     """Baselines that a probe must beat: features that need no network, chosen and fitted on the training cells alone.
 
-    What a cell lacks is no zero: features of an assay that a cell does not have are given the mean of those training
+    A missing assay is not a zero. Features of an assay that a cell does not have are given the mean of those training
     cells that have it.
 
     Parameters

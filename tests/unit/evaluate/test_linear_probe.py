@@ -158,7 +158,7 @@ def test_refusals(labels: np.ndarray) -> None:
         linear_probe({}, ["a"] * 10, LabelSplit(np.arange(5), np.arange(5, 10), "s"))
 
 
-def test_what_a_cell_lacks_is_not_a_zero_to_the_baselines() -> None:
+def test_a_missing_assay_is_not_a_zero_to_the_baselines() -> None:
     """Without the mend the first component would tell which assay a cell has."""
     generator = np.random.default_rng(0)
     counts = generator.poisson(3.0, (60, 36))
