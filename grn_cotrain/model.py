@@ -154,7 +154,7 @@ class CoTrainNetwork(nn.Module):
                 {name: FeatureRows(self.nodes, self._own_features(name), width) for name in encoders}
             )
             skips = [name for name in encoders if config.cell_state != "encoder" and not encoders[name].owns_tokens()]
-            keeps_depth = config.cell_state == "skip_with_depth"
+            keeps_depth = config.cell_state != "skip_without_depth"
             self.cell_skips = nn.ModuleDict(
                 {name: CellSkip(width, self.vocab, self.reads[name], keeps_depth=keeps_depth) for name in skips}
             )

@@ -140,8 +140,8 @@ class ModelConfig:
         ``cell_encoder`` is left out. The state of a cell is the mean over the encoders that can read it.
     cell_state
         State of a cell. ``skip``: the sum of its visible values times the rows of their features, and the encoder's
-        state through a gate that starts closed; the direction that goes with read depth is taken out.
-        ``skip_with_depth``: that direction stays. ``encoder``: the encoder's state alone, as systems are published.
+        state through a gate that starts closed. ``skip_without_depth``: the same, and the direction that goes with read
+        depth is taken out of the sum. ``encoder``: the encoder's state alone, as systems are published.
     link_decoder
         Scorer of (TF, target) pairs, with its options.
     tokens
@@ -154,7 +154,7 @@ class ModelConfig:
     coupling: ComponentSpec = field(default_factory=lambda: ComponentSpec("residual"))
     cell_encoder: ComponentSpec = field(default=_NOT_GIVEN, metadata={"omit_default": True})
     encoders: dict[str, ComponentSpec] | None = field(default=None, metadata={"omit_default": True})
-    cell_state: Literal["skip", "skip_with_depth", "encoder"] = "skip"
+    cell_state: Literal["skip", "skip_without_depth", "encoder"] = "skip"
     link_decoder: ComponentSpec = field(default_factory=lambda: ComponentSpec("residual"))
     tokens: TokenConfig = field(default_factory=TokenConfig)
 

@@ -2,8 +2,8 @@
 
 ``python -m experiments.studies.cells --out DIR [--worlds pbmc3k,mixology,kang] [--arms ARM;ARM] [--seeds 0,1,2]
 [--record]``, with ``GRN_COTRAIN_DATA`` set. Arms: ``before`` (masked values and links alone, states of CLS), ``A`` (the
-objective ``profile_from_cell``), ``B`` (``model.cell_state: skip``), ``A+B`` (the default), and ``A+B, NAME`` for
-another encoder.
+objective ``profile_from_cell``), ``B`` (``model.cell_state: skip``), ``A+B`` (the default), ``A+B+D``
+(``skip_without_depth``: the direction of read depth is taken out), and ``A+B, NAME`` for another encoder.
 Each is judged on all cells by the cell card's own measures: accuracy of the commonest label among the 15 nearest other
 cells, and how much log depth explains. Labels train nothing and choose nothing. PCA (50 components) and log counts (500
 variable genes) of the same cells are rows of the table. Links are judged on validation pairs, masked values on
@@ -63,9 +63,9 @@ WORLDS: Mapping[str, World] = {
 ARMS: Mapping[str, tuple[bool, str]] = {
     "before": (False, "encoder"),
     "A": (True, "encoder"),
-    "B": (False, "skip_with_depth"),
-    "A+B": (True, "skip_with_depth"),
-    "A+B+D": (True, "skip"),
+    "B": (False, "skip"),
+    "A+B": (True, "skip"),
+    "A+B+D": (True, "skip_without_depth"),
 }
 """Whether ``profile_from_cell`` is among the objectives, and ``model.cell_state``."""
 

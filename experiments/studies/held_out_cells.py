@@ -206,7 +206,7 @@ def study(
             if file.is_file():
                 continue
             files = parts_of(case, data, out / "parts" / name)
-            recipe = recipe_of(data, out, "pbmc3k", "A+B+D", seed, steps)  # its files are replaced by those of the case
+            recipe = recipe_of(data, out, "pbmc3k", "A+B", seed, steps)  # its files are replaced by those of the case
             assert recipe.prep is not None
             prep = replace(recipe.prep, counts=(str(files[0]),), genes=case.genes)
             place = replace(recipe.data, prep=str(out / "worlds" / name))

@@ -91,7 +91,7 @@ def test_no_cell_has_anything_in_the_direction_of_depth() -> None:
     vocab = FeatureVocab.from_symbols([f"G{i}" for i in range(12)], species="human")
     cells = MemoryStore.build(vocab, counts + 1, kind="counts")
     features_VD = torch.randn(NUM_SPECIAL + 12, WIDTH, generator=torch.Generator().manual_seed(0))
-    model, kept = model_of(cells), model_of(cells, cell_state="skip_with_depth")
+    model, kept = (model_of(cells, cell_state=state) for state in ("skip_without_depth", "skip"))
     tokens = packed(model, cells)
     values_CG = torch.from_numpy(cells.normalised(np.arange(40)).toarray())
     depth_C = log_depth(cells)
@@ -105,13 +105,13 @@ def test_no_cell_has_anything_in_the_direction_of_depth() -> None:
 
 def test_a_model_of_before_keeps_the_direction_of_depth() -> None:
     cells = store()
-    model, fresh = model_of(cells), model_of(cells)
+    model, fresh = (model_of(cells, cell_state="skip_without_depth") for _ in range(2))
     old = {name: tensor for name, tensor in model.state_dict().items() if not name.endswith("depth_G")}
     fresh.load_state_dict(old)
     skip = fresh.cell_skips["cells"]
     assert not skip.depth_G.any()
     features_VD = torch.randn(NUM_SPECIAL + 36, WIDTH)
-    kept = model_of(cells, cell_state="skip_with_depth")
+    kept = model_of(cells, cell_state="skip")
     tokens = packed(kept, cells)
     assert torch.equal(skip(tokens, features_VD), kept.cell_skips["cells"](tokens, features_VD))
 
