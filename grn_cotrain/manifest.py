@@ -17,13 +17,15 @@ from typing import Any, Self
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import read_json, sha256_file, write_json
 
-__all__ = ["MODEL_MANIFEST", "RUN_MANIFEST", "Manifest"]
+__all__ = ["FITTED_FILES", "MODEL_MANIFEST", "RUN_MANIFEST", "Manifest"]
 
 MODEL_MANIFEST = "model_manifest.json"
 """In a model folder."""
 RUN_MANIFEST = "run_manifest.json"
 """In a run folder."""
 _FORMAT = 1
+FITTED_FILES = ("platt.json", "depth.json")
+"""Files of a model folder that are fitted to the weights at the end of training, and written after them."""
 _OPTIONAL = ("platt.json",)  # a model without validation pairs has none, and no result depends on it
 
 logger = logging.getLogger(__name__)

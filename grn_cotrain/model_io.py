@@ -315,8 +315,9 @@ def load_network(path: str | Path, *, backend: str | None = None) -> CoTrainNetw
 def save_network(path: str | Path, network: CoTrainNetwork, *, overwrite: bool = False) -> None:
     """Write a model folder that :func:`load_network` reads: safetensors and JSON with checksums, whole or not at all.
 
-    Weights, message graph, evidence, vocabulary, back end and ``meta`` are kept. A calibration of link probabilities
-    (``platt.json``) belongs to the run's own weights and stays there.
+    Weights, message graph, evidence, vocabulary, back end and ``meta`` are kept. What is fitted to the run's own
+    weights stays there: the calibration of link probabilities (``platt.json``) and the directions of read depth
+    (``depth.json``).
 
     Parameters
     ----------

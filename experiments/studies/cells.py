@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from statistics import mean
 from typing import Annotated, Any
@@ -22,7 +23,7 @@ import typer
 
 from experiments.records import make_study_record, write_record
 from grn_cotrain.card import CellCard, build_cell_card
-from grn_cotrain.card.cell_inputs import EMBEDDING
+from grn_cotrain.card.cell_inputs import EMBEDDING, WITH_DEPTH
 from grn_cotrain.commandline import run_app, say
 from grn_cotrain.compare.vary import parse_seeds
 from grn_cotrain.config import expand_environment, parse
@@ -121,7 +122,7 @@ def measured(run: RunFolder, label: str) -> dict[str, Any]:
     card = build_cell_card(run.folder, None, labels=[label], replicates=200, say=lambda text: None)
     validation = [read_json(run.model_for(side) / "config.json")["meta"]["validation"] for side in ("cells", "links")]
     return {
-        "embeddings": {name: _of(card, label, name) for name in (EMBEDDING, *_CONTROLS)},
+        "embeddings": {name: _of(card, label, name) for name in card.to_dict()["components"]},
         "masked_value": validation[0].get("validation/cells/masked_value"),
         "macro_auroc": validation[1].get("validation/links/macro_auroc"),
         "minutes": run.record()["seconds"] / 60,
@@ -147,14 +148,17 @@ def cells_table(found: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]]) ->
     lines = []
     for world in dict.fromkeys(world for world, _ in found):
         mine = {arm: rows for (name, arm), rows in found.items() if name == world}
-        for arm, rows in mine.items():
-            own = [row["embeddings"][EMBEDDING] for row in rows]
+        for (arm, rows), name in product(mine.items(), (EMBEDDING, WITH_DEPTH)):
+            if name not in rows[0]["embeddings"]:
+                continue
+            own = [row["embeddings"][name] for row in rows]
             first = own[0]["minus_pca"]
             difference = number(mean(one["minus_pca"]["value"] for one in own), sign=True)
             difference += f" [{number(first['low'], sign=True)}, {number(first['high'], sign=True)}]"
             values = [number(mean(one[key] for one in own)) for key in ("knn", "depth_component", "depth_all")]
             others = [_mean_of(rows, key) for key in ("masked_value", "macro_auroc", "minutes")]
-            lines.append([world, arm, str(len(rows)), values[0], difference, *values[1:], *others])
+            title = arm if name == EMBEDDING else f"{arm}, with depth"
+            lines.append([world, title, str(len(rows)), values[0], difference, *values[1:], *others])
         controls = next(iter(mine.values()))[0]["embeddings"]
         for name, title in _CONTROLS.items():
             values = [number(controls[name][key]) for key in ("knn", "depth_component", "depth_all")]

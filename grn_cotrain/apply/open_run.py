@@ -27,6 +27,7 @@ from grn_cotrain.data.run_data import RunData
 from grn_cotrain.data.store import CellStore
 from grn_cotrain.data.vocab import FeatureVocab
 from grn_cotrain.jobs.read import ReadOptions
+from grn_cotrain.metrics.depth_directions import DEPTH_FILE, DepthDirections
 from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.model_io import load_model
 from grn_cotrain.recipe import Recipe
@@ -170,6 +171,12 @@ class OpenRun:
     def encoder(self) -> Encoder:
         """The model bound to the rows of its genes."""
         return Encoder.of(self.model)
+
+    @cached_property
+    def depth(self) -> DepthDirections | None:
+        """Directions of read depth in the model's states; None for a run that fitted none."""
+        file = self.folder.require_model(self.side) / DEPTH_FILE
+        return DepthDirections.load(file, width=self.model.config.width) if file.is_file() else None
 
     @property
     def identity(self) -> RunIdentity:

@@ -22,10 +22,13 @@ from grn_cotrain.evaluate.linear_probe import expression_features
 from grn_cotrain.export.cell_files import open_tables
 from grn_cotrain.jobs.read import ReadOptions
 
-__all__ = ["EMBEDDING", "CellCardInputs", "read_cell_inputs"]
+__all__ = ["EMBEDDING", "WITH_DEPTH", "CellCardInputs", "read_cell_inputs"]
 
 EMBEDDING = "embedding"
 """Name of the model's own states among the embeddings that are compared."""
+
+WITH_DEPTH = "with_depth"
+"""Name of the same states before the direction of read depth was taken out."""
 
 _FEWEST_CELLS = 50
 _MOST_VALUES = 50
@@ -139,7 +142,12 @@ def read_cell_inputs(
     taken = store.take(rows_C)
     say("controls ...")
     controls = expression_features(taken, np.arange(len(rows_C)), seed=seed)
-    features = {EMBEDDING: embedded_CD[has_C].astype(np.float64), "pca": controls["pca"], "log_counts": controls["hvg"]}
+    states_CD = embedded_CD[has_C].astype(np.float64)
+    features = {EMBEDDING: states_CD}
+    if opened.depth is not None and len(opened.depth.along_AD):
+        features = {EMBEDDING: opened.depth.removed(states_CD), WITH_DEPTH: states_CD}
+        notes.append(opened.depth.note())
+    features |= {"pca": controls["pca"], "log_counts": controls["hvg"]}
     features |= {key: values_CD[rows_C] for key, values_CD in others.items()}
     return CellCardInputs(
         run=opened,

@@ -10,7 +10,12 @@ from grn_cotrain.present.sections import Section
 
 __all__ = ["cell_sections"]
 
-_TITLES = {"embedding": "the model", "pca": "PCA, 50 components", "log_counts": "log counts, 500 variable genes"}
+_TITLES = {
+    "embedding": "the model",
+    "with_depth": "the same with read depth (--keep-depth)",
+    "pca": "PCA, 50 components",
+    "log_counts": "log counts, 500 variable genes",
+}
 
 
 def cell_sections(content: Mapping[str, Any]) -> list[Section]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -222,40 +221,40 @@ class PairBooster(PairModel, EvidenceControl):
     ) -> Any:
         return fit_trees(self.config, features_MF, labels_M, validation, self.seed)
 
-    @cached_property
-    def scores_SG(self) -> np.ndarray:
-        """float32 scores of every source of the split, ``[S, G]``; after :meth:`fit`."""
-        rows_M, columns_M = np.divmod(np.arange(self.table.labels_SG.size), self.table.num_genes)
-        return self.score(np.stack([self.table.sources_S[rows_M], columns_M])).reshape(self.table.labels_SG.shape)
-
     def out_of_fold(self, folds: Folds) -> np.ndarray:
-        """float32 ``[S, G]`` scores of every training entry by the model that never saw its label; after :meth:`fit`.
+        """float32 ``[S, G]``: scores of every training entry by the model that never saw its label, and of all others.
 
         As in stacking, the features that this model learned from come from fits that saw some of these labels.
         """
         if folds.num != self.features.folds.num or not np.array_equal(folds.fold_SG, self.features.folds.fold_SG):
             raise ValueError("out_of_fold: other folds than the features were made with; give the same seed")
-        return self._scored_apart(self.scores_SG.astype(np.float32))
+        return self._scored(np.ones_like(self.table.known_SG))
 
     def of_seen_pairs(self, split: EdgeSplit, cells: CellStore | None) -> np.ndarray:
         """See :class:`EvidenceControl`; the folds of this fit are pairs, whatever the split holds out."""
         if split.held_out == "none":
-            return self._scored_apart(np.zeros(self.table.labels_SG.shape, dtype=np.float32))
+            return self._scored(self.table.known_SG)
         again = type(self)(self.config, seed=self.seed).fit(replace(split, kind="random"), cells)
-        return again._scored_apart(np.zeros(self.table.labels_SG.shape, dtype=np.float32))
+        return again._scored(again.table.known_SG)
 
-    def _scored_apart(self, result_SG: np.ndarray) -> np.ndarray:
-        """``result_SG`` with the scores of training entries by the model of their fold."""
+    def evidence(self, folds: Folds, channel: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """See :class:`EvidenceControl`; :meth:`of_seen_pairs` scores training entries for use, so both are equal."""
+        assert channel is None, channel
+        train_SG = self.out_of_fold(folds)
+        return train_SG, train_SG
+
+    def _scored(self, asked_SG: np.ndarray) -> np.ndarray:
+        """Scores of the entries asked for: of training ones by the model of their fold, of others by all models."""
+        result_SG, asked_SG = np.zeros(asked_SG.shape, dtype=np.float32), asked_SG.copy()
         own_SG = self.features.folds.fold_SG
         for fold, model in self.model.models.items() if self.model is not None else ():
-            rows_M, columns_M = np.nonzero((own_SG == fold) & self.table.known_SG)
+            rows_M, columns_M = np.nonzero((own_SG == fold) & self.table.known_SG & asked_SG)
             for start in range(0, len(rows_M), _BLOCK):
                 some = slice(start, start + _BLOCK)
                 features_MF = self.features.out_of_fold(rows_M[some], columns_M[some])
                 result_SG[rows_M[some], columns_M[some]] = log_odds(model, features_MF)
+            asked_SG[rows_M, columns_M] = False
+        rows_M, columns_M = np.nonzero(asked_SG)
+        if len(rows_M):
+            result_SG[rows_M, columns_M] = self.score(np.stack([self.table.sources_S[rows_M], columns_M]))
         return result_SG
-
-    def evidence(self, folds: Folds, channel: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """See :class:`EvidenceControl`."""
-        assert channel is None, channel
-        return self.out_of_fold(folds), self.scores_SG.astype(np.float32)

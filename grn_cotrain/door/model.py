@@ -256,13 +256,15 @@ class CoTrainModel:
         values = frame.loc[:, [name for name in frame.columns if name[0] == "d" and name[1:].isdigit()]]
         return values.set_axis(pd.Index(frame["symbol"], name="gene"), axis=0)
 
-    def embed_cells(self, cells: anndata.AnnData | None = None) -> pd.DataFrame:
+    def embed_cells(self, cells: anndata.AnnData | None = None, *, keep_depth: bool = False) -> pd.DataFrame:
         """Embeddings of cells, float32 ``[cells, width]``; the index holds their names.
 
         Parameters
         ----------
         cells
             AnnData whose genes are matched by name; it is not changed. Default: the cells of :meth:`setup`.
+        keep_depth
+            Keep the linear trace of read depth, which is taken out otherwise.
 
         Returns
         -------
@@ -286,7 +288,7 @@ class CoTrainModel:
                 counts = load_counts(self._cells, layer)
             else:
                 raise UserError("cells: not given, and a loaded model holds none; give an AnnData")
-            found = cell_embeddings(run.folder, counts)
+            found = cell_embeddings(run.folder, counts, keep_depth=keep_depth)
         columns = [f"d{i}" for i in range(found.values_CD.shape[1])]
         frame = pd.DataFrame(found.values_CD, index=pd.Index(found.names, name="cell"), columns=columns)
         frame.attrs = {"notes": list(found.notes), "warnings": list(found.warnings)}

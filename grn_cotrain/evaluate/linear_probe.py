@@ -27,6 +27,7 @@ from grn_cotrain.errors import UserError, did_you_mean
 from grn_cotrain.evaluate.bootstrap import cell_draws
 
 if TYPE_CHECKING:
+    from scipy import sparse
     from sklearn.pipeline import Pipeline
 
 __all__ = [
@@ -113,6 +114,9 @@ def expression_features(
 ) -> dict[str, np.ndarray]:
     """Baselines that a probe must beat: features that need no network, chosen and fitted on the training cells alone.
 
+    A missing assay is not a zero. Features of an assay that a cell does not have are given the mean of those training
+    cells that have it.
+
     Parameters
     ----------
     cells
@@ -142,10 +146,19 @@ def expression_features(
     fit_C = train_C
     if len(train_C) > most:
         fit_C = np.sort(np.random.default_rng(seed).choice(train_C, most, replace=False))
-    pca.fit(cells.normalised(fit_C).toarray().astype(np.float64))
+
+    def filled(rows_B: np.ndarray, values_BG: sparse.csr_matrix) -> np.ndarray:
+        dense_BG = values_BG.toarray().astype(np.float64)
+        for place, assay in enumerate(cells.assays.values()):
+            lacking_B = np.flatnonzero(~assay.present_C[rows_B])
+            columns_F = np.flatnonzero(moments.layout.assay_G == place)
+            dense_BG[np.ix_(lacking_B, columns_F)] = mean_G[columns_F]
+        return dense_BG
+
+    pca.fit(filled(fit_C, cells.normalised(fit_C)))
     features = {"pca": np.empty((cells.num_cells, components)), "hvg": np.empty((cells.num_cells, len(chosen)))}
     for rows_B, values_BG in cells.blocks():
-        dense_BG = values_BG.toarray().astype(np.float64)
+        dense_BG = filled(rows_B, values_BG)
         features["pca"][rows_B], features["hvg"][rows_B] = pca.transform(dense_BG), dense_BG[:, chosen]
     return features
 

@@ -72,6 +72,7 @@ def cell_embeddings(
     """Embed validated cells with the model of a run; nothing is written.
 
     The model is the best one on validation cells, where the run kept one (``model_cells/``), else ``model/``.
+    The linear trace of read depth that training cells show is taken out, unless ``keep_depth``.
     Models and ``run.json`` of the run are read, never its data: a published run is enough. Only where the run's
     prepared folder is found are its barcodes compared with those given.
 
@@ -107,6 +108,9 @@ def cell_embeddings(
             applied.warnings.append(f"not zero-shot for every cell: {overlap}")
     elif overlap:
         applied.notes.append(overlap)
+    depth = None if options.keep_depth else opened.depth
+    if depth is not None:
+        applied.notes.append(depth.note())
     applied.tell(say)
     model = opened.model
     values_CD = np.full((applied.cells.num_cells, model.config.width), np.nan, np.float32)
@@ -122,9 +126,12 @@ def cell_embeddings(
         encoder=opened.encoder,
         progress=progress,
     )
+    if depth is not None:
+        values_CD = depth.removed(values_CD)
     origin = {
         **opened.identity.to_dict(),
         "what": "cell embeddings",
+        "depth_taken_out": [] if depth is None else list(depth.explained),
         "zero_shot": options.zero_shot,
         **applied.origin(),
         "cells_seen_in_training_data": -1 if seen is None else seen,

@@ -20,7 +20,7 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.files import atomic_folder, write_json
 from grn_cotrain.finetune.classifier import CLASSES_FILE, Classifier
 from grn_cotrain.jobs.extend import ExtendOptions
-from grn_cotrain.metrics.platt import PLATT_FILE
+from grn_cotrain.manifest import FITTED_FILES
 from grn_cotrain.model_extend import extend_model
 from grn_cotrain.model_io import add_to_model, load_model, save_model
 from grn_cotrain.options import keywords
@@ -153,9 +153,10 @@ def extend_run(
                 second = extend_model(load_model(other)[0], vocab, cells=aligned, seed=options.seed)
                 second.meta = {**second.meta, "run_id": extended.meta["run_id"]}
                 save_model(folder / other.name, second, backend=second.backend, meta=second.meta)
-            if (other / PLATT_FILE).is_file():
-                shutil.copyfile(other / PLATT_FILE, folder / other.name / PLATT_FILE)
-                add_to_model(folder / other.name, PLATT_FILE)
+            for name in FITTED_FILES:  # old pairs keep their scores, and old cells their states
+                if (other / name).is_file():
+                    shutil.copyfile(other / name, folder / other.name / name)
+                    add_to_model(folder / other.name, name)
         shutil.copyfile(base.recipe_file, folder / base.recipe_file.name)
         record: dict[str, Any] = dict(opened.record)
         record |= place_for(record) | {

@@ -92,7 +92,7 @@ def generate_cells(
         A seed out of range; no model, or none that predicts values; a name that the model does not know, or names none
         of which the file has; nothing to generate; a cell prompt for an encoder that reads none; too few genes known.
     """
-    opened = OpenRun.of(run)
+    opened = OpenRun.of(run, side="cells")
     model, prompt = opened.model, options.prompt
     predictor = _predictor(model, prompt)
     pick = _Pick.of(options, model)
@@ -349,7 +349,7 @@ def generate_file(
     if out.suffix != ".h5ad" or out.is_dir():
         raise UserError(f"--out '{out}': generated cells are written as h5ad; give the name of a file OUT.h5ad")
     refuse_input(out, cells)
-    opened = OpenRun.of(run)
+    opened = OpenRun.of(run, side="cells")
     counts = opened.read(cells, options)
     with atomic_file(out) as temporary:  # opened first: a place that can't be written is refused before the work
         result = generate_cells(opened, counts, options=options, say=say, progress=progress)

@@ -70,7 +70,7 @@ def perturb_genes(
         A gene that the model does not know, with the nearest name; no such column or value of ``obs``; no model; the
         run's prepared folder is not available and no cells are given; what ``perturb_cells`` refuses.
     """
-    opened = OpenRun.of(run, prep=options.prep)
+    opened = OpenRun.of(run, prep=options.prep, side="cells")
     index = [opened.vocab.index(name) for name in genes]  # before anything costly: names are what people mistype
     if counts is None:
         cells = opened.data(fix="give CELLS").cells
@@ -139,7 +139,7 @@ def perturb_file(
     with ExitStack() as stack:  # opened first: a place that can't be written is reported before the work
         genes_file = stack.enter_context(atomic_file(out))
         cells_file = None if cells_out is None else stack.enter_context(atomic_file(cells_out))
-        opened = OpenRun.of(run, prep=options.prep)
+        opened = OpenRun.of(run, prep=options.prep, side="cells")
         counts = None if cells is None else opened.read(cells, options)
         result = perturb_genes(opened, counts, genes, options=options, say=say, progress=progress)
         write_perturbation(result, result.genes, genes_file)

@@ -165,7 +165,7 @@ def finetune_run(
     config = config or FinetuneConfig()
     out = _new_folder(out)
     device = find_device(config.device, option="--device")  # before anything costly
-    opened, label = OpenRun.of(run), options.label
+    opened, label = OpenRun.of(run, side="cells"), options.label
     base, model = opened.folder, opened.model
     applied = opened.apply_to(cells, options)
     aligned, coverage = applied.cells, applied.coverage
@@ -277,14 +277,15 @@ def _new_folder(out: str | Path) -> Path:
 
 
 def _embeddings(run: OpenRun, tokenizer: Tokenizer, rows_L: np.ndarray) -> np.ndarray:
-    """State of each of these cells before fine-tuning, float32 ``[L, D]``."""
+    """Embedding of each of these cells before fine-tuning, as ``embed cells`` gives it, float32 ``[L, D]``."""
     parts: list[np.ndarray] = []
 
     def read(batch: PackedTokens, encoder: Encoder) -> None:
         parts.append(encoder.cells(batch).cells_BD.float().cpu().numpy())
 
     over_cells(run.model, tokenizer, read, rows=rows_L)
-    return np.concatenate(parts)
+    states_LD = np.concatenate(parts)
+    return states_LD if run.depth is None else run.depth.removed(states_LD)
 
 
 def _about(labels: CellLabels, train_C: np.ndarray, validation_C: np.ndarray, split: LabelSplit) -> list[str]:

@@ -17,8 +17,7 @@ from grn_cotrain.finetune.classifier import CLASSES_FILE, HEAD_FILE
 from grn_cotrain.hub.manifest import MANIFEST, README, accepted, safe_name, write_manifest
 from grn_cotrain.hub.model_card import load_whole, model_card
 from grn_cotrain.hub.scrub import Scrubber
-from grn_cotrain.manifest import MODEL_MANIFEST, RUN_MANIFEST, Manifest
-from grn_cotrain.metrics.platt import PLATT_FILE
+from grn_cotrain.manifest import FITTED_FILES, MODEL_MANIFEST, RUN_MANIFEST, Manifest
 from grn_cotrain.run_files import SIDES
 from grn_cotrain.run_folder import RunFolder
 
@@ -115,7 +114,9 @@ def stage_run(
         for model in source.model_folders:
             to = temporary / model.name
             to.mkdir()
-            model_files = [name for name in (*config["sha256"], "config.json", PLATT_FILE) if (model / name).is_file()]
+            model_files = [
+                name for name in (*config["sha256"], "config.json", *FITTED_FILES) if (model / name).is_file()
+            ]
             for name in model_files:
                 _copy(model / name, to / name, scrubber, source)
             # Hashes of the files as they are pushed: a path that was replaced changes the hash of its file.

@@ -18,4 +18,7 @@ class EmbedOptions(ReadOptions):
 
     key_added: str = option(OBSM_KEY, "Key in obsm.", metavar="KEY")
     zero_shot: bool = option(False, "Report the training data of the model, and whether these cells are new to it.")
+    keep_depth: bool = option(
+        False, "Keep the linear trace of read depth, which the run found on its training cells and takes out."
+    )
     overwrite: bool = option(False, "Replace a key of that name in the result.")

@@ -62,7 +62,7 @@ def start_project(
     with atomic_folder(out) as temporary:
         say("looking at the files and preparing them")
         plan, prep = prepare_plan(base, temporary / _PREP)
-        say("trying a few steps")
+        say("fitting the baseline that links start from, and trying a few steps")
         plan = replace(plan, steps=_steps(plan.recipe(temporary / _PREP, steps=_PROBED)))
         plan.recipe(temporary / _PREP)  # it is read back before it is written
         write_text(temporary / RECIPE_FILE, plan.text(out.resolve() / _PREP))

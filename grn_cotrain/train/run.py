@@ -27,6 +27,7 @@ from grn_cotrain.recipe import Recipe
 from grn_cotrain.run_folder import TRAIN, RunFolder
 from grn_cotrain.train.build import build_model, weights_note
 from grn_cotrain.train.checkpoint import weights_hash
+from grn_cotrain.train.depth import fit_depth
 from grn_cotrain.train.environment import deterministic, environment
 from grn_cotrain.train.fabric import build_fabric
 from grn_cotrain.train.group import Group
@@ -162,6 +163,7 @@ def _finish(trainer: Trainer, record: dict[str, Any], resumed: bool) -> None:
     if not trainer.schedule.trains_links and trainer.schedule.link_objectives:
         validation = fit_probe(trainer)
     calibrate(trainer)
+    fit_depth(trainer)
     run.write_record(
         {
             **record,

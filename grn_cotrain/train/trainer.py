@@ -14,8 +14,7 @@ from torch import nn
 from grn_cotrain.config import canonical_hash
 from grn_cotrain.data.run_data import RunData
 from grn_cotrain.errors import UserError
-from grn_cotrain.manifest import MODEL_MANIFEST, Manifest
-from grn_cotrain.metrics.platt import PLATT_FILE
+from grn_cotrain.manifest import FITTED_FILES, MODEL_MANIFEST, Manifest
 from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.model_io import load_model, save_model
 from grn_cotrain.recipe import Recipe
@@ -159,13 +158,14 @@ class Trainer:
     def _check_best(self) -> None:
         """Refuse a best model that another program changed: a run that continues keeps it until a better one comes.
 
-        platt.json is left: it is fitted again at the end, and a kill may fall between it and the manifest.
+        What is fitted to the weights is left: it is fitted again at the end, and a kill may fall between it and the
+        manifest.
         """
         for model in self.run.model_folders:
             if not (model / MODEL_MANIFEST).is_file():  # an earlier version wrote it: its config.json has checksums
                 load_model(model)
                 continue
-            Manifest.check_model(model, leave=(PLATT_FILE,))
+            Manifest.check_model(model, leave=FITTED_FILES)
             found = Manifest.read(model / MODEL_MANIFEST).facts.get("run_id")
             if found != self.run_id:
                 raise UserError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import signal
 from pathlib import Path
@@ -27,6 +28,7 @@ from grn_cotrain.finetune.fit import EpochReport
 from grn_cotrain.finetune.run import finetune_run
 from grn_cotrain.jobs.finetune import FinetuneConfig
 from grn_cotrain.model_io import load_network
+from grn_cotrain.run_folder import RunFolder
 from tests.faults.child import run_forked
 
 
@@ -58,6 +60,13 @@ def finetuned(tiny_run: Path, labelled: Path, tmp_path_factory: pytest.TempPathF
 
 def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_the_model_of_cells_is_fine_tuned(tiny_run: Path, finetuned: tuple[Path, list[str]]) -> None:
+    base = json.loads((finetuned[0] / "run.json").read_text())["base"]
+    run = RunFolder.open(tiny_run)
+    assert run.model_for("cells") != run.model_for("links")
+    assert base["weights_sha256"] == digest(run.model_for("cells") / "model.safetensors")
 
 
 def test_tables_agree_with_each_other_and_with_scikit_learn(finetuned: tuple[Path, list[str]]) -> None:

@@ -57,7 +57,7 @@ def test_labels_are_read_from_the_model_and_from_both_controls(card: CellCard, r
     content = card.to_dict()
     assert set(content["labels"]) == {"batch", "cell_type", "donor"}
     batch = content["labels"]["batch"]
-    assert set(batch["embeddings"]) == {"embedding", "pca", "log_counts"}
+    assert set(batch["embeddings"]) == {"embedding", "with_depth", "pca", "log_counts"}
     prep = Prep.open(RunFolder(run).require_prep().folder)
     found = cell_embeddings(run, counts_from_anndata(prep.to_anndata()))
     labels_C = prep.cells.obs["batch"].to_numpy()
@@ -93,7 +93,7 @@ def test_depth_genes_and_groups_explain_each_embedding(card: CellCard, run: Path
 def test_a_file_of_cells_may_bring_another_embedding(run: Path, cells: Path) -> None:
     made = build_cell_card(run, cells, labels=["donor"], against=["X_other"], replicates=20, say=quiet).to_dict()
     assert list(made["labels"]) == ["donor"]
-    assert list(made["agreement"]) == ["pca", "log_counts", "X_other"]
+    assert list(made["agreement"]) == ["with_depth", "pca", "log_counts", "X_other"]
     assert made["agreement"]["X_other"] < made["agreement"]["pca"]
     assert made["identity"]["num_cells"] == 158
     assert any("2 cells" in note for note in made["notes"]), made["notes"]

@@ -157,7 +157,9 @@ def test_trees_score_training_pairs_by_fits_that_saw_the_other_edges_of_both_gen
     control = CONTROLS.build("boosting_graph").fit(split, toy_cells())
     assert isinstance(control, PairBooster)
     known_SG = control.table.known_SG
-    np.testing.assert_array_equal(full_SG[~known_SG], control.scores_SG.astype(np.float32)[~known_SG])
+    rows_M, columns_M = np.nonzero(~known_SG)
+    new_2M = np.stack([control.table.sources_S[rows_M], columns_M])
+    np.testing.assert_array_equal(full_SG[~known_SG], control.score(new_2M).astype(np.float32))
     by_pairs = CONTROLS.build("boosting_graph").fit(toy_split("random"), toy_cells())
     assert isinstance(by_pairs, PairBooster)
     if kind == "random":

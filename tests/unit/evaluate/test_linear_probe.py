@@ -21,6 +21,7 @@ from grn_cotrain.evaluate.linear_probe import (
     linear_probe,
     stratified,
 )
+from tests.multiome import multiome_vocab
 
 
 @pytest.fixture
@@ -155,3 +156,16 @@ def test_refusals(labels: np.ndarray) -> None:
         linear_probe({"x": np.full((len(labels), 2), np.nan)}, labels, split)
     with pytest.raises(UserError, match="needs two"):
         linear_probe({}, ["a"] * 10, LabelSplit(np.arange(5), np.arange(5, 10), "s"))
+
+
+def test_a_missing_assay_is_not_a_zero_to_the_baselines() -> None:
+    """Without the mend the first component would tell which assay a cell has."""
+    generator = np.random.default_rng(0)
+    counts = generator.poisson(3.0, (60, 36))
+    has = np.arange(60) % 2 == 0
+    counts[~has, 24:] = 0
+    present = {"rna": np.ones(60, bool), "atac": has}
+    cells = MemoryStore.build(multiome_vocab(), counts, kind="counts", present=present)
+    pca_CD = expression_features(cells, np.arange(60), num_components=5)["pca"]
+    apart_D = np.abs(pca_CD[has].mean(0) - pca_CD[~has].mean(0)) / pca_CD.std(0)
+    assert apart_D.max() < 0.7

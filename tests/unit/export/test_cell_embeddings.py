@@ -17,6 +17,7 @@ from grn_cotrain.data.prep import Prep
 from grn_cotrain.errors import UserError
 from grn_cotrain.export.cells import cell_embeddings, embed_cells
 from grn_cotrain.jobs.embed import OBSM_KEY
+from grn_cotrain.manifest import Manifest
 from grn_cotrain.model_io import load_model
 from grn_cotrain.run_folder import RunFolder
 
@@ -280,3 +281,44 @@ def test_progress_is_told_in_cells(published: Path, world: anndata.AnnData, monk
     np.testing.assert_allclose(
         cell_embeddings(published, counts_from_anndata(world)).values_CD, many.values_CD, rtol=1e-4, atol=1e-5
     )
+
+
+# -- read depth --------------------------------------------------------------------------------------------------------
+
+
+def test_the_direction_of_depth_is_taken_out_unless_it_is_kept(tiny_run: Path, world: anndata.AnnData) -> None:
+    opened = OpenRun(tiny_run, side="cells")
+    assert opened.depth is not None
+    kept = cell_embeddings(opened, counts_from_anndata(world), keep_depth=True)
+    found = cell_embeddings(opened, counts_from_anndata(world))
+    np.testing.assert_allclose(found.values_CD, opened.depth.removed(kept.values_CD))
+    assert not np.allclose(found.values_CD, kept.values_CD)
+    assert (kept.origin["depth_taken_out"], found.origin["depth_taken_out"]) == ([], ["rna"])
+    assert [note for note in found.notes if "direction of read depth is taken out" in note]
+    assert not [note for note in kept.notes if "depth is taken out" in note]
+
+
+def test_training_cells_hold_no_linear_trace_of_depth(tiny_run: Path) -> None:
+    run = OpenRun(tiny_run, side="cells")
+    data = run.data()
+    rows_C = data.cell_split.train_C
+    adata = Prep.open(run.recipe.data.prep).to_anndata()[rows_C].copy()
+    log_C = np.log(data.cells.size_factor_C[rows_C])
+    for keep, low, high in ((True, 1e-3, 1.0), (False, 0.0, 1e-6)):
+        values_CD = cell_embeddings(run, counts_from_anndata(adata), keep_depth=keep).values_CD.astype(np.float64)
+        covariance_D = (values_CD - values_CD.mean(0)).T @ (log_C - log_C.mean()) / len(log_C)
+        share = covariance_D @ covariance_D / log_C.var() / values_CD.var(0).sum()
+        assert low <= share <= high, (keep, share)
+
+
+def test_a_run_of_before_gives_the_states_that_it_gave(published: Path, world: anndata.AnnData) -> None:
+    with_depth = cell_embeddings(published, counts_from_anndata(world), keep_depth=True).values_CD
+    for file in published.glob("model*/depth.json"):
+        file.unlink()
+    for file in published.glob("model*/model_manifest.json"):
+        manifest = Manifest.read(file)
+        files = {name: row for name, row in manifest.files.items() if name != "depth.json"}
+        Manifest(manifest.facts, files).write(file)
+    found = cell_embeddings(published, counts_from_anndata(world))
+    np.testing.assert_array_equal(found.values_CD, with_depth)
+    assert found.origin["depth_taken_out"] == []

@@ -56,7 +56,7 @@ def test_what_would_be_pushed(evaluated: Path, tmp_path: Path) -> None:
             for model in ("model", "model_cells")
             for name in ("config.json", "vocab.json", "model.safetensors", "graph.safetensors", "model_manifest.json")
         ),
-        *("model/platt.json", "run_manifest.json"),
+        *("model/platt.json", "model_cells/depth.json", "run_manifest.json"),
     }
     assert not any("optimizer" in name or "checkpoint" in name or name.endswith((".h5ad", ".pt")) for name in names)
     assert staged.total == sum(path.stat().st_size for path in staged.folder.rglob("*") if path.is_file())
