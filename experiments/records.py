@@ -46,7 +46,8 @@ def make_record(folder: Path, name: str, *, command: str | None = None) -> dict[
     """
     if (folder / "compare.json").is_file():
         kind, body = "compare", dict(read_json(folder / "compare.json", what="comparison"))
-        command = command or body.pop("command", None)
+        noted = body.pop("command", None)  # it has the paths of one machine, where another command was given
+        command = command or noted
     elif (folder / "links.json").is_file():
         kind, body = "links", _links(folder)
     elif benchmarks := sorted(folder.glob("b*.json")):

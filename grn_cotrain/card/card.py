@@ -5,11 +5,11 @@
 ``schema``, ``schema_version``
     As above; a reader refuses other schemas and newer versions.
 ``identity``
-    ``run`` (name of the recipe), ``kind`` (static, graph, contextual), ``num_genes``, ``width``, ``modalities`` (name
-    -> count), ``num_message_edges``, ``seed``, ``schedule``, ``split``, ``step`` (of the saved model), ``hashes``
-    (``vocabulary``, ``graph``: the model's message edges with signs, ``network``, ``split``, ``cells``, ``recipe``,
-    ``weights_sha256``), ``trained_with`` (``version``, ``commit``, ``python``, ``packages``, ``device``),
-    ``card_made_with`` (``version``, ``commit``, ``seed``, ``replicates``).
+    ``run`` (name of the recipe), ``kind`` (static, graph, contextual, regulation), ``num_genes``, ``width``,
+    ``modalities`` (name -> count), ``num_message_edges``, ``seed``, ``schedule``, ``split``, ``step`` (of the saved
+    model), ``hashes`` (``vocabulary``, ``graph``: the model's message edges with signs, ``network``, ``split``,
+    ``cells``, ``recipe``, ``weights_sha256``), ``trained_with`` (``version``, ``commit``, ``python``, ``packages``,
+    ``device``), ``card_made_with`` (``version``, ``commit``, ``seed``, ``replicates``).
 ``missing``
     Reason why expression, held-out edges and TF list were missing; empty where they were read.
 ``health``
@@ -105,7 +105,7 @@ class GeneCard(Card):
 class CardOptions(Options):
     """Contents of a card."""
 
-    kind: Kind = option("graph", "Kind of embedding: static, graph or contextual.")
+    kind: Kind = option("graph", "Kind of embedding: static, graph, contextual or regulation.")
     others: Sequence[str | Path] = option((), "Run folders of other seeds, for stability.")
     genes: Sequence[str] = option(
         (), "Genes whose neighbours are listed; default: TFs of largest degree and some well-known genes."

@@ -56,6 +56,7 @@ _KINDS = {
     "static": "Rows of the shared table of gene embeddings, which cells and network both trained.",
     "graph": "Output of the graph encoder over all training edges: what the link decoder reads.",
     "contextual": "Mean final state of each gene over the cells in which it is a token.",
+    "regulation": "Principal directions of the known and predicted regulators of each gene.",
 }
 
 

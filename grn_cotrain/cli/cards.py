@@ -31,7 +31,10 @@ def card(
         str | None, typer.Option(metavar="RUN2,RUN3", help="Runs of other seeds, separated by commas, for stability.")
     ] = None,
     kind: Annotated[
-        str, typer.Option(help="Kind of gene embedding: static, graph or contextual; cells: the cell embedding.")
+        str,
+        typer.Option(
+            help="Kind of gene embedding: static, graph, contextual or regulation; cells: the cell embedding."
+        ),
     ] = "graph",
     cells: Annotated[
         Path | None,
@@ -118,7 +121,7 @@ def _refuse_others(of_cells: bool, kind: str, of_genes: Mapping[str, object], op
 def diff(
     run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="Run folder.")],
     run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="Run folder to compare with RUN_A.")],
-    kind: Annotated[str, typer.Option(help="Embedding to compare: static, graph or contextual.")] = "graph",
+    kind: Annotated[str, typer.Option(help="Embedding to compare: static, graph, contextual or regulation.")] = "graph",
     edges: Annotated[bool, typer.Option(help="Rank all pairs of both runs and show those that moved most.")] = True,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="JSON file to write the difference to.")] = None,
 ) -> None:

@@ -241,7 +241,8 @@ class CoTrainModel:
         Parameters
         ----------
         kind
-            ``static`` (rows of the table), ``graph`` (after messages) or ``contextual`` (means over cells).
+            ``static`` (rows of the table), ``graph`` (after messages), ``contextual`` (means over cells) or
+            ``regulation`` (directions of known and predicted regulators).
 
         Raises
         ------

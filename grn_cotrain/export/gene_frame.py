@@ -28,7 +28,7 @@ class GeneEmbeddings:
         ``symbol, id, modality`` and, for contextual ones, ``group`` (empty without ``by``) and ``n`` (cells in which
         the gene is a token), then one float32 column ``d0, d1, ...`` a dimension.
     kind
-        ``static``, ``graph`` or ``contextual``.
+        ``static``, ``graph``, ``contextual`` or ``regulation``.
     vocab_hash
         Hash of the vocabulary that they belong to.
     identity

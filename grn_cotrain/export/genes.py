@@ -23,6 +23,7 @@ from grn_cotrain.errors import UserError
 from grn_cotrain.export.annotated import Say
 from grn_cotrain.export.gene_formats import FORMATS, GENE_FORMATS, gene_format, write_genes
 from grn_cotrain.export.gene_frame import GeneEmbeddings
+from grn_cotrain.export.regulation import regulation_rows
 from grn_cotrain.jobs.genes import KINDS, GeneOptions, IntoOptions
 from grn_cotrain.model import CoTrainNetwork
 from grn_cotrain.options import keywords
@@ -39,7 +40,8 @@ def gene_embeddings(
     Parameters
     ----------
     run
-        Run folder. ``static`` and ``graph`` need its model alone, ``contextual`` its prepared folder too.
+        Run folder. ``contextual`` needs its prepared folder; the others need its model alone (``regulation``
+        only where the messages of the graph are the training edges).
     {options}
     progress
         Receives ``(cells done, cells in all)`` of contextual embeddings.
@@ -60,8 +62,11 @@ def gene_embeddings(
         frame, notes = _contextual(opened, opened.data().cells, options.by, progress)
     else:
         genes, nodes = opened.encoder.genes, opened.model.nodes
-        rows_GD = genes.table_GD if kind == "static" else genes.graph_GD
-        frame = _frame(nodes.vocab(opened.vocab), rows_GD.numpy())
+        if kind == "regulation":
+            rows_GD = regulation_rows(OpenRun.of(opened, side="links"))
+        else:
+            rows_GD = (genes.table_GD if kind == "static" else genes.graph_GD).numpy()
+        frame = _frame(nodes.vocab(opened.vocab), rows_GD)
         if without := nodes.num_features - nodes.num_nodes:
             notes = (f"{without:,} features are not nodes of the graph: only --kind contextual has them",)
     vocab = opened.vocab

@@ -12,7 +12,7 @@ from grn_cotrain.options import Options, option
 
 __all__ = ["KINDS", "VARM_KEY", "GeneOptions", "IntoOptions", "Kind"]
 
-Kind = Literal["static", "graph", "contextual"]
+Kind = Literal["static", "graph", "contextual", "regulation"]
 KINDS: tuple[str, ...] = get_args(Kind)
 VARM_KEY = "grn_cotrain"
 
@@ -23,8 +23,9 @@ class GeneOptions(Options):
 
     kind: Kind = option(
         "graph",
-        "Kind of embedding: static (rows of the shared table), graph (output of the graph encoder) or contextual (mean"
-        " final state over the cells in which the gene is a token).",
+        "Kind of embedding: static (rows of the shared table), graph (output of the graph encoder), contextual (mean"
+        " final state over the cells in which the gene is a token) or regulation (principal directions of the known and"
+        " predicted regulators).",
     )
     by: str | None = option(None, "Column of obs: contextual means per group of cells.", metavar="OBS")
     prep: str | Path | None = option(

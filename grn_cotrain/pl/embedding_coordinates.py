@@ -50,7 +50,7 @@ def embedding_coordinates(
     source
         Run folder, GeneEmbeddings, AnnData with ``varm[key]``, or a frame with one row a gene.
     kind
-        Kind of embedding of a run: ``static``, ``graph`` or ``contextual``.
+        Kind of embedding of a run: ``static``, ``graph``, ``contextual`` or ``regulation``.
     basis
         ``umap`` or ``pca``.
     key

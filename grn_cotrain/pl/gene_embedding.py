@@ -59,7 +59,7 @@ def gene_embedding(
         over all other genes, those that training saw and those that it did not in two shapes. A column of
         ``adata.var``. A Series by gene name, numbers or groups. None: one colour.
     kind
-        Kind of embedding of a run: ``static``, ``graph`` or ``contextual``.
+        Kind of embedding of a run: ``static``, ``graph``, ``contextual`` or ``regulation``.
     basis
         ``umap`` or ``pca``.
     key

@@ -9,6 +9,7 @@ import numpy as np
 
 from grn_cotrain.card.basis import curve, curves, standardised
 from grn_cotrain.card.inputs import CardInputs
+from grn_cotrain.export.regulation import network_directions, network_table
 
 __all__ = ["DESCRIPTIONS", "TITLES", "embedding_features", "probe_features"]
 
@@ -19,6 +20,7 @@ TITLES = {
     "degree_expression": "degree + expression",
     "pca": "PCA loadings",
     "inputs": "model's inputs",
+    "network": "training network",
     "random": "random vectors",
 }
 """Names of features in tables and sentences."""
@@ -30,6 +32,7 @@ DESCRIPTIONS = {
     "degree_expression": "degree and mean expression, as curves with products",
     "pca": "PCA loadings of the training cells' expression, as many columns as the embedding",
     "inputs": "the inductive features that the model was given",
+    "network": "principal directions of the training edges alone, as many columns as the embedding",
     "random": "random normal vectors, as many columns as the embedding: chance",
 }
 _MAX_INPUTS = 512  # columns; wider inputs (protein or text vectors) are read through their leading directions
@@ -57,6 +60,10 @@ def probe_features(inputs: CardInputs, *, seed: int = 0) -> dict[str, np.ndarray
         given_GF = np.concatenate([inputs.features[name] for name in sorted(inputs.features)], axis=1)
         given_GF = given_GF[:, np.ptp(given_GF, axis=0) > 0]  # hashed families leave most buckets empty
         features["inputs"] = standardised(given_GF if given_GF.shape[1] <= _MAX_INPUTS else _leading(given_GF, seed))
+    edges_2E = inputs.training_2E
+    if edges_2E.shape[1]:
+        table_SG = network_table(edges_2E, np.unique(edges_2E[0]), inputs.num_genes)
+        features["network"] = _scaled(network_directions(table_SG, width=inputs.values_GD.shape[1]))
     return {name: features[name] for name in DESCRIPTIONS if name in features}
 
 
