@@ -150,7 +150,7 @@ def measured(run: Path) -> dict[str, Any]:
     """Numbers of one run: the rows of each kind, and shared regulation."""
     folder = RunFolder.open(run)
     recipe = folder.recipe()
-    result: dict[str, Any] = {"split": recipe.data.split, "seed": recipe.seed, "name": recipe.name, "kinds": {}}
+    result: dict[str, Any] = {"split": f"{recipe.name}, {recipe.data.split}", "seed": recipe.seed, "kinds": {}}
     scores: dict[str, np.ndarray] = {}
     shared: Shared | None = None
     for kind in _KINDS:

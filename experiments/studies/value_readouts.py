@@ -246,8 +246,9 @@ def summary(
                 # A single read-out has the correlation as its peer, a translator that of co-expression.
                 peer = "pearson" if name in SCORES and against == "co-expression" else f"{against} {name}"
                 other = found.get((network, split, peer))
-                same = other is None or name.startswith(("untrained", "co-expression"))
-                row[f"{key}_minus_{against}"] = None if same else verdict(results[key], other[key])
+                is_peer = name.startswith(("untrained", "co-expression"))
+                gap = None if other is None or is_peer else verdict(results[key], other[key])
+                row[f"{key}_minus_{against}"] = gap
         row["auroc_of_shown"] = float(np.mean(among_shown[network, split, name]))
         rows.append(row | {"num_tfs": results[_METRICS[0]][0].num_tfs})
     return rows

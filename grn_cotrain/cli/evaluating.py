@@ -15,7 +15,7 @@ from grn_cotrain.commandline import console, next_step, say
 from grn_cotrain.commands import command
 from grn_cotrain.errors import UserError
 from grn_cotrain.files import refuse_file
-from grn_cotrain.jobs.attention import AttentionOptions
+from grn_cotrain.jobs.attention import AttentionConfig, AttentionOptions
 from grn_cotrain.jobs.value_readouts import ValueReadOutConfig
 from grn_cotrain.present import figure, metric, number, table, whole
 from grn_cotrain.present.terminal import print_table
@@ -88,7 +88,8 @@ def evaluate_links(
         tell_unfinished(target)
         from grn_cotrain.train.build import build_model
 
-        read_outs = [*([AttentionOptions()] if attention else []), *([ValueReadOutConfig()] if gradients else [])]
+        read_outs: list[AttentionConfig | ValueReadOutConfig] = [AttentionOptions()] if attention else []
+        read_outs += [ValueReadOutConfig()] if gradients else []
         table = evaluate_run(
             target,
             split=split,

@@ -204,6 +204,11 @@ class PairBooster(PairModel, EvidenceControl):
 
     model: CrossFitted | None
 
+    @classmethod
+    def holds_degrees(cls) -> bool:
+        """See :class:`EvidenceControl`."""
+        return "graph" in cls.groups
+
     def fitted(self, features_MF: np.ndarray, labels_M: np.ndarray, fold_M: np.ndarray) -> CrossFitted:
         """See :class:`PairModel`; a model a fold, which stops where its loss on the fold is lowest."""
         models: dict[int, Any] = {}

@@ -35,6 +35,11 @@ class EvidenceControl(Control):
     """Whether the score is the log-odds of a classifier: its parts then keep their common scale."""
     table: EdgeTable
 
+    @classmethod
+    def holds_degrees(cls) -> bool:
+        """Whether the score knows the target's degree already, as log-odds: a prior of it would count it twice."""
+        return False
+
     @abstractmethod
     def evidence(self, folds: Folds, channel: str | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Scores of every training entry by a fit that never saw it, and of the full fit; after :meth:`fit`.

@@ -31,7 +31,7 @@ __all__ = ["build_evidence", "fit_channels"]
 
 logger = logging.getLogger(__name__)
 
-_VERSION = 6  # raise when a control used as evidence changes its scores, or the file its form
+_VERSION = 7  # raise when a control used as evidence changes its scores, or the file its form
 _CHECKSUM = "checksum"
 
 NO_SETTINGS: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
@@ -79,7 +79,8 @@ def build_evidence(
     channels = fit_channels(names, split, cells.genes(), seed=seed, settings=settings)
     # A channel of a control is a statistic of its own, whatever the control's score is.
     odds = [name for name in names if "." not in name and getattr(CONTROLS.get(name), "log_odds", False)]
-    evidence = assemble_evidence(split, channels, log_odds=odds)
+    degrees = any(CONTROLS.get(name).holds_degrees() for name in odds)
+    evidence = assemble_evidence(split, channels, log_odds=odds, target_prior=not degrees)
     if path is not None:
         with atomic_file(path) as temporary:
             arrays = evidence.to_arrays()

@@ -196,6 +196,7 @@ def assemble_evidence(
     channels: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
     *,
     log_odds: Collection[str] = (),
+    target_prior: bool = True,
     fit: bool = True,
 ) -> PairEvidence:
     """Split channels into their TF, target and pair parts, add degree priors, and fit a weight for each part.
@@ -210,6 +211,9 @@ def assemble_evidence(
     log_odds
         Channels that hold log-odds of a classifier. Their target and pair parts keep one scale and have one weight, and
         the factor on pair parts stays 1: it was made for scores that hold little about pairs.
+    target_prior
+        Give each target the log-odds of its in-degree. False where a channel knows in-degrees already: the prior of a
+        training pair holds the pair itself, so the fit would trust it more than the channel.
     fit
         Start from the non-negative weights of a class-balanced logistic regression of the training labels on the
         out-of-fold parts, together with the degree priors that the decoder will use: a part that adds nothing starts at
@@ -245,6 +249,8 @@ def assemble_evidence(
             if not part["train"][k].any():
                 part["full"][k] = 0
     source_logit_G, target_logit_G = degree_logits(split)
+    if not target_prior:
+        target_logit_G = np.zeros_like(target_logit_G)
     evidence = PairEvidence(
         names=tuple(channels),
         sources_S=sources_S,

@@ -91,6 +91,11 @@ class RegulonLoop(EvidenceControl):
     features: PairFeatures
     factor: RegulonFactor
 
+    @classmethod
+    def holds_degrees(cls) -> bool:
+        """See :class:`EvidenceControl`; its trees read what ``boosting_all`` reads."""
+        return BoostingAll.holds_degrees()
+
     def fit(self, split: EdgeSplit, cells: CellStore | None) -> Self:
         """Run the rounds; without two classes of training pairs, scores are 0."""
         cells = self.require(cells)

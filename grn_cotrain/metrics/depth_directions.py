@@ -48,7 +48,7 @@ class DepthDirections:
     mean_D
         float64 mean state of training cells, which keeps its place.
     along_AD
-        float64 orthonormal directions; none where no assay has a depth.
+        float64 orthonormal directions; there is no row if no assay has a depth.
     explained
         Assay -> share of the variance of training cells' states that its log depth explains.
     without
@@ -101,7 +101,7 @@ class DepthDirections:
         return (states_CD - away_CD).astype(states_CD.dtype)
 
     def note(self) -> str:
-        """What was taken out, in a sentence."""
+        """A sentence on the directions that are taken out, or on why there is none."""
         if not self.explained:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in self.without.items())
             return f"read depth is not taken out of the states ({reasons})"

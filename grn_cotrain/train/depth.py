@@ -22,7 +22,7 @@ _MOST_CELLS = 10_000  # a covariance with one number needs no more
 def fit_depth(trainer: Trainer) -> DepthDirections | None:
     """Fit the directions on states of training cells by the best model of cells, and write them next to it.
 
-    Labels, validation and test cells are not read. None where no objective trains cells.
+    Labels, validation and test cells are not read. The result is None if no objective trains cells.
     """
     if not trainer.schedule.trains_cells:
         return None

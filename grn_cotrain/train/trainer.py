@@ -158,8 +158,8 @@ class Trainer:
     def _check_best(self) -> None:
         """Refuse a best model that another program changed: a run that continues keeps it until a better one comes.
 
-        What is fitted to the weights is left: it is fitted again at the end, and a kill may fall between it and the
-        manifest.
+        Files that are fitted to the weights are left: they are fitted again at the end, and a kill may fall between
+        them and the manifest.
         """
         for model in self.run.model_folders:
             if not (model / MODEL_MANIFEST).is_file():  # an earlier version wrote it: its config.json has checksums

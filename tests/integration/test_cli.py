@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from grn_cotrain.apply import OpenRun
 from grn_cotrain.cli import app, registries
 from grn_cotrain.commandline import run_app
 from grn_cotrain.config import canonical_hash
@@ -319,7 +320,12 @@ def test_embed_cells_of_another_file(run: Path, tiny_world: Path, tmp_path: Path
     recipe = RunFolder.open(run).recipe()
     batch = Tokenizer(Prep.open(tiny_world).cells, recipe.model.tokens).batch(np.arange(30)).pack()
     expected_BD = model.encode_cells(batch, model.encode_graph()).cells_BD.detach().numpy()
-    np.testing.assert_allclose(rows["same"], expected_BD, rtol=1e-4, atol=1e-5)
+    depth = OpenRun(run, side="cells").depth
+    assert depth is not None
+    np.testing.assert_allclose(rows["same"], depth.removed(expected_BD), rtol=1e-4, atol=1e-5)
+    ok("embed", "cells", run, files["same"], "--keep-depth", "--out", tmp_path / "kept.h5ad")
+    kept_BD = anndata.read_h5ad(tmp_path / "kept.h5ad").obsm["X_grn_cotrain"]
+    np.testing.assert_allclose(kept_BD, expected_BD, rtol=1e-4, atol=1e-5)
     # What the file held is still there.
     assert (embedded["shuffled"].layers["mine"] != 2 * embedded["shuffled"].X).nnz == 0
     assert embedded["shuffled"].obsm["X_umap"].shape == (30, 2)

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+from grn_cotrain.controls.evidence import build_evidence, fit_channels
 from grn_cotrain.controls.evidence_parts import STRENGTHS, pair_strength
 from grn_cotrain.controls.pair_evidence import assemble_evidence, degree_logits
 from grn_cotrain.data.edge_split import EdgeSplit
+from tests.cases.toy_links import toy_cells, toy_split
 
 G, S = 60, 20
 
@@ -271,3 +273,25 @@ def test_bad_channels() -> None:
         assemble_evidence(split, {"a": (sources_S, train_SG, full_SG[:, 1:])})
     with pytest.raises(ValueError, match="evidence 'a': train scores"):
         assemble_evidence(split, {"a": (sources_S, np.where(full_SG > 40, np.nan, train_SG), full_SG)})
+
+
+def test_a_channel_that_knows_in_degrees_replaces_their_prior() -> None:
+    """The prior of a training pair holds the pair itself, so next to it the fit would trust log-odds too little."""
+    split = toy_split("unseen-tf")
+    channels = fit_channels(["boosting_all"], split, toy_cells())
+    both, alone = (
+        assemble_evidence(split, channels, log_odds=["boosting_all"], target_prior=prior) for prior in (True, False)
+    )
+    assert both.target_logit_G.std() > 0
+    assert (alone.target_logit_G == 0).all()
+    assert alone.weight_K is not None
+    assert both.weight_K is not None
+    assert alone.weight_K[0] > both.weight_K[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "has_prior"), [("boosting_all", False), ("boosting_gene", True), ("target_knn", True)]
+)
+def test_evidence_of_a_run_has_one_account_of_in_degrees(name: str, has_prior: bool) -> None:
+    evidence = build_evidence((name,), toy_split("unseen-tf"), toy_cells())
+    assert bool(evidence.target_logit_G.any()) == has_prior

@@ -59,7 +59,7 @@ def test_each_side_has_the_model_of_its_own_best_step(run: RunFolder) -> None:
 
 def test_embeddings_and_scores_come_from_the_model_of_their_side(run: RunFolder) -> None:
     adata = run.require_prep().to_anndata()
-    found = cell_embeddings(run.folder, counts_from_anndata(adata[:5].copy()))
+    found = cell_embeddings(run.folder, counts_from_anndata(adata[:5].copy()), keep_depth=True)
     model, config = load_model(run.model_for("cells"))
     prep = Prep.open(run.require_prep().folder)
     batch = model.tokenizer(prep.cells).batch(np.arange(5)).pack()
