@@ -78,9 +78,10 @@ def build_evidence(
             logger.warning("evidence cache %s is damaged (%s): computed again", path.name, error)
     channels = fit_channels(names, split, cells.genes(), seed=seed, settings=settings)
     # A channel of a control is a statistic of its own, whatever the control's score is.
-    odds = [name for name in names if "." not in name and getattr(CONTROLS.get(name), "log_odds", False)]
-    degrees = any(CONTROLS.get(name).holds_degrees() for name in odds)
-    evidence = assemble_evidence(split, channels, log_odds=odds, target_prior=not degrees)
+    controls = {name: CONTROLS.get(name) for name in names if "." not in name}
+    of_odds = {name: cls for name, cls in controls.items() if issubclass(cls, EvidenceControl) and cls.log_odds}
+    degrees = any(cls.holds_degrees() for cls in of_odds.values())
+    evidence = assemble_evidence(split, channels, log_odds=list(of_odds), target_prior=not degrees)
     if path is not None:
         with atomic_file(path) as temporary:
             arrays = evidence.to_arrays()

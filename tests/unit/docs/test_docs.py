@@ -177,8 +177,8 @@ def test_wrong_command_is_noticed(tmp_path: Path) -> None:
 
 
 def test_figures_of_record_are_found() -> None:
-    table = reference.GENERATORS["record"]("hesc_string_arms", "MB")
-    assert "| joint |" in table
+    table = reference.GENERATORS["record"]("hesc_string_compare", "MB")
+    assert "| schedule=joint, messages=true |" in table
     assert "MB" not in table.split("\n")[0]
     assert "command:" in table
     with pytest.raises(ValueError, match="no section 'nowhere'"):
