@@ -202,8 +202,8 @@ def _numbers(store: CellStore) -> dict[str, np.ndarray]:
     assay = next(iter(store.assays.values()))
     rows = store.rows(np.arange(store.num_cells))[assay.name]
     found = {"detected genes": np.log1p(np.diff(rows.indptr).astype(np.float64))}
-    if assay.has_reads:
-        found = {"depth": np.log1p(np.asarray(rows.sum(axis=1), dtype=np.float64).ravel()), **found}
+    if assay.has_reads:  # before genes were selected, as training read it
+        found = {"depth": np.log1p(assay.size_factor_C.astype(np.float64)), **found}
     return found
 
 
