@@ -9,20 +9,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import anndata
-import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.studies.interferon import CELLS, COLLECTRI, REGULATORS, read_cells, shifts, train_on_controls
+from experiments.studies.interferon import CELLS, read_cells, shifts, train_on_controls
 from grn_cotrain.cli import app
 from grn_cotrain.commandline import run_app
-from grn_cotrain.data.io.edges import load_edges
 from tests.cases.skips import extra
 
 pytestmark = pytest.mark.real
 
 ISGF3 = ("STAT1", "STAT2", "IRF9")
-NUM_OTHERS = 100
 
 
 @pytest.fixture(scope="module")
@@ -32,16 +29,10 @@ def cells(real_data: Path) -> anndata.AnnData:
 
 @pytest.fixture(scope="module")
 def small_run(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Interferon regulators and 100 other TFs of CollecTRI, their targets only. Every test here infers activities."""
+    """The whole of CollecTRI, TFs and targets alone. Every test here infers activities."""
     extra("decoupler")
     folder = tmp_path_factory.mktemp("kang")
-    edges = load_edges(real_data / COLLECTRI, "collectri:signed").frame
-    sizes = edges["source"].value_counts()
-    others = sizes[sizes >= 15].sort_index().index.difference(REGULATORS)
-    others = np.random.default_rng(0).choice(others, NUM_OTHERS, replace=False)
-    grn = folder / "grn.tsv"
-    edges[edges["source"].isin([*REGULATORS, *others])].to_csv(grn, sep="\t", index=False)
-    return train_on_controls(real_data, folder, genes="tf+targets", max_steps=20, grn=grn, evidence=("boosting_all",))
+    return train_on_controls(real_data, folder, genes="tf+targets", max_steps=20, evidence=("boosting_all",))
 
 
 def check(table: pd.DataFrame, *, least: float = 0.9) -> None:
@@ -49,8 +40,8 @@ def check(table: pd.DataFrame, *, least: float = 0.9) -> None:
     rank = table.pivot_table(index="network", columns="tf", values="rank")
     for name in ("predicted", "predicted, new edges only"):
         assert (auroc.loc[name, list(ISGF3)] > 0.55).all(), f"{name}: {auroc.loc[name].to_dict()}"
-        assert auroc.loc[name, ["STAT2", "IRF9"]].mean() > least, f"{name}: {auroc.loc[name].to_dict()}"
-        assert rank.loc[name, ["STAT2", "IRF9"]].mean() <= 0.15 * table["num_tfs"].min()
+        assert (auroc.loc[name, ["STAT2", "IRF9"]] > least).all(), f"{name}: {auroc.loc[name].to_dict()}"
+        assert (rank.loc[name, ["STAT2", "IRF9"]] <= 0.1 * table["num_tfs"].min()).all(), rank.loc[name].to_dict()
     # Who regulates whom matters: with degrees kept and targets exchanged, nothing is left of it.
     gain = auroc.loc["predicted, new edges only", list(ISGF3)] - auroc.loc["new edges only, rewired", list(ISGF3)]
     assert gain.mean() > 0.2
@@ -59,7 +50,7 @@ def check(table: pd.DataFrame, *, least: float = 0.9) -> None:
 
 
 def test_interferon_regulators_rise(small_run: Path, cells: anndata.AnnData) -> None:
-    # IRF9 has 7 training targets here, and STAT2 few: the list of a single TF varies with the network it is cut from.
+    # IRF9 and STAT2 have few training targets, and evidence of the pair counts little where a TF has few.
     check(shifts(small_run, cells[::3].copy()), least=0.75)
 
 
